@@ -1,0 +1,1 @@
+"""The controller: jobs, deployments, pools and the registry; neither torch nor ray."""

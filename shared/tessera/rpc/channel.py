@@ -1,0 +1,62 @@
+"""Client ends of connections: options, credentials and the mapping of failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from tessera.rpc.status import from_rpc_error
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes of the largest message: a manifest of many tensors; bulk data goes in small chunks."""
+
+OPTIONS: list[tuple[str, int | str]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    # A peer that vanished without a word is noticed within about half a minute.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+SERVER_OPTIONS = [*OPTIONS, ("grpc.http2.min_ping_interval_without_data_ms", 10_000)]
+
+DATA_OPTIONS = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+"""For bulk streams: a connection of its own for each channel."""
+
+DEFAULT_SECONDS = 30.0
+"""Deadline of a unary call whose caller has no better idea."""
+
+
+def aio_channel(address: str) -> grpc.aio.Channel:
+    """An asyncio channel to `host:port`; made inside a running loop."""
+    return grpc.aio.insecure_channel(address, options=OPTIONS)
+
+
+def channel(address: str) -> grpc.Channel:
+    """A synchronous channel to `host:port`."""
+    return grpc.insecure_channel(address, options=OPTIONS)
+
+
+def data_channel(address: str) -> grpc.Channel:
+    """A synchronous channel of its own for bulk data."""
+    return grpc.insecure_channel(address, options=DATA_OPTIONS)
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    """Metadata that carries a token."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Failed calls inside raise Tessera's errors, not grpc.RpcError."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None

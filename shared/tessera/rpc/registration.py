@@ -1,0 +1,150 @@
+"""How a process of the platform joins it: ticket for token, keys, and a lease kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from importlib import metadata
+
+import grpc
+import structlog
+
+from tessera import errors
+from tessera.api.controller.v1 import registry_pb2 as pb
+from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
+from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, channel, mapped_errors
+from tessera.rpc.identity import Verifier
+
+log = structlog.get_logger()
+
+PATIENCE_SECONDS = 60.0
+"""How long a starting process waits for a controller that is restarting."""
+
+
+def build_version() -> str:
+    """The build that endpoints announce; a controller refuses one that it cannot work with."""
+    return metadata.version("tessera")
+
+
+def exchange_ticket(controller: str, ticket: str) -> str:
+    """The token for a one-time ticket.
+
+    Raises:
+        UnauthenticatedError: the ticket is unknown or used.
+    """
+    with channel(controller) as connection, mapped_errors():
+        stub = pb_grpc.IdentityServiceStub(connection)
+        request = pb.ExchangeTicketRequest(ticket=ticket)
+        reply = stub.ExchangeTicket(request, timeout=PATIENCE_SECONDS, wait_for_ready=True)
+        return str(reply.token)
+
+
+def fetch_verifier(controller: str) -> Verifier:
+    """A verifier with the controller's public keys."""
+    with channel(controller) as connection, mapped_errors():
+        stub = pb_grpc.IdentityServiceStub(connection)
+        reply = stub.GetKeys(pb.GetKeysRequest(), timeout=PATIENCE_SECONDS, wait_for_ready=True)
+        return Verifier(list(reply.keys))
+
+
+class Registration:
+    """Keeps one endpoint known to the controller, across the controller's restarts.
+
+    Args:
+        controller: host:port of the controller.
+        token: of this process.
+        endpoint: what to announce; its build is filled in here.
+    """
+
+    def __init__(self, controller: str, token: str, endpoint: pb.Endpoint) -> None:
+        self._controller = controller
+        self._metadata = bearer(token)
+        self.endpoint = endpoint
+        self.endpoint.build = build_version()
+        self._task: asyncio.Task[None] | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._changed = asyncio.Event()
+
+    async def start(self) -> None:
+        """Register and keep the lease alive until `stop`."""
+        self._channel = aio_channel(self._controller)
+        stub = pb_grpc.RegistryServiceStub(self._channel)
+        lease = await self._register(stub)
+        self._task = asyncio.create_task(self._beat(stub, lease))
+
+    def set_labels(self, labels: Mapping[str, str]) -> None:
+        """Replace labels; they travel at once."""
+        self.endpoint.labels.update(labels)
+        self._changed.set()
+
+    async def stop(self) -> None:
+        """Withdraw the endpoint."""
+        if self._task is None or self._channel is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        request = pb.DeregisterRequest(
+            role=self.endpoint.role,
+            name=self.endpoint.name,
+            incarnation=self.endpoint.incarnation,
+        )
+        with contextlib.suppress(grpc.RpcError):
+            stub = pb_grpc.RegistryServiceStub(self._channel)
+            await stub.Deregister(request, metadata=self._metadata, timeout=2.0)
+        await self._channel.close()
+
+    async def _register(self, stub: pb_grpc.RegistryServiceAsyncStub) -> float:
+        request = pb.RegisterRequest(endpoint=self.endpoint)
+        with mapped_errors():
+            reply = await stub.Register(
+                request, metadata=self._metadata, timeout=PATIENCE_SECONDS, wait_for_ready=True
+            )
+        return float(reply.lease.ToNanoseconds() / 1e9)
+
+    async def _beat(self, stub: pb_grpc.RegistryServiceAsyncStub, lease: float) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), lease / 3)
+            self._changed.clear()
+            request = pb.HeartbeatRequest(
+                role=self.endpoint.role,
+                name=self.endpoint.name,
+                incarnation=self.endpoint.incarnation,
+                labels=self.endpoint.labels,
+            )
+            try:
+                with mapped_errors():
+                    await stub.Heartbeat(request, metadata=self._metadata, timeout=lease / 2)
+            except errors.NotFoundError:
+                await self._again(stub)
+            except errors.TesseraError as error:
+                log.info("heartbeat failed", reason=error.reason, message=error.message)
+
+    async def _again(self, stub: pb_grpc.RegistryServiceAsyncStub) -> None:
+        try:
+            await self._register(stub)
+        except errors.TesseraError as error:
+            log.warning("registration failed", reason=error.reason, message=error.message)
+
+
+async def resolve(
+    controller: str,
+    token: str,
+    role: pb.Role.ValueType,
+    name: str = "",
+    *,
+    seconds: float = DEFAULT_SECONDS,
+) -> list[pb.Endpoint]:
+    """The live endpoints of a role, asked of the controller now."""
+    async with aio_channel(controller) as connection:
+        stub = pb_grpc.RegistryServiceStub(connection)
+        with mapped_errors():
+            reply = await stub.Resolve(
+                pb.ResolveRequest(role=role, name=name),
+                metadata=bearer(token),
+                timeout=seconds,
+                wait_for_ready=True,
+            )
+        return list(reply.endpoints)
