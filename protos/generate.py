@@ -57,7 +57,7 @@ def generate(out: Path, imports: Path, sources: list[str]) -> None:
     (out / "tessera" / "api").mkdir(parents=True)
     messages = [f"--python_out={out}", f"--mypy_out={out}"]
     protoc(imports, *messages, "buf/validate/validate.proto")
-    stubs = [f"--grpc_python_out={out}", f"--mypy_grpc_out=only_async:{out}"]
+    stubs = [f"--grpc_python_out={out}", f"--mypy_grpc_out={out}"]
     protoc(imports, f"-I{PROTOS}", *messages, *stubs, *sources)
     (out / "tessera" / "api" / "py.typed").touch()
 

@@ -132,8 +132,8 @@ async def errors_mapped(call: Call) -> AsyncIterator[None]:
     except (AbortError, grpc.aio.UsageError):
         raise
     except TimeoutError:
-        error = errors.DeadlineExceededError("the call took longer than its deadline")
-        await call.context.abort_with_status(to_status(error))
+        late = errors.DeadlineExceededError("the call took longer than its deadline")
+        await call.context.abort_with_status(to_status(late))
     except Exception:
         log.exception("internal error")
         bland = errors.InternalError("internal error; the server's log has the details")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import grpc
@@ -82,7 +83,8 @@ def from_rpc_error(error: grpc.RpcError) -> errors.TesseraError:
 
 def _details(error: grpc.RpcError) -> list[any_pb2.Any]:
     # Reads the trailer itself: rpc_status.from_call refuses the metadata of asyncio calls.
-    for key, value in error.trailing_metadata() or ():
+    trailer: Iterable[tuple[str, bytes]] = error.trailing_metadata() or ()  # type: ignore[assignment]
+    for key, value in trailer:
         if key == "grpc-status-details-bin":
             return list(status_pb2.Status.FromString(value).details)
     return []

@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.controller.v1 import attempt_pb2 as _attempt_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -17,14 +31,33 @@ class AttemptServiceStub:
     newer attempt of the same job makes the calls of an older one FAILED_PRECONDITION.
     """
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    GetAttempt: _aio.UnaryUnaryMultiCallable[_attempt_pb2.GetAttemptRequest, _attempt_pb2.GetAttemptResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> AttemptServiceAsyncStub: ...
+    GetAttempt: _grpc.UnaryUnaryMultiCallable[_attempt_pb2.GetAttemptRequest, _attempt_pb2.GetAttemptResponse]
     """GetAttempt returns what the driver must run."""
-    ReportAttempt: _aio.UnaryUnaryMultiCallable[_attempt_pb2.ReportAttemptRequest, _attempt_pb2.ReportAttemptResponse]
+    ReportAttempt: _grpc.UnaryUnaryMultiCallable[_attempt_pb2.ReportAttemptRequest, _attempt_pb2.ReportAttemptResponse]
     """ReportAttempt delivers numbered reports; repeated ones are ignored."""
-    AppendLogs: _aio.UnaryUnaryMultiCallable[_attempt_pb2.AppendLogsRequest, _attempt_pb2.AppendLogsResponse]
+    AppendLogs: _grpc.UnaryUnaryMultiCallable[_attempt_pb2.AppendLogsRequest, _attempt_pb2.AppendLogsResponse]
     """AppendLogs delivers log lines of one source."""
-    FinishAttempt: _aio.UnaryUnaryMultiCallable[_attempt_pb2.FinishAttemptRequest, _attempt_pb2.FinishAttemptResponse]
+    FinishAttempt: _grpc.UnaryUnaryMultiCallable[_attempt_pb2.FinishAttemptRequest, _attempt_pb2.FinishAttemptResponse]
+    """FinishAttempt tells the outcome, once."""
+
+@_typing.type_check_only
+class AttemptServiceAsyncStub(AttemptServiceStub):
+    """AttemptService is how the driver of an attempt talks to the controller. Every call is fenced: a
+    newer attempt of the same job makes the calls of an older one FAILED_PRECONDITION.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    GetAttempt: _aio.UnaryUnaryMultiCallable[_attempt_pb2.GetAttemptRequest, _attempt_pb2.GetAttemptResponse]  # type: ignore[assignment]
+    """GetAttempt returns what the driver must run."""
+    ReportAttempt: _aio.UnaryUnaryMultiCallable[_attempt_pb2.ReportAttemptRequest, _attempt_pb2.ReportAttemptResponse]  # type: ignore[assignment]
+    """ReportAttempt delivers numbered reports; repeated ones are ignored."""
+    AppendLogs: _aio.UnaryUnaryMultiCallable[_attempt_pb2.AppendLogsRequest, _attempt_pb2.AppendLogsResponse]  # type: ignore[assignment]
+    """AppendLogs delivers log lines of one source."""
+    FinishAttempt: _aio.UnaryUnaryMultiCallable[_attempt_pb2.FinishAttemptRequest, _attempt_pb2.FinishAttemptResponse]  # type: ignore[assignment]
     """FinishAttempt tells the outcome, once."""
 
 class AttemptServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -36,32 +69,32 @@ class AttemptServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetAttempt(
         self,
         request: _attempt_pb2.GetAttemptRequest,
-        context: _aio.ServicerContext[_attempt_pb2.GetAttemptRequest, _abc.Awaitable[_attempt_pb2.GetAttemptResponse]],
-    ) -> _abc.Awaitable[_attempt_pb2.GetAttemptResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_attempt_pb2.GetAttemptResponse, _abc.Awaitable[_attempt_pb2.GetAttemptResponse]]:
         """GetAttempt returns what the driver must run."""
 
     @_abc_1.abstractmethod
     def ReportAttempt(
         self,
         request: _attempt_pb2.ReportAttemptRequest,
-        context: _aio.ServicerContext[_attempt_pb2.ReportAttemptRequest, _abc.Awaitable[_attempt_pb2.ReportAttemptResponse]],
-    ) -> _abc.Awaitable[_attempt_pb2.ReportAttemptResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_attempt_pb2.ReportAttemptResponse, _abc.Awaitable[_attempt_pb2.ReportAttemptResponse]]:
         """ReportAttempt delivers numbered reports; repeated ones are ignored."""
 
     @_abc_1.abstractmethod
     def AppendLogs(
         self,
         request: _attempt_pb2.AppendLogsRequest,
-        context: _aio.ServicerContext[_attempt_pb2.AppendLogsRequest, _abc.Awaitable[_attempt_pb2.AppendLogsResponse]],
-    ) -> _abc.Awaitable[_attempt_pb2.AppendLogsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_attempt_pb2.AppendLogsResponse, _abc.Awaitable[_attempt_pb2.AppendLogsResponse]]:
         """AppendLogs delivers log lines of one source."""
 
     @_abc_1.abstractmethod
     def FinishAttempt(
         self,
         request: _attempt_pb2.FinishAttemptRequest,
-        context: _aio.ServicerContext[_attempt_pb2.FinishAttemptRequest, _abc.Awaitable[_attempt_pb2.FinishAttemptResponse]],
-    ) -> _abc.Awaitable[_attempt_pb2.FinishAttemptResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_attempt_pb2.FinishAttemptResponse, _abc.Awaitable[_attempt_pb2.FinishAttemptResponse]]:
         """FinishAttempt tells the outcome, once."""
 
-def add_AttemptServiceServicer_to_server(servicer: AttemptServiceServicer, server: _aio.Server) -> None: ...
+def add_AttemptServiceServicer_to_server(servicer: AttemptServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

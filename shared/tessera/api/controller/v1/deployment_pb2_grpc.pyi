@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.controller.v1 import deployment_pb2 as _deployment_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,14 +29,31 @@ GRPC_VERSION: str
 class DeploymentServiceStub:
     """DeploymentService keeps models served."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.CreateDeploymentRequest, _deployment_pb2.CreateDeploymentResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> DeploymentServiceAsyncStub: ...
+    CreateDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.CreateDeploymentRequest, _deployment_pb2.CreateDeploymentResponse]
     """CreateDeployment asks for a model to be served. The same request twice is one deployment."""
-    GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.GetDeploymentRequest, _deployment_pb2.GetDeploymentResponse]
+    GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.GetDeploymentRequest, _deployment_pb2.GetDeploymentResponse]
     """GetDeployment returns one deployment."""
-    ListDeployments: _aio.UnaryUnaryMultiCallable[_deployment_pb2.ListDeploymentsRequest, _deployment_pb2.ListDeploymentsResponse]
+    ListDeployments: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.ListDeploymentsRequest, _deployment_pb2.ListDeploymentsResponse]
     """ListDeployments returns all of them, by name, page by page."""
-    DeleteDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.DeleteDeploymentRequest, _deployment_pb2.DeleteDeploymentResponse]
+    DeleteDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_pb2.DeleteDeploymentRequest, _deployment_pb2.DeleteDeploymentResponse]
+    """DeleteDeployment ends it; its replicas finish what they have begun."""
+
+@_typing.type_check_only
+class DeploymentServiceAsyncStub(DeploymentServiceStub):
+    """DeploymentService keeps models served."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    CreateDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.CreateDeploymentRequest, _deployment_pb2.CreateDeploymentResponse]  # type: ignore[assignment]
+    """CreateDeployment asks for a model to be served. The same request twice is one deployment."""
+    GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.GetDeploymentRequest, _deployment_pb2.GetDeploymentResponse]  # type: ignore[assignment]
+    """GetDeployment returns one deployment."""
+    ListDeployments: _aio.UnaryUnaryMultiCallable[_deployment_pb2.ListDeploymentsRequest, _deployment_pb2.ListDeploymentsResponse]  # type: ignore[assignment]
+    """ListDeployments returns all of them, by name, page by page."""
+    DeleteDeployment: _aio.UnaryUnaryMultiCallable[_deployment_pb2.DeleteDeploymentRequest, _deployment_pb2.DeleteDeploymentResponse]  # type: ignore[assignment]
     """DeleteDeployment ends it; its replicas finish what they have begun."""
 
 class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -32,32 +63,32 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     def CreateDeployment(
         self,
         request: _deployment_pb2.CreateDeploymentRequest,
-        context: _aio.ServicerContext[_deployment_pb2.CreateDeploymentRequest, _abc.Awaitable[_deployment_pb2.CreateDeploymentResponse]],
-    ) -> _abc.Awaitable[_deployment_pb2.CreateDeploymentResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.CreateDeploymentResponse, _abc.Awaitable[_deployment_pb2.CreateDeploymentResponse]]:
         """CreateDeployment asks for a model to be served. The same request twice is one deployment."""
 
     @_abc_1.abstractmethod
     def GetDeployment(
         self,
         request: _deployment_pb2.GetDeploymentRequest,
-        context: _aio.ServicerContext[_deployment_pb2.GetDeploymentRequest, _abc.Awaitable[_deployment_pb2.GetDeploymentResponse]],
-    ) -> _abc.Awaitable[_deployment_pb2.GetDeploymentResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.GetDeploymentResponse, _abc.Awaitable[_deployment_pb2.GetDeploymentResponse]]:
         """GetDeployment returns one deployment."""
 
     @_abc_1.abstractmethod
     def ListDeployments(
         self,
         request: _deployment_pb2.ListDeploymentsRequest,
-        context: _aio.ServicerContext[_deployment_pb2.ListDeploymentsRequest, _abc.Awaitable[_deployment_pb2.ListDeploymentsResponse]],
-    ) -> _abc.Awaitable[_deployment_pb2.ListDeploymentsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.ListDeploymentsResponse, _abc.Awaitable[_deployment_pb2.ListDeploymentsResponse]]:
         """ListDeployments returns all of them, by name, page by page."""
 
     @_abc_1.abstractmethod
     def DeleteDeployment(
         self,
         request: _deployment_pb2.DeleteDeploymentRequest,
-        context: _aio.ServicerContext[_deployment_pb2.DeleteDeploymentRequest, _abc.Awaitable[_deployment_pb2.DeleteDeploymentResponse]],
-    ) -> _abc.Awaitable[_deployment_pb2.DeleteDeploymentResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_pb2.DeleteDeploymentResponse, _abc.Awaitable[_deployment_pb2.DeleteDeploymentResponse]]:
         """DeleteDeployment ends it; its replicas finish what they have begun."""
 
-def add_DeploymentServiceServicer_to_server(servicer: DeploymentServiceServicer, server: _aio.Server) -> None: ...
+def add_DeploymentServiceServicer_to_server(servicer: DeploymentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

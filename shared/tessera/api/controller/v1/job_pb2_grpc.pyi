@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.controller.v1 import job_pb2 as _job_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,24 +29,51 @@ GRPC_VERSION: str
 class JobServiceStub:
     """JobService takes jobs in, tells what became of them and cancels them."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CreateJobRequest, _job_pb2.CreateJobResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> JobServiceAsyncStub: ...
+    CreateJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CreateJobRequest, _job_pb2.CreateJobResponse]
     """CreateJob accepts a job. The same request_id with the same body returns the same job; with
     another body it is ALREADY_EXISTS.
     """
-    GetJob: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]
+    GetJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]
     """GetJob returns one job."""
-    ListJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]
+    ListJobs: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]
     """ListJobs returns jobs, newest first, page by page."""
-    CancelJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]
+    CancelJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]
     """CancelJob asks a job to end; it ends at the next step boundary. Cancelling an ended job
     changes nothing.
     """
-    WatchJob: _aio.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]
+    WatchJob: _grpc.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]
     """WatchJob streams the job's events after a cursor and ends after the terminal one."""
-    StreamLogs: _aio.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]
+    StreamLogs: _grpc.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]
     """StreamLogs streams log lines of the job's attempts."""
-    StreamMetrics: _aio.UnaryStreamMultiCallable[_job_pb2.StreamMetricsRequest, _job_pb2.StreamMetricsResponse]
+    StreamMetrics: _grpc.UnaryStreamMultiCallable[_job_pb2.StreamMetricsRequest, _job_pb2.StreamMetricsResponse]
+    """StreamMetrics streams the points that training reported."""
+
+@_typing.type_check_only
+class JobServiceAsyncStub(JobServiceStub):
+    """JobService takes jobs in, tells what became of them and cancels them."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    CreateJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CreateJobRequest, _job_pb2.CreateJobResponse]  # type: ignore[assignment]
+    """CreateJob accepts a job. The same request_id with the same body returns the same job; with
+    another body it is ALREADY_EXISTS.
+    """
+    GetJob: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.GetJobResponse]  # type: ignore[assignment]
+    """GetJob returns one job."""
+    ListJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]  # type: ignore[assignment]
+    """ListJobs returns jobs, newest first, page by page."""
+    CancelJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]  # type: ignore[assignment]
+    """CancelJob asks a job to end; it ends at the next step boundary. Cancelling an ended job
+    changes nothing.
+    """
+    WatchJob: _aio.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]  # type: ignore[assignment]
+    """WatchJob streams the job's events after a cursor and ends after the terminal one."""
+    StreamLogs: _aio.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]  # type: ignore[assignment]
+    """StreamLogs streams log lines of the job's attempts."""
+    StreamMetrics: _aio.UnaryStreamMultiCallable[_job_pb2.StreamMetricsRequest, _job_pb2.StreamMetricsResponse]  # type: ignore[assignment]
     """StreamMetrics streams the points that training reported."""
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -42,8 +83,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     def CreateJob(
         self,
         request: _job_pb2.CreateJobRequest,
-        context: _aio.ServicerContext[_job_pb2.CreateJobRequest, _abc.Awaitable[_job_pb2.CreateJobResponse]],
-    ) -> _abc.Awaitable[_job_pb2.CreateJobResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.CreateJobResponse, _abc.Awaitable[_job_pb2.CreateJobResponse]]:
         """CreateJob accepts a job. The same request_id with the same body returns the same job; with
         another body it is ALREADY_EXISTS.
         """
@@ -52,24 +93,24 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetJob(
         self,
         request: _job_pb2.GetJobRequest,
-        context: _aio.ServicerContext[_job_pb2.GetJobRequest, _abc.Awaitable[_job_pb2.GetJobResponse]],
-    ) -> _abc.Awaitable[_job_pb2.GetJobResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.GetJobResponse, _abc.Awaitable[_job_pb2.GetJobResponse]]:
         """GetJob returns one job."""
 
     @_abc_1.abstractmethod
     def ListJobs(
         self,
         request: _job_pb2.ListJobsRequest,
-        context: _aio.ServicerContext[_job_pb2.ListJobsRequest, _abc.Awaitable[_job_pb2.ListJobsResponse]],
-    ) -> _abc.Awaitable[_job_pb2.ListJobsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.ListJobsResponse, _abc.Awaitable[_job_pb2.ListJobsResponse]]:
         """ListJobs returns jobs, newest first, page by page."""
 
     @_abc_1.abstractmethod
     def CancelJob(
         self,
         request: _job_pb2.CancelJobRequest,
-        context: _aio.ServicerContext[_job_pb2.CancelJobRequest, _abc.Awaitable[_job_pb2.CancelJobResponse]],
-    ) -> _abc.Awaitable[_job_pb2.CancelJobResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.CancelJobResponse, _abc.Awaitable[_job_pb2.CancelJobResponse]]:
         """CancelJob asks a job to end; it ends at the next step boundary. Cancelling an ended job
         changes nothing.
         """
@@ -78,24 +119,24 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     def WatchJob(
         self,
         request: _job_pb2.WatchJobRequest,
-        context: _aio.ServicerContext[_job_pb2.WatchJobRequest, _abc.AsyncIterator[_job_pb2.WatchJobResponse]],
-    ) -> _abc.AsyncIterator[_job_pb2.WatchJobResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.WatchJobResponse], _abc.AsyncIterator[_job_pb2.WatchJobResponse]]:
         """WatchJob streams the job's events after a cursor and ends after the terminal one."""
 
     @_abc_1.abstractmethod
     def StreamLogs(
         self,
         request: _job_pb2.StreamLogsRequest,
-        context: _aio.ServicerContext[_job_pb2.StreamLogsRequest, _abc.AsyncIterator[_job_pb2.StreamLogsResponse]],
-    ) -> _abc.AsyncIterator[_job_pb2.StreamLogsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.StreamLogsResponse], _abc.AsyncIterator[_job_pb2.StreamLogsResponse]]:
         """StreamLogs streams log lines of the job's attempts."""
 
     @_abc_1.abstractmethod
     def StreamMetrics(
         self,
         request: _job_pb2.StreamMetricsRequest,
-        context: _aio.ServicerContext[_job_pb2.StreamMetricsRequest, _abc.AsyncIterator[_job_pb2.StreamMetricsResponse]],
-    ) -> _abc.AsyncIterator[_job_pb2.StreamMetricsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_pb2.StreamMetricsResponse], _abc.AsyncIterator[_job_pb2.StreamMetricsResponse]]:
         """StreamMetrics streams the points that training reported."""
 
-def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _aio.Server) -> None: ...
+def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.controller.v1 import pool_pb2 as _pool_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,10 +29,23 @@ GRPC_VERSION: str
 class PoolServiceStub:
     """PoolService tells which Ray clusters the controller places work on."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    ListPools: _aio.UnaryUnaryMultiCallable[_pool_pb2.ListPoolsRequest, _pool_pb2.ListPoolsResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> PoolServiceAsyncStub: ...
+    ListPools: _grpc.UnaryUnaryMultiCallable[_pool_pb2.ListPoolsRequest, _pool_pb2.ListPoolsResponse]
     """ListPools returns the pools with what is held on them."""
-    RegisterPool: _aio.UnaryUnaryMultiCallable[_pool_pb2.RegisterPoolRequest, _pool_pb2.RegisterPoolResponse]
+    RegisterPool: _grpc.UnaryUnaryMultiCallable[_pool_pb2.RegisterPoolRequest, _pool_pb2.RegisterPoolResponse]
+    """RegisterPool adds a Ray cluster, or changes its address."""
+
+@_typing.type_check_only
+class PoolServiceAsyncStub(PoolServiceStub):
+    """PoolService tells which Ray clusters the controller places work on."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListPools: _aio.UnaryUnaryMultiCallable[_pool_pb2.ListPoolsRequest, _pool_pb2.ListPoolsResponse]  # type: ignore[assignment]
+    """ListPools returns the pools with what is held on them."""
+    RegisterPool: _aio.UnaryUnaryMultiCallable[_pool_pb2.RegisterPoolRequest, _pool_pb2.RegisterPoolResponse]  # type: ignore[assignment]
     """RegisterPool adds a Ray cluster, or changes its address."""
 
 class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -28,29 +55,44 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
     def ListPools(
         self,
         request: _pool_pb2.ListPoolsRequest,
-        context: _aio.ServicerContext[_pool_pb2.ListPoolsRequest, _abc.Awaitable[_pool_pb2.ListPoolsResponse]],
-    ) -> _abc.Awaitable[_pool_pb2.ListPoolsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_pb2.ListPoolsResponse, _abc.Awaitable[_pool_pb2.ListPoolsResponse]]:
         """ListPools returns the pools with what is held on them."""
 
     @_abc_1.abstractmethod
     def RegisterPool(
         self,
         request: _pool_pb2.RegisterPoolRequest,
-        context: _aio.ServicerContext[_pool_pb2.RegisterPoolRequest, _abc.Awaitable[_pool_pb2.RegisterPoolResponse]],
-    ) -> _abc.Awaitable[_pool_pb2.RegisterPoolResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_pb2.RegisterPoolResponse, _abc.Awaitable[_pool_pb2.RegisterPoolResponse]]:
         """RegisterPool adds a Ray cluster, or changes its address."""
 
-def add_PoolServiceServicer_to_server(servicer: PoolServiceServicer, server: _aio.Server) -> None: ...
+def add_PoolServiceServicer_to_server(servicer: PoolServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class BlobServiceStub:
     """BlobService keeps files that clients upload, addressed by their content."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    PutBlob: _aio.StreamUnaryMultiCallable[_pool_pb2.PutBlobRequest, _pool_pb2.PutBlobResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> BlobServiceAsyncStub: ...
+    PutBlob: _grpc.StreamUnaryMultiCallable[_pool_pb2.PutBlobRequest, _pool_pb2.PutBlobResponse]
     """PutBlob stores a file; the first message names its digest. One that is there is kept."""
-    GetBlob: _aio.UnaryStreamMultiCallable[_pool_pb2.GetBlobRequest, _pool_pb2.GetBlobResponse]
+    GetBlob: _grpc.UnaryStreamMultiCallable[_pool_pb2.GetBlobRequest, _pool_pb2.GetBlobResponse]
     """GetBlob streams a file."""
-    StatBlob: _aio.UnaryUnaryMultiCallable[_pool_pb2.StatBlobRequest, _pool_pb2.StatBlobResponse]
+    StatBlob: _grpc.UnaryUnaryMultiCallable[_pool_pb2.StatBlobRequest, _pool_pb2.StatBlobResponse]
+    """StatBlob tells whether a file is there; NOT_FOUND otherwise."""
+
+@_typing.type_check_only
+class BlobServiceAsyncStub(BlobServiceStub):
+    """BlobService keeps files that clients upload, addressed by their content."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    PutBlob: _aio.StreamUnaryMultiCallable[_pool_pb2.PutBlobRequest, _pool_pb2.PutBlobResponse]  # type: ignore[assignment]
+    """PutBlob stores a file; the first message names its digest. One that is there is kept."""
+    GetBlob: _aio.UnaryStreamMultiCallable[_pool_pb2.GetBlobRequest, _pool_pb2.GetBlobResponse]  # type: ignore[assignment]
+    """GetBlob streams a file."""
+    StatBlob: _aio.UnaryUnaryMultiCallable[_pool_pb2.StatBlobRequest, _pool_pb2.StatBlobResponse]  # type: ignore[assignment]
     """StatBlob tells whether a file is there; NOT_FOUND otherwise."""
 
 class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,25 +101,25 @@ class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def PutBlob(
         self,
-        request_iterator: _abc.AsyncIterator[_pool_pb2.PutBlobRequest],
-        context: _aio.ServicerContext[_abc.AsyncIterator[_pool_pb2.PutBlobRequest], _abc.Awaitable[_pool_pb2.PutBlobResponse]],
-    ) -> _abc.Awaitable[_pool_pb2.PutBlobResponse]:
+        request_iterator: _MaybeAsyncIterator[_pool_pb2.PutBlobRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_pb2.PutBlobResponse, _abc.Awaitable[_pool_pb2.PutBlobResponse]]:
         """PutBlob stores a file; the first message names its digest. One that is there is kept."""
 
     @_abc_1.abstractmethod
     def GetBlob(
         self,
         request: _pool_pb2.GetBlobRequest,
-        context: _aio.ServicerContext[_pool_pb2.GetBlobRequest, _abc.AsyncIterator[_pool_pb2.GetBlobResponse]],
-    ) -> _abc.AsyncIterator[_pool_pb2.GetBlobResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_pool_pb2.GetBlobResponse], _abc.AsyncIterator[_pool_pb2.GetBlobResponse]]:
         """GetBlob streams a file."""
 
     @_abc_1.abstractmethod
     def StatBlob(
         self,
         request: _pool_pb2.StatBlobRequest,
-        context: _aio.ServicerContext[_pool_pb2.StatBlobRequest, _abc.Awaitable[_pool_pb2.StatBlobResponse]],
-    ) -> _abc.Awaitable[_pool_pb2.StatBlobResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_pb2.StatBlobResponse, _abc.Awaitable[_pool_pb2.StatBlobResponse]]:
         """StatBlob tells whether a file is there; NOT_FOUND otherwise."""
 
-def add_BlobServiceServicer_to_server(servicer: BlobServiceServicer, server: _aio.Server) -> None: ...
+def add_BlobServiceServicer_to_server(servicer: BlobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.controller.v1 import registry_pb2 as _registry_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,14 +29,31 @@ GRPC_VERSION: str
 class RegistryServiceStub:
     """RegistryService knows where every process of the platform listens."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    Register: _aio.UnaryUnaryMultiCallable[_registry_pb2.RegisterRequest, _registry_pb2.RegisterResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RegistryServiceAsyncStub: ...
+    Register: _grpc.UnaryUnaryMultiCallable[_registry_pb2.RegisterRequest, _registry_pb2.RegisterResponse]
     """Register announces an endpoint; a new incarnation replaces the old one."""
-    Heartbeat: _aio.UnaryUnaryMultiCallable[_registry_pb2.HeartbeatRequest, _registry_pb2.HeartbeatResponse]
+    Heartbeat: _grpc.UnaryUnaryMultiCallable[_registry_pb2.HeartbeatRequest, _registry_pb2.HeartbeatResponse]
     """Heartbeat renews the lease. NOT_FOUND means: register again."""
-    Deregister: _aio.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]
+    Deregister: _grpc.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]
     """Deregister withdraws an endpoint."""
-    Resolve: _aio.UnaryUnaryMultiCallable[_registry_pb2.ResolveRequest, _registry_pb2.ResolveResponse]
+    Resolve: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ResolveRequest, _registry_pb2.ResolveResponse]
+    """Resolve returns the endpoints of a role."""
+
+@_typing.type_check_only
+class RegistryServiceAsyncStub(RegistryServiceStub):
+    """RegistryService knows where every process of the platform listens."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Register: _aio.UnaryUnaryMultiCallable[_registry_pb2.RegisterRequest, _registry_pb2.RegisterResponse]  # type: ignore[assignment]
+    """Register announces an endpoint; a new incarnation replaces the old one."""
+    Heartbeat: _aio.UnaryUnaryMultiCallable[_registry_pb2.HeartbeatRequest, _registry_pb2.HeartbeatResponse]  # type: ignore[assignment]
+    """Heartbeat renews the lease. NOT_FOUND means: register again."""
+    Deregister: _aio.UnaryUnaryMultiCallable[_registry_pb2.DeregisterRequest, _registry_pb2.DeregisterResponse]  # type: ignore[assignment]
+    """Deregister withdraws an endpoint."""
+    Resolve: _aio.UnaryUnaryMultiCallable[_registry_pb2.ResolveRequest, _registry_pb2.ResolveResponse]  # type: ignore[assignment]
     """Resolve returns the endpoints of a role."""
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -32,45 +63,60 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     def Register(
         self,
         request: _registry_pb2.RegisterRequest,
-        context: _aio.ServicerContext[_registry_pb2.RegisterRequest, _abc.Awaitable[_registry_pb2.RegisterResponse]],
-    ) -> _abc.Awaitable[_registry_pb2.RegisterResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.RegisterResponse, _abc.Awaitable[_registry_pb2.RegisterResponse]]:
         """Register announces an endpoint; a new incarnation replaces the old one."""
 
     @_abc_1.abstractmethod
     def Heartbeat(
         self,
         request: _registry_pb2.HeartbeatRequest,
-        context: _aio.ServicerContext[_registry_pb2.HeartbeatRequest, _abc.Awaitable[_registry_pb2.HeartbeatResponse]],
-    ) -> _abc.Awaitable[_registry_pb2.HeartbeatResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.HeartbeatResponse, _abc.Awaitable[_registry_pb2.HeartbeatResponse]]:
         """Heartbeat renews the lease. NOT_FOUND means: register again."""
 
     @_abc_1.abstractmethod
     def Deregister(
         self,
         request: _registry_pb2.DeregisterRequest,
-        context: _aio.ServicerContext[_registry_pb2.DeregisterRequest, _abc.Awaitable[_registry_pb2.DeregisterResponse]],
-    ) -> _abc.Awaitable[_registry_pb2.DeregisterResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.DeregisterResponse, _abc.Awaitable[_registry_pb2.DeregisterResponse]]:
         """Deregister withdraws an endpoint."""
 
     @_abc_1.abstractmethod
     def Resolve(
         self,
         request: _registry_pb2.ResolveRequest,
-        context: _aio.ServicerContext[_registry_pb2.ResolveRequest, _abc.Awaitable[_registry_pb2.ResolveResponse]],
-    ) -> _abc.Awaitable[_registry_pb2.ResolveResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ResolveResponse, _abc.Awaitable[_registry_pb2.ResolveResponse]]:
         """Resolve returns the endpoints of a role."""
 
-def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _aio.Server) -> None: ...
+def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class IdentityServiceStub:
     """IdentityService turns tickets into tokens and publishes the keys that verify them. It is the one
     service that asks for no token.
     """
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    ExchangeTicket: _aio.UnaryUnaryMultiCallable[_registry_pb2.ExchangeTicketRequest, _registry_pb2.ExchangeTicketResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> IdentityServiceAsyncStub: ...
+    ExchangeTicket: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ExchangeTicketRequest, _registry_pb2.ExchangeTicketResponse]
     """ExchangeTicket gives the token for a one-time ticket."""
-    GetKeys: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]
+    GetKeys: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]
+    """GetKeys returns the public keys that verify tokens."""
+
+@_typing.type_check_only
+class IdentityServiceAsyncStub(IdentityServiceStub):
+    """IdentityService turns tickets into tokens and publishes the keys that verify them. It is the one
+    service that asks for no token.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ExchangeTicket: _aio.UnaryUnaryMultiCallable[_registry_pb2.ExchangeTicketRequest, _registry_pb2.ExchangeTicketResponse]  # type: ignore[assignment]
+    """ExchangeTicket gives the token for a one-time ticket."""
+    GetKeys: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]  # type: ignore[assignment]
     """GetKeys returns the public keys that verify tokens."""
 
 class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -82,16 +128,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     def ExchangeTicket(
         self,
         request: _registry_pb2.ExchangeTicketRequest,
-        context: _aio.ServicerContext[_registry_pb2.ExchangeTicketRequest, _abc.Awaitable[_registry_pb2.ExchangeTicketResponse]],
-    ) -> _abc.Awaitable[_registry_pb2.ExchangeTicketResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ExchangeTicketResponse, _abc.Awaitable[_registry_pb2.ExchangeTicketResponse]]:
         """ExchangeTicket gives the token for a one-time ticket."""
 
     @_abc_1.abstractmethod
     def GetKeys(
         self,
         request: _registry_pb2.GetKeysRequest,
-        context: _aio.ServicerContext[_registry_pb2.GetKeysRequest, _abc.Awaitable[_registry_pb2.GetKeysResponse]],
-    ) -> _abc.Awaitable[_registry_pb2.GetKeysResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.GetKeysResponse, _abc.Awaitable[_registry_pb2.GetKeysResponse]]:
         """GetKeys returns the public keys that verify tokens."""
 
-def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _aio.Server) -> None: ...
+def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.inference.v1 import inference_pb2 as _inference_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,10 +29,23 @@ GRPC_VERSION: str
 class InferenceServiceStub:
     """InferenceService answers requests with a deployed model."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    Generate: _aio.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> InferenceServiceAsyncStub: ...
+    Generate: _grpc.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]
     """Generate continues a prompt and streams what it writes. Cancelling the call stops the work."""
-    GetModel: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.GetModelResponse]
+    GetModel: _grpc.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.GetModelResponse]
+    """GetModel describes what the replica serves."""
+
+@_typing.type_check_only
+class InferenceServiceAsyncStub(InferenceServiceStub):
+    """InferenceService answers requests with a deployed model."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Generate: _aio.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]  # type: ignore[assignment]
+    """Generate continues a prompt and streams what it writes. Cancelling the call stops the work."""
+    GetModel: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.GetModelResponse]  # type: ignore[assignment]
     """GetModel describes what the replica serves."""
 
 class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -28,29 +55,44 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     def Generate(
         self,
         request: _inference_pb2.GenerateRequest,
-        context: _aio.ServicerContext[_inference_pb2.GenerateRequest, _abc.AsyncIterator[_inference_pb2.GenerateResponse]],
-    ) -> _abc.AsyncIterator[_inference_pb2.GenerateResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_inference_pb2.GenerateResponse], _abc.AsyncIterator[_inference_pb2.GenerateResponse]]:
         """Generate continues a prompt and streams what it writes. Cancelling the call stops the work."""
 
     @_abc_1.abstractmethod
     def GetModel(
         self,
         request: _inference_pb2.GetModelRequest,
-        context: _aio.ServicerContext[_inference_pb2.GetModelRequest, _abc.Awaitable[_inference_pb2.GetModelResponse]],
-    ) -> _abc.Awaitable[_inference_pb2.GetModelResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.GetModelResponse, _abc.Awaitable[_inference_pb2.GetModelResponse]]:
         """GetModel describes what the replica serves."""
 
-def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _aio.Server) -> None: ...
+def add_InferenceServiceServicer_to_server(servicer: InferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ReplicaServiceStub:
     """ReplicaService steers one replica; the controller and tests call it."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    GetReplicaStatus: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetReplicaStatusRequest, _inference_pb2.GetReplicaStatusResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ReplicaServiceAsyncStub: ...
+    GetReplicaStatus: _grpc.UnaryUnaryMultiCallable[_inference_pb2.GetReplicaStatusRequest, _inference_pb2.GetReplicaStatusResponse]
     """GetReplicaStatus tells its state and load."""
-    GetDigests: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetDigestsRequest, _inference_pb2.GetDigestsResponse]
+    GetDigests: _grpc.UnaryUnaryMultiCallable[_inference_pb2.GetDigestsRequest, _inference_pb2.GetDigestsResponse]
     """GetDigests hashes boxes of the weights that are loaded."""
-    Drain: _aio.UnaryUnaryMultiCallable[_inference_pb2.DrainRequest, _inference_pb2.DrainResponse]
+    Drain: _grpc.UnaryUnaryMultiCallable[_inference_pb2.DrainRequest, _inference_pb2.DrainResponse]
+    """Drain refuses new requests and returns when the running ones have ended."""
+
+@_typing.type_check_only
+class ReplicaServiceAsyncStub(ReplicaServiceStub):
+    """ReplicaService steers one replica; the controller and tests call it."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    GetReplicaStatus: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetReplicaStatusRequest, _inference_pb2.GetReplicaStatusResponse]  # type: ignore[assignment]
+    """GetReplicaStatus tells its state and load."""
+    GetDigests: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetDigestsRequest, _inference_pb2.GetDigestsResponse]  # type: ignore[assignment]
+    """GetDigests hashes boxes of the weights that are loaded."""
+    Drain: _aio.UnaryUnaryMultiCallable[_inference_pb2.DrainRequest, _inference_pb2.DrainResponse]  # type: ignore[assignment]
     """Drain refuses new requests and returns when the running ones have ended."""
 
 class ReplicaServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -60,24 +102,24 @@ class ReplicaServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetReplicaStatus(
         self,
         request: _inference_pb2.GetReplicaStatusRequest,
-        context: _aio.ServicerContext[_inference_pb2.GetReplicaStatusRequest, _abc.Awaitable[_inference_pb2.GetReplicaStatusResponse]],
-    ) -> _abc.Awaitable[_inference_pb2.GetReplicaStatusResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.GetReplicaStatusResponse, _abc.Awaitable[_inference_pb2.GetReplicaStatusResponse]]:
         """GetReplicaStatus tells its state and load."""
 
     @_abc_1.abstractmethod
     def GetDigests(
         self,
         request: _inference_pb2.GetDigestsRequest,
-        context: _aio.ServicerContext[_inference_pb2.GetDigestsRequest, _abc.Awaitable[_inference_pb2.GetDigestsResponse]],
-    ) -> _abc.Awaitable[_inference_pb2.GetDigestsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.GetDigestsResponse, _abc.Awaitable[_inference_pb2.GetDigestsResponse]]:
         """GetDigests hashes boxes of the weights that are loaded."""
 
     @_abc_1.abstractmethod
     def Drain(
         self,
         request: _inference_pb2.DrainRequest,
-        context: _aio.ServicerContext[_inference_pb2.DrainRequest, _abc.Awaitable[_inference_pb2.DrainResponse]],
-    ) -> _abc.Awaitable[_inference_pb2.DrainResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.DrainResponse, _abc.Awaitable[_inference_pb2.DrainResponse]]:
         """Drain refuses new requests and returns when the running ones have ended."""
 
-def add_ReplicaServiceServicer_to_server(servicer: ReplicaServiceServicer, server: _aio.Server) -> None: ...
+def add_ReplicaServiceServicer_to_server(servicer: ReplicaServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

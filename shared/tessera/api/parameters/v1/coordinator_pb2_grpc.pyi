@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.parameters.v1 import coordinator_pb2 as _coordinator_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,28 +29,59 @@ GRPC_VERSION: str
 class CoordinatorServiceStub:
     """CoordinatorService owns sets and versions: what exists, who may write, what readers see."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    AcquireWriter: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AcquireWriterRequest, _coordinator_pb2.AcquireWriterResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> CoordinatorServiceAsyncStub: ...
+    AcquireWriter: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.AcquireWriterRequest, _coordinator_pb2.AcquireWriterResponse]
     """AcquireWriter makes the caller the one writer of a set and fences off earlier ones."""
-    OpenVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.OpenVersionRequest, _coordinator_pb2.OpenVersionResponse]
+    OpenVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.OpenVersionRequest, _coordinator_pb2.OpenVersionResponse]
     """OpenVersion begins a version: its number, and the shards that take its slices."""
-    SealVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SealVersionRequest, _coordinator_pb2.SealVersionResponse]
+    SealVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SealVersionRequest, _coordinator_pb2.SealVersionResponse]
     """SealVersion checks that every tensor is covered exactly once and makes the bytes durable."""
-    CommitVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.CommitVersionRequest, _coordinator_pb2.CommitVersionResponse]
+    CommitVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.CommitVersionRequest, _coordinator_pb2.CommitVersionResponse]
     """CommitVersion makes a sealed version the head of its set."""
-    AbortVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AbortVersionRequest, _coordinator_pb2.AbortVersionResponse]
+    AbortVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.AbortVersionRequest, _coordinator_pb2.AbortVersionResponse]
     """AbortVersion gives a version up."""
-    GetManifest: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetManifestRequest, _coordinator_pb2.GetManifestResponse]
+    GetManifest: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetManifestRequest, _coordinator_pb2.GetManifestResponse]
     """GetManifest returns a committed version for reading."""
-    ListSets: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListSetsRequest, _coordinator_pb2.ListSetsResponse]
+    ListSets: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListSetsRequest, _coordinator_pb2.ListSetsResponse]
     """ListSets returns the sets by name, page by page."""
-    ListVersions: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListVersionsRequest, _coordinator_pb2.ListVersionsResponse]
+    ListVersions: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListVersionsRequest, _coordinator_pb2.ListVersionsResponse]
     """ListVersions returns a set's versions, newest first, page by page."""
-    WatchSet: _aio.UnaryStreamMultiCallable[_coordinator_pb2.WatchSetRequest, _coordinator_pb2.WatchSetResponse]
+    WatchSet: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.WatchSetRequest, _coordinator_pb2.WatchSetResponse]
     """WatchSet streams the head of a set: at once, then at every commit."""
-    PinVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PinVersionRequest, _coordinator_pb2.PinVersionResponse]
+    PinVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.PinVersionRequest, _coordinator_pb2.PinVersionResponse]
     """PinVersion keeps a version from being dropped for a while."""
-    ReleasePin: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReleasePinRequest, _coordinator_pb2.ReleasePinResponse]
+    ReleasePin: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReleasePinRequest, _coordinator_pb2.ReleasePinResponse]
+    """ReleasePin gives a pin back."""
+
+@_typing.type_check_only
+class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
+    """CoordinatorService owns sets and versions: what exists, who may write, what readers see."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    AcquireWriter: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AcquireWriterRequest, _coordinator_pb2.AcquireWriterResponse]  # type: ignore[assignment]
+    """AcquireWriter makes the caller the one writer of a set and fences off earlier ones."""
+    OpenVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.OpenVersionRequest, _coordinator_pb2.OpenVersionResponse]  # type: ignore[assignment]
+    """OpenVersion begins a version: its number, and the shards that take its slices."""
+    SealVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SealVersionRequest, _coordinator_pb2.SealVersionResponse]  # type: ignore[assignment]
+    """SealVersion checks that every tensor is covered exactly once and makes the bytes durable."""
+    CommitVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.CommitVersionRequest, _coordinator_pb2.CommitVersionResponse]  # type: ignore[assignment]
+    """CommitVersion makes a sealed version the head of its set."""
+    AbortVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AbortVersionRequest, _coordinator_pb2.AbortVersionResponse]  # type: ignore[assignment]
+    """AbortVersion gives a version up."""
+    GetManifest: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetManifestRequest, _coordinator_pb2.GetManifestResponse]  # type: ignore[assignment]
+    """GetManifest returns a committed version for reading."""
+    ListSets: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListSetsRequest, _coordinator_pb2.ListSetsResponse]  # type: ignore[assignment]
+    """ListSets returns the sets by name, page by page."""
+    ListVersions: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListVersionsRequest, _coordinator_pb2.ListVersionsResponse]  # type: ignore[assignment]
+    """ListVersions returns a set's versions, newest first, page by page."""
+    WatchSet: _aio.UnaryStreamMultiCallable[_coordinator_pb2.WatchSetRequest, _coordinator_pb2.WatchSetResponse]  # type: ignore[assignment]
+    """WatchSet streams the head of a set: at once, then at every commit."""
+    PinVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PinVersionRequest, _coordinator_pb2.PinVersionResponse]  # type: ignore[assignment]
+    """PinVersion keeps a version from being dropped for a while."""
+    ReleasePin: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReleasePinRequest, _coordinator_pb2.ReleasePinResponse]  # type: ignore[assignment]
     """ReleasePin gives a pin back."""
 
 class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -46,88 +91,88 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     def AcquireWriter(
         self,
         request: _coordinator_pb2.AcquireWriterRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.AcquireWriterRequest, _abc.Awaitable[_coordinator_pb2.AcquireWriterResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.AcquireWriterResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.AcquireWriterResponse, _abc.Awaitable[_coordinator_pb2.AcquireWriterResponse]]:
         """AcquireWriter makes the caller the one writer of a set and fences off earlier ones."""
 
     @_abc_1.abstractmethod
     def OpenVersion(
         self,
         request: _coordinator_pb2.OpenVersionRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.OpenVersionRequest, _abc.Awaitable[_coordinator_pb2.OpenVersionResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.OpenVersionResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.OpenVersionResponse, _abc.Awaitable[_coordinator_pb2.OpenVersionResponse]]:
         """OpenVersion begins a version: its number, and the shards that take its slices."""
 
     @_abc_1.abstractmethod
     def SealVersion(
         self,
         request: _coordinator_pb2.SealVersionRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.SealVersionRequest, _abc.Awaitable[_coordinator_pb2.SealVersionResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.SealVersionResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.SealVersionResponse, _abc.Awaitable[_coordinator_pb2.SealVersionResponse]]:
         """SealVersion checks that every tensor is covered exactly once and makes the bytes durable."""
 
     @_abc_1.abstractmethod
     def CommitVersion(
         self,
         request: _coordinator_pb2.CommitVersionRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.CommitVersionRequest, _abc.Awaitable[_coordinator_pb2.CommitVersionResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.CommitVersionResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.CommitVersionResponse, _abc.Awaitable[_coordinator_pb2.CommitVersionResponse]]:
         """CommitVersion makes a sealed version the head of its set."""
 
     @_abc_1.abstractmethod
     def AbortVersion(
         self,
         request: _coordinator_pb2.AbortVersionRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.AbortVersionRequest, _abc.Awaitable[_coordinator_pb2.AbortVersionResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.AbortVersionResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.AbortVersionResponse, _abc.Awaitable[_coordinator_pb2.AbortVersionResponse]]:
         """AbortVersion gives a version up."""
 
     @_abc_1.abstractmethod
     def GetManifest(
         self,
         request: _coordinator_pb2.GetManifestRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.GetManifestRequest, _abc.Awaitable[_coordinator_pb2.GetManifestResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.GetManifestResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.GetManifestResponse, _abc.Awaitable[_coordinator_pb2.GetManifestResponse]]:
         """GetManifest returns a committed version for reading."""
 
     @_abc_1.abstractmethod
     def ListSets(
         self,
         request: _coordinator_pb2.ListSetsRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.ListSetsRequest, _abc.Awaitable[_coordinator_pb2.ListSetsResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.ListSetsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ListSetsResponse, _abc.Awaitable[_coordinator_pb2.ListSetsResponse]]:
         """ListSets returns the sets by name, page by page."""
 
     @_abc_1.abstractmethod
     def ListVersions(
         self,
         request: _coordinator_pb2.ListVersionsRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.ListVersionsRequest, _abc.Awaitable[_coordinator_pb2.ListVersionsResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.ListVersionsResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ListVersionsResponse, _abc.Awaitable[_coordinator_pb2.ListVersionsResponse]]:
         """ListVersions returns a set's versions, newest first, page by page."""
 
     @_abc_1.abstractmethod
     def WatchSet(
         self,
         request: _coordinator_pb2.WatchSetRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.WatchSetRequest, _abc.AsyncIterator[_coordinator_pb2.WatchSetResponse]],
-    ) -> _abc.AsyncIterator[_coordinator_pb2.WatchSetResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.WatchSetResponse], _abc.AsyncIterator[_coordinator_pb2.WatchSetResponse]]:
         """WatchSet streams the head of a set: at once, then at every commit."""
 
     @_abc_1.abstractmethod
     def PinVersion(
         self,
         request: _coordinator_pb2.PinVersionRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.PinVersionRequest, _abc.Awaitable[_coordinator_pb2.PinVersionResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.PinVersionResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.PinVersionResponse, _abc.Awaitable[_coordinator_pb2.PinVersionResponse]]:
         """PinVersion keeps a version from being dropped for a while."""
 
     @_abc_1.abstractmethod
     def ReleasePin(
         self,
         request: _coordinator_pb2.ReleasePinRequest,
-        context: _aio.ServicerContext[_coordinator_pb2.ReleasePinRequest, _abc.Awaitable[_coordinator_pb2.ReleasePinResponse]],
-    ) -> _abc.Awaitable[_coordinator_pb2.ReleasePinResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ReleasePinResponse, _abc.Awaitable[_coordinator_pb2.ReleasePinResponse]]:
         """ReleasePin gives a pin back."""
 
-def add_CoordinatorServiceServicer_to_server(servicer: CoordinatorServiceServicer, server: _aio.Server) -> None: ...
+def add_CoordinatorServiceServicer_to_server(servicer: CoordinatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.parameters.v1 import shard_pb2 as _shard_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -15,12 +29,27 @@ GRPC_VERSION: str
 class ShardServiceStub:
     """ShardService is the control of one shard; the coordinator calls it."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    PersistVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.PersistVersionRequest, _shard_pb2.PersistVersionResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ShardServiceAsyncStub: ...
+    PersistVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.PersistVersionRequest, _shard_pb2.PersistVersionResponse]
     """PersistVersion makes what was pushed of a version durable and lists it."""
-    DropVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.DropVersionRequest, _shard_pb2.DropVersionResponse]
+    DropVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.DropVersionRequest, _shard_pb2.DropVersionResponse]
     """DropVersion forgets a version, or some groups of it."""
-    GetShardStatus: _aio.UnaryUnaryMultiCallable[_shard_pb2.GetShardStatusRequest, _shard_pb2.GetShardStatusResponse]
+    GetShardStatus: _grpc.UnaryUnaryMultiCallable[_shard_pb2.GetShardStatusRequest, _shard_pb2.GetShardStatusResponse]
+    """GetShardStatus tells what the shard holds."""
+
+@_typing.type_check_only
+class ShardServiceAsyncStub(ShardServiceStub):
+    """ShardService is the control of one shard; the coordinator calls it."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    PersistVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.PersistVersionRequest, _shard_pb2.PersistVersionResponse]  # type: ignore[assignment]
+    """PersistVersion makes what was pushed of a version durable and lists it."""
+    DropVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.DropVersionRequest, _shard_pb2.DropVersionResponse]  # type: ignore[assignment]
+    """DropVersion forgets a version, or some groups of it."""
+    GetShardStatus: _aio.UnaryUnaryMultiCallable[_shard_pb2.GetShardStatusRequest, _shard_pb2.GetShardStatusResponse]  # type: ignore[assignment]
     """GetShardStatus tells what the shard holds."""
 
 class ShardServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -30,35 +59,48 @@ class ShardServiceServicer(metaclass=_abc_1.ABCMeta):
     def PersistVersion(
         self,
         request: _shard_pb2.PersistVersionRequest,
-        context: _aio.ServicerContext[_shard_pb2.PersistVersionRequest, _abc.Awaitable[_shard_pb2.PersistVersionResponse]],
-    ) -> _abc.Awaitable[_shard_pb2.PersistVersionResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.PersistVersionResponse, _abc.Awaitable[_shard_pb2.PersistVersionResponse]]:
         """PersistVersion makes what was pushed of a version durable and lists it."""
 
     @_abc_1.abstractmethod
     def DropVersion(
         self,
         request: _shard_pb2.DropVersionRequest,
-        context: _aio.ServicerContext[_shard_pb2.DropVersionRequest, _abc.Awaitable[_shard_pb2.DropVersionResponse]],
-    ) -> _abc.Awaitable[_shard_pb2.DropVersionResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.DropVersionResponse, _abc.Awaitable[_shard_pb2.DropVersionResponse]]:
         """DropVersion forgets a version, or some groups of it."""
 
     @_abc_1.abstractmethod
     def GetShardStatus(
         self,
         request: _shard_pb2.GetShardStatusRequest,
-        context: _aio.ServicerContext[_shard_pb2.GetShardStatusRequest, _abc.Awaitable[_shard_pb2.GetShardStatusResponse]],
-    ) -> _abc.Awaitable[_shard_pb2.GetShardStatusResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.GetShardStatusResponse, _abc.Awaitable[_shard_pb2.GetShardStatusResponse]]:
         """GetShardStatus tells what the shard holds."""
 
-def add_ShardServiceServicer_to_server(servicer: ShardServiceServicer, server: _aio.Server) -> None: ...
+def add_ShardServiceServicer_to_server(servicer: ShardServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class ShardDataServiceStub:
     """ShardDataService moves bytes, on threads of its own."""
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    PushSlices: _aio.StreamUnaryMultiCallable[_shard_pb2.PushSlicesRequest, _shard_pb2.PushSlicesResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ShardDataServiceAsyncStub: ...
+    PushSlices: _grpc.StreamUnaryMultiCallable[_shard_pb2.PushSlicesRequest, _shard_pb2.PushSlicesResponse]
     """PushSlices stores slices of an open version: a header, then its bytes, slice after slice."""
-    PullSlices: _aio.UnaryStreamMultiCallable[_shard_pb2.PullSlicesRequest, _shard_pb2.PullSlicesResponse]
+    PullSlices: _grpc.UnaryStreamMultiCallable[_shard_pb2.PullSlicesRequest, _shard_pb2.PullSlicesResponse]
+    """PullSlices streams boxes of slices, packed row-major, in the order asked for."""
+
+@_typing.type_check_only
+class ShardDataServiceAsyncStub(ShardDataServiceStub):
+    """ShardDataService moves bytes, on threads of its own."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    PushSlices: _aio.StreamUnaryMultiCallable[_shard_pb2.PushSlicesRequest, _shard_pb2.PushSlicesResponse]  # type: ignore[assignment]
+    """PushSlices stores slices of an open version: a header, then its bytes, slice after slice."""
+    PullSlices: _aio.UnaryStreamMultiCallable[_shard_pb2.PullSlicesRequest, _shard_pb2.PullSlicesResponse]  # type: ignore[assignment]
     """PullSlices streams boxes of slices, packed row-major, in the order asked for."""
 
 class ShardDataServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -67,17 +109,17 @@ class ShardDataServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def PushSlices(
         self,
-        request_iterator: _abc.AsyncIterator[_shard_pb2.PushSlicesRequest],
-        context: _aio.ServicerContext[_abc.AsyncIterator[_shard_pb2.PushSlicesRequest], _abc.Awaitable[_shard_pb2.PushSlicesResponse]],
-    ) -> _abc.Awaitable[_shard_pb2.PushSlicesResponse]:
+        request_iterator: _MaybeAsyncIterator[_shard_pb2.PushSlicesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.PushSlicesResponse, _abc.Awaitable[_shard_pb2.PushSlicesResponse]]:
         """PushSlices stores slices of an open version: a header, then its bytes, slice after slice."""
 
     @_abc_1.abstractmethod
     def PullSlices(
         self,
         request: _shard_pb2.PullSlicesRequest,
-        context: _aio.ServicerContext[_shard_pb2.PullSlicesRequest, _abc.AsyncIterator[_shard_pb2.PullSlicesResponse]],
-    ) -> _abc.AsyncIterator[_shard_pb2.PullSlicesResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_shard_pb2.PullSlicesResponse], _abc.AsyncIterator[_shard_pb2.PullSlicesResponse]]:
         """PullSlices streams boxes of slices, packed row-major, in the order asked for."""
 
-def add_ShardDataServiceServicer_to_server(servicer: ShardDataServiceServicer, server: _aio.Server) -> None: ...
+def add_ShardDataServiceServicer_to_server(servicer: ShardDataServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

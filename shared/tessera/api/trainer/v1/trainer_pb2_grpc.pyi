@@ -7,7 +7,21 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.api.trainer.v1 import trainer_pb2 as _trainer_pb2
 import abc as _abc_1
+import grpc as _grpc
+import sys
+import typing as _typing
 
+if sys.version_info >= (3, 11):
+    from typing import Self as _Self
+else:
+    from typing_extensions import Self as _Self
+
+_T = _typing.TypeVar("_T")
+
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
+class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -17,12 +31,29 @@ class TrainerServiceStub:
     next step boundary.
     """
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    GetStatus: _aio.UnaryUnaryMultiCallable[_trainer_pb2.GetStatusRequest, _trainer_pb2.GetStatusResponse]
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> TrainerServiceAsyncStub: ...
+    GetStatus: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.GetStatusRequest, _trainer_pb2.GetStatusResponse]
     """GetStatus tells where the run is."""
-    Checkpoint: _aio.UnaryUnaryMultiCallable[_trainer_pb2.CheckpointRequest, _trainer_pb2.CheckpointResponse]
+    Checkpoint: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.CheckpointRequest, _trainer_pb2.CheckpointResponse]
     """Checkpoint commits a version at the next step boundary."""
-    Stop: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StopRequest, _trainer_pb2.StopResponse]
+    Stop: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.StopRequest, _trainer_pb2.StopResponse]
+    """Stop ends the run at the next step boundary, after a last commit."""
+
+@_typing.type_check_only
+class TrainerServiceAsyncStub(TrainerServiceStub):
+    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at the
+    next step boundary.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    GetStatus: _aio.UnaryUnaryMultiCallable[_trainer_pb2.GetStatusRequest, _trainer_pb2.GetStatusResponse]  # type: ignore[assignment]
+    """GetStatus tells where the run is."""
+    Checkpoint: _aio.UnaryUnaryMultiCallable[_trainer_pb2.CheckpointRequest, _trainer_pb2.CheckpointResponse]  # type: ignore[assignment]
+    """Checkpoint commits a version at the next step boundary."""
+    Stop: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StopRequest, _trainer_pb2.StopResponse]  # type: ignore[assignment]
     """Stop ends the run at the next step boundary, after a last commit."""
 
 class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -34,24 +65,24 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetStatus(
         self,
         request: _trainer_pb2.GetStatusRequest,
-        context: _aio.ServicerContext[_trainer_pb2.GetStatusRequest, _abc.Awaitable[_trainer_pb2.GetStatusResponse]],
-    ) -> _abc.Awaitable[_trainer_pb2.GetStatusResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_pb2.GetStatusResponse, _abc.Awaitable[_trainer_pb2.GetStatusResponse]]:
         """GetStatus tells where the run is."""
 
     @_abc_1.abstractmethod
     def Checkpoint(
         self,
         request: _trainer_pb2.CheckpointRequest,
-        context: _aio.ServicerContext[_trainer_pb2.CheckpointRequest, _abc.Awaitable[_trainer_pb2.CheckpointResponse]],
-    ) -> _abc.Awaitable[_trainer_pb2.CheckpointResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_pb2.CheckpointResponse, _abc.Awaitable[_trainer_pb2.CheckpointResponse]]:
         """Checkpoint commits a version at the next step boundary."""
 
     @_abc_1.abstractmethod
     def Stop(
         self,
         request: _trainer_pb2.StopRequest,
-        context: _aio.ServicerContext[_trainer_pb2.StopRequest, _abc.Awaitable[_trainer_pb2.StopResponse]],
-    ) -> _abc.Awaitable[_trainer_pb2.StopResponse]:
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_pb2.StopResponse, _abc.Awaitable[_trainer_pb2.StopResponse]]:
         """Stop ends the run at the next step boundary, after a last commit."""
 
-def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _aio.Server) -> None: ...
+def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
