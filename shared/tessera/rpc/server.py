@@ -18,7 +18,7 @@ from grpc_health.v1.health import aio as aio_health
 from grpc_reflection.v1alpha import reflection
 
 from tessera import errors
-from tessera.rpc import identity, interceptors
+from tessera.rpc import identity, interceptors, validation
 from tessera.rpc.channel import SERVER_OPTIONS
 from tessera.rpc.status import to_status
 
@@ -126,7 +126,7 @@ class DataServer:
 
 
 class _DataInterceptor(grpc.ServerInterceptor):
-    """Authentication and error mapping for threads."""
+    """Authentication, limits and error mapping for threads."""
 
     def __init__(self, verifier: identity.Verifier) -> None:
         self._verifier = verifier
@@ -157,6 +157,7 @@ class _DataInterceptor(grpc.ServerInterceptor):
         def call(request: Any, context: Any) -> Any:
             try:
                 self._verifier.authenticate(context.invocation_metadata())
+                validation.check(request)
                 yield from behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - the table decides, for every kind
                 raise _abort(context, error) from None
