@@ -1,0 +1,132 @@
+"""Processes by identity: a number alone may have been given to another process since.
+
+Everything that a platform starts carries a mark in its environment and lives in the session of a
+process that is recorded, so that it is found again when whoever started it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+MARK = "TESSERA_PLATFORM"
+"""Environment variable that carries the platform's id in every process of it."""
+
+_SLACK_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRef:
+    """A process: its number, and when it was started (seconds since the epoch)."""
+
+    pid: int
+    started: float
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessRef:
+        """The process that has this number now.
+
+        Raises:
+            psutil.NoSuchProcess: there is none.
+        """
+        return cls(pid=pid, started=psutil.Process(pid).create_time())
+
+    def find(self) -> psutil.Process | None:
+        """The process, unless it is gone, or a corpse, or its number is another's now."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) <= _SLACK_SECONDS
+            if same and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        except psutil.Error:
+            pass
+        return None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.find() is not None
+
+
+def members(mark: str, leaders: Sequence[ProcessRef] = ()) -> list[psutil.Process]:
+    """Every running process of a platform but the caller and its ancestors.
+
+    Args:
+        mark: the platform's id.
+        leaders: leaders of sessions that belong to it. Ray's workers write their titles over
+            their environment, so the mark alone does not find them.
+    """
+    sessions = {leader.pid: leader.started for leader in leaders}
+    own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
+    found = []
+    for process in psutil.process_iter():
+        if process.pid in own:
+            continue
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if _in_session(process, sessions) or _marked(process, mark):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def end(processes: Iterable[psutil.Process], grace: float) -> int:
+    """SIGTERM, up to `grace` seconds, then SIGKILL; returns how many had to be killed."""
+    living = list(processes)
+    for process in living:
+        _signal(process.terminate)
+    _, stubborn = psutil.wait_procs(living, timeout=grace)
+    kill(stubborn)
+    return len(stubborn)
+
+
+def kill(processes: Iterable[psutil.Process], patience: float = 5.0) -> None:
+    """SIGKILL, and wait until they are gone."""
+    living = list(processes)
+    for process in living:
+        _signal(process.kill)
+    psutil.wait_procs(living, timeout=patience)
+
+
+def kill_members(mark: str, leaders: Sequence[ProcessRef], patience: float = 10.0) -> bool:
+    """SIGKILL every process of a platform, also those that are born meanwhile.
+
+    Returns:
+        Whether none is left.
+    """
+    deadline = time.monotonic() + patience
+    while found := members(mark, leaders):
+        if time.monotonic() > deadline:
+            return False
+        kill(found, patience=1.0)
+    return True
+
+
+def _in_session(process: psutil.Process, sessions: dict[int, float]) -> bool:
+    """Whether the process is of a recorded session, and not of a later one of the same number."""
+    session = os.getsid(process.pid)
+    started = sessions.get(session)
+    if started is None or process.create_time() < started - _SLACK_SECONDS:
+        return False
+    try:
+        leader = psutil.Process(session)
+    except psutil.NoSuchProcess:
+        return True  # The kernel gives the number to nobody while the session has members.
+    return abs(leader.create_time() - started) <= _SLACK_SECONDS
+
+
+def _marked(process: psutil.Process, mark: str) -> bool:
+    return bool(mark) and process.environ().get(MARK) == mark
+
+
+def _signal(send: Callable[[], None]) -> None:
+    try:
+        send()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,192 @@
+"""A Ray cluster of one node: its command, its addresses and its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tessera import errors
+from tessera.local import ray_api
+from tessera.local.process import MARK, ProcessRef, end, kill_members
+
+_START_SECONDS = 90.0
+_DASHBOARD = re.compile(r"RAY_API_SERVER_ADDRESS='(http://[^']+)'")
+_OBJECT_STORE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayAddresses:
+    """Where a cluster listens: `gcs` for drivers (host:port), the dashboard and the metrics."""
+
+    gcs: str
+    dashboard: str
+    metrics: str
+
+
+@dataclass(slots=True, kw_only=True)
+class RayHead:
+    """One `ray start --head`, in a session of its own, on the loopback interface only.
+
+    Args:
+        token_path: file with the cluster's token.
+        log_path: where the output of `ray start` goes.
+        cpus: logical CPUs to advertise.
+        mark: platform's id, carried by every process in its environment.
+        environment: added to the environment of every process of the cluster.
+    """
+
+    token_path: Path
+    log_path: Path
+    cpus: int
+    mark: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    temp_dir: Path = field(default=Path(), init=False)
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    ref: ProcessRef | None = field(default=None, init=False)
+
+    def start(self) -> ProcessRef:
+        """Start it; `wait_ready` tells when it is up."""
+        # AF_UNIX paths end at about 100 bytes, so the folder is not below the home.
+        base = "/tmp" if os.access("/tmp", os.W_OK) else None  # noqa: S108 - mkdtemp makes it ours
+        self.temp_dir = Path(tempfile.mkdtemp(prefix="tessera-", dir=base))
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - a command of our own
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.env(),
+                cwd=self.temp_dir,
+                start_new_session=True,
+            )
+        self.ref = ProcessRef.of(self.process.pid)
+        return self.ref
+
+    def env(self) -> dict[str, str]:
+        """The environment of every process of the cluster."""
+        inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        return {
+            **inherited,
+            **client_env(self.token_path),
+            MARK: self.mark,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            # The output below must reach the file at once.
+            "PYTHONUNBUFFERED": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # SIGTERM would wait for detached actors; what they hold is on disk.
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+            # Eight idle workers at the first driver cost a small machine ten seconds.
+            "RAY_prestart_worker_first_driver": "0",
+            "AUTOSCALER_METRIC_PORT": str(free_port()),
+            "DASHBOARD_METRIC_PORT": str(free_port()),
+            **self.environment,
+        }
+
+    def wait_ready(
+        self, seconds: float = _START_SECONDS, stopped: Callable[[], bool] = lambda: False
+    ) -> RayAddresses:
+        """The addresses, once GCS, dashboard and its job server answer.
+
+        Raises:
+            UnavailableError: it died or took too long; the message names the log.
+            CancelledError: `stopped` became true.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if stopped():
+                raise errors.CancelledError("stopped while Ray was starting")
+            if self.process is None or self.process.poll() is not None:
+                code = None if self.process is None else self.process.returncode
+                raise errors.UnavailableError(
+                    f"Ray ended with code {code} while it was starting; see {self.log_path}",
+                    reason="RAY_DIED",
+                )
+            if (addresses := self._addresses()) and self._answers(addresses.dashboard):
+                return addresses
+            time.sleep(0.1)
+        raise errors.UnavailableError(
+            f"Ray was not up after {seconds:.0f} s; see {self.log_path}", reason="RAY_SLOW"
+        )
+
+    def stop(self, grace: float = 8.0) -> None:
+        """SIGTERM, then SIGKILL of what is left of it; its files go too."""
+        if self.process is not None and self.ref is not None:
+            if found := self.ref.find():
+                end([found], grace)
+            self.process.wait()
+            kill_members(self.mark, [self.ref])
+        if self.temp_dir.name:
+            shutil.rmtree(self.temp_dir, ignore_errors=True)
+
+    def _command(self) -> list[str]:
+        zero = (
+            "port",
+            "dashboard-port",
+            "dashboard-agent-listen-port",
+            "dashboard-agent-grpc-port",
+            "metrics-export-port",
+            "runtime-env-agent-port",
+            "node-manager-port",
+            "object-manager-port",
+            # The default is a fixed range, which two clusters would share.
+            "min-worker-port",
+            "max-worker-port",
+        )
+        return [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+            *("--disable-usage-stats", "--log-style=record", "--log-color=false"),
+            *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
+            *(f"--{name}=0" for name in zero),
+            f"--ray-client-server-port={free_port()}",
+            f"--temp-dir={self.temp_dir}",
+            f"--num-cpus={self.cpus}",
+            f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        ]
+
+    def _addresses(self) -> RayAddresses | None:
+        """What Ray has written down so far."""
+        try:
+            gcs = (self.temp_dir / "ray_current_cluster").read_text().strip()
+            dashboard = _DASHBOARD.search(self.log_path.read_text(errors="replace"))
+            ports = list((self.temp_dir / "session_latest").glob("metrics_export_port_*"))
+            port = ports[0].read_text().strip() if ports else ""
+        except OSError:
+            return None
+        if not gcs or dashboard is None or not port:
+            return None
+        metrics = f"http://127.0.0.1:{port}/metrics"
+        return RayAddresses(gcs=gcs, dashboard=dashboard[1], metrics=metrics)
+
+    def _answers(self, dashboard: str) -> bool:
+        try:
+            ray_api.get(f"{dashboard}/api/jobs/", self.token_path, seconds=5.0)
+        except (OSError, urllib.error.URLError):
+            return False
+        return True
+
+
+def client_env(token_path: Path) -> dict[str, str]:
+    """What a driver needs in its environment, beside RAY_ADDRESS."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_path),
+        # Without it Ray turns 127.0.0.1 into the machine's outer address and listens there.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,49 @@
+"""Fixtures of every test: one Ray cluster for the whole session, made at its first use."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tessera.local.files import write_private
+from tessera.local.ray_head import RayHead
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A running cluster: `env` is what a subprocess needs to talk to it, RAY_ADDRESS included."""
+
+    address: str
+    dashboard_url: str
+    metrics_url: str
+    env: dict[str, str]
+    token_path: Path
+    temp_dir: Path
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    folder = tmp_path_factory.mktemp("ray")
+    token_path = folder / "ray-token"
+    write_private(token_path, secrets.token_hex(32).encode())
+    head = RayHead(
+        token_path=token_path, log_path=folder / "ray.log", cpus=8, mark=f"test-{uuid.uuid4().hex}"
+    )
+    try:
+        head.start()
+        found = head.wait_ready()
+        yield RayCluster(
+            address=found.gcs,
+            dashboard_url=found.dashboard,
+            metrics_url=found.metrics,
+            env={**head.env(), "RAY_ADDRESS": found.gcs},
+            token_path=token_path,
+            temp_dir=head.temp_dir,
+        )
+    finally:
+        head.stop()

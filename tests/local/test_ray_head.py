@@ -1,0 +1,114 @@
+"""A real Ray head: it listens on loopback, asks for its token and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import uuid
+
+import psutil
+import pytest
+
+from tessera import errors
+from tessera.local import ray_api
+from tessera.local.files import write_private
+from tessera.local.process import members
+from tessera.local.ray_head import RayHead
+
+pytestmark = pytest.mark.ray
+
+DETACHED = """
+import os, ray
+ray.init(namespace="test")
+@ray.remote(num_cpus=0, lifetime="detached", name="stays", max_restarts=-1)
+class Stays:
+    def pid(self):
+        return os.getpid()
+print(ray.get(Stays.remote().pid.remote()))
+"""
+
+
+def make(folder, mark=None) -> RayHead:
+    token = folder / "token"
+    write_private(token, secrets.token_hex(32).encode())
+    return RayHead(
+        token_path=token, log_path=folder / "ray.log", cpus=8, mark=mark or uuid.uuid4().hex
+    )
+
+
+def test_the_shared_cluster_is_private(ray_cluster):
+    nodes = json.loads(
+        ray_api.get(f"{ray_cluster.dashboard_url}/api/v0/nodes?detail=1", ray_cluster.token_path)
+    )["data"]["result"]["result"]
+    assert [node["node_ip"] for node in nodes] == ["127.0.0.1"]
+    assert nodes[0]["resources_total"]["CPU"] == 8
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ray_api.get(f"{ray_cluster.dashboard_url}/api/jobs/", None)
+    assert refused.value.code in {401, 403}
+    leader = next(p for p in psutil.process_iter() if str(ray_cluster.temp_dir) in _command(p))
+    session = os.getsid(leader.pid)
+    outside = []
+    for process in psutil.process_iter():
+        if os.getsid(process.pid) == session:
+            outside += [
+                (process.name(), c.laddr.ip)
+                for c in process.net_connections("tcp")
+                if c.status == psutil.CONN_LISTEN and c.laddr.ip not in LOOPBACK
+            ]
+    assert outside == []
+
+
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def _command(process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def test_stop_ends_it_at_once_though_a_detached_actor_lives(tmp_path):
+    head = make(tmp_path)
+    try:
+        head.start()
+        found = head.wait_ready()
+        env = {**head.env(), "RAY_ADDRESS": found.gcs}
+        out = subprocess.run(
+            [sys.executable, "-c", DETACHED], env=env, check=True, capture_output=True, text=True
+        )
+        actor = psutil.Process(int(out.stdout))
+        assert actor.is_running()
+        started = time.monotonic()
+    finally:
+        head.stop()
+    assert time.monotonic() - started < 10
+    assert not actor.is_running()
+    assert members(head.mark, [head.ref]) == []
+    assert not head.temp_dir.exists()
+
+
+def test_stop_after_the_head_alone_was_killed(tmp_path):
+    head = make(tmp_path)
+    head.start()
+    deadline = time.monotonic() + 60
+    while len(members(head.mark, [head.ref])) < 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    head.ref.find().kill()
+    head.stop()
+    assert members(head.mark, [head.ref]) == []
+
+
+def test_a_cluster_that_dies_while_starting_names_its_log(tmp_path):
+    head = make(tmp_path)
+    head.cpus = -1  # Ray refuses it.
+    head.start()
+    with pytest.raises(errors.UnavailableError, match=r"ray\.log") as failure:
+        head.wait_ready()
+    assert failure.value.reason == "RAY_DIED"
+    head.stop()
