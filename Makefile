@@ -1,0 +1,129 @@
+# `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+BASE ?= main
+PYTEST := PYTHONPATH=tests/plugins $(BIN)/pytest -p skips
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# One thread for each process: two ranks, two shards and a replica share the cores.
+export OMP_NUM_THREADS ?= 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- Environment -------------------------------------------------------------
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv with everything that development needs
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "no '$(PYTHON)' here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(0 if sys.version_info >= (3, 11) else f"$(PYTHON) is Python {v}, but 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# --- Try it ------------------------------------------------------------------
+
+.PHONY: demo
+demo: export TESSERA_HOME := $(CURDIR)/.demo
+demo: setup ## Start the platform here, train a small GPT, serve it, let it write
+	@$(BIN)/python examples/demo.py
+
+.PHONY: walkthrough
+walkthrough: export TESSERA_HOME := $(CURDIR)/.demo
+walkthrough: setup ## Run docs/walkthrough.md again and write down what it printed
+	$(BIN)/python docs/refresh.py docs/walkthrough.md
+
+# --- Tests -------------------------------------------------------------------
+
+.PHONY: test
+test: setup lint protos-check ## Everything that a change must pass
+	$(PYTEST) -m 'not slow and not chaos'
+
+.PHONY: test-slow
+test-slow: setup ## The long proofs
+	$(PYTEST) -m slow
+
+.PHONY: chaos
+chaos: setup ## Kill processes of a running platform, each by SIGKILL
+	$(PYTEST) -m chaos
+
+.PHONY: bench
+bench: setup ## Measure against a peer or a limit; one JSON object per line
+	@for bench in benchmarks/[a-z]*.py; do $(BIN)/python $$bench || exit 1; done
+
+# --- Checks ------------------------------------------------------------------
+
+.PHONY: lint
+lint: setup protos-lint charts-lint ## Style, types, layers, protos and chart
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-logo
+
+.PHONY: fmt
+fmt: setup ## Format Python and protos
+	ruff check --fix-only --quiet .
+	ruff format .
+	buf format --write protos
+
+# --- Protos ------------------------------------------------------------------
+
+.PHONY: protos
+protos: setup ## Generate shared/tessera/api from protos/
+	$(BIN)/python protos/generate.py
+
+.PHONY: protos-check
+protos-check: setup ## The generated code is what protos/ generates
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	$(BIN)/python protos/generate.py --out "$$scratch" && \
+	for tree in tessera/api buf; do \
+	  diff -r --brief --exclude=__pycache__ "$$scratch/$$tree" "shared/$$tree" \
+	    || { echo "shared/$$tree differs from what protos/ generates: run make protos" >&2; exit 1; }; \
+	done
+
+.PHONY: protos-lint
+protos-lint: setup
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	$(BIN)/python protos/generate.py --image "$$scratch/protos.binpb" && \
+	buf lint "$$scratch/protos.binpb" --config protos/buf.yaml --path tessera && \
+	buf format --diff --exit-code protos
+
+.PHONY: protos-breaking
+protos-breaking: setup ## No caller of BASE (default: main) is broken by protos/
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	git archive $(BASE) protos | tar -x -C "$$scratch" && \
+	$(BIN)/python "$$scratch/protos/generate.py" --image "$$scratch/base.binpb" && \
+	$(BIN)/python protos/generate.py --image "$$scratch/new.binpb" && \
+	buf breaking "$$scratch/new.binpb" --against "$$scratch/base.binpb" --config protos/buf.yaml --path tessera
+
+# --- Packages ----------------------------------------------------------------
+
+.PHONY: charts
+charts: setup ## Render charts/tessera/examples again
+	$(BIN)/python charts/render.py
+
+.PHONY: charts-lint
+charts-lint: setup
+	@$(BIN)/python charts/render.py --check
+
+.PHONY: wheel
+wheel: setup ## Build the wheel, and import everything from it and from the working tree
+	rm -rf dist build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --target build/wheel dist/*.whl
+	$(BIN)/python tests/smoke.py build/wheel
+	$(BIN)/python tests/smoke.py services shared
+
+.PHONY: clean
+clean: ## Remove what was built, but not .venv and .demo
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find services shared tests protos -name __pycache__ -type d -prune -exec rm -rf {} +
