@@ -1,0 +1,1 @@
+"""Model families: sizes, registry, modules and their Hugging Face form."""
