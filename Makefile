@@ -108,12 +108,14 @@ protos-breaking: setup ## No caller of BASE (default: main) is broken by protos/
 # --- Packages ----------------------------------------------------------------
 
 .PHONY: charts
-charts: setup ## Render charts/tessera/examples again
-	$(BIN)/python charts/render.py
+charts: setup ## Render charts/tessera/examples again; read the difference
+	UPDATE_GOLDEN=1 $(PYTEST) -q tests/charts -k golden
 
 .PHONY: charts-lint
 charts-lint: setup
-	@$(BIN)/python charts/render.py --check
+	@for values in charts/tessera/ci/*-values.yaml; do \
+	  helm lint --strict --quiet charts/tessera --values $$values || exit 1; \
+	done
 
 .PHONY: wheel
 wheel: setup ## Build the wheel, and import everything from it and from the working tree

@@ -1,0 +1,233 @@
+"""The chart renders what Kubernetes and KubeRay take, and refuses what they would not."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "tessera"
+HELM = Path(sys.executable).parent / "helm"
+KUBERNETES = "1.37"
+EXAMPLES = ["minimal", "gpu", "tpu"]
+
+# What KubeRay's ray.io/v1 knows of a cluster, as far as this chart may use it.
+CLUSTER = {
+    "rayVersion",
+    "enableInTreeAutoscaling",
+    "autoscalerOptions",
+    "headGroupSpec",
+    "workerGroupSpecs",
+}
+HEAD = {"serviceType", "rayStartParams", "template"}
+WORKERS = {
+    "groupName",
+    "replicas",
+    "minReplicas",
+    "maxReplicas",
+    "numOfHosts",
+    "rayStartParams",
+    "template",
+}
+
+
+def helm(*arguments: str, refused: bool = False) -> str:
+    """What helm prints; its complaint where it is to refuse."""
+    done = subprocess.run(
+        [str(HELM), *arguments], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert bool(done.returncode) == refused, done.stderr
+    return done.stderr if refused else done.stdout
+
+
+def values_of(name: str) -> str:
+    return str(CHART / "ci" / f"{name}-values.yaml")
+
+
+def render(name: str, *arguments: str) -> str:
+    template = ["template", "demo", str(CHART), "--namespace", "tessera"]
+    return helm(*template, "--values", values_of(name), *arguments)
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def of_kind(name: str, kind: str, *arguments: str) -> list[dict[str, Any]]:
+    return [d for d in documents(render(name, *arguments)) if d["kind"] == kind]
+
+
+def pod_templates(name: str) -> list[dict[str, Any]]:
+    """The templates of every pod: the controller's, the head's, each worker group's."""
+    (deployment,) = of_kind(name, "Deployment")
+    (cluster,) = of_kind(name, "RayCluster")
+    groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    return [deployment["spec"]["template"], *(group["template"] for group in groups)]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_lint(name: str) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), "--values", values_of(name))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_golden(name: str) -> None:
+    """`make charts` writes these files again; a difference must be read before it is committed."""
+    golden = CHART / "examples" / name / "rendered.yaml"
+    # A token that the chart makes is another one each time.
+    rendered = re.sub(r"(?m)^(  auth_token:) \S+$", r"\1 bWFkZSBieSB0aGUgY2hhcnQ=", render(name))
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(rendered)
+    assert golden.read_text() == rendered, "run make charts and read the difference"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_kubernetes_takes_every_object(name: str) -> None:
+    kinds = []
+    for document in documents(render(name)):
+        kinds.append(document["kind"])
+        if document["kind"] != "RayCluster":
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
+    for template in pod_templates(name):
+        pod = {"apiVersion": "v1", "kind": "Pod", **template}
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    assert {"Deployment", "Service", "ServiceAccount", "RayCluster"} <= set(kinds)
+
+
+def test_the_validator_refuses_what_is_wrong() -> None:
+    """Otherwise the test above could not fail."""
+    (deployment,) = of_kind("minimal", "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["imagePullPolice"] = "Always"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_kuberay_knows_every_field(name: str) -> None:
+    (cluster,) = of_kind(name, "RayCluster")
+    assert cluster["apiVersion"] == "ray.io/v1"
+    spec = cluster["spec"]
+    assert set(spec) <= CLUSTER
+    assert set(spec["headGroupSpec"]) == HEAD
+    for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
+        # `ray start` takes strings; KubeRay refuses numbers here.
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    for group in spec["workerGroupSpecs"]:
+        assert set(group) == WORKERS
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    names = [group["groupName"] for group in spec["workerGroupSpecs"]]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_pods_may_do_little(name: str) -> None:
+    for template in pod_templates(name):
+        pod = template["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["capabilities"] == {"drop": ["ALL"]}
+    controller = pod_templates(name)[0]["spec"]["containers"][0]
+    assert controller["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_only_an_autoscaling_head_gets_a_token() -> None:
+    tokens = {
+        name: [t["spec"]["automountServiceAccountToken"] for t in pod_templates(name)]
+        for name in ("minimal", "gpu")
+    }
+    assert tokens == {"minimal": [False, False, False], "gpu": [False, True, False, False]}
+    for name in EXAMPLES:
+        assert not of_kind(name, "Role") + of_kind(name, "ClusterRole")
+
+
+def test_the_controller_drains_before_it_is_killed() -> None:
+    (deployment,) = of_kind("minimal", "Deployment")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > 10
+    probes = [pod["containers"][0][f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")]
+    assert [probe["grpc"]["port"] for probe in probes] == [50051, 50051, 50051]
+
+
+def test_the_controller_finds_the_pool() -> None:
+    (deployment,) = of_kind("minimal", "Deployment")
+    (cluster,) = of_kind("minimal", "RayCluster")
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    head = f"{cluster['metadata']['name']}-head-svc"
+    assert arguments[arguments.index("--pool") + 1] == f"main,http://{head}:8265,{head}:6379"
+
+
+def test_both_ends_share_one_token() -> None:
+    (secret,) = of_kind("minimal", "Secret")
+    controller, *others = pod_templates("minimal")
+    (volume,) = [v for v in controller["spec"]["volumes"] if v["name"] == "ray-token"]
+    assert volume["secret"]["secretName"] == secret["metadata"]["name"]
+    for template in others:
+        env = {v["name"]: v for v in template["spec"]["containers"][0]["env"]}
+        source = env["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"]
+        assert source == {"name": secret["metadata"]["name"], "key": "auth_token"}
+
+
+def test_a_given_secret_and_given_claims_are_not_made() -> None:
+    assert not of_kind("tpu", "Secret") + of_kind("tpu", "PersistentVolumeClaim")
+
+
+def test_accelerators_become_limits() -> None:
+    gpu = pod_templates("gpu")[-1]["spec"]
+    assert gpu["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 8
+    (cluster,) = of_kind("tpu", "RayCluster")
+    (group,) = cluster["spec"]["workerGroupSpecs"]
+    assert group["numOfHosts"] == 4
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["google.com/tpu"] == 4
+
+
+def test_a_cluster_of_ones_own() -> None:
+    outside = [
+        "--set=pool.create=false",
+        "--set=pool.dashboardUrl=http://ray:8265",
+        "--set=pool.rayAddress=ray:6379",
+    ]
+    assert not of_kind("minimal", "RayCluster", *outside)
+    (deployment,) = of_kind("minimal", "Deployment", *outside)
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments[arguments.index("--pool") + 1] == "main,http://ray:8265,ray:6379"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("controller.shrads=3", r"controller: Additional property shrads is not allowed"),
+        ("controller.shards=0", r"controller\.shards: Must be greater than or equal to 1"),
+        ("controller.port=80", r"controller\.port: Must be greater than or equal to 1024"),
+        ("controller.persistence.size=big", r"controller\.persistence\.size: Does not match"),
+        ("controller.terminationGracePeriodSeconds=5", r"Must be greater than or equal to 15"),
+        ("pool.groups[0].accelerator.type=npu", r"accelerator\.type.*must be one of"),
+        ("pool.groups[0].accelerator.type=gpu", r"accelerator: count is required"),
+        ("pool.groups[0].name=Big Group", r"pool\.groups\.0\.name: Does not match pattern"),
+        ("pool.groups[0].maxReplicas=0", r"maxReplicas: Must be greater than or equal to 1"),
+        ("pool.groups[0].replicas=-1", r"replicas: Must be greater than or equal to 0"),
+        ("pool.groups[0].minReplicas=2", r"group cpu wants 1 replicas, outside minReplicas 2"),
+        ("pool.create=false", r"pool\.dashboardUrl is needed where pool\.create is false"),
+        ("pool.rayVersion=latest", r"pool\.rayVersion: Does not match pattern"),
+        ("pool.parameters.accessMode=RWX", r"pool\.parameters\.accessMode.*must be one of"),
+        ("auth.token=secret", r"auth: Additional property token is not allowed"),
+    ],
+)
+def test_bad_values_are_refused(change: str, complaint: str) -> None:
+    stderr = helm(
+        "template", "demo", str(CHART), "-f", values_of("minimal"), "--set", change, refused=True
+    )
+    assert re.search(complaint, stderr), stderr
