@@ -190,3 +190,170 @@ class TrainerService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class RankServiceStub:
+    """RankService is how the ranks of an attempt talk to their driver. Only the attempt's own token is
+    let in.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Sync = channel.unary_unary(
+                '/tessera.api.trainer.v1.RankService/Sync',
+                request_serializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.SyncRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.SyncResponse.FromString,
+                _registered_method=True)
+        self.Join = channel.unary_unary(
+                '/tessera.api.trainer.v1.RankService/Join',
+                request_serializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.JoinRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.JoinResponse.FromString,
+                _registered_method=True)
+        self.Leave = channel.unary_unary(
+                '/tessera.api.trainer.v1.RankService/Leave',
+                request_serializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.LeaveRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.LeaveResponse.FromString,
+                _registered_method=True)
+
+
+class RankServiceServicer:
+    """RankService is how the ranks of an attempt talk to their driver. Only the attempt's own token is
+    let in.
+    """
+
+    def Sync(self, request, context):
+        """Sync tells where the run is and returns the commands that wait; rank 0 calls it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Join(self, request, context):
+        """Join tells where a rank runs; every rank calls it first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Leave(self, request, context):
+        """Leave tells how a rank ended; every rank calls it last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RankServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Sync': grpc.unary_unary_rpc_method_handler(
+                    servicer.Sync,
+                    request_deserializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.SyncRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.SyncResponse.SerializeToString,
+            ),
+            'Join': grpc.unary_unary_rpc_method_handler(
+                    servicer.Join,
+                    request_deserializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.JoinRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.JoinResponse.SerializeToString,
+            ),
+            'Leave': grpc.unary_unary_rpc_method_handler(
+                    servicer.Leave,
+                    request_deserializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.LeaveRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.LeaveResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'tessera.api.trainer.v1.RankService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('tessera.api.trainer.v1.RankService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class RankService:
+    """RankService is how the ranks of an attempt talk to their driver. Only the attempt's own token is
+    let in.
+    """
+
+    @staticmethod
+    def Sync(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.trainer.v1.RankService/Sync',
+            tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.SyncRequest.SerializeToString,
+            tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.SyncResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Join(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.trainer.v1.RankService/Join',
+            tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.JoinRequest.SerializeToString,
+            tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.JoinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Leave(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.trainer.v1.RankService/Leave',
+            tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.LeaveRequest.SerializeToString,
+            tessera_dot_api_dot_trainer_dot_v1_dot_trainer__pb2.LeaveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

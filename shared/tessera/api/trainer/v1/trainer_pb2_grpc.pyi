@@ -86,3 +86,64 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stop ends the run at the next step boundary, after a last commit."""
 
 def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class RankServiceStub:
+    """RankService is how the ranks of an attempt talk to their driver. Only the attempt's own token is
+    let in.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RankServiceAsyncStub: ...
+    Sync: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.SyncRequest, _trainer_pb2.SyncResponse]
+    """Sync tells where the run is and returns the commands that wait; rank 0 calls it."""
+    Join: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.JoinRequest, _trainer_pb2.JoinResponse]
+    """Join tells where a rank runs; every rank calls it first."""
+    Leave: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.LeaveRequest, _trainer_pb2.LeaveResponse]
+    """Leave tells how a rank ended; every rank calls it last."""
+
+@_typing.type_check_only
+class RankServiceAsyncStub(RankServiceStub):
+    """RankService is how the ranks of an attempt talk to their driver. Only the attempt's own token is
+    let in.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Sync: _aio.UnaryUnaryMultiCallable[_trainer_pb2.SyncRequest, _trainer_pb2.SyncResponse]  # type: ignore[assignment]
+    """Sync tells where the run is and returns the commands that wait; rank 0 calls it."""
+    Join: _aio.UnaryUnaryMultiCallable[_trainer_pb2.JoinRequest, _trainer_pb2.JoinResponse]  # type: ignore[assignment]
+    """Join tells where a rank runs; every rank calls it first."""
+    Leave: _aio.UnaryUnaryMultiCallable[_trainer_pb2.LeaveRequest, _trainer_pb2.LeaveResponse]  # type: ignore[assignment]
+    """Leave tells how a rank ended; every rank calls it last."""
+
+class RankServiceServicer(metaclass=_abc_1.ABCMeta):
+    """RankService is how the ranks of an attempt talk to their driver. Only the attempt's own token is
+    let in.
+    """
+
+    @_abc_1.abstractmethod
+    def Sync(
+        self,
+        request: _trainer_pb2.SyncRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_pb2.SyncResponse, _abc.Awaitable[_trainer_pb2.SyncResponse]]:
+        """Sync tells where the run is and returns the commands that wait; rank 0 calls it."""
+
+    @_abc_1.abstractmethod
+    def Join(
+        self,
+        request: _trainer_pb2.JoinRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_pb2.JoinResponse, _abc.Awaitable[_trainer_pb2.JoinResponse]]:
+        """Join tells where a rank runs; every rank calls it first."""
+
+    @_abc_1.abstractmethod
+    def Leave(
+        self,
+        request: _trainer_pb2.LeaveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_pb2.LeaveResponse, _abc.Awaitable[_trainer_pb2.LeaveResponse]]:
+        """Leave tells how a rank ended; every rank calls it last."""
+
+def add_RankServiceServicer_to_server(servicer: RankServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
