@@ -1,0 +1,265 @@
+"""Synchronous client of the parameter coordinator."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from tessera import errors
+from tessera.api.controller.v1 import registry_pb2
+from tessera.api.parameters.v1 import coordinator_pb2 as pb
+from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
+from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.weights import messages
+from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
+from tessera.weights.manifest import (
+    Grant,
+    Manifest,
+    OpenedVersion,
+    ParameterSet,
+    TensorSpec,
+    Version,
+)
+
+NAME = "coordinator"
+SEAL_SECONDS = 600.0
+_WORKED_SECONDS = 5.0
+
+
+class Coordinator:
+    """The sets and versions of a parameter service.
+
+    Thread-safe. The coordinator is found through the controller, and found again when it does not
+    answer; calls are repeated until `patience` seconds are over.
+
+    Args:
+        controller: host:port of the controller.
+        token: of the caller.
+        patience: seconds to wait for a coordinator that restarts.
+    """
+
+    def __init__(self, controller: str, token: str, *, patience: float = PATIENCE_SECONDS) -> None:
+        self._controller = controller
+        self.metadata = bearer(token)
+        self.patience = patience
+        self._token = token
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._channel is not None:
+                self._channel.close()
+                self._channel = None
+
+    def acquire_writer(self, set: str, job: str, attempt: int, keep: int = 0) -> Grant:  # noqa: A002 - what it is called
+        """Become the one writer of a set, which is made if need be; earlier writers are fenced.
+
+        Args:
+            set: `{tenant}/{name}`.
+            job: that writes.
+            attempt: of the job, from 1.
+            keep: whole versions to keep; 0 leaves the set's setting.
+
+        Raises:
+            FailedPreconditionError: a later attempt of the job has written (reason FENCED).
+        """
+        request = pb.AcquireWriterRequest(set=set, job=job, attempt=attempt, keep=keep)
+        reply = self._call("AcquireWriter", request)
+        resume = messages.version_from_pb(reply.resume) if reply.HasField("resume") else None
+        return Grant(set=set, epoch=reply.epoch, resume=resume)
+
+    def open_version(  # noqa: PLR0917 - a contract with callers
+        self,
+        set: str,  # noqa: A002 - what it is called
+        epoch: int,
+        step: int,
+        tensors: Sequence[TensorSpec],
+        assets: Mapping[str, bytes] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> OpenedVersion:
+        """Begin a version; one that the writer had open is given up.
+
+        Raises:
+            FailedPreconditionError: another writer has the set (reason FENCED).
+            InvalidArgumentError: a tensor is malformed or named twice.
+            ResourceExhaustedError: it does not fit under the disk cap (reason DISK_CAP).
+        """
+        request = pb.OpenVersionRequest(
+            set=set,
+            epoch=epoch,
+            step=step,
+            tensors=[messages.tensor_to_pb(tensor) for tensor in tensors],
+            assets=messages.assets_to_pb(assets or {}),
+            labels=dict(labels or {}),
+        )
+        reply = self._call("OpenVersion", request)
+        return OpenedVersion(
+            set=set,
+            number=reply.version,
+            epoch=epoch,
+            tensors=tuple(tensors),
+            shards=messages.shards_from_pb(reply.shards),
+            controller=self._controller,
+        )
+
+    def seal_version(self, opened: OpenedVersion) -> int:
+        """Make what was pushed durable and check that it is whole; returns its bytes.
+
+        Raises:
+            FailedPreconditionError: something is missing (reason INCOMPLETE, naming the tensor):
+                push again, the same slices, and seal again; or the writer is FENCED.
+        """
+        request = pb.SealVersionRequest(set=opened.set, version=opened.number, epoch=opened.epoch)
+        return int(self._call("SealVersion", request, SEAL_SECONDS).size)
+
+    def commit_version(self, opened: OpenedVersion) -> Version:
+        """Make a sealed version the head of its set. Doing it twice is harmless.
+
+        Raises:
+            FailedPreconditionError: it is not sealed (NOT_SEALED), or the writer is FENCED.
+        """
+        request = pb.CommitVersionRequest(set=opened.set, version=opened.number, epoch=opened.epoch)
+        return messages.version_from_pb(self._call("CommitVersion", request).version)
+
+    def abort_version(self, opened: OpenedVersion) -> None:
+        """Give a version up; what was pushed is forgotten."""
+        request = pb.AbortVersionRequest(set=opened.set, version=opened.number, epoch=opened.epoch)
+        self._call("AbortVersion", request)
+
+    def get_manifest(
+        self,
+        set: str,  # noqa: A002 - what it is called
+        version: int = 0,
+        groups: Sequence[str] = (),
+        min_version: int = 0,
+    ) -> Manifest:
+        """A committed version, for reading; `version` 0 is the newest, no `groups` all it holds.
+
+        Raises:
+            NotFoundError: SET_NOT_FOUND, VERSION_NOT_FOUND, VERSION_DROPPED, GROUP_DROPPED or
+                GROUP_NOT_FOUND.
+            FailedPreconditionError: the newest is older than `min_version` (reason TOO_OLD).
+        """
+        request = pb.GetManifestRequest(
+            set=set, version=version, groups=groups, min_version=min_version
+        )
+        reply = self._call("GetManifest", request)
+        shards = messages.shards_from_pb(reply.shards)
+        return messages.manifest_from_pb(reply.manifest, shards, self._controller)
+
+    def watch_set(self, set: str) -> Watch:  # noqa: A002 - what it is called
+        """The newest version now and at every commit, for ever; `close` ends it."""
+        return Watch(self, set)
+
+    def list_sets(self) -> list[ParameterSet]:
+        """Every set of the caller's tenant, by name."""
+        found: list[ParameterSet] = []
+        token = ""
+        while True:
+            reply = self._call("ListSets", pb.ListSetsRequest(page_size=500, page_token=token))
+            found.extend(messages.set_from_pb(message) for message in reply.sets)
+            token = reply.next_page_token
+            if not token:
+                return found
+
+    def list_versions(self, set: str) -> list[Version]:  # noqa: A002 - what it is called
+        """The committed versions of a set that are still held, newest first."""
+        found: list[Version] = []
+        token = ""
+        while True:
+            request = pb.ListVersionsRequest(set=set, page_size=500, page_token=token)
+            reply = self._call("ListVersions", request)
+            found.extend(messages.version_from_pb(message) for message in reply.versions)
+            token = reply.next_page_token
+            if not token:
+                return found
+
+    def pin_version(self, set: str, version: int, owner: str, ttl: float) -> None:  # noqa: A002
+        """Keep a version whole for `ttl` seconds, at most an hour; pinning again renews."""
+        duration = Duration()
+        duration.FromNanoseconds(int(ttl * 1e9))
+        request = pb.PinVersionRequest(set=set, version=version, owner=owner, ttl=duration)
+        self._call("PinVersion", request)
+
+    def release_pin(self, set: str, version: int, owner: str) -> None:  # noqa: A002
+        """Give a pin back."""
+        self._call("ReleasePin", pb.ReleasePinRequest(set=set, version=version, owner=owner))
+
+    def _call(self, method: str, request: Any, seconds: float = DEFAULT_SECONDS) -> Any:
+        def attempt(again: bool) -> Any:
+            stub = self.stub(again=again)
+            with mapped_errors():
+                return getattr(stub, method)(request, metadata=self.metadata, timeout=seconds)
+
+        return with_patience(attempt, self.patience)
+
+    def stub(self, *, again: bool) -> pb_grpc.CoordinatorServiceStub:
+        """A stub of the coordinator; with `again`, of wherever it listens now."""
+        with self._lock:
+            if again and self._channel is not None:
+                # Not closed: other threads may still have calls on it.
+                self._channel = None
+            if self._channel is None:
+                role = registry_pb2.ROLE_COORDINATOR
+                address = find(self._controller, self._token, role, NAME).control_address
+                self._channel = channel(address)
+            return pb_grpc.CoordinatorServiceStub(self._channel)
+
+
+class Watch(Iterator[Version]):
+    """Iterates over the heads of a set, newer ones only, across restarts of the coordinator.
+
+    Raises, from `next`:
+        NotFoundError: there is no such set (reason SET_NOT_FOUND).
+        UnavailableError: the coordinator stayed away for longer than the client's patience.
+    """
+
+    def __init__(self, coordinator: Coordinator, name: str) -> None:
+        self._coordinator = coordinator
+        self._request = pb.WatchSetRequest(set=name)
+        self._closed = threading.Event()
+        self._call: Any = None
+        self._versions = self._follow()
+
+    def close(self) -> None:
+        """End the iteration, from any thread."""
+        self._closed.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    def __next__(self) -> Version:
+        return next(self._versions)
+
+    def _follow(self) -> Iterator[Version]:
+        seen, again, end = 0, False, 0.0
+        while not self._closed.is_set():
+            begin = time.monotonic()
+            try:
+                for version in self._stream(again=again):
+                    if version.number > seen:
+                        seen = version.number
+                        yield version
+            except (errors.UnavailableError, errors.CancelledError):
+                # Patience counts from the failure of a stream that worked, not from its beginning.
+                if not end or time.monotonic() - begin > _WORKED_SECONDS:
+                    end = time.monotonic() + self._coordinator.patience
+                if not self._closed.is_set() and time.monotonic() > end:
+                    raise
+            again = True
+            self._closed.wait(0.5)
+
+    def _stream(self, *, again: bool) -> Iterator[Version]:
+        stub = self._coordinator.stub(again=again)
+        with mapped_errors():
+            self._call = stub.WatchSet(self._request, metadata=self._coordinator.metadata)
+            if self._closed.is_set():
+                self._call.cancel()
+            for reply in self._call:
+                yield messages.version_from_pb(reply.head)

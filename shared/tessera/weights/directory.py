@@ -1,0 +1,66 @@
+"""Where endpoints listen, asked of the controller, and trying again until patience runs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from tessera import errors
+from tessera.api.controller.v1 import registry_pb2 as pb
+from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
+from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 60.0
+"""How long a client waits for a service that is restarting."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+
+def find(controller: str, token: str, role: pb.Role.ValueType, name: str) -> pb.Endpoint:
+    """The live endpoint of that role and name.
+
+    Raises:
+        UnavailableError: none is registered (reason ENDPOINT_UNKNOWN).
+    """
+    with channel(controller) as connection, mapped_errors():
+        reply = pb_grpc.RegistryServiceStub(connection).Resolve(
+            pb.ResolveRequest(role=role, name=name),
+            metadata=bearer(token),
+            timeout=DEFAULT_SECONDS,
+            wait_for_ready=True,
+        )
+    for endpoint in reply.endpoints:
+        if endpoint.name == name:
+            return endpoint
+    raise errors.UnavailableError(
+        f"no live {pb.Role.Name(role).removeprefix('ROLE_').lower()} named {name!r} is known to"
+        f" the controller; is it starting?",
+        reason="ENDPOINT_UNKNOWN",
+        retry_after=1.0,
+    )
+
+
+def with_patience(action: Callable[[bool], T], seconds: float) -> T:
+    """Call `action(again)` until it does not fail for want of a server, or `seconds` are over.
+
+    `again` is False the first time: what was cached may be used. Only UNAVAILABLE, and CANCELLED by
+    a server that stops, are tried again.
+    """
+    end = time.monotonic() + seconds
+    pause, again = _FIRST_PAUSE, False
+    while True:
+        try:
+            return action(again)
+        except (errors.UnavailableError, errors.CancelledError) as error:
+            if time.monotonic() + pause > end:
+                raise
+            log.info("trying again", reason=error.reason, message=error.message)
+        time.sleep(pause)
+        pause, again = min(pause * 2, _LONGEST_PAUSE), True

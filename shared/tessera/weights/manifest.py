@@ -1,0 +1,145 @@
+"""What a version of a set is: tensors, slices, assets, and who wrote it."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tessera.weights.box import Box
+from tessera.weights.dtypes import element_size
+
+
+class VersionState(enum.Enum):
+    """Where a version stands."""
+
+    OPEN = "open"
+    SEALED = "sealed"
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One named tensor; `dtype` in safetensors' spelling (F32, BF16, U8 …)."""
+
+    group: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return element_size(self.dtype)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole tensor."""
+        return math.prod(self.shape) * self.element_size
+
+    @property
+    def box(self) -> Box:
+        """All of the tensor."""
+        return Box.whole(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceSpec:
+    """A box of a tensor as one shard keeps it: dense and row-major from `offset` of a piece.
+
+    `tensor` is the index of the tensor in the list beside it, `size` is in bytes, `checksum` is
+    the xxh3-64 of the bytes.
+    """
+
+    tensor: int
+    box: Box
+    shard: str
+    piece: str
+    offset: int
+    size: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardAddress:
+    """A shard and where its bulk data was served when this was made."""
+
+    name: str
+    data_address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of a set. `commit_time` in seconds since the epoch; 0 if not committed."""
+
+    set: str
+    number: int
+    state: VersionState
+    epoch: int
+    job: str
+    attempt: int
+    step: int
+    commit_time: float = 0.0
+    groups: tuple[str, ...] = ()
+    size: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterSet:
+    """A named line of versions; `size` in bytes on disk."""
+
+    name: str
+    head: Version | None
+    versions: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The right to write a set; `resume` is the newest whole version that the job committed."""
+
+    set: str
+    epoch: int
+    resume: Version | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedVersion:
+    """A version that takes slices. It can be pickled and sent to other ranks."""
+
+    set: str
+    number: int
+    epoch: int
+    tensors: tuple[TensorSpec, ...]
+    shards: tuple[ShardAddress, ...]
+    controller: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All about a committed version; `slices[i].tensor` counts in `tensors`."""
+
+    version: Version
+    tensors: tuple[TensorSpec, ...]
+    slices: tuple[SliceSpec, ...]
+    assets: Mapping[str, bytes]
+    shards: tuple[ShardAddress, ...] = ()
+    controller: str = ""
+
+    def index(self, group: str, name: str) -> int:
+        """Index of a tensor.
+
+        Raises:
+            KeyError: there is none of that name in that group.
+        """
+        for position, tensor in enumerate(self.tensors):
+            if tensor.group == group and tensor.name == name:
+                return position
+        raise KeyError(f"{self.version.set}@{self.version.number} has no {group} tensor {name!r}")
+
+    def group(self, group: str) -> dict[str, TensorSpec]:
+        """The tensors of a group by name, in order."""
+        return {tensor.name: tensor for tensor in self.tensors if tensor.group == group}

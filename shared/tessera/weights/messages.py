@@ -1,0 +1,186 @@
+"""Between the protobuf messages of the parameter service and the types of `manifest`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from google.protobuf import timestamp_pb2
+
+from tessera import errors
+from tessera.api.parameters.v1 import coordinator_pb2 as control
+from tessera.api.parameters.v1 import manifest_pb2 as pb
+from tessera.weights.box import Box
+from tessera.weights.manifest import (
+    Manifest,
+    ParameterSet,
+    ShardAddress,
+    SliceSpec,
+    TensorSpec,
+    Version,
+    VersionState,
+)
+
+_STATES = {
+    VersionState.OPEN: pb.VERSION_STATE_OPEN,
+    VersionState.SEALED: pb.VERSION_STATE_SEALED,
+    VersionState.COMMITTED: pb.VERSION_STATE_COMMITTED,
+    VersionState.ABORTED: pb.VERSION_STATE_ABORTED,
+}
+_FROM_STATES = {number: state for state, number in _STATES.items()}
+
+
+def box_to_pb(box: Box) -> pb.Box:
+    """A box as a message."""
+    return pb.Box(offsets=box.offsets, extents=box.extents)
+
+
+def box_from_pb(message: pb.Box) -> Box:
+    """A box from a message.
+
+    Raises:
+        InvalidArgumentError: it is no box (reason INVALID_BOX).
+    """
+    try:
+        return Box(tuple(message.offsets), tuple(message.extents))
+    except ValueError as error:
+        raise errors.InvalidArgumentError(
+            f"box: {error}", reason="INVALID_BOX", violations=[errors.Violation("box", str(error))]
+        ) from None
+
+
+def tensor_to_pb(tensor: TensorSpec) -> pb.Tensor:
+    """A tensor as a message."""
+    return pb.Tensor(group=tensor.group, name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
+
+
+def tensor_from_pb(message: pb.Tensor) -> TensorSpec:
+    """A tensor from a message."""
+    return TensorSpec(
+        group=message.group, name=message.name, shape=tuple(message.shape), dtype=message.dtype
+    )
+
+
+def slice_to_pb(source: SliceSpec) -> pb.Slice:
+    """A slice as a message."""
+    return pb.Slice(
+        tensor=source.tensor,
+        box=box_to_pb(source.box),
+        shard=source.shard,
+        piece=source.piece,
+        offset=source.offset,
+        size=source.size,
+        checksum=source.checksum,
+    )
+
+
+def slice_from_pb(message: pb.Slice) -> SliceSpec:
+    """A slice from a message."""
+    return SliceSpec(
+        tensor=message.tensor,
+        box=box_from_pb(message.box),
+        shard=message.shard,
+        piece=message.piece,
+        offset=message.offset,
+        size=message.size,
+        checksum=message.checksum,
+    )
+
+
+def assets_to_pb(assets: Mapping[str, bytes]) -> list[pb.Asset]:
+    """Assets as messages."""
+    return [pb.Asset(name=name, content=content) for name, content in assets.items()]
+
+
+def assets_from_pb(messages: Iterable[pb.Asset]) -> dict[str, bytes]:
+    """Assets from messages."""
+    return {asset.name: asset.content for asset in messages}
+
+
+def version_to_pb(version: Version) -> pb.Version:
+    """A version as a message."""
+    time = timestamp_pb2.Timestamp()
+    time.FromNanoseconds(int(version.commit_time * 1e9))
+    return pb.Version(
+        set=version.set,
+        number=version.number,
+        state=_STATES[version.state],
+        epoch=version.epoch,
+        job=version.job,
+        attempt=version.attempt,
+        step=version.step,
+        commit_time=time if version.commit_time else None,
+        groups=version.groups,
+        size=version.size,
+        labels=version.labels,
+    )
+
+
+def version_from_pb(message: pb.Version) -> Version:
+    """A version from a message."""
+    return Version(
+        set=message.set,
+        number=message.number,
+        state=_FROM_STATES[message.state],
+        epoch=message.epoch,
+        job=message.job,
+        attempt=message.attempt,
+        step=message.step,
+        commit_time=message.commit_time.ToNanoseconds() / 1e9,
+        groups=tuple(message.groups),
+        size=message.size,
+        labels=dict(message.labels),
+    )
+
+
+def set_from_pb(message: control.ParameterSet) -> ParameterSet:
+    """A set from a message."""
+    return ParameterSet(
+        name=message.name,
+        head=version_from_pb(message.head) if message.HasField("head") else None,
+        versions=message.versions,
+        size=message.size,
+    )
+
+
+def set_to_pb(found: ParameterSet) -> control.ParameterSet:
+    """A set as a message."""
+    return control.ParameterSet(
+        name=found.name,
+        head=version_to_pb(found.head) if found.head else None,
+        versions=found.versions,
+        size=found.size,
+    )
+
+
+def shards_from_pb(messages: Iterable[control.ShardTarget]) -> tuple[ShardAddress, ...]:
+    """Shards from messages."""
+    return tuple(ShardAddress(name=m.name, data_address=m.data_address) for m in messages)
+
+
+def shards_to_pb(shards: Iterable[ShardAddress]) -> list[control.ShardTarget]:
+    """Shards as messages."""
+    return [control.ShardTarget(name=s.name, data_address=s.data_address) for s in shards]
+
+
+def manifest_to_pb(manifest: Manifest) -> pb.Manifest:
+    """A manifest as a message; the shards' addresses travel beside it."""
+    return pb.Manifest(
+        version=version_to_pb(manifest.version),
+        tensors=[tensor_to_pb(tensor) for tensor in manifest.tensors],
+        slices=[slice_to_pb(source) for source in manifest.slices],
+        assets=assets_to_pb(manifest.assets),
+    )
+
+
+def manifest_from_pb(
+    message: pb.Manifest, shards: tuple[ShardAddress, ...] = (), controller: str = ""
+) -> Manifest:
+    """A manifest from a message and what travelled beside it."""
+    return Manifest(
+        version=version_from_pb(message.version),
+        tensors=tuple(tensor_from_pb(tensor) for tensor in message.tensors),
+        slices=tuple(slice_from_pb(source) for source in message.slices),
+        assets=assets_from_pb(message.assets),
+        shards=shards,
+        controller=controller,
+    )

@@ -1,0 +1,224 @@
+"""Reading boxes of a committed version into the reader's own buffers."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+from tessera import errors
+from tessera.api.controller.v1 import registry_pb2
+from tessera.api.parameters.v1 import shard_pb2 as pb
+from tessera.rpc.channel import bearer, data_channel, mapped_errors
+from tessera.weights import messages, strided, wire
+from tessera.weights.box import Box
+from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
+from tessera.weights.manifest import Manifest
+from tessera.weights.plan import Transfer, Wanted, plan
+from tessera.weights.strided import Bytes
+
+SLOWEST_BYTES_PER_SECOND = 5e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """A box of a tensor; `out` is writable contiguous uint8 of exactly its bytes, row-major."""
+
+    group: str
+    name: str
+    box: Box
+    out: Bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullReport:
+    """What was pulled: bytes, seconds, and how many bytes came from each shard."""
+
+    size: int
+    seconds: float
+    shards: dict[str, int]
+
+
+def pull(
+    manifest: Manifest,
+    wants: Sequence[Want],
+    token: str,
+    *,
+    patience: float = PATIENCE_SECONDS,
+) -> PullReport:
+    """Fill every `out`, one stream for each shard, all at once; checksums are verified.
+
+    Contiguous blocks go straight into `out`; strided ones are staged, at most 4 MiB at a time.
+
+    Raises:
+        NotFoundError: the version has no such tensor (TENSOR_NOT_FOUND), or it was dropped
+            meanwhile (PIECE_NOT_FOUND); pin versions that take long to read.
+        DataLossError: bytes do not match their checksum (CHECKSUM_MISMATCH), or slices are missing.
+        UnavailableError: a shard stayed away for longer than `patience` seconds.
+    """
+    begin = time.monotonic()
+    wanted = [_checked(manifest, want) for want in wants]
+    streams: dict[str, list[Transfer]] = defaultdict(list)
+    for transfer in plan(manifest.tensors, manifest.slices, wanted):
+        streams[transfer.source.shard].append(transfer)
+    addresses = {shard.name: shard.data_address for shard in manifest.shards}
+    with ThreadPoolExecutor(max(1, len(streams)), thread_name_prefix="pull") as pool:
+        jobs = [
+            pool.submit(_pull, manifest, name, addresses.get(name), items, wants, token, patience)
+            for name, items in streams.items()
+        ]
+        for job in jobs:
+            job.result()
+    sizes = {name: sum(item.size for item in items) for name, items in streams.items()}
+    return PullReport(size=sum(sizes.values()), seconds=time.monotonic() - begin, shards=sizes)
+
+
+def _checked(manifest: Manifest, want: Want) -> Wanted:
+    try:
+        index = manifest.index(want.group, want.name)
+    except KeyError as error:
+        raise errors.NotFoundError(str(error.args[0]), reason="TENSOR_NOT_FOUND") from None
+    size = want.box.elements * manifest.tensors[index].element_size
+    good = want.out.dtype == np.uint8 and want.out.flags.c_contiguous and want.out.flags.writeable
+    if not good or want.out.size != size:
+        raise errors.InvalidArgumentError(
+            f"out of {want.group} tensor {want.name} must be {size} writable contiguous bytes"
+            f" (uint8); it is {want.out.size} of {want.out.dtype}",
+            reason="BAD_BUFFER",
+        )
+    return Wanted(index, want.box)
+
+
+def _pull(  # noqa: PLR0917 - what one thread needs
+    manifest: Manifest,
+    shard: str,
+    known: str | None,
+    transfers: list[Transfer],
+    wants: Sequence[Want],
+    token: str,
+    patience: float,
+) -> None:
+    """One stream, from the start again whenever the shard goes away."""
+    transfers.sort(key=lambda t: (t.source.piece, t.source.offset, t.within.offsets))
+    request = pb.PullSlicesRequest(
+        set=manifest.version.set,
+        version=manifest.version.number,
+        items=[_item(transfer) for transfer in transfers],
+    )
+    size = sum(transfer.size for transfer in transfers)
+
+    def attempt(again: bool) -> None:
+        address = known
+        if again or not address:
+            role = registry_pb2.ROLE_SHARD
+            address = find(manifest.controller, token, role, shard).data_address
+        with data_channel(address) as connection, mapped_errors():
+            ask = connection.unary_stream(
+                wire.PULL_METHOD,
+                request_serializer=pb.PullSlicesRequest.SerializeToString,
+                response_deserializer=wire.identity,
+            )
+            replies = ask(
+                request,
+                metadata=bearer(token),
+                timeout=PATIENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND,
+            )
+            _Receiver(manifest, transfers, wants).receive(replies)
+
+    with_patience(attempt, patience)
+
+
+def _item(transfer: Transfer) -> pb.PullItem:
+    whole = transfer.within == Box.whole(transfer.source.box.extents)
+    return pb.PullItem(
+        piece=transfer.source.piece,
+        offset=transfer.source.offset,
+        extents=transfer.source.box.extents,
+        element_size=transfer.element_size,
+        box=None if whole else messages.box_to_pb(transfer.within),
+    )
+
+
+class _Receiver:
+    """Takes the messages of one stream apart and puts the bytes where they belong."""
+
+    def __init__(
+        self, manifest: Manifest, transfers: Sequence[Transfer], wants: Sequence[Want]
+    ) -> None:
+        self._manifest = manifest
+        self._transfers = transfers
+        self._wants = wants
+        self._digests: list[int] = []
+        self._checksums: list[int] | None = None
+
+    def receive(self, messages_: Iterable[bytes]) -> None:
+        """Consume a whole stream and verify it."""
+        payloads = self._payloads(messages_)
+        rest = np.empty(0, np.uint8)
+        for transfer in self._transfers:
+            want = self._wants[transfer.want]
+            place = (want.out.reshape(-1), want.box.extents, transfer.element_size, transfer.into)
+            target = strided.run(*place)
+            staged = target is None
+            if target is None:
+                target = np.empty(transfer.size, np.uint8)
+            rest = self._fill(target, rest, payloads)
+            if staged:
+                strided.scatter(target, *place)
+        for extra in payloads:
+            rest = extra
+        self._verify(rest.size)
+
+    def _payloads(self, stream: Iterable[bytes]) -> Iterator[Bytes]:
+        for message in stream:
+            data = wire.payload(wire.PULL_DATA, message)
+            if data is not None:
+                yield data
+                continue
+            reply = pb.PullSlicesResponse.FromString(message)
+            if reply.WhichOneof("content") == "checksums":
+                self._checksums = list(reply.checksums.checksums)
+            else:
+                yield np.frombuffer(reply.data, np.uint8)
+
+    def _fill(self, target: Bytes, rest: Bytes, payloads: Iterator[Bytes]) -> Bytes:
+        """Fill `target` from what is left of a message and those that follow; returns the rest."""
+        hasher = xxhash.xxh3_64()
+        filled = 0
+        while filled < target.size:
+            if not rest.size:
+                following = next(payloads, None)
+                if following is None:
+                    raise errors.DataLossError("the shard sent too few bytes", reason="SHORT_PULL")
+                rest = following
+            taken = rest[: target.size - filled]
+            target[filled : filled + taken.size] = taken
+            hasher.update(taken.data)
+            filled += taken.size
+            rest = rest[taken.size :]
+        self._digests.append(hasher.intdigest())
+        return rest
+
+    def _verify(self, extra: int) -> None:
+        if extra or self._checksums is None or len(self._checksums) != len(self._digests):
+            raise errors.DataLossError(
+                "the shard's stream does not end as announced", reason="SHORT_PULL"
+            )
+        for transfer, sent, digest in zip(
+            self._transfers, self._checksums, self._digests, strict=True
+        ):
+            whole = transfer.within == Box.whole(transfer.source.box.extents)
+            # A whole slice is held against what its writer said, not only what the shard sent.
+            if digest != sent or (whole and digest != transfer.source.checksum):
+                tensor = self._manifest.tensors[transfer.source.tensor]
+                raise errors.DataLossError(
+                    f"bytes of {tensor.group} tensor {tensor.name} from {transfer.source.shard}"
+                    " do not match their checksum",
+                    reason="CHECKSUM_MISMATCH",
+                    metadata={"tensor": tensor.name, "shard": transfer.source.shard},
+                )
