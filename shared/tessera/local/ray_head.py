@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from tessera import errors
 from tessera.local import ray_api
+from tessera.local.network import free_port
 from tessera.local.process import MARK, ProcessRef, end, kill_members
 
 _START_SECONDS = 90.0
@@ -183,10 +183,3 @@ def client_env(token_path: Path) -> dict[str, str]:
         # Without it Ray turns 127.0.0.1 into the machine's outer address and listens there.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

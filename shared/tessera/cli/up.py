@@ -1,0 +1,163 @@
+"""`tessera up`: start a platform on this machine, or attach one to a Ray cluster."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tessera import errors
+from tessera.cli.sizes import parse_size
+from tessera.local import readiness, teardown
+from tessera.local.home import Home
+from tessera.local.launch import Launch
+from tessera.local.options import Options
+from tessera.local.readiness import Step
+from tessera.local.state import State
+
+_LEAST_CPUS = 8
+
+
+class Interrupts:
+    """Notes Ctrl-C and SIGTERM instead of raising: nothing is ever half started unnoticed."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: self._note(number))
+
+    def _note(self, number: int) -> None:
+        self.number = self.number or number
+
+    def __call__(self) -> bool:
+        """Whether one came."""
+        return self.number != 0
+
+
+def up(  # noqa: PLR0917 - typer fills in options by name
+    context: typer.Context,
+    cpus: Annotated[
+        int | None,
+        typer.Option(help="Logical CPUs that Ray hands out.", show_default="8, or the cores"),
+    ] = None,
+    shards: Annotated[int, typer.Option(help="Parameter shards.")] = 2,
+    disk_cap: Annotated[
+        str, typer.Option(help="Most that versions may take on disk, for example 20GB.")
+    ] = "",
+    ray_address: Annotated[
+        str, typer.Option(help="Attach to a running Ray cluster: its address, host:port.")
+    ] = "",
+    dashboard: Annotated[str, typer.Option(help="URL of that cluster's dashboard.")] = "",
+    ray_token: Annotated[
+        Path | None,
+        typer.Option(envvar="RAY_AUTH_TOKEN_PATH", help="File with that cluster's token."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds until it must be up.")] = 180.0,
+    foreground: Annotated[bool, typer.Option(help="Stay, and end it with Ctrl-C.")] = False,
+) -> None:
+    """Start the platform on this machine and print where it is."""
+    interrupted = Interrupts()
+    token = str(ray_token.resolve()) if ray_token and ray_address else ""
+    options = Options(
+        cpus=max(_LEAST_CPUS, os.cpu_count() or 1) if cpus is None else cpus,
+        shards=shards,
+        disk_cap=parse_size(disk_cap, "--disk-cap") if disk_cap else 0,
+        ray_address=ray_address,
+        dashboard=dashboard.rstrip("/"),
+        ray_token_path=token,
+    )
+    home = Home(Path(context.obj.home).expanduser().resolve())
+    console = Console(stderr=True, highlight=False)
+    if _runs(home):
+        console.print(f"A platform runs in {home.path} already.")
+        _show(home, State.load(home.state_path))
+    else:
+        _start(home, options, timeout, interrupted, console)
+    if foreground:
+        _stay(home, interrupted, console)
+
+
+def _runs(home: Home) -> bool:
+    """Whether a platform is up here, whole."""
+    state = State.load(home.state_path) if home.is_locked else None
+    return state is not None and all(step.done for step in readiness.look(home, state))
+
+
+def _start(
+    home: Home, options: Options, timeout: float, interrupted: Interrupts, console: Console
+) -> None:
+    home.prepare(getpass.getuser())
+    started = time.monotonic()
+    launch = Launch.start(home, options)
+    try:
+        with console.status("starting …") as status:
+            progress = _progress(console, status.update, started)
+            state = launch.wait(timeout, interrupted, progress)
+    except errors.TesseraError:
+        launch.abandon()
+        raise
+    if state is None:
+        console.print("Interrupted: ending what was started …")
+        launch.abandon()
+        console.print("Nothing of it runs any more.")
+        sys.exit(128 + interrupted.number)
+    console.print(f"The platform is up after {time.monotonic() - started:.0f} s.")
+    _show(home, state)
+
+
+def _progress(
+    console: Console, update: Callable[[str], None], started: float
+) -> Callable[[Sequence[Step]], None]:
+    """Print each step once when it is done, and show the one that is awaited."""
+    printed: set[str] = set()
+
+    def show(steps: Sequence[Step]) -> None:
+        for step in steps:
+            if step.done and step.name not in printed:
+                printed.add(step.name)
+                seconds = time.monotonic() - started
+                console.print(f"  {step.name:<11} {step.detail}  ({seconds:.1f} s)")
+        awaited = next((step for step in steps if not step.done), None)
+        if awaited:
+            update(f"starting {awaited.name} … {awaited.detail}")
+
+    return show
+
+
+def _show(home: Home, state: State | None) -> None:
+    """A small table of addresses, and what to try next."""
+    if state is None:
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    table.add_row("controller", f"{state.controller} (gRPC)")
+    table.add_row("Ray dashboard", state.dashboard)
+    if state.metrics:
+        table.add_row("metrics", f"{state.metrics} (Prometheus)")
+    if state.ray_token_path:
+        table.add_row("dashboard's token", f"in {state.ray_token_path}")
+    table.add_row("home and logs", str(home.path))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print("Try next:  tessera status · tessera submit FILE --watch · tessera down")
+
+
+def _stay(home: Home, interrupted: Interrupts, console: Console) -> None:
+    console.print("Ctrl-C ends it.")
+    while not interrupted() and home.is_locked:
+        time.sleep(0.3)
+    if not interrupted():
+        raise errors.UnavailableError(
+            f"the supervisor is gone; see {home.log_path('supervisor')}", reason="SUPERVISOR_DIED"
+        )
+    teardown.stop(home)
+    console.print("The platform is down.")
+    sys.exit(128 + interrupted.number)

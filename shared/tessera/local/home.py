@@ -1,0 +1,166 @@
+"""The folder that holds a platform: its layout, its secrets and its lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tessera import errors
+from tessera.local.files import write_private
+from tessera.rpc.identity import Issuer, Principal
+
+_SIGN = "This folder belongs to a Tessera platform; `tessera down --purge` deletes it.\n"
+_FOLDERS = ("keys", "blobs", "logs", "parameters")
+_FILES = (
+    "lock",
+    "state.json",
+    "token",
+    "ray-token",
+    "controller.db",
+    "controller.db-wal",
+    "controller.db-shm",
+    "controller.db-journal",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths of a platform's state directory."""
+
+    path: Path
+
+    @property
+    def lock_path(self) -> Path:
+        """Held by the supervisor as long as it lives; also the sign that this is a home."""
+        return self.path / "lock"
+
+    @property
+    def state_path(self) -> Path:
+        """What runs, and where."""
+        return self.path / "state.json"
+
+    @property
+    def token_path(self) -> Path:
+        """The user's token."""
+        return self.path / "token"
+
+    @property
+    def key_path(self) -> Path:
+        """The key that signs tokens."""
+        return self.path / "keys" / "signing.pem"
+
+    @property
+    def ray_token_path(self) -> Path:
+        """The token of the Ray cluster."""
+        return self.path / "ray-token"
+
+    @property
+    def exists(self) -> bool:
+        """Whether it bears the sign of a home."""
+        try:
+            return self.lock_path.read_text() == _SIGN
+        except OSError:
+            return False
+
+    def log_path(self, name: str) -> Path:
+        """Log of a process that the supervisor starts."""
+        return self.path / "logs" / f"{name}.log"
+
+    def prepare(self, user: str) -> None:
+        """Make what is missing: folders, the lock file, keys and tokens.
+
+        Raises:
+            FailedPreconditionError: the folder holds something else, or cannot be written.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.exists:
+                self._claim()
+            for name in _FOLDERS:
+                (self.path / name).mkdir(mode=0o700, exist_ok=True)
+            if not self.key_path.exists():
+                write_private(self.key_path, Issuer.generate_key())
+                self.token_path.unlink(missing_ok=True)
+            if not self.token_path.exists():
+                issuer = Issuer(self.key_path.read_bytes())
+                write_private(self.token_path, issuer.issue(Principal(subject=user)).encode())
+            if not self.ray_token_path.exists():
+                write_private(self.ray_token_path, secrets.token_hex(32).encode())
+        except OSError as error:
+            raise errors.FailedPreconditionError(
+                f"cannot use {self.path} as home: {error.strerror}; choose another with --home",
+                reason="HOME_UNUSABLE",
+            ) from error
+
+    @contextmanager
+    def locked(self, patience: float = 2.0) -> Iterator[None]:
+        """Hold the lock; `patience` (seconds) outlasts those who only look whether it is held.
+
+        Raises:
+            FailedPreconditionError: another process holds it.
+        """
+        deadline = time.monotonic() + patience
+        with self.lock_path.open("r") as file:
+            while not _try_lock(file):
+                if time.monotonic() >= deadline:
+                    raise errors.FailedPreconditionError(
+                        f"a platform runs in {self.path} already", reason="HOME_LOCKED"
+                    )
+                time.sleep(0.05)
+            yield
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a supervisor lives here."""
+        try:
+            with self.lock_path.open("r") as file:
+                return not _try_lock(file)
+        except OSError:
+            return False
+
+    def purge(self) -> list[str]:
+        """Delete what a platform made here; returns the names of what is left, which is others'.
+
+        Raises:
+            FailedPreconditionError: this is no home.
+        """
+        if not self.exists:
+            raise errors.FailedPreconditionError(
+                f"{self.path} is not the home of a Tessera platform; nothing was deleted",
+                reason="NOT_A_HOME",
+            )
+        for name in _FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in reversed(_FILES):
+            (self.path / name).unlink(missing_ok=True)
+        left = sorted(entry.name for entry in self.path.iterdir())
+        if not left:
+            self.path.rmdir()
+        return left
+
+    def _claim(self) -> None:
+        if any(self.path.iterdir()):
+            raise errors.FailedPreconditionError(
+                f"{self.path} holds other files; choose an empty or new folder with --home",
+                reason="HOME_NOT_EMPTY",
+            )
+        descriptor = os.open(self.lock_path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(_SIGN)
+
+
+def _try_lock(file: IO[str]) -> bool:
+    """Lock an open file until it is closed, unless somebody else has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
