@@ -1,0 +1,107 @@
+"""`tessera status`: what runs, where, and how much of the pools is held."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tessera import errors
+from tessera.cli.sizes import show_size
+from tessera.local import overview
+from tessera.local.home import Home
+from tessera.local.state import State
+
+
+def status(context: typer.Context) -> None:
+    """Show addresses, processes, pools, services, jobs and deployments."""
+    home = Home(Path(context.obj.home).expanduser().resolve())
+    state = State.load(home.state_path)
+    if state is None:
+        raise errors.FailedPreconditionError(
+            f"no platform runs in {home.path}; start one with `tessera up`", reason="NOT_RUNNING"
+        )
+    values = overview.addresses(home, state)
+    values["processes"] = overview.processes(state)
+    values["platform"] = overview.totals(state)
+    trouble = _add_workloads(values, home, state)
+    if context.obj.output == "json":
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
+    else:
+        _show(values)
+    if trouble:
+        raise trouble
+
+
+def _add_workloads(values: dict[str, Any], home: Home, state: State) -> errors.TesseraError | None:
+    """Ask the controller; what it does not answer is told after the rest is shown."""
+    try:
+        values.update(overview.workloads(state, home.token_path.read_text().strip()))
+    except errors.TesseraError as error:
+        return errors.UnavailableError(
+            f"the controller at {state.controller or '?'} does not answer: {error.message}; see "
+            f"{home.log_path('controller')}",
+            reason="CONTROLLER_UNREACHABLE",
+        )
+    return None
+
+
+def _show(values: Mapping[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    total = values["platform"]
+    names = ("home", "phase", "controller", "dashboard", "ray_address", "metrics")
+    rows = [(name.replace("_", " "), values[name]) for name in names if values[name]]
+    rows.append(("memory", f"{show_size(total['rss'])} in {total['processes']} processes"))
+    _table(console, "", rows)
+    kept = [
+        (p["name"], f"pid {p['pid']}", show_size(p["rss"]) if p["alive"] else "dead")
+        for p in values["processes"]
+    ]
+    _table(console, "Processes", kept)
+    pools = [
+        (p["name"], "live" if p["live"] else "unseen", _held(p), p["message"])
+        for p in values.get("pools", ())
+    ]
+    _table(console, "Pools", pools)
+    services = [
+        (s["role"], s["name"], s["address"], f"pid {s['pid']}", s["state"])
+        for s in values.get("services", ())
+    ]
+    _table(console, "Services", services)
+    _table(console, "Jobs", [(state, str(n)) for state, n in values.get("jobs", {}).items()])
+    deployments = [
+        (
+            d["name"],
+            d["state"],
+            f"{d['model']} version {d['version'] or '?'}",
+            f"{d['ready_replicas']}/{d['replicas']} ready",
+            d["message"],
+        )
+        for d in values.get("deployments", ())
+    ]
+    _table(console, "Deployments", deployments)
+
+
+def _held(pool: Mapping[str, Any]) -> str:
+    """What is held of what there is: `CPU 2.75/8`."""
+    shown = (name for name in sorted(pool["total"]) if name in {"CPU", "GPU", "TPU"})
+    return ", ".join(
+        f"{name} {pool['held'].get(name, 0):g}/{pool['total'][name]:g}" for name in shown
+    )
+
+
+def _table(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
+    if not rows:
+        return
+    if title:
+        console.print(f"\n[bold]{title}[/bold]")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
