@@ -1,0 +1,1 @@
+"""Replicas that serve a deployed model: engine, weights, gRPC services, Ray actor."""

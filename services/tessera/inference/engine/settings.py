@@ -1,0 +1,49 @@
+"""Bounds of an engine. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tessera.inference.engine.scheduler import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How much an engine takes on.
+
+    Args:
+        limits: of the scheduler.
+        block_size: tokens of a block of the cache.
+        blocks: of the cache; 0: enough for a full batch of whole contexts.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    block_size: int = 16
+    blocks: int = 0
+
+    def blocks_for(self, context: int) -> int:
+        """Blocks of the cache of a model with this context, in tokens."""
+        return self.blocks or self.limits.max_batch * -(-context // self.block_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """What an engine is doing.
+
+    Args:
+        version: that new requests get.
+        versions: that are in memory.
+        running: requests that hold blocks.
+        waiting: requests that wait.
+        free_blocks: of the cache.
+        total_blocks: of the cache.
+        message: what went wrong last; empty if nothing did.
+    """
+
+    version: int
+    versions: tuple[int, ...]
+    running: int
+    waiting: int
+    free_blocks: int
+    total_blocks: int
+    message: str
