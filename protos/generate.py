@@ -8,6 +8,7 @@ descriptors of our own files go there too, for `buf lint` and `buf breaking`.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,14 @@ from google.protobuf import (
     timestamp_pb2,
 )
 from protovalidate._gen.buf.validate import validate_pb
+
+DESCRIBED = "tessera/api/controller/v1/spec.proto"
+"""What people write by hand, so that its comments are wanted at run time too."""
+
+MESSAGE, FIELD = (
+    descriptor_pb2.FileDescriptorProto.MESSAGE_TYPE_FIELD_NUMBER,
+    descriptor_pb2.DescriptorProto.FIELD_FIELD_NUMBER,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
@@ -60,6 +69,31 @@ def generate(out: Path, imports: Path, sources: list[str]) -> None:
     stubs = [f"--grpc_python_out={out}", f"--mypy_grpc_out={out}"]
     protoc(imports, f"-I{PROTOS}", *messages, *stubs, *sources)
     (out / "tessera" / "api" / "py.typed").touch()
+    (out / "tessera" / "api" / "descriptions.json").write_text(descriptions(imports))
+
+
+def descriptions(imports: Path) -> str:
+    """Comments of the messages and fields of `DESCRIBED`, by full name, as JSON."""
+    with tempfile.TemporaryDirectory() as scratch:
+        image = Path(scratch) / "image.binpb"
+        options = [f"-I{PROTOS}", f"--descriptor_set_out={image}", "--include_source_info"]
+        protoc(imports, *options, DESCRIBED)
+        files = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes())
+    (file,) = files.file
+    found: dict[str, str] = {}
+    for location in file.source_code_info.location:
+        name = file.package
+        match list(location.path):
+            case [first, message] if first == MESSAGE:
+                name += f".{file.message_type[message].name}"
+            case [first, message, second, field] if (first, second) == (MESSAGE, FIELD):
+                kind = file.message_type[message]
+                name += f".{kind.name}.{kind.field[field].name}"
+            case _:
+                continue
+        if comment := " ".join(location.leading_comments.split()):
+            found[name] = comment
+    return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def main() -> None:

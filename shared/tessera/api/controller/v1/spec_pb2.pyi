@@ -416,7 +416,9 @@ class TrainSpec(_message.Message):
     steps: _builtins.int
     """Optimizer steps. Default 1000."""
     batch_size: _builtins.int
-    """Sequences of one optimizer step, over all workers. Default 8 × workers."""
+    """Sequences of one optimizer step, over all workers; a multiple of workers × grad_accumulation.
+    Default: the smallest one of at least 8 × workers.
+    """
     sequence_length: _builtins.int
     """Tokens of one sequence. Default: the context of the model."""
     grad_accumulation: _builtins.int

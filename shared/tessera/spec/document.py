@@ -1,0 +1,128 @@
+"""A spec file: the job that it describes, and where each of its fields stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tessera import errors, validation
+from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.spec.place import Place, wrong
+from tessera.spec.reader import Reader
+from tessera.spec.tree import override, parse
+
+MAX_BYTES = 1 << 20
+"""A larger file is surely not a spec."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A spec and its places.
+
+    Args:
+        spec: as it is written, without defaults.
+        source: name of the file.
+        folder: that relative paths in the spec start from.
+        places: of values, by dotted path.
+        keys: of names, by dotted path.
+    """
+
+    spec: JobSpec
+    source: str
+    folder: Path
+    places: dict[str, Place] = field(default_factory=dict)
+    keys: dict[str, Place] = field(default_factory=dict)
+
+    def place(self, path: str) -> Place:
+        """Where a field stands, or the nearest one around it that is written down."""
+        path = path.removeprefix("spec.")
+        while path:
+            for known in (self.places, self.keys):
+                if path in known:
+                    return known[path]
+            path = re.sub(r"(\.[^.\[\]]+|\[[^\]]*\]|^[^.\[\]]+)$", "", path)
+        return Place(source=self.source)
+
+    def locate(self, error: errors.TesseraError) -> errors.TesseraError:
+        """The same error with the place of its first field in front; others stay as they are."""
+        if not error.violations or "source" in error.metadata:
+            return error
+        first, *rest = error.violations
+        path = first.field.removeprefix("spec.")
+        located = wrong(
+            self.place(path),
+            f"{path}: {first.description.removeprefix(f'{path}: ')}",
+            reason=error.reason,
+            field=path,
+            others=[violation.field for violation in rest],
+        )
+        return type(error)(
+            located.message,
+            reason=error.reason,
+            violations=error.violations,
+            metadata={**error.metadata, **located.metadata},
+        )
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Document:
+    """Read a spec file; `overrides` are `key.key=value`, applied in their order.
+
+    Raises:
+        InvalidArgumentError: the file is missing, is not YAML, or breaks the form or a limit of a
+            spec; the message begins with file:line:column.
+    """
+    return parse_document(_content(Path(path)), str(path), Path(path).parent, overrides)
+
+
+def load(path: str | Path) -> JobSpec:
+    """The spec in a file, without defaults. Raises as `read` does."""
+    return read(path).spec
+
+
+def parse_document(text: str, source: str, folder: Path, overrides: Sequence[str] = ()) -> Document:
+    """Like `read`, for text that has been read already."""
+    root = parse(text, source)
+    for assignment in overrides:
+        root = override(root, assignment)
+    reader, spec = Reader(), JobSpec()
+    reader.fill(spec, root)
+    document = Document(
+        spec=spec, source=source, folder=folder, places=reader.places, keys=reader.keys
+    )
+    if found := [_named(document, violation) for violation in validation.violations(spec)]:
+        first, *rest = found
+        raise wrong(
+            document.place(first.field),
+            f"{first.field}: {first.description}",
+            reason="INVALID_FIELD",
+            field=first.field,
+            others=[violation.field for violation in rest],
+        )
+    return document
+
+
+def _named(document: Document, violation: errors.Violation) -> errors.Violation:
+    """A limit that a field breaks because it is not written at all is put so."""
+    if violation.field in document.places:
+        return violation
+    return errors.Violation(violation.field, "it is missing")
+
+
+def _content(path: Path) -> str:
+    place = Place(source=str(path))
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise wrong(place, "there is no such file", reason="FILE_NOT_FOUND") from None
+    except OSError as error:
+        detail = (error.strerror or str(error)).lower()
+        raise wrong(place, f"it cannot be read: {detail}", reason="FILE_NOT_READABLE") from None
+    if len(content) > MAX_BYTES:
+        raise wrong(place, "this is no spec: it is larger than 1 MiB", reason="BAD_YAML")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise wrong(place, "this is no text in UTF-8", reason="BAD_YAML") from None
