@@ -1,8 +1,8 @@
 """The spec of a job: read from YAML, checked, completed with defaults, described as a schema."""
 
-from tessera.spec.defaults import resolve
+from tessera.spec.check import check
 from tessera.spec.document import Document, load, read
-from tessera.spec.rules import check
+from tessera.spec.resolve import resolve
 from tessera.spec.schema import json_schema
 
 __all__ = ["Document", "check", "json_schema", "load", "read", "resolve"]

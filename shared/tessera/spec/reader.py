@@ -152,9 +152,11 @@ def _unknown(key: Node, name: str, message: Message, path: str) -> errors.Invali
 
 
 def _names(message: Message) -> dict[str, FieldDescriptor]:
-    """Fields by both of their spellings, snake_case first."""
-    fields = message.DESCRIPTOR.fields
-    return {field.name: field for field in fields} | {field.json_name: field for field in fields}
+    """Fields by both of their spellings."""
+    names: dict[str, FieldDescriptor] = {}
+    for field in message.DESCRIPTOR.fields:
+        names |= {field.name: field, field.json_name: field}
+    return names
 
 
 def _is_map(field: FieldDescriptor) -> bool:

@@ -12,7 +12,7 @@ from tessera import errors, validation
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.models.config import GPTConfig
 from tessera.models.registry import family
-from tessera.spec.defaults import SIZES, resolve
+from tessera.spec.resolve import SIZES, resolve
 from tessera.spec.urls import url_problems, version_problem
 
 MAX_PARAMETERS = 10**13
