@@ -1,0 +1,141 @@
+"""`python -m tessera.controller`: read the configuration, run until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tessera import errors
+from tessera.controller.app import Controller
+from tessera.controller.config import Config, parse_listen, parse_pool
+from tessera.telemetry.log import configure_logging
+
+_EPILOG = """\
+environment:
+  RAY_AUTH_MODE=token        the pools ask for Ray's token
+  RAY_AUTH_TOKEN_PATH=FILE   the file that holds it
+
+example:
+  python -m tessera.controller --listen 127.0.0.1:7400 --home ~/.tessera \\
+      --pool local,http://127.0.0.1:8265,127.0.0.1:6379 --shards 2
+
+Everything durable is below --home. Stopping the controller stops no job; a new one on the same
+home goes on where the old one ended. Logs go to standard error.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m tessera.controller",
+        description="Takes jobs in, places them on Ray clusters and keeps their history.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "--listen",
+        default="127.0.0.1:7400",
+        metavar="HOST:PORT",
+        help="address to listen on; port 0 takes any free one (default: %(default)s)",
+    )
+    made.add_argument(
+        "--advertise",
+        default="",
+        metavar="HOST:PORT",
+        help="address that drivers and actors call, where it is not the one of --listen",
+    )
+    made.add_argument(
+        "--home", type=Path, required=True, help="folder of the store, keys, logs and blobs"
+    )
+    made.add_argument(
+        "--database",
+        default="",
+        metavar="URL",
+        help="SQLAlchemy URL of the store (default: SQLite in the home)",
+    )
+    made.add_argument(
+        "--pool",
+        action="append",
+        default=[],
+        metavar="NAME,DASHBOARD_URL,GCS_ADDRESS",
+        help="a Ray cluster to place work on; may be given several times, the first one carries "
+        "the parameter service",
+    )
+    made.add_argument(
+        "--shards",
+        type=int,
+        default=2,
+        metavar="N",
+        help="parameter shards to keep standing; 0: no parameter service (default: %(default)s)",
+    )
+    made.add_argument(
+        "--disk-cap-bytes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="bytes that the parameter service may use on disk; 0: no cap (default: %(default)s)",
+    )
+    made.add_argument(
+        "--python",
+        default="python",
+        metavar="PATH",
+        help="interpreter that the pools run drivers with (default: %(default)s)",
+    )
+    return made
+
+
+def config(arguments: list[str]) -> Config:
+    """The configuration of a command line and the environment; exits with 2 if it is wrong."""
+    made = parser()
+    given = made.parse_args(arguments)
+    token = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
+    try:
+        host, port = parse_listen(given.listen)
+        return Config(
+            host=host,
+            port=port,
+            home=given.home.expanduser(),
+            advertise=given.advertise,
+            database=given.database,
+            pools=tuple(parse_pool(text) for text in given.pool),
+            shards=given.shards,
+            disk_cap=given.disk_cap_bytes,
+            ray_token=Path(token) if token else None,
+            python=given.python,
+        )
+    except ValueError as error:
+        made.error(str(error))
+
+
+async def run(given: Config) -> int:
+    """Serve until a signal; returns the exit code."""
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    controller = Controller(given)
+    try:
+        await controller.start()
+        waiting = asyncio.ensure_future(ended.wait())
+        await asyncio.wait({waiting, controller.failed}, return_when=asyncio.FIRST_COMPLETED)
+        if controller.failed.done():
+            controller.failed.result()
+    except errors.TesseraError as error:
+        sys.stderr.write(f"controller: {error.message}\n")
+        return 1
+    finally:
+        await controller.stop()
+    return 0
+
+
+def main() -> None:
+    """Run the controller."""
+    configure_logging("controller")
+    sys.exit(asyncio.run(run(config(sys.argv[1:]))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""A controller: its parts put together, its server and its loops.
+
+    JobService ─► store ─► admission ──► outbox ──► commands ──► Ray Jobs API ─► driver
+                    ▲        (scheduler)              (launcher)                    │
+                    ├── attempts ◄── Ray job status ◄───────────────────────────────┤
+                    └── AttemptService ◄── reports, logs, outcome ◄─────────────────┘
+    standing ──► ensure jobs ──► parameter service, replicas ──► RegistryService
+
+Each loop sleeps until a signal of another part, or until its own next look: admission is woken by
+new jobs, given-back resources and changed pools; commands by transitions; standing by
+registrations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tessera.api.controller.v1 import (
+    attempt_pb2_grpc,
+    deployment_pb2_grpc,
+    job_pb2_grpc,
+    pool_pb2_grpc,
+    registry_pb2_grpc,
+)
+from tessera.controller.blobs import Blobs
+from tessera.controller.config import Config
+from tessera.controller.coordinator import Coordinator
+from tessera.controller.ids import Ids
+from tessera.controller.launcher import RayHttp, RayLauncher
+from tessera.controller.logs import Logs
+from tessera.controller.pools import Pools
+from tessera.controller.reconcile.admission import AdmissionLoop
+from tessera.controller.reconcile.attempts import AttemptLoop
+from tessera.controller.reconcile.commands import CommandLoop
+from tessera.controller.reconcile.loop import run_loop
+from tessera.controller.reconcile.standing import StandingLoop
+from tessera.controller.registry import Registry
+from tessera.controller.runtime import Runtime
+from tessera.controller.services.attempts import AttemptService
+from tessera.controller.services.blobs import BlobService
+from tessera.controller.services.deployments import DeploymentService
+from tessera.controller.services.identity import IdentityService
+from tessera.controller.services.jobs import JobService
+from tessera.controller.services.pools import PoolService
+from tessera.controller.services.registry import RegistryService
+from tessera.controller.signals import ADMISSION, OUTBOX, STANDING, Signals
+from tessera.controller.store import pools as store_pools
+from tessera.controller.store.database import Database
+from tessera.rpc.identity import SERVICE, Issuer, Principal, Verifier
+from tessera.rpc.registration import build_version
+from tessera.rpc.server import Server
+
+log = structlog.get_logger()
+
+PACKAGE = "tessera.api.controller.v1"
+PUBLIC = (f"/{PACKAGE}.IdentityService/",)
+POOLS_PAUSE = 2.0
+FIRST_LOOK = 5.0
+
+
+class Controller:
+    """One controller process.
+
+    Args:
+        config: what it was told.
+        run_loops: whether to act on pools; tests of the services alone do without.
+    """
+
+    def __init__(self, config: Config, *, run_loops: bool = True) -> None:
+        self._config = config
+        self._run_loops = run_loops
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: Server | None = None
+        self._http = RayHttp(config.ray_token)
+        self.runtime = _runtime(config, self._http)
+        self.failed = asyncio.get_running_loop().create_future()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return 0 if self._server is None else self._server.port
+
+    @property
+    def address(self) -> str:
+        """What workloads call it at."""
+        return self._config.advertise or f"{self._config.host}:{self.port}"
+
+    async def start(self) -> int:
+        """Open the store, look at the pools, listen; returns the port."""
+        runtime = self.runtime
+        await runtime.database.open()
+        for pool in self._config.pools:
+            await runtime.database.write(
+                store_pools.put, pool, tenant="default", owner="service:controller"
+            )
+        for pool in await runtime.database.read(store_pools.every):
+            runtime.pools.set(pool)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK):
+                await runtime.pools.refresh()
+        self._server = Server(
+            Verifier([runtime.issuer.public_key()]), _services(runtime), public=PUBLIC
+        )
+        await self._server.start(self._config.host, self._config.port)
+        if self._run_loops:
+            self._start_loops()
+        log.info("controller started", address=self.address, home=str(self._config.home))
+        return self.port
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Finish what runs, then close everything; workloads go on."""
+        if self._server is not None:
+            await self._server.drain(grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._http.close()
+        await self.runtime.database.close()
+        log.info("controller stopped")
+
+    def _start_loops(self) -> None:
+        runtime = self.runtime
+        token = runtime.issuer.issue(_PRINCIPAL)
+        commands = CommandLoop(runtime, self.address, token)
+        standing = StandingLoop(runtime, self.address)
+        loops = [
+            ("pools", (), self._look_at_pools),
+            ("admission", (ADMISSION,), AdmissionLoop(runtime).round),
+            ("commands", (OUTBOX,), commands.round),
+            ("attempts", (), AttemptLoop(runtime).round),
+            ("standing", (STANDING,), standing.round),
+        ]
+        for name, keys, body in loops:
+            task = asyncio.create_task(run_loop(name, runtime.signals, keys, body), name=name)
+            task.add_done_callback(self._loop_ended)
+            self._tasks.append(task)
+
+    async def _look_at_pools(self) -> float:
+        if await self.runtime.pools.refresh():
+            self.runtime.signals.wake(ADMISSION, STANDING)
+        return POOLS_PAUSE
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and not self.failed.done() and (error := task.exception()):
+            self.failed.set_exception(error)
+
+
+_PRINCIPAL = Principal(subject="service:controller", role=SERVICE)
+
+
+def _runtime(config: Config, http: RayHttp) -> Runtime:
+    config.home.mkdir(parents=True, exist_ok=True)
+    issuer = Issuer(signing_key(config.home / "keys" / "signing.pem"))
+    registry = Registry(build_version())
+    return Runtime(
+        config=config,
+        database=Database(config.database_url),
+        signals=Signals(),
+        registry=registry,
+        pools=Pools(http),
+        launcher=RayLauncher(http),
+        coordinator=Coordinator(registry, issuer.issue(_PRINCIPAL)),
+        logs=Logs(config.home / "logs" / "jobs"),
+        blobs=Blobs(config.home / "blobs"),
+        issuer=issuer,
+        ids=Ids(),
+    )
+
+
+def signing_key(path: Path) -> bytes:
+    """The private key at `path`; made there, readable by its owner only, where there is none."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(Issuer.generate_key())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    return path.read_bytes()
+
+
+def _services(runtime: Runtime) -> list[tuple[str, Callable[[Any], None]]]:
+    jobs, attempts = JobService(runtime), AttemptService(runtime)
+    deployments, registry = DeploymentService(runtime), RegistryService(runtime)
+    identity, pools, blobs = IdentityService(runtime), PoolService(runtime), BlobService(runtime)
+    added: list[tuple[str, Callable[[Any], None]]] = [
+        ("JobService", partial(job_pb2_grpc.add_JobServiceServicer_to_server, jobs)),
+        (
+            "AttemptService",
+            partial(attempt_pb2_grpc.add_AttemptServiceServicer_to_server, attempts),
+        ),
+        (
+            "DeploymentService",
+            partial(deployment_pb2_grpc.add_DeploymentServiceServicer_to_server, deployments),
+        ),
+        (
+            "RegistryService",
+            partial(registry_pb2_grpc.add_RegistryServiceServicer_to_server, registry),
+        ),
+        (
+            "IdentityService",
+            partial(registry_pb2_grpc.add_IdentityServiceServicer_to_server, identity),
+        ),
+        ("PoolService", partial(pool_pb2_grpc.add_PoolServiceServicer_to_server, pools)),
+        ("BlobService", partial(pool_pb2_grpc.add_BlobServiceServicer_to_server, blobs)),
+    ]
+    return [(f"{PACKAGE}.{name}", add) for name, add in added]

@@ -1,0 +1,107 @@
+"""Files addressed by their content: verified, and whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from tessera import errors
+
+CHUNK = 1024 * 1024
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Blobs:
+    """A folder of blobs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*.part"):
+            left.unlink()
+
+    def path(self, digest: str) -> Path:
+        """Where a blob lies or would lie.
+
+        Raises:
+            InvalidArgumentError: that is no sha256 (INVALID_DIGEST).
+        """
+        if not _DIGEST.fullmatch(digest):
+            raise errors.InvalidArgumentError(
+                "digest: it must be the sha256 of the file, 64 hexadecimal digits",
+                reason="INVALID_DIGEST",
+                violations=[errors.Violation("digest", "must be 64 hexadecimal digits")],
+            )
+        return self._folder / digest
+
+    def size(self, digest: str) -> int:
+        """Bytes of a blob.
+
+        Raises:
+            NotFoundError: it is not there (BLOB_NOT_FOUND).
+        """
+        path = self.path(digest)
+        if not path.exists():
+            raise errors.NotFoundError(f"there is no blob {digest}", reason="BLOB_NOT_FOUND")
+        return path.stat().st_size
+
+    def read(self, digest: str) -> Iterator[bytes]:
+        """The bytes of a blob in chunks."""
+        self.size(digest)
+        with self.path(digest).open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    def begin(self, digest: str) -> BlobWriter:
+        """Start to write a blob."""
+        return BlobWriter(self.path(digest))
+
+
+class BlobWriter:
+    """One upload; nothing is visible before `commit`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        self._file: BinaryIO = self._part.open("wb")
+        self._hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """Add the next bytes."""
+        self._hash.update(data)
+        self._file.write(data)
+
+    def commit(self) -> int:
+        """Verify, make durable and show the blob; returns its size.
+
+        Raises:
+            DataLossError: the bytes are not those of the digest (DIGEST_MISMATCH).
+        """
+        found = self._hash.hexdigest()
+        if found != self._path.name:
+            self.abort()
+            raise errors.DataLossError(
+                f"what arrived has digest {found}, not {self._path.name}; send it again",
+                reason="DIGEST_MISMATCH",
+            )
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        size = self._file.tell()
+        self._file.close()
+        self._part.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return size
+
+    def abort(self) -> None:
+        """Give the upload up."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)

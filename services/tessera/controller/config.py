@@ -1,0 +1,70 @@
+"""What a controller is told when it starts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tessera.controller.records import Pool
+
+_POOL_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One controller.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0: any free one.
+        home: folder of everything durable.
+        advertise: `host:port` that workloads call; empty: what it listens on.
+        database: SQLAlchemy URL; empty: SQLite in the home.
+        pools: Ray clusters known from the start.
+        shards: number of parameter shards; 0: no parameter service is kept.
+        disk_cap: bytes that the parameter service may use; 0: no cap.
+        ray_token: file of Ray's token; None: the clusters ask for none.
+        python: interpreter that the pools run our entry points with.
+    """
+
+    host: str
+    port: int
+    home: Path
+    advertise: str = ""
+    database: str = ""
+    pools: tuple[Pool, ...] = field(default=())
+    shards: int = 2
+    disk_cap: int = 0
+    ray_token: Path | None = None
+    python: str = "python"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:  # noqa: PLR2004 - the range of ports
+            raise ValueError(f"--listen: {self.port} is no port")
+        if self.shards < 0 or self.disk_cap < 0:
+            raise ValueError("--shards and --disk-cap-bytes must not be negative")
+        if self.advertise and not self.advertise.rpartition(":")[2].isdecimal():
+            raise ValueError(f"--advertise: '{self.advertise}' is not HOST:PORT")
+
+    @property
+    def database_url(self) -> str:
+        """Where the store is."""
+        return self.database or f"sqlite:///{self.home.resolve() / 'controller.db'}"
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`; raises ValueError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"'{text}' is not HOST:PORT")
+    return host, int(port)
+
+
+def parse_pool(text: str) -> Pool:
+    """A pool of `NAME,DASHBOARD_URL,GCS_ADDRESS`; raises ValueError."""
+    name, _, rest = text.partition(",")
+    url, _, address = rest.partition(",")
+    if not _POOL_NAME.fullmatch(name) or not url.startswith("http") or ":" not in address:
+        raise ValueError(f"'{text}' is not NAME,DASHBOARD_URL,GCS_ADDRESS")
+    return Pool(name=name, dashboard_url=url, ray_address=address)

@@ -1,0 +1,182 @@
+"""Carries out what transitions left in the outbox: launch, stop, kill. Each may happen twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import sqlalchemy as sa
+import structlog
+
+from tessera import errors
+from tessera.controller import trainer
+from tessera.controller.job import CommandKind, Fail, JobState, Stop
+from tessera.controller.launcher import Submission
+from tessera.controller.outcome import RunStatus
+from tessera.controller.records import Attempt, Job, Pool, Queued
+from tessera.controller.registry import Role
+from tessera.controller.retry import Failure, FailureCategory
+from tessera.controller.runtime import Runtime
+from tessera.controller.signals import ADMISSION, job_key
+from tessera.controller.store import attempts as store_attempts
+from tessera.controller.store import jobs as store_jobs
+from tessera.controller.store import outbox, tickets
+from tessera.rpc.identity import ATTEMPT, Principal
+
+log = structlog.get_logger()
+
+IDLE_PAUSE = 15.0
+STOP_TRIES = 20
+NOTE_AFTER = 3
+"""Failed launches after which the job's history says what is wrong."""
+
+
+class CommandLoop:
+    """Takes due commands, those of different jobs at the same time.
+
+    Args:
+        runtime: the controller's parts.
+        address: `host:port` that drivers call the controller at.
+        token: of the controller, role service.
+    """
+
+    def __init__(self, runtime: Runtime, address: str, token: str) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+        self._address = address
+        self._token = token
+
+    async def round(self) -> float:
+        """Carry out what is due; returns the seconds until the next command."""
+        due = await self._database.read(outbox.due)
+        await asyncio.gather(*(self._carry_out(command) for command in due))
+        following = await self._database.read(outbox.next_due)
+        if following is None:
+            return IDLE_PAUSE
+        return min(IDLE_PAUSE, max(0.05, following - time.time()))
+
+    async def _carry_out(self, command: Queued) -> None:
+        job, attempt = await self._database.read(_subject, command)
+        try:
+            match CommandKind(command.kind):
+                case CommandKind.LAUNCH:
+                    await self._launch(command, job, attempt)
+                case CommandKind.STOP:
+                    await self._stop(command, attempt)
+                case CommandKind.KILL:
+                    await self._kill(command, attempt)
+        except errors.UnavailableError as error:
+            delay = min(10.0, 0.5 * 2.0 ** min(command.tries, 8))
+            await self._database.write(_again, command, delay, error.message)
+            log.info("command waits", kind=command.kind, job_id=command.job, message=error.message)
+        self._runtime.signals.wake(job_key(command.job))
+
+    async def _launch(self, command: Queued, job: Job, attempt: Attempt) -> None:
+        pool = self._pool(attempt)
+        if attempt.end_time is not None:
+            await self._database.write(_launched, command)
+            return
+        if job.state is JobState.CANCELLING:
+            await self._withdraw(command, pool, attempt)
+            return
+        principal = Principal(
+            subject=f"attempt:{job.id}/{attempt.number}",
+            role=ATTEMPT,
+            tenant=job.tenant,
+            job=job.id,
+            attempt=attempt.number,
+        )
+        ticket = await self._database.write(tickets.issue, principal)
+        try:
+            submission = self._submission(job, attempt, ticket)
+            await self._runtime.launcher.submit(pool, submission)
+        except errors.FailedPreconditionError as error:
+            await self._database.write(_refused, command, error.message)
+            self._runtime.signals.wake(ADMISSION)
+            return
+        await self._database.write(_launched, command)
+
+    async def _withdraw(self, command: Queued, pool: Pool, attempt: Attempt) -> None:
+        run = await self._runtime.launcher.status(pool, attempt.submission_id)
+        if run.status is RunStatus.MISSING:
+            await self._database.write(_withdrawn, command)
+            self._runtime.signals.wake(ADMISSION)
+        else:
+            await self._database.write(_launched, command)
+
+    async def _stop(self, command: Queued, attempt: Attempt) -> None:
+        found = self._runtime.registry.resolve(Role.TRAINER, command.job)
+        if attempt.end_time is None and command.tries < STOP_TRIES:
+            if not found:
+                await self._database.write(outbox.again, command.id, 1.0, "not registered yet")
+                return
+            await trainer.stop(found[0].control_address, self._token)
+        await self._database.write(outbox.done, command.id)
+
+    async def _kill(self, command: Queued, attempt: Attempt) -> None:
+        if not attempt.released:
+            await self._runtime.launcher.stop(self._pool(attempt), attempt.submission_id)
+            log.warning("attempt killed", job_id=attempt.job, attempt=attempt.number)
+        await self._database.write(outbox.done, command.id)
+
+    def _pool(self, attempt: Attempt) -> Pool:
+        state = self._runtime.pools.get(attempt.pool)
+        if state is None:
+            raise errors.UnavailableError(f"pool {attempt.pool} is not registered")
+        return state.pool
+
+    def _submission(self, job: Job, attempt: Attempt, ticket: str) -> Submission:
+        return Submission(
+            id=attempt.submission_id,
+            command=(
+                self._runtime.config.python,
+                "-m",
+                "tessera.trainer",
+                "--job",
+                job.id,
+                "--attempt",
+                str(attempt.number),
+                "--controller",
+                self._address,
+                "--ticket",
+                ticket,
+            ),
+            metadata={"name": job.name, "owner": job.owner, "job": job.id, "tenant": job.tenant},
+        )
+
+
+def _subject(connection: sa.Connection, command: Queued) -> tuple[Job, Attempt]:
+    return (
+        store_jobs.get(connection, command.job),
+        store_attempts.get(connection, command.job, command.attempt),
+    )
+
+
+def _launched(connection: sa.Connection, command: Queued) -> None:
+    store_attempts.set_launched(connection, command.job, command.attempt)
+    outbox.done(connection, command.id)
+    log.info("attempt launched", job_id=command.job, attempt=command.attempt)
+
+
+def _withdrawn(connection: sa.Connection, command: Queued) -> None:
+    store_attempts.finish(connection, command.job, command.attempt, Stop())
+    store_attempts.release(connection, command.job, command.attempt)
+    outbox.done(connection, command.id)
+
+
+def _refused(connection: sa.Connection, command: Queued, message: str) -> None:
+    failure = Failure(category=FailureCategory.LAUNCH, reason="LAUNCH_REFUSED", message=message)
+    store_attempts.finish(connection, command.job, command.attempt, Fail(failure=failure))
+    store_attempts.release(connection, command.job, command.attempt)
+    outbox.done(connection, command.id)
+
+
+def _again(connection: sa.Connection, command: Queued, delay: float, message: str) -> None:
+    outbox.again(connection, command.id, delay, message)
+    if command.tries + 1 == NOTE_AFTER:
+        store_jobs.append(
+            connection,
+            command.job,
+            type_="note",
+            message=f"The controller goes on trying to {command.kind} the attempt: {message}",
+        )

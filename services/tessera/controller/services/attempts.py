@@ -1,0 +1,133 @@
+"""AttemptService: how drivers report; fenced by the caller's token and by the attempt's number."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tessera import errors
+from tessera.api.controller.v1 import attempt_pb2 as pb
+from tessera.api.controller.v1 import attempt_pb2_grpc as pb_grpc
+from tessera.api.controller.v1 import spec_pb2
+from tessera.controller import convert
+from tessera.controller.job import Fail, Finish, JobState, Stop, Succeed
+from tessera.controller.records import Numbered, Point
+from tessera.controller.runtime import Runtime
+from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
+from tessera.controller.store import attempts as store
+from tessera.rpc.identity import ATTEMPT, current_principal
+
+
+class AttemptService(pb_grpc.AttemptServiceServicer):
+    """What drivers call."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._files: dict[tuple[str, int, str], asyncio.Lock] = {}
+
+    async def GetAttempt(
+        self, request: pb.GetAttemptRequest, context: Any
+    ) -> pb.GetAttemptResponse:
+        """What to run."""
+        del context
+        job, number = _allowed(request.ref)
+        found, _ = await self._runtime.database.read(store.current, job, number)
+        spec = convert.from_json(spec_pb2.JobSpec, found.spec)
+        return pb.GetAttemptResponse(spec=spec, tenant=found.tenant, owner=found.owner)
+
+    async def ReportAttempt(
+        self, request: pb.ReportAttemptRequest, context: Any
+    ) -> pb.ReportAttemptResponse:
+        """Store reports; those that are known are ignored."""
+        del context
+        job, number = _allowed(request.ref)
+        reports = [numbered for item in request.reports if (numbered := _numbered(item, number))]
+        highest, state, fresh = await self._runtime.database.write(
+            store.report, job, number, reports
+        )
+        if fresh:
+            self._runtime.signals.wake(job_key(job), metrics_key(job))
+        return pb.ReportAttemptResponse(
+            acknowledged=highest, cancelled=state is JobState.CANCELLING
+        )
+
+    async def AppendLogs(
+        self, request: pb.AppendLogsRequest, context: Any
+    ) -> pb.AppendLogsResponse:
+        """Store log lines; those that are known are skipped."""
+        del context
+        job, number = _allowed(request.ref)
+        await self._runtime.database.read(store.current, job, number)
+        lock = self._files.setdefault((job, number, request.source), asyncio.Lock())
+        async with lock:
+            lines = await asyncio.to_thread(
+                self._runtime.logs.append,
+                job,
+                number,
+                request.source,
+                request.first_line,
+                list(request.lines),
+            )
+        self._runtime.signals.wake(logs_key(job))
+        return pb.AppendLogsResponse(lines=lines)
+
+    async def FinishAttempt(
+        self, request: pb.FinishAttemptRequest, context: Any
+    ) -> pb.FinishAttemptResponse:
+        """Store the outcome, once."""
+        del context
+        job, number = _allowed(request.ref)
+        await self._runtime.database.write(store.finish, job, number, _outcome(request))
+        self._runtime.signals.wake(job_key(job), metrics_key(job), logs_key(job), ADMISSION, OUTBOX)
+        return pb.FinishAttemptResponse()
+
+
+def _allowed(ref: pb.AttemptRef) -> tuple[str, int]:
+    caller = current_principal()
+    if (caller.role, caller.job, caller.attempt) != (ATTEMPT, ref.job, ref.attempt):
+        raise errors.PermissionDeniedError(
+            f"{caller.subject} may not speak for attempt {ref.attempt} of {ref.job}",
+            reason="NOT_YOUR_ATTEMPT",
+        )
+    return ref.job, ref.attempt
+
+
+def _numbered(report: pb.Report, attempt: int) -> Numbered | None:
+    match report.WhichOneof("content"):
+        case "progress":
+            return Numbered(
+                sequence=report.sequence, content=convert.from_progress(report.progress)
+            )
+        case "metric":
+            metric = report.metric
+            at = metric.time.ToMicroseconds() / 1e6 if metric.HasField("time") else time.time()
+            point = Point(attempt=attempt, step=metric.step, time=at, values=_finite(metric.values))
+            return Numbered(sequence=report.sequence, content=point)
+        case "event":
+            return Numbered(sequence=report.sequence, content=convert.from_event(report.event))
+        case _:
+            return None
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    # JSON has no NaN; a loss that is not finite ends the job and is told in its failure.
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _outcome(request: pb.FinishAttemptRequest) -> Finish:
+    match request.WhichOneof("outcome"):
+        case "success":
+            return Succeed(version=request.success.version)
+        case "stopped":
+            return Stop(version=request.stopped.version)
+        case "failure":
+            return Fail(failure=convert.from_failure(request.failure))
+        case _:
+            raise errors.InvalidArgumentError(
+                "outcome: one of success, failure and stopped must be set",
+                reason="INVALID_FIELD",
+                violations=[errors.Violation("outcome", "must be set")],
+            )

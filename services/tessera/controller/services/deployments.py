@@ -1,0 +1,137 @@
+"""DeploymentService: what is to be served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from tessera import errors
+from tessera.api.controller.v1 import deployment_pb2 as pb
+from tessera.api.controller.v1 import deployment_pb2_grpc as pb_grpc
+from tessera.controller import convert, pages
+from tessera.controller.deployment import status
+from tessera.controller.records import Deployment, Ensure
+from tessera.controller.registry import Role
+from tessera.controller.runtime import Runtime, scope
+from tessera.controller.signals import ADMISSION, STANDING
+from tessera.controller.store import deployments as store
+from tessera.controller.store import ensures
+from tessera.controller.submit import DEPLOYMENT_FIELDS, fits
+from tessera.rpc.identity import ATTEMPT, current_principal
+
+
+class DeploymentService(pb_grpc.DeploymentServiceServicer):
+    """Deployments for clients and for the replicas themselves."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+
+    async def CreateDeployment(
+        self, request: pb.CreateDeploymentRequest, context: Any
+    ) -> pb.CreateDeploymentResponse:
+        """Ask for a model to be served."""
+        del context
+        caller = current_principal()
+        if caller.role == ATTEMPT:
+            raise errors.PermissionDeniedError("an attempt may not deploy models")
+        spec = resolve(request.spec)
+        await self._runtime.coordinator.check(caller.tenant, spec.model, "model")
+        demand = convert.deployment_demand(spec)
+        fits(self._runtime, demand, DEPLOYMENT_FIELDS)
+        new = Deployment(
+            tenant=caller.tenant,
+            name=spec.name,
+            owner=caller.subject,
+            spec=convert.to_json(spec),
+            demand=demand,
+            generation="",
+        )
+        known, created = await self._database.write(store.create, new)
+        if created:
+            self._runtime.signals.wake(ADMISSION)
+        return pb.CreateDeploymentResponse(deployment=await self._shown(known))
+
+    async def GetDeployment(
+        self, request: pb.GetDeploymentRequest, context: Any
+    ) -> pb.GetDeploymentResponse:
+        """One deployment."""
+        del context
+        known = await self._database.read(store.get, *_named(request.name))
+        return pb.GetDeploymentResponse(deployment=await self._shown(known))
+
+    async def ListDeployments(
+        self, request: pb.ListDeploymentsRequest, context: Any
+    ) -> pb.ListDeploymentsResponse:
+        """A page of deployments by name."""
+        del context
+        size = pages.size_of(request.page_size)
+        tenant, _, name = pages.decode(request.page_token).partition("/")
+        listed = await self._database.read(
+            store.page, tenant=scope(current_principal()), after=(tenant, name), size=size + 1
+        )
+        shown = listed[:size]
+        last = f"{shown[-1].tenant}/{shown[-1].name}" if len(listed) > size else ""
+        return pb.ListDeploymentsResponse(
+            deployments=[await self._shown(item) for item in shown],
+            next_page_token=pages.encode(last),
+        )
+
+    async def DeleteDeployment(
+        self, request: pb.DeleteDeploymentRequest, context: Any
+    ) -> pb.DeleteDeploymentResponse:
+        """End a deployment."""
+        del context
+        await self._database.write(store.begin_delete, *_named(request.name))
+        self._runtime.signals.wake(STANDING, ADMISSION)
+        return pb.DeleteDeploymentResponse()
+
+    async def _shown(self, item: Deployment) -> pb.Deployment:
+        ensure = await self._database.read(_ensure, item.key)
+        replicas = self._runtime.registry.resolve(Role.REPLICA, f"{item.name}/", tenant=item.tenant)
+        now = status(item, replicas, ensure)
+        return pb.Deployment(
+            name=f"deployments/{item.tenant}/{item.name}",
+            spec=convert.from_json(pb.DeploymentSpec, item.spec),
+            state=pb.DeploymentState.Value(f"DEPLOYMENT_STATE_{now.state.value}"),
+            message=now.message,
+            owner=item.owner,
+            create_time=convert.timestamp(item.create_time),
+            ready_replicas=now.ready,
+            version=now.version,
+            waiting=convert.waiting(item.waiting),
+        )
+
+
+def resolve(asked: pb.DeploymentSpec) -> pb.DeploymentSpec:
+    """The spec with every default filled in; `engine.blocks` follows from the model."""
+    spec = pb.DeploymentSpec()
+    spec.CopyFrom(asked)
+    if not spec.HasField("replicas"):
+        spec.replicas = 1
+    if not spec.HasField("cpus_per_replica"):
+        spec.cpus_per_replica = 1.0
+    if spec.HasField("accelerator") and not spec.accelerator.HasField("count"):
+        spec.accelerator.count = 1.0
+    engine = spec.engine
+    engine.max_batch = engine.max_batch if engine.HasField("max_batch") else 16
+    engine.block_size = engine.block_size if engine.HasField("block_size") else 16
+    engine.max_waiting = engine.max_waiting if engine.HasField("max_waiting") else 256
+    return spec
+
+
+def _named(name: str) -> tuple[str, str]:
+    """Tenant and name; only services may name another tenant's."""
+    caller = current_principal()
+    parts = name.removeprefix("deployments/").split("/")
+    tenant = parts[0] if len(parts) > 1 else caller.tenant
+    if scope(caller) not in {None, tenant}:
+        raise errors.NotFoundError(
+            f"there is no deployment '{name}'", reason="DEPLOYMENT_NOT_FOUND"
+        )
+    return tenant, parts[-1]
+
+
+def _ensure(connection: sa.Connection, key: str) -> Ensure | None:
+    return ensures.every(connection).get(key)

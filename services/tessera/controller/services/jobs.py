@@ -1,0 +1,168 @@
+"""JobService: jobs in, and what became of them out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from tessera import errors
+from tessera.api.controller.v1 import job_pb2 as pb
+from tessera.api.controller.v1 import job_pb2_grpc as pb_grpc
+from tessera.controller import convert, filters, pages
+from tessera.controller.job import Cancel
+from tessera.controller.records import Attempt, Job, NewJob
+from tessera.controller.runtime import Runtime, scope
+from tessera.controller.services.logs import stream_logs
+from tessera.controller.services.watch import stream_metrics, watch
+from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
+from tessera.controller.store import attempts as store_attempts
+from tessera.controller.store import jobs as store
+from tessera.controller.submit import Accepted, examine
+from tessera.rpc.identity import ATTEMPT, Principal, current_principal
+
+
+class JobService(pb_grpc.JobServiceServicer):
+    """What clients call."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+
+    async def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
+        """Accept a job."""
+        del context
+        caller = current_principal()
+        if caller.role == ATTEMPT:
+            raise errors.PermissionDeniedError("an attempt may not submit jobs")
+        digest = convert.digest(request.spec)
+        known = await self._database.read(store.by_request, caller.tenant, request.request_id)
+        if known is not None:
+            return await self._created(store.check_same(known, request.request_id, digest))
+        accepted = await examine(self._runtime, caller.tenant, request.spec)
+        if request.validate_only:
+            published = accepted.spec.publish.set
+            await self._database.read(store.check_set, caller.tenant, published)
+            dry = pb.Job(spec=accepted.spec, tenant=caller.tenant, owner=caller.subject)
+            return pb.CreateJobResponse(job=dry)
+        new = _new(self._runtime.ids.job(), caller, accepted, request.request_id, digest)
+        job, created = await self._database.write(store.create, new)
+        if created:
+            self._runtime.signals.wake(ADMISSION)
+        return await self._created(job)
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
+        """One job."""
+        del context
+        caller = current_principal()
+        found = await self._database.read(_with_attempts, _id(request.name), scope(caller))
+        return pb.GetJobResponse(job=convert.job(*found))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
+        """A page of jobs, newest first."""
+        del context
+        size = pages.size_of(request.page_size)
+        listed = await self._database.read(
+            _page,
+            scope(current_principal()),
+            filters.parse(request.filter),
+            pages.decode(request.page_token),
+            size + 1,
+        )
+        shown = listed[:size]
+        last = shown[-1][0].id if len(listed) > size else ""
+        jobs = [convert.job(job, attempts) for job, attempts in shown]
+        return pb.ListJobsResponse(jobs=jobs, next_page_token=pages.encode(last))
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
+        """Ask a job to end."""
+        del context
+        caller, job = current_principal(), _id(request.name)
+        await self._database.read(store.get, job, tenant=scope(caller))
+        given = Cancel(by=caller.subject)
+        if await self._database.write(store.apply, job, given) is not None:
+            self._runtime.signals.wake(
+                job_key(job), logs_key(job), metrics_key(job), OUTBOX, ADMISSION
+            )
+        found = await self._database.read(_with_attempts, job, scope(caller))
+        return pb.CancelJobResponse(job=convert.job(*found))
+
+    async def WatchJob(
+        self, request: pb.WatchJobRequest, context: Any
+    ) -> AsyncIterator[pb.WatchJobResponse]:
+        """The job's events after a cursor, and progress between them."""
+        del context
+        job = await self._visible(request.name)
+        async for update in watch(self._runtime, job.id, request.cursor):
+            yield update
+
+    async def StreamLogs(
+        self, request: pb.StreamLogsRequest, context: Any
+    ) -> AsyncIterator[pb.StreamLogsResponse]:
+        """Log lines."""
+        del context
+        job = await self._visible(request.name)
+        async for part in stream_logs(self._runtime, job, request):
+            yield part
+
+    async def StreamMetrics(
+        self, request: pb.StreamMetricsRequest, context: Any
+    ) -> AsyncIterator[pb.StreamMetricsResponse]:
+        """Points of the metrics."""
+        del context
+        job = await self._visible(request.name)
+        async for part in stream_metrics(
+            self._runtime, job.id, after_step=request.after_step, follow=request.follow
+        ):
+            yield part
+
+    async def _visible(self, name: str) -> Job:
+        tenant = scope(current_principal())
+        return await self._database.read(store.get, _id(name), tenant=tenant)
+
+    async def _created(self, job: Job) -> pb.CreateJobResponse:
+        attempts = await self._database.read(store_attempts.of_job, job.id)
+        return pb.CreateJobResponse(job=convert.job(job, attempts))
+
+
+def _id(name: str) -> str:
+    return name.removeprefix("jobs/")
+
+
+def _new(job: str, caller: Principal, accepted: Accepted, request_id: str, digest: str) -> NewJob:
+    spec = accepted.spec
+    return NewJob(
+        id=job,
+        tenant=caller.tenant,
+        owner=caller.subject,
+        name=spec.name,
+        queue=spec.queue,
+        priority=spec.priority,
+        labels=dict(spec.labels),
+        request_id=request_id,
+        request_digest=digest,
+        spec=convert.to_json(spec),
+        demand=accepted.demand,
+        publish_set=spec.publish.set,
+        retries=spec.retries,
+    )
+
+
+def _with_attempts(
+    connection: sa.Connection, job: str, tenant: str | None
+) -> tuple[Job, list[Attempt]]:
+    found = store.get(connection, job, tenant=tenant)
+    return found, store_attempts.of_job(connection, job)
+
+
+def _page(
+    connection: sa.Connection,
+    tenant: str | None,
+    conditions: list[filters.Condition],
+    before: str,
+    size: int,
+) -> list[tuple[Job, list[Attempt]]]:
+    jobs = store.page(connection, tenant=tenant, conditions=conditions, before=before, size=size)
+    attempts = store_attempts.of_jobs(connection, [job.id for job in jobs])
+    return [(job, attempts[job.id]) for job in jobs]

@@ -1,0 +1,71 @@
+"""Streams of a job's events and metrics: read from the store, woken by signals."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import sqlalchemy as sa
+
+from tessera import errors
+from tessera.api.controller.v1 import job_pb2 as pb
+from tessera.controller import convert
+from tessera.controller.records import Job, Point
+from tessera.controller.runtime import Runtime
+from tessera.controller.signals import job_key, metrics_key
+from tessera.controller.store import jobs as store
+from tessera.controller.store import metrics
+
+
+async def watch(runtime: Runtime, job: str, cursor: int) -> AsyncIterator[pb.WatchJobResponse]:
+    """Events after `cursor` without gap or duplicate, progress between them, then the end.
+
+    Raises:
+        OutOfRangeError: the cursor lies past the last event (CURSOR_TOO_LARGE).
+    """
+    shown = None
+    with runtime.signals.listen(job_key(job)) as wakeup:
+        while True:
+            found, events = await runtime.database.read(store.events_after, job, cursor)
+            if cursor > found.event_sequence:
+                raise errors.OutOfRangeError(
+                    f"cursor: {job} has {found.event_sequence} events, not {cursor}",
+                    reason="CURSOR_TOO_LARGE",
+                    violations=[errors.Violation("cursor", "past the last event")],
+                )
+            if found.progress != shown and not found.state.terminal:
+                shown = found.progress
+                yield pb.WatchJobResponse(progress=convert.progress(shown))
+            for event in events:
+                if event.state.terminal and found.progress not in (None, shown):
+                    shown = found.progress
+                    yield pb.WatchJobResponse(progress=convert.progress(shown))
+                cursor = event.sequence
+                yield pb.WatchJobResponse(event=convert.event(event))
+            if cursor < found.event_sequence:
+                continue
+            if found.state.terminal:
+                return
+            await wakeup.wait()
+
+
+async def stream_metrics(
+    runtime: Runtime, job: str, *, after_step: int, follow: bool
+) -> AsyncIterator[pb.StreamMetricsResponse]:
+    """Points of steps after `after_step`, attempt by attempt; `follow` stays until the job ends."""
+    at = (0, -1)
+    with runtime.signals.listen(metrics_key(job), job_key(job)) as wakeup:
+        while True:
+            found, points = await runtime.database.read(_points, job, at)
+            if points:
+                at = (points[-1].attempt, points[-1].step)
+                wanted = [convert.point(p) for p in points if p.step > after_step]
+                if wanted:
+                    yield pb.StreamMetricsResponse(points=wanted)
+                continue
+            if not follow or found.state.terminal:
+                return
+            await wakeup.wait()
+
+
+def _points(connection: sa.Connection, job: str, at: tuple[int, int]) -> tuple[Job, list[Point]]:
+    return store.get(connection, job), metrics.after(connection, job, *at)

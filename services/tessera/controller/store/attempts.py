@@ -1,0 +1,186 @@
+"""Attempts in the store: fenced by number, reports counted once, one outcome."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from tessera import errors
+from tessera.controller.job import (
+    TERMINAL,
+    Fail,
+    Finish,
+    JobState,
+    Report,
+    Stop,
+    Succeed,
+)
+from tessera.controller.records import Attempt, Job, Note, Numbered, Point, Progress
+from tessera.controller.store import jobs as store_jobs
+from tessera.controller.store import metrics, rows
+from tessera.controller.store.schema import attempts, jobs
+
+_TERMINAL = [state.value for state in TERMINAL]
+
+
+def of_job(connection: sa.Connection, job: str) -> list[Attempt]:
+    """The attempts of a job, in order."""
+    query = sa.select(attempts).where(attempts.c.job == job).order_by(attempts.c.number)
+    return [rows.attempt(row) for row in connection.execute(query)]
+
+
+def of_jobs(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """The attempts of several jobs."""
+    query = sa.select(attempts).where(attempts.c.job.in_(ids)).order_by(attempts.c.number)
+    found: dict[str, list[Attempt]] = {job: [] for job in ids}
+    for row in connection.execute(query):
+        found[row.job].append(rows.attempt(row))
+    return found
+
+
+def get(connection: sa.Connection, job: str, number: int) -> Attempt:
+    """One attempt.
+
+    Raises:
+        NotFoundError: there is none (ATTEMPT_NOT_FOUND).
+    """
+    query = sa.select(attempts).where(attempts.c.job == job, attempts.c.number == number)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise errors.NotFoundError(
+            f"job '{job}' has no attempt {number}", reason="ATTEMPT_NOT_FOUND"
+        )
+    return rows.attempt(row)
+
+
+def unreleased(connection: sa.Connection) -> list[tuple[Job, Attempt]]:
+    """Attempts that may still hold resources, with their jobs."""
+    query = (
+        sa.select(attempts, jobs.c.id.label("owner_job"))
+        .join(jobs, jobs.c.id == attempts.c.job)
+        .where(attempts.c.released.is_(False))
+        .order_by(attempts.c.start_time)
+    )
+    found = [rows.attempt(row) for row in connection.execute(query)]
+    return [(store_jobs.get(connection, attempt.job), attempt) for attempt in found]
+
+
+def current(connection: sa.Connection, job: str, number: int) -> tuple[Job, Attempt]:
+    """The job and its newest attempt, which must be `number`.
+
+    Raises:
+        FailedPreconditionError: a newer attempt exists (ATTEMPT_FENCED).
+        NotFoundError: there is no such job or attempt.
+    """
+    found = store_jobs.get(connection, job)
+    attempt = get(connection, job, number)
+    if found.position.attempt != number:
+        raise errors.FailedPreconditionError(
+            f"attempt {number} of {job} was replaced by attempt {found.position.attempt}; "
+            "it must end",
+            reason="ATTEMPT_FENCED",
+            metadata={"job": job, "attempt": str(found.position.attempt)},
+        )
+    return found, attempt
+
+
+def report(
+    connection: sa.Connection, job: str, number: int, reports: Sequence[Numbered]
+) -> tuple[int, JobState, bool]:
+    """Store what is new of a driver's reports.
+
+    Returns:
+        The highest number stored, the job's state and whether anything was new.
+
+    Raises:
+        FailedPreconditionError: the attempt is not the newest, or has ended (ATTEMPT_FINISHED).
+    """
+    found, attempt = current(connection, job, number)
+    if attempt.end_time is not None:
+        raise _ended(job, number)
+    if found.state is JobState.STARTING:
+        store_jobs.apply(connection, job, Report())
+    fresh = sorted(
+        (r for r in reports if r.sequence > attempt.report_sequence), key=lambda r: r.sequence
+    )
+    points = [r.content for r in fresh if isinstance(r.content, Point)]
+    progress = [r.content for r in fresh if isinstance(r.content, Progress)]
+    if progress:
+        connection.execute(
+            jobs.update().where(jobs.c.id == job).values(progress=rows.clean(asdict(progress[-1])))
+        )
+    if points:
+        metrics.add(connection, job, points)
+    for item in fresh:
+        if isinstance(item.content, Note):
+            note = item.content
+            store_jobs.append(
+                connection, job, type_=note.type, message=note.message, details=note.details
+            )
+    highest = fresh[-1].sequence if fresh else attempt.report_sequence
+    if fresh:
+        connection.execute(_at(job, number).values(report_sequence=highest))
+    state = JobState(connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar())
+    return highest, state, bool(fresh) or found.state is JobState.STARTING
+
+
+def finish(connection: sa.Connection, job: str, number: int, outcome: Finish) -> bool:
+    """End an attempt once; False: it had ended in the same way before.
+
+    Raises:
+        FailedPreconditionError: it is not the newest, or ended in another way (ATTEMPT_FINISHED).
+    """
+    current(connection, job, number)
+    told = _outcome(outcome)
+    row = connection.execute(
+        sa.select(attempts.c.end_time, attempts.c.outcome)
+        .where(attempts.c.job == job, attempts.c.number == number)
+        .with_for_update()
+    ).one()
+    if row.end_time is not None:
+        if json.dumps(row.outcome, sort_keys=True) == json.dumps(told, sort_keys=True):
+            return False
+        raise _ended(job, number)
+    failure = outcome.failure if isinstance(outcome, Fail) else None
+    connection.execute(
+        _at(job, number).values(
+            end_time=time.time(), outcome=told, failure=rows.from_failure(failure)
+        )
+    )
+    store_jobs.apply(connection, job, outcome)
+    return True
+
+
+def set_launched(connection: sa.Connection, job: str, number: int) -> None:
+    """The pool has taken the attempt's submission."""
+    connection.execute(_at(job, number).values(launched=True))
+
+
+def release(connection: sa.Connection, job: str, number: int) -> None:
+    """Nothing of the attempt holds resources any more."""
+    connection.execute(_at(job, number).values(released=True))
+
+
+def _at(job: str, number: int) -> sa.Update:
+    return attempts.update().where(attempts.c.job == job, attempts.c.number == number)
+
+
+def _outcome(outcome: Finish) -> dict[str, Any]:
+    match outcome:
+        case Succeed():
+            return {"kind": "success", "version": outcome.version}
+        case Stop():
+            return {"kind": "stopped", "version": outcome.version}
+        case Fail():
+            return {"kind": "failure", "failure": rows.from_failure(outcome.failure)}
+
+
+def _ended(job: str, number: int) -> errors.FailedPreconditionError:
+    return errors.FailedPreconditionError(
+        f"attempt {number} of {job} has ended", reason="ATTEMPT_FINISHED"
+    )

@@ -1,0 +1,142 @@
+"""Deployments in the store: what is desired."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import sqlalchemy as sa
+
+from tessera import errors
+from tessera.controller.records import Deployment
+from tessera.controller.scheduler import Reason
+from tessera.controller.store import rows
+from tessera.controller.store.schema import deployments
+
+
+def create(connection: sa.Connection, new: Deployment) -> tuple[Deployment, bool]:
+    """Ask for a deployment; the same one twice is one. Returns it and whether it is new.
+
+    Raises:
+        AlreadyExistsError: another spec has that name (DEPLOYMENT_EXISTS).
+        FailedPreconditionError: one of that name is being ended (DEPLOYMENT_DELETING).
+    """
+    row = connection.execute(_one(new.tenant, new.name).with_for_update()).one_or_none()
+    if row is not None:
+        return _same(rows.deployment(row), new), False
+    connection.execute(
+        deployments.insert().values(
+            tenant=new.tenant,
+            name=new.name,
+            owner=new.owner,
+            spec=new.spec,
+            replicas=new.demand.workers,
+            cpus_per_replica=new.demand.cpus,
+            accelerator=new.demand.accelerator,
+            accelerator_count=new.demand.count,
+            deleting=False,
+            pool="",
+            generation=secrets.token_hex(8),
+            waiting=[],
+            create_time=time.time(),
+        )
+    )
+    return get(connection, new.tenant, new.name), True
+
+
+def _same(known: Deployment, new: Deployment) -> Deployment:
+    if known.deleting:
+        raise errors.FailedPreconditionError(
+            f"deployment '{known.name}' is being ended; try again in a moment",
+            reason="DEPLOYMENT_DELETING",
+            violations=[errors.Violation("name", "being ended")],
+            retry_after=2.0,
+        )
+    if known.spec != new.spec:
+        raise errors.AlreadyExistsError(
+            f"name: deployment '{known.name}' exists with another spec; "
+            "delete it first, or choose another name",
+            reason="DEPLOYMENT_EXISTS",
+            violations=[errors.Violation("name", "exists with another spec")],
+        )
+    return known
+
+
+def get(connection: sa.Connection, tenant: str, name: str) -> Deployment:
+    """One deployment.
+
+    Raises:
+        NotFoundError: there is none (DEPLOYMENT_NOT_FOUND).
+    """
+    row = connection.execute(_one(tenant, name)).one_or_none()
+    if row is None:
+        raise errors.NotFoundError(
+            f"there is no deployment '{name}'; `tessera models` lists them",
+            reason="DEPLOYMENT_NOT_FOUND",
+            metadata={"deployment": name},
+        )
+    return rows.deployment(row)
+
+
+def page(
+    connection: sa.Connection, *, tenant: str | None, after: tuple[str, str], size: int
+) -> list[Deployment]:
+    """At most `size` deployments by tenant and name, after (tenant, name)."""
+    key = sa.tuple_(deployments.c.tenant, deployments.c.name)
+    query = (
+        sa.select(deployments)
+        .where(key > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
+        .order_by(deployments.c.tenant, deployments.c.name)
+        .limit(size)
+    )
+    if tenant is not None:
+        query = query.where(deployments.c.tenant == tenant)
+    return [rows.deployment(row) for row in connection.execute(query)]
+
+
+def every(connection: sa.Connection) -> list[Deployment]:
+    """All deployments, oldest first."""
+    query = sa.select(deployments).order_by(deployments.c.create_time)
+    return [rows.deployment(row) for row in connection.execute(query)]
+
+
+def place(connection: sa.Connection, tenant: str, name: str, pool: str) -> None:
+    """There is room on a pool."""
+    change = deployments.update().where(_is(tenant, name)).values(pool=pool, waiting=[])
+    connection.execute(change)
+
+
+def set_waiting(
+    connection: sa.Connection, tenant: str, name: str, waiting: tuple[Reason, ...]
+) -> None:
+    """Store why a deployment has no room."""
+    values = rows.from_reasons(waiting)
+    connection.execute(deployments.update().where(_is(tenant, name)).values(waiting=values))
+
+
+def begin_delete(connection: sa.Connection, tenant: str, name: str) -> Deployment:
+    """Ask for the end of a deployment; one that was never placed is gone at once.
+
+    Raises:
+        NotFoundError: there is none (DEPLOYMENT_NOT_FOUND).
+    """
+    known = get(connection, tenant, name)
+    if not known.pool:
+        remove(connection, tenant, name)
+    elif not known.deleting:
+        change = deployments.update().where(_is(tenant, name))
+        connection.execute(change.values(deleting=True, generation=secrets.token_hex(8)))
+    return known
+
+
+def remove(connection: sa.Connection, tenant: str, name: str) -> None:
+    """Forget a deployment whose replicas are gone."""
+    connection.execute(deployments.delete().where(_is(tenant, name)))
+
+
+def _is(tenant: str, name: str) -> sa.ColumnElement[bool]:
+    return sa.and_(deployments.c.tenant == tenant, deployments.c.name == name)
+
+
+def _one(tenant: str, name: str) -> sa.Select[tuple[object, ...]]:
+    return sa.select(deployments).where(_is(tenant, name))

@@ -1,0 +1,44 @@
+"""The newest ensure job of everything that stands: so that there are never two at once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+import sqlalchemy as sa
+
+from tessera.controller.records import Ensure
+from tessera.controller.store import rows
+from tessera.controller.store.schema import ensures
+
+RUNNING, SUCCEEDED, FAILED = "RUNNING", "SUCCEEDED", "FAILED"
+
+
+def every(connection: sa.Connection) -> dict[str, Ensure]:
+    """All of them, by key."""
+    return {row.key: rows.ensure(row) for row in connection.execute(sa.select(ensures))}
+
+
+def begin(connection: sa.Connection, new: Ensure, *, tenant: str, owner: str) -> None:
+    """Record an ensure job before it is submitted."""
+    values = {**asdict(new), "tenant": tenant, "owner": owner}
+    connection.execute(ensures.delete().where(ensures.c.key == new.key))
+    connection.execute(ensures.insert().values(**values))
+
+
+def end(connection: sa.Connection, submission_id: str, *, ok: bool, message: str = "") -> None:
+    """Record how it ended; failures in a row are counted."""
+    values = {
+        "status": SUCCEEDED if ok else FAILED,
+        "ended": time.time(),
+        "message": message,
+        "failures": sa.literal(0) if ok else ensures.c.failures + 1,
+    }
+    connection.execute(
+        ensures.update().where(ensures.c.submission_id == submission_id).values(**values)
+    )
+
+
+def forget(connection: sa.Connection, key: str) -> None:
+    """Nothing of that key stands any more."""
+    connection.execute(ensures.delete().where(ensures.c.key == key))

@@ -1,0 +1,298 @@
+"""Jobs in the store. Each function is the whole or a part of one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from tessera import errors
+from tessera.controller.filters import Condition
+from tessera.controller.job import TERMINAL, Input, JobState, Transition, step
+from tessera.controller.records import Event, Job, NewJob
+from tessera.controller.scheduler import Reason
+from tessera.controller.store import rows
+from tessera.controller.store.schema import attempts, events, jobs, outbox
+
+log = structlog.get_logger()
+
+_OVER = [state.value for state in TERMINAL]
+
+
+def create(connection: sa.Connection, new: NewJob) -> tuple[Job, bool]:
+    """Accept a job; returns it and whether it is new.
+
+    Raises:
+        AlreadyExistsError: its request_id was used with another body (REQUEST_ID_REUSED).
+        FailedPreconditionError: another unfinished job publishes to its set (SET_IN_USE).
+    """
+    if (known := by_request(connection, new.tenant, new.request_id)) is not None:
+        return check_same(known, new.request_id, new.request_digest), False
+    check_set(connection, new.tenant, new.publish_set)
+    now = time.time()
+    connection.execute(jobs.insert().values(**_columns(new, now)))
+    message = f"Accepted from {new.owner}; it waits for room."
+    append(connection, new.id, type_="state", message=message, now=now)
+    return get(connection, new.id), True
+
+
+def by_request(connection: sa.Connection, tenant: str, request_id: str) -> Job | None:
+    """The job that a request made, if it did."""
+    if not request_id:
+        return None
+    query = sa.select(jobs).where(jobs.c.tenant == tenant, jobs.c.request_id == request_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else rows.job(row)
+
+
+def check_same(known: Job, request_id: str, digest: str) -> Job:
+    """The job of an earlier request with the same id, if the body is the same too."""
+    if known.request_digest != digest:
+        raise errors.AlreadyExistsError(
+            f"request_id '{request_id}' already made {known.id} from another spec; "
+            "send the same spec again, or another request_id",
+            reason="REQUEST_ID_REUSED",
+            violations=[errors.Violation("request_id", "used with another spec")],
+            metadata={"job": known.id},
+        )
+    return known
+
+
+def check_set(connection: sa.Connection, tenant: str, name: str) -> None:
+    """Raise FailedPreconditionError if an unfinished job publishes to a set (SET_IN_USE)."""
+    query = sa.select(jobs.c.id).where(
+        jobs.c.tenant == tenant,
+        jobs.c.publish_set == name,
+        jobs.c.state.not_in(_OVER),
+    )
+    if (other := connection.execute(query).scalar()) is not None:
+        raise errors.FailedPreconditionError(
+            f"publish.set: '{name}' is being written by {other}; "
+            "choose another set, or wait until that job has ended",
+            reason="SET_IN_USE",
+            violations=[errors.Violation("publish.set", f"in use by {other}")],
+            metadata={"job": other},
+        )
+
+
+def _columns(new: NewJob, now: float) -> dict[str, Any]:
+    return {
+        "id": new.id,
+        "tenant": new.tenant,
+        "owner": new.owner,
+        "name": new.name,
+        "queue": new.queue,
+        "priority": new.priority,
+        "labels": dict(new.labels),
+        "dependencies": [],
+        "request_id": new.request_id,
+        "request_digest": new.request_digest,
+        "spec": new.spec,
+        "workers": new.demand.workers,
+        "cpus_per_worker": new.demand.cpus,
+        "accelerator": new.demand.accelerator,
+        "accelerator_count": new.demand.count,
+        "publish_set": new.publish_set,
+        "state": JobState.QUEUED.value,
+        "attempt": 0,
+        "failures": 0,
+        "interruptions": 0,
+        "retries": new.retries,
+        "not_before": 0.0,
+        "event_sequence": 0,
+        "waiting": [],
+        "create_time": now,
+    }
+
+
+def get(connection: sa.Connection, job: str, *, tenant: str | None = None) -> Job:
+    """One job; `tenant` None reads across tenants.
+
+    Raises:
+        NotFoundError: there is none, or it belongs to another tenant (JOB_NOT_FOUND).
+    """
+    query = sa.select(jobs).where(jobs.c.id == job)
+    row = connection.execute(query).one_or_none()
+    if row is None or (tenant is not None and row.tenant != tenant):
+        raise errors.NotFoundError(
+            f"there is no job '{job}'; `tessera jobs` lists them",
+            reason="JOB_NOT_FOUND",
+            metadata={"job": job},
+        )
+    return rows.job(row)
+
+
+def page(
+    connection: sa.Connection,
+    *,
+    tenant: str | None,
+    conditions: Sequence[Condition],
+    before: str,
+    size: int,
+) -> list[Job]:
+    """At most `size` jobs, newest first, older than the id `before` (empty: from the newest)."""
+    query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(size)
+    if tenant is not None:
+        query = query.where(jobs.c.tenant == tenant)
+    if before:
+        query = query.where(jobs.c.id < before)
+    for condition in conditions:
+        column: sa.ColumnElement[Any] = (
+            jobs.c.labels[condition.label].as_string()
+            if condition.label
+            else jobs.c[condition.column]
+        )
+        query = query.where(column == condition.value)
+    return [rows.job(row) for row in connection.execute(query)]
+
+
+def in_states(connection: sa.Connection, *states: JobState) -> list[Job]:
+    """Every job in one of the states, oldest first."""
+    query = sa.select(jobs).where(jobs.c.state.in_([s.value for s in states])).order_by(jobs.c.id)
+    return [rows.job(row) for row in connection.execute(query)]
+
+
+def apply(connection: sa.Connection, job: str, given: Input) -> Transition | None:
+    """Move a job by one input: its state, its event and its commands, in this transaction.
+
+    Raises:
+        FailedPreconditionError: the input does not belong to the state (ILLEGAL_TRANSITION).
+    """
+    locked = sa.select(jobs).where(jobs.c.id == job).with_for_update()
+    at = rows.job(connection.execute(locked).one())
+    change = step(at.position, given)
+    if change is None:
+        return None
+    now = time.time()
+    to = change.position
+    values: dict[str, Any] = {
+        "state": to.state.value,
+        "attempt": to.attempt,
+        "failures": to.failures,
+        "interruptions": to.interruptions,
+        "not_before": now + change.delay,
+        "waiting": [],
+    }
+    if to.state is JobState.STARTING and at.start_time is None:
+        values["start_time"] = now
+    if to.state.terminal:
+        values["end_time"] = now
+        values["failure"] = rows.from_failure(change.failure)
+    connection.execute(jobs.update().where(jobs.c.id == job).values(**values))
+    for item in change.commands:
+        connection.execute(
+            outbox.insert().values(
+                kind=item.kind.value,
+                job=job,
+                attempt=to.attempt,
+                due=now + item.delay,
+                tries=0,
+                error="",
+            )
+        )
+    append(connection, job, type_="state", message=change.message, details=change.details, now=now)
+    log.info(
+        "job moved",
+        job_id=job,
+        attempt=to.attempt,
+        before=at.state.value,
+        after=to.state.value,
+        why=change.message,
+    )
+    return change
+
+
+def append(
+    connection: sa.Connection,
+    job: str,
+    *,
+    type_: str,
+    message: str,
+    details: Mapping[str, object] | None = None,
+    now: float | None = None,
+) -> int:
+    """Add an event under the job's row; returns its sequence, one more than the last."""
+    counter = (
+        jobs.update()
+        .where(jobs.c.id == job)
+        .values(event_sequence=jobs.c.event_sequence + 1)
+        .returning(jobs.c.event_sequence, jobs.c.state, jobs.c.attempt)
+    )
+    sequence, state, attempt = connection.execute(counter).one()
+    connection.execute(
+        events.insert().values(
+            job=job,
+            sequence=sequence,
+            time=time.time() if now is None else now,
+            type=type_,
+            state=state,
+            attempt=attempt,
+            message=message,
+            details=rows.clean(dict(details or {})),
+        )
+    )
+    return int(sequence)
+
+
+def events_after(
+    connection: sa.Connection, job: str, cursor: int, limit: int = 500
+) -> tuple[Job, list[Event]]:
+    """The job and its next events, of the same instant."""
+    query = (
+        sa.select(events)
+        .where(events.c.job == job, events.c.sequence > cursor)
+        .order_by(events.c.sequence)
+        .limit(limit)
+    )
+    return get(connection, job), [rows.event(row) for row in connection.execute(query)]
+
+
+def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]) -> bool:
+    """Store why a queued job waits; an event tells of a new first reason. Returns whether changed.
+
+    Figures change all the time, so they alone make no event.
+    """
+    query = sa.select(jobs.c.state, jobs.c.waiting).where(jobs.c.id == job).with_for_update()
+    state, old = connection.execute(query).one()
+    new = rows.from_reasons(waiting)
+    if state != JobState.QUEUED.value or old == new:
+        return False
+    connection.execute(jobs.update().where(jobs.c.id == job).values(waiting=new))
+    if [r["reason"] for r in old[:1]] != [r.reason for r in waiting[:1]] and waiting:
+        first = waiting[0]
+        append(
+            connection,
+            job,
+            type_="waiting",
+            message=first.message,
+            details={"reason": first.reason},
+        )
+    return True
+
+
+def admit(connection: sa.Connection, job: str, pool: str, given: Input) -> bool:
+    """Give a queued job its next attempt on a pool; False: it is not queued any more."""
+    state = connection.execute(
+        sa.select(jobs.c.state).where(jobs.c.id == job).with_for_update()
+    ).scalar()
+    if state != JobState.QUEUED.value:
+        return False
+    change = apply(connection, job, given)
+    assert change is not None
+    number = change.position.attempt
+    connection.execute(
+        attempts.insert().values(
+            job=job,
+            number=number,
+            submission_id=f"{job}-{number}",
+            pool=pool,
+            start_time=time.time(),
+            launched=False,
+            released=False,
+            report_sequence=0,
+        )
+    )
+    return True

@@ -1,0 +1,73 @@
+"""Metric points in the store, bounded for each job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from tessera.controller.records import Point
+from tessera.controller.store import rows
+from tessera.controller.store.schema import metrics
+
+MOST = 2000
+"""Points kept for a job; past it every second older one is dropped."""
+
+RECENT = 500
+"""The newest points are never thinned."""
+
+
+def add(connection: sa.Connection, job: str, points: Sequence[Point]) -> None:
+    """Store points; one of the same attempt and step is replaced."""
+    for point in points:
+        at = (
+            metrics.c.job == job,
+            metrics.c.attempt == point.attempt,
+            metrics.c.step == point.step,
+        )
+        values = {"time": point.time, "values": dict(point.values)}
+        if not connection.execute(metrics.update().where(*at).values(values)).rowcount:
+            connection.execute(
+                metrics.insert().values(
+                    {"job": job, "attempt": point.attempt, "step": point.step, **values}
+                )
+            )
+    thin(connection, job)
+
+
+def thin(connection: sa.Connection, job: str) -> None:
+    """Drop every second older point while there are too many."""
+    query = (
+        sa.select(metrics.c.attempt, metrics.c.step)
+        .where(metrics.c.job == job)
+        .order_by(metrics.c.attempt, metrics.c.step)
+    )
+    keys = list(connection.execute(query))
+    if len(keys) <= MOST:
+        return
+    dropped = [{"a": attempt, "s": step} for attempt, step in keys[1:-RECENT:2]]
+    connection.execute(
+        metrics.delete().where(
+            metrics.c.job == job,
+            metrics.c.attempt == sa.bindparam("a"),
+            metrics.c.step == sa.bindparam("s"),
+        ),
+        dropped,
+    )
+
+
+def after(
+    connection: sa.Connection, job: str, attempt: int, step: int, limit: int = 500
+) -> list[Point]:
+    """The next points after (attempt, step), in that order."""
+    later = sa.or_(
+        metrics.c.attempt > attempt,
+        sa.and_(metrics.c.attempt == attempt, metrics.c.step > step),
+    )
+    query = (
+        sa.select(metrics)
+        .where(metrics.c.job == job, later)
+        .order_by(metrics.c.attempt, metrics.c.step)
+        .limit(limit)
+    )
+    return [rows.point(row) for row in connection.execute(query)]

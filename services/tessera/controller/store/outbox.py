@@ -1,0 +1,45 @@
+"""Commands that a transition left to be carried out; a command may be carried out twice."""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+
+from tessera.controller.records import Queued
+from tessera.controller.store.schema import outbox
+
+
+def due(connection: sa.Connection, limit: int = 64) -> list[Queued]:
+    """The first command of each job, where its time has come."""
+    first = sa.select(sa.func.min(outbox.c.id)).group_by(outbox.c.job)
+    query = (
+        sa.select(outbox)
+        .where(outbox.c.id.in_(first), outbox.c.due <= time.time())
+        .order_by(outbox.c.id)
+        .limit(limit)
+    )
+    return [
+        Queued(id=row.id, kind=row.kind, job=row.job, attempt=row.attempt, tries=row.tries)
+        for row in connection.execute(query)
+    ]
+
+
+def next_due(connection: sa.Connection) -> float | None:
+    """When the next command is due."""
+    value = connection.execute(sa.select(sa.func.min(outbox.c.due))).scalar()
+    return None if value is None else float(value)
+
+
+def done(connection: sa.Connection, command: int) -> None:
+    """The command was carried out."""
+    connection.execute(outbox.delete().where(outbox.c.id == command))
+
+
+def again(connection: sa.Connection, command: int, delay: float, error: str) -> None:
+    """The command could not be carried out; try again in `delay` seconds."""
+    connection.execute(
+        outbox.update()
+        .where(outbox.c.id == command)
+        .values(tries=outbox.c.tries + 1, due=time.time() + delay, error=error)
+    )

@@ -1,0 +1,213 @@
+"""The tables. Portable between SQLite and PostgreSQL; times are seconds since the epoch.
+
+`lease_*` and `lock_*` columns fence writers where several controllers share one database; with one
+controller the row in `leases` alone does.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+_COUNTER = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts only in columns of type INTEGER."""
+
+_UNFINISHED = text("state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED')")
+_ASKED = text("request_id <> ''")
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("acquired", Double, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("queue", String(63), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("dependencies", JSON, nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("request_digest", String(64), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("workers", Integer, nullable=False),
+    Column("cpus_per_worker", Double, nullable=False),
+    Column("accelerator", String(64), nullable=False),
+    Column("accelerator_count", Double, nullable=False),
+    Column("publish_set", String(63), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("interruptions", Integer, nullable=False),
+    Column("retries", Integer, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("event_sequence", BigInteger, nullable=False),
+    Column("waiting", JSON, nullable=False),
+    Column("progress", JSON),
+    Column("failure", JSON),
+    Column("create_time", Double, nullable=False),
+    Column("start_time", Double),
+    Column("end_time", Double),
+    Column("lease_owner", String(64)),
+    Column("lease_token", BigInteger),
+    Column("lease_expires", Double),
+    Index("jobs_tenant_id", "tenant", "id"),
+    Index("jobs_state", "state"),
+    Index(
+        "jobs_request",
+        "tenant",
+        "request_id",
+        unique=True,
+        sqlite_where=_ASKED,
+        postgresql_where=_ASKED,
+    ),
+    Index(
+        "jobs_publish",
+        "tenant",
+        "publish_set",
+        unique=True,
+        sqlite_where=_UNFINISHED,
+        postgresql_where=_UNFINISHED,
+    ),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job", String(64), ForeignKey("jobs.id"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("details", JSON, nullable=False),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job", String(64), ForeignKey("jobs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("submission_id", String(96), nullable=False, unique=True),
+    Column("pool", String(63), nullable=False),
+    Column("start_time", Double, nullable=False),
+    Column("launched", Boolean, nullable=False),
+    Column("end_time", Double),
+    Column("failure", JSON),
+    Column("outcome", JSON),
+    Column("released", Boolean, nullable=False),
+    Column("report_sequence", BigInteger, nullable=False),
+    Index("attempts_released", "released"),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("job", String(64), ForeignKey("jobs.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("values", JSON, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _COUNTER, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("job", String(64), ForeignKey("jobs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("due", Double, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("lock_owner", String(64)),
+    Column("lock_token", BigInteger),
+    Column("lock_expires", Double),
+    Index("outbox_due", "due"),
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("subject", String(255), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("job", String(64), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("expires", Double, nullable=False),
+)
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("dashboard_url", Text, nullable=False),
+    Column("ray_address", Text, nullable=False),
+    Column("foreign_use", JSON, nullable=False),
+    Column("position", Integer, nullable=False),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("owner", String(255), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("replicas", Integer, nullable=False),
+    Column("cpus_per_replica", Double, nullable=False),
+    Column("accelerator", String(64), nullable=False),
+    Column("accelerator_count", Double, nullable=False),
+    Column("deleting", Boolean, nullable=False),
+    Column("pool", String(63), nullable=False),
+    Column("generation", String(64), nullable=False),
+    Column("waiting", JSON, nullable=False),
+    Column("create_time", Double, nullable=False),
+)
+
+ensures = Table(
+    "ensures",
+    metadata,
+    Column("key", String(160), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("submission_id", String(96), nullable=False),
+    Column("pool", String(63), nullable=False),
+    Column("cluster", String(128), nullable=False),
+    Column("generation", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("started", Double, nullable=False),
+    Column("ended", Double),
+    Column("failures", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    UniqueConstraint("submission_id", name="ensures_submission"),
+)

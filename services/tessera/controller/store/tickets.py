@@ -1,0 +1,56 @@
+"""One-time tickets; only their digests are stored."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+
+import sqlalchemy as sa
+
+from tessera import errors
+from tessera.controller.store.schema import tickets
+from tessera.rpc.identity import Principal
+
+TTL = 24 * 3600.0
+"""Seconds: a submission may wait long for its pool."""
+
+
+def issue(connection: sa.Connection, principal: Principal) -> str:
+    """A new ticket for a principal."""
+    ticket = secrets.token_urlsafe(32)
+    now = time.time()
+    connection.execute(tickets.delete().where(tickets.c.expires < now))
+    connection.execute(
+        tickets.insert().values(
+            digest=_digest(ticket),
+            subject=principal.subject,
+            role=principal.role,
+            tenant=principal.tenant,
+            job=principal.job,
+            attempt=principal.attempt,
+            expires=now + TTL,
+        )
+    )
+    return ticket
+
+
+def redeem(connection: sa.Connection, ticket: str) -> Principal:
+    """The principal of a ticket, which is used up.
+
+    Raises:
+        UnauthenticatedError: it is unknown, used or expired (TICKET_INVALID).
+    """
+    query = tickets.delete().where(tickets.c.digest == _digest(ticket)).returning(tickets)
+    row = connection.execute(query).one_or_none()
+    if row is None or row.expires < time.time():
+        raise errors.UnauthenticatedError(
+            "the ticket is unknown, used or expired", reason="TICKET_INVALID"
+        )
+    return Principal(
+        subject=row.subject, role=row.role, tenant=row.tenant, job=row.job, attempt=row.attempt
+    )
+
+
+def _digest(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode()).digest()
