@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+# Helpers that several folders of tests share.
+sys.path.insert(0, str(Path(__file__).parent / "plugins"))
 
 from tessera.local.files import write_private
 from tessera.local.ray_head import RayHead
