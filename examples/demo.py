@@ -21,7 +21,7 @@ NAME = "gpt-stdlib"
 PROMPT = "def read_lines(path):\n    "
 
 
-class Interrupted(Exception):
+class Interruption(Exception):  # noqa: N818 - not an error
     """Ctrl-C, or a signal to end."""
 
 
@@ -32,9 +32,9 @@ class Demo:
         self.child: subprocess.Popen[str] | None = None
         self.interrupted = 0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self.interrupt)
+            signal.signal(number, lambda number, _: self.interrupt(number))
 
-    def interrupt(self, number: int, frame: object) -> None:
+    def interrupt(self, number: int) -> None:
         """Note it, and tell the running command."""
         self.interrupted = self.interrupted or number
         if self.child is not None:
@@ -47,9 +47,9 @@ class Demo:
             words = [f'"{a}"'.replace("\n", "\\n") if " " in a else a for a in arguments]
             print(f"\n\033[1m$ tessera {' '.join(words)}\033[0m", flush=True)
         if self.interrupted:
-            raise Interrupted
+            raise Interruption
         # A process group of its own: a terminal's Ctrl-C reaches it once, through `interrupt`.
-        self.child = subprocess.Popen(
+        self.child = subprocess.Popen(  # noqa: S603 - a command of ours
             command,
             stdout=subprocess.PIPE if capture else None,
             stdin=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ class Demo:
         out, _ = self.child.communicate()
         code, self.child = self.child.returncode, None
         if self.interrupted:
-            raise Interrupted
+            raise Interruption
         if code:
             raise subprocess.CalledProcessError(code, " ".join(["tessera", *arguments]))
         return out or ""
@@ -111,7 +111,7 @@ class Demo:
             signal.signal(number, signal.SIG_IGN)
         print("\nInterrupted: ending the platform …", flush=True)
         command = [str(TESSERA), "--home", HOME, "down"]
-        subprocess.run(command, check=False, start_new_session=True)
+        subprocess.run(command, check=False, start_new_session=True)  # noqa: S603 - ours too
 
 
 def main() -> int:
@@ -119,7 +119,7 @@ def main() -> int:
     demo = Demo()
     try:
         demo.run()
-    except Interrupted:
+    except Interruption:
         demo.down()
         return 128 + demo.interrupted
     except subprocess.CalledProcessError as error:
