@@ -1,0 +1,176 @@
+"""The user's own data set or objective: `entrypoint: module:function`.
+
+The function is called once on every rank, with a `Context`, before the first step. It returns
+None to keep what is built in, or an object with any of the attributes of `Override`:
+
+    # mine.py, named by `code: mine.py` and `entrypoint: mine:smoothed`
+    from torch.nn import functional
+
+    class Smoothed:
+        def loss(self, model, batch):
+            logits = model(batch.inputs).flatten(0, 1)
+            targets = batch.targets.flatten()
+            return functional.cross_entropy(
+                logits, targets, label_smoothing=0.1, reduction="sum")
+
+    def smoothed(context):
+        return Smoothed()
+
+`loss` returns the *sum* over the targets, so that any number of ranks and of micro-batches
+optimizes the same thing. `dataset` follows `tessera.trainer.batch.Dataset`. What either raises
+fails the job with reason ENTRYPOINT_FAILED and is never repeated.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from tessera.device import is_out_of_memory
+from tessera.text.tokenizer import Tokenizer
+from tessera.trainer.batch import Dataset, Objective, TokenBatch
+from tessera.trainer.failure import EntrypointError, UserError, suffered
+from tessera.trainer.sources import ReadBlob
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What an entrypoint is told.
+
+    Args:
+        spec: the resolved spec, as parsed JSON.
+        rank: of this process.
+        world_size: number of ranks.
+        seed: of the run.
+        tokenizer: of the run.
+        dataset: the built-in data set.
+    """
+
+    spec: dict[str, Any]
+    rank: int
+    world_size: int
+    seed: int
+    tokenizer: Tokenizer
+    dataset: Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """What an entrypoint supplied; None keeps the built-in one."""
+
+    dataset: Dataset | None = None
+    loss: Objective | None = None
+
+
+@dataclass(slots=True)
+class Code:
+    """Puts the user's code on the path."""
+
+    read_blob: ReadBlob
+    _done: set[str] = field(default_factory=set)
+
+    def install(self, url: str) -> None:
+        """Fetch `blob://SHA256/NAME` (a .py file or a .zip) and make it importable."""
+        if not url or url in self._done:
+            return
+        rest = url.removeprefix("blob://")
+        digest, _, name = rest.partition("/")
+        content = Path(url).read_bytes() if rest == url else self.read_blob(digest)
+        folder = Path(tempfile.mkdtemp(prefix="tessera-code-"))
+        file = folder / Path(name if rest != url else url).name
+        file.write_bytes(content)
+        sys.path.insert(0, str(file if file.suffix == ".zip" else folder))
+        self._done.add(url)
+
+
+def call(entrypoint: str, context: Context) -> Override:
+    """Resolve the function and call it.
+
+    Raises:
+        UserError: ENTRYPOINT_NOT_FOUND.
+        EntrypointError: it raised, or returned what no protocol covers.
+    """
+    module, _, name = entrypoint.partition(":")
+    try:
+        function = getattr(_imported(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise UserError(
+            f"entrypoint: there is no `{entrypoint}`: {error}", reason="ENTRYPOINT_NOT_FOUND"
+        ) from None
+    made = guarded(lambda: function(context), entrypoint)
+    dataset, loss = getattr(made, "dataset", None), getattr(made, "loss", None)
+    if made is not None and dataset is None and loss is None:
+        raise EntrypointError(
+            f"entrypoint: `{entrypoint}` returned a {type(made).__name__} with neither `loss` "
+            "nor `dataset`"
+        )
+    return Override(
+        dataset=None if dataset is None else GuardedDataset(dataset, entrypoint),
+        loss=None if loss is None else _guarded_loss(loss, entrypoint),
+    )
+
+
+def guarded(work: Callable[[], R], entrypoint: str) -> R:
+    """Run the user's code; what it raises becomes an EntrypointError with that cause."""
+    try:
+        return work()
+    except Exception as error:
+        # Memory that runs out, and a peer that is gone, are no mistake of this code's.
+        if is_out_of_memory(error) or suffered(str(error)):
+            raise
+        raise EntrypointError(
+            f"entrypoint: `{entrypoint}` raised {type(error).__name__}: {error}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedDataset:
+    """A data set of the user's whose errors are the user's."""
+
+    inner: Dataset
+    entrypoint: str
+
+    def train(self, samples: int, count: int) -> Any:
+        """As the inner one."""
+        return guarded(lambda: self.inner.train(samples, count), self.entrypoint)
+
+    def held_out(self, count: int) -> Any:
+        """As the inner one."""
+        return guarded(lambda: self.inner.held_out(count), self.entrypoint)
+
+    def rows(self, split: str, keys: Any) -> Tensor:
+        """As the inner one."""
+        return guarded(lambda: self.inner.rows(split, keys), self.entrypoint)
+
+    def epoch(self, samples: int) -> int:
+        """As the inner one."""
+        return guarded(lambda: self.inner.epoch(samples), self.entrypoint)
+
+
+def _guarded_loss(loss: Objective, entrypoint: str) -> Objective:
+    def objective(model: nn.Module, batch: TokenBatch) -> Tensor:
+        return guarded(lambda: loss(model, batch), entrypoint)
+
+    return objective
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and module.startswith(error.name):
+            raise
+        raise EntrypointError(f"entrypoint: importing `{module}` failed: {error}") from error
+    except Exception as error:
+        raise EntrypointError(
+            f"entrypoint: importing `{module}` raised {type(error).__name__}: {error}"
+        ) from error

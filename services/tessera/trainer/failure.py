@@ -1,0 +1,148 @@
+"""Why an attempt failed: what follows from it, and whose fault it is. Pure."""
+
+from __future__ import annotations
+
+import enum
+import re
+import traceback as tracebacks
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tessera import errors
+
+MAX_TRACEBACK = 16_000
+"""Characters of a traceback that are kept; its end says most."""
+
+_SUFFERED = re.compile(
+    r"connection closed by peer|connection reset by peer|connection refused|broken pipe"
+    r"|gloo[/\\]transport|timed out waiting|ncclremoteerror|nccl.*(abort|remote process)"
+    r"|store->get|socket (closed|timeout)",
+    re.IGNORECASE,
+)
+
+
+class Category(enum.Enum):
+    """What follows from a failure."""
+
+    USER = "user"
+    OUT_OF_MEMORY = "out_of_memory"
+    WORKER_LOST = "worker_lost"
+    LAUNCH = "launch"
+    INTERNAL = "internal"
+
+
+class UserError(errors.InvalidArgumentError):
+    """The user's spec, data or code is at fault; trying again would not help."""
+
+
+class EntrypointError(UserError):
+    """The user's own code raised; the cause has its traceback."""
+
+    reason = "ENTRYPOINT_FAILED"
+
+
+class CollateralError(errors.AbortedError):
+    """This rank ends because another one failed."""
+
+    reason = "ANOTHER_RANK_FAILED"
+
+
+class FencedError(errors.AbortedError):
+    """A newer attempt has taken over."""
+
+    reason = "ATTEMPT_FENCED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failure as it is reported.
+
+    Args:
+        category: what follows from it.
+        reason: stable, upper-case name.
+        message: one readable sentence.
+        rank: at fault; -1 where none is.
+        traceback: of the guilty rank, where it helps.
+        collateral: the rank suffered from another one's failure.
+    """
+
+    category: Category
+    reason: str
+    message: str
+    rank: int = -1
+    traceback: str = ""
+    collateral: bool = False
+
+
+def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) -> Failure:
+    """The failure that an exception on a rank stands for.
+
+    Args:
+        error: what was raised.
+        rank: where.
+        out_of_memory: the device says that memory ran out.
+    """
+    category, reason, message = Category.INTERNAL, "TRAINER_FAILED", ""
+    collateral = isinstance(error, CollateralError)
+    if out_of_memory:
+        category, reason = Category.OUT_OF_MEMORY, "OUT_OF_MEMORY"
+        message = (
+            f"rank {rank} ran out of memory; lower `train.batch_size`, raise "
+            f"`train.grad_accumulation` or `resources.workers`: {_first_line(error)}"
+        )
+    elif isinstance(error, errors.TesseraError):
+        category, reason, message = _category_of(error), error.reason, error.message
+    elif suffered(str(error)):
+        category, reason, collateral = Category.WORKER_LOST, "WORKER_LOST", True
+        message = f"rank {rank} lost contact with another worker: {_first_line(error)}"
+    if not message:
+        message = f"{type(error).__name__}: {_first_line(error)}"
+    return Failure(
+        category=category,
+        reason=reason,
+        message=message,
+        rank=rank,
+        traceback=_traceback_of(error),
+        collateral=collateral,
+    )
+
+
+def suffered(message: str) -> bool:
+    """Whether a collective failed because the other side is gone."""
+    return bool(_SUFFERED.search(message))
+
+
+def guilty(left: Mapping[int, Failure], lost: Mapping[int, Failure]) -> Failure:
+    """The failure that explains the end of the gang.
+
+    Args:
+        left: what ranks said themselves.
+        lost: ranks that ended without a word, as the launcher describes them.
+    """
+    own = [failure for failure in left.values() if not failure.collateral]
+    silent = [failure for rank, failure in lost.items() if rank not in left]
+    for candidates in (own, silent, list(left.values()), list(lost.values())):
+        if candidates:
+            return min(candidates, key=lambda failure: failure.rank)
+    return Failure(
+        category=Category.INTERNAL, reason="TRAINER_FAILED", message="the workers ended early"
+    )
+
+
+def _category_of(error: errors.TesseraError) -> Category:
+    if isinstance(error, errors.InvalidArgumentError):
+        return Category.USER
+    if isinstance(error, errors.UnavailableError | errors.DeadlineExceededError | CollateralError):
+        return Category.WORKER_LOST
+    return Category.INTERNAL
+
+
+def _traceback_of(error: BaseException) -> str:
+    shown = error.__cause__ if isinstance(error, EntrypointError) and error.__cause__ else error
+    if isinstance(error, UserError) and not isinstance(error, EntrypointError):
+        return ""
+    return "".join(tracebacks.format_exception(shown))[-MAX_TRACEBACK:]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]

@@ -1,0 +1,240 @@
+"""The run of one rank, from one step boundary to the next.
+
+    orders ──► batches ──► step ──► report ──► evaluate ──► commit ──► orders …
+    (one sum over the ranks)       (if due)   (if due)     (if due, or ordered)
+
+Everything in it is the same on all ranks but the rows of the batches; only rank 0 reports.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tessera.trainer.batch import Dataset, TokenBatch
+from tessera.trainer.commands import Commands, Orders
+from tessera.trainer.evaluate import held_out_loss
+from tessera.trainer.failure import CollateralError, UserError
+from tessera.trainer.gang import Gang
+from tessera.trainer.position import Position
+from tessera.trainer.publish import Publisher
+from tessera.trainer.reporter import Progress, Reporter
+from tessera.trainer.settings import Settings
+from tessera.trainer.step import Stepped, Stepper
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended: whether all steps are done, and the newest version (0: none)."""
+
+    finished: bool
+    version: int
+
+
+class Loop:
+    """Trains until the last step, or until it is told to stop.
+
+    Args:
+        stepper: takes the steps.
+        dataset: gives the sequences.
+        publisher: commits versions; None: nobody wants any.
+        commands: of rank 0; the others are told by it.
+        position: where to begin.
+        version: newest committed version of this job, and its step.
+        baseline: held-out loss of the bigram model.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        gang: Gang,
+        stepper: Stepper,
+        dataset: Dataset,
+        reporter: Reporter,
+        commands: Commands,
+        publisher: Publisher | None,
+        position: Position,
+        version: tuple[int, int] = (0, 0),
+        baseline: float | None = None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._gang = gang
+        self._stepper = stepper
+        self._dataset = dataset
+        self._reporter = reporter
+        self._commands = commands
+        self._publisher = publisher
+        self.position = position
+        self._on_progress = on_progress
+        self._window = (time.monotonic(), 0)
+        self._progress = Progress(
+            step=position.step,
+            total_steps=settings.steps,
+            phase="training",
+            version=version[0],
+            version_step=version[1],
+            baseline_loss=baseline,
+        )
+
+    def run(self) -> Outcome:
+        """Train; returns when it is over."""
+        self._stepper.parallel.model.train()
+        self._tell(phase="training")
+        self._window = (time.monotonic(), 0)
+        while self.position.step < self._settings.steps:
+            batches = self._batches()
+            targets, orders = self._agree(sum(batch.count for batch in batches))
+            if orders.checkpoint:
+                self._commit()
+            if orders.stop:
+                return self._outcome(finished=False)
+            self._step(batches, targets)
+            step = self.position.step
+            if self._settings.evaluates_at(step):
+                self._evaluate()
+            if self._settings.publishes_at(step):
+                self._commit()
+        self._tell_digests()
+        self._tell(phase="finished")
+        return self._outcome(finished=True)
+
+    def _outcome(self, *, finished: bool) -> Outcome:
+        return Outcome(finished=finished, version=self._progress.version)
+
+    def _agree(self, count: int) -> tuple[float, Orders]:
+        """Targets of the step over all ranks, and what rank 0 was told, in one sum."""
+        orders = Orders()
+        if self._gang.leads:
+            self._reporter.check()
+            if self._reporter.cancelled:
+                self._commands.cancel()
+            orders = self._commands.take()
+        targets, *numbers = self._gang.sum(count, *orders.to_numbers())
+        return targets, Orders.from_numbers(*numbers)
+
+    def _batches(self) -> list[TokenBatch]:
+        settings, gang = self._settings, self._gang
+        keys = self._dataset.train(self.position.samples, settings.batch_size)
+        rows = settings.batch_size // (gang.world_size * settings.grad_accumulation)
+        begin = gang.rank * rows * settings.grad_accumulation
+        return [
+            TokenBatch(tokens=self._dataset.rows("train", keys[at : at + rows]))
+            for at in range(begin, begin + rows * settings.grad_accumulation, rows)
+        ]
+
+    def _step(self, batches: list[TokenBatch], targets: float) -> None:
+        rate = self._settings.schedule.rate(self.position.step)
+        done = self._stepper.step(batches, targets, rate)
+        step = self.position.step + 1
+        if not math.isfinite(done.norm):
+            self._not_finite(done, step)
+        samples = self.position.samples + self._settings.batch_size
+        self.position = replace(
+            self.position, step=step, samples=samples, epoch=self._dataset.epoch(samples)
+        )
+        begin, tokens = self._window
+        self._window = (begin, tokens + int(targets))
+        if self._settings.logs_at(step):
+            self._report(done, targets, rate)
+
+    def _report(self, done: Stepped, targets: float, rate: float) -> None:
+        loss = self._gang.sum(float(done.loss))[0] / targets
+        begin, tokens = self._window
+        now = time.monotonic()
+        speed = tokens / max(1e-9, now - begin)
+        self._window = (now, 0)
+        left = (self._settings.steps - self.position.step) * targets / speed
+        values = {"loss": loss, "lr": rate, "grad_norm": done.norm, "tokens_per_second": speed}
+        memory = self._stepper.device.peak_memory()
+        if memory is not None:
+            values["peak_memory_bytes"] = float(memory)
+        if self._gang.leads:
+            self._reporter.metric(self.position.step, values)
+        self._tell(loss=loss, tokens_per_second=speed, seconds_left=left)
+
+    def _not_finite(self, done: Stepped, step: int) -> None:
+        losses = self._gang.gather(float(done.loss))
+        bad = [rank for rank, loss in enumerate(losses) if not math.isfinite(loss)]
+        what = f"the loss of rank {bad[0]}" if bad else "the gradient"
+        message = (
+            f"{what} is not finite at step {step}; lower `train.lr`, lengthen "
+            "`train.warmup_steps` or set `train.clip_norm`"
+        )
+        if self._gang.rank != (bad[0] if bad else 0):
+            raise CollateralError(message)
+        raise UserError(message, reason="LOSS_NOT_FINITE")
+
+    def _evaluate(self) -> None:
+        self._tell(phase="evaluating")
+        begin = time.monotonic()
+        settings = self._settings
+        loss = held_out_loss(
+            self._stepper.parallel,
+            self._stepper.objective,
+            self._dataset,
+            sequences=settings.eval_batches * settings.batch_size,
+            rows=max(1, settings.batch_size // self._gang.world_size),
+            gang=self._gang,
+            device=self._stepper.device,
+            bf16=self._stepper.bf16,
+        )
+        if self._gang.leads:
+            self._reporter.metric(self.position.step, {"held_out_loss": loss})
+        self._pause(time.monotonic() - begin)
+        self._tell(phase="training", held_out_loss=loss)
+
+    def _commit(self) -> None:
+        if self._publisher is None or self._progress.version_step == self.position.step > 0:
+            return
+        self._tell(phase="committing")
+        begin = time.monotonic()
+        done = self._publisher.commit(self.position, self._labels())
+        self._tell(phase="training", version=done.number, version_step=done.step)
+        if self._gang.leads:
+            details = {
+                "version": done.number,
+                "step": done.step,
+                "seconds": done.seconds,
+                "bytes": done.size,
+                "set": self._publisher.set,
+            }
+            self._reporter.event("version", f"version {done.number} at step {done.step}", details)
+            self._reporter.metric(self.position.step, {"commit_seconds": done.seconds})
+        self._pause(time.monotonic() - begin)
+
+    def _tell_digests(self) -> None:
+        """Hash the live model, not what was pushed: a proof of the last version from outside."""
+        if self._publisher is None:
+            return
+        digests = self._publisher.digests()
+        if self._gang.leads:
+            about = {
+                "version": self._progress.version,
+                "step": self._progress.version_step,
+                "digests": digests,
+            }
+            message = f"{len(digests)} slices of the model as the ranks hold them"
+            self._reporter.event("digests", message, about)
+
+    def _labels(self) -> dict[str, str]:
+        labels = {"family": self._settings.family, "job_name": self._settings.name}
+        if self._progress.step:
+            labels["loss"] = f"{self._progress.loss:.4f}"
+        if self._progress.held_out_loss is not None:
+            labels["held_out_loss"] = f"{self._progress.held_out_loss:.4f}"
+        return labels
+
+    def _pause(self, seconds: float) -> None:
+        """Leave a pause out of the pace of training."""
+        begin, tokens = self._window
+        self._window = (begin + seconds, tokens)
+
+    def _tell(self, **changes: object) -> None:
+        self._progress = replace(self._progress, step=self.position.step, **changes)  # type: ignore[arg-type]
+        self._on_progress(self._progress)
+        if self._gang.leads:
+            self._reporter.progress(self._progress)

@@ -1,0 +1,59 @@
+"""Runs one rank without a platform, as torchrun starts it: for benchmarks and by hand.
+
+    torchrun --nproc-per-node 2 -m tessera.trainer.rank --spec job.json --metrics out.jsonl
+
+The spec is a JobSpec in proto3 JSON form; nothing is loaded from, or committed to, any service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch.distributed as dist
+
+from tessera import errors
+from tessera.device import Device
+from tessera.trainer.commands import Commands
+from tessera.trainer.gang import Gang
+from tessera.trainer.recorder import Recorder
+from tessera.trainer.run import Run
+from tessera.trainer.spec import settings_of_json
+
+
+def no_blobs(digest: str) -> bytes:
+    """Without a controller there are no uploads."""
+    raise errors.NotFoundError(f"blob {digest}: there is no controller")
+
+
+def main() -> None:
+    """Read the arguments, join the process group, run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", type=Path, required=True)
+    parser.add_argument("--metrics", type=Path)
+    arguments = parser.parse_args()
+    settings = settings_of_json(arguments.spec.read_bytes())
+    device = Device.for_accelerator(settings.accelerator)
+    dist.init_process_group(device.backend)
+    try:
+        gang = Gang.joined()
+        recorder = Recorder(verbose=gang.leads)
+        Run(
+            settings=settings,
+            gang=gang,
+            device=device,
+            reporter=recorder,
+            commands=Commands(),
+            store=None,
+            read_blob=no_blobs,
+        ).execute()
+        if gang.leads and arguments.metrics:
+            lines = [json.dumps({"step": s, **values}) for s, values in recorder.metrics]
+            arguments.metrics.write_text("\n".join(lines) + "\n")
+    finally:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

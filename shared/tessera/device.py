@@ -1,0 +1,112 @@
+"""The one place that knows kinds of devices; chosen by the spec, never guessed.
+
+Nothing else in Tessera names one.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from tessera import errors
+
+HOST = torch.device("cpu")
+"""Where objects and scalars live that every rank exchanges."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A kind of device, and which one of it this process uses.
+
+    Args:
+        type: torch's name of the kind.
+        index: of the device, where a process may see several.
+    """
+
+    type: str
+    index: int = 0
+
+    @classmethod
+    def for_accelerator(cls, accelerator: str, index: int = 0) -> Device:
+        """The device that a spec's `accelerator.type` stands for; empty: none.
+
+        Raises:
+            FailedPreconditionError: ACCELERATOR_UNSUPPORTED for a kind that cannot run here,
+                ACCELERATOR_MISSING where the process sees no such device.
+        """
+        if not accelerator:
+            return cls(type="cpu")
+        if accelerator.upper().startswith(("TPU", "V4", "V5", "V6")):
+            raise errors.FailedPreconditionError(
+                f"accelerator `{accelerator}`: TPUs need the torch_tpu package, which this build "
+                "does not support yet; leave `resources.accelerator` out or ask for a GPU",
+                reason="ACCELERATOR_UNSUPPORTED",
+            )
+        if not torch.cuda.is_available():
+            raise errors.FailedPreconditionError(
+                f"accelerator `{accelerator}`: this worker sees no GPU",
+                reason="ACCELERATOR_MISSING",
+            )
+        return cls(type="cuda", index=index)
+
+    @property
+    def backend(self) -> str:
+        """Backend of process groups; also carries objects and scalars of the host."""
+        return "gloo" if self.type == "cpu" else f"cpu:gloo,{self.type}:nccl"
+
+    @property
+    def torch(self) -> torch.device:
+        """Torch's handle."""
+        return torch.device(self.type, self.index) if self.type != "cpu" else HOST
+
+    @property
+    def native_bf16(self) -> bool:
+        """Whether bfloat16 is computed, not emulated; a CPU is taken not to."""
+        return self.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+    @property
+    def compile_backend(self) -> str:
+        """What torch.compile generates code with."""
+        return "inductor"
+
+    def use(self) -> None:
+        """Make it the process's current device."""
+        if self.type == "cuda":
+            torch.cuda.set_device(self.index)
+
+    def mesh(self, world_size: int) -> DeviceMesh:
+        """A one-dimensional mesh of all ranks."""
+        return init_device_mesh(self.type, (world_size,))
+
+    def autocast(self, *, bf16: bool) -> AbstractContextManager[object]:
+        """Computes in bfloat16 inside, if asked to."""
+        return torch.autocast(self.type, dtype=torch.bfloat16) if bf16 else nullcontext()
+
+    def synchronize(self) -> None:
+        """Return when everything that was enqueued is done."""
+        if self.type == "cuda":
+            torch.cuda.synchronize()
+
+    def peak_memory(self) -> int | None:
+        """Most bytes of device memory that were in use at once; None where nobody counts."""
+        return int(torch.cuda.max_memory_allocated()) if self.type == "cuda" else None
+
+    def rng_state(self) -> Tensor | None:
+        """State of the device's own random generator, [n] uint8; None where it has none."""
+        return torch.cuda.get_rng_state() if self.type == "cuda" else None
+
+    def set_rng_state(self, state: Tensor) -> None:
+        """Put back what `rng_state` returned."""
+        if self.type == "cuda":
+            torch.cuda.set_rng_state(state)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the host or of a device ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
