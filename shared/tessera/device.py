@@ -35,28 +35,21 @@ class Device:
         """The device that a spec's `accelerator.type` stands for; empty: none.
 
         Raises:
-            FailedPreconditionError: ACCELERATOR_UNSUPPORTED for a kind that cannot run here,
-                ACCELERATOR_MISSING where the process sees no such device.
+            InvalidArgumentError: ACCELERATOR_UNSUPPORTED.
+            FailedPreconditionError: ACCELERATOR_MISSING where the process sees no such device.
         """
-        if not accelerator:
-            return cls(type="cpu")
-        if accelerator.upper().startswith(("TPU", "V4", "V5", "V6")):
-            raise errors.FailedPreconditionError(
-                f"accelerator `{accelerator}`: TPUs need the torch_tpu package, which this build "
-                "does not support yet; leave `resources.accelerator` out or ask for a GPU",
-                reason="ACCELERATOR_UNSUPPORTED",
-            )
-        if not torch.cuda.is_available():
+        kind = kind_of(accelerator)
+        if kind != HOST.type and not torch.cuda.is_available():
             raise errors.FailedPreconditionError(
                 f"accelerator `{accelerator}`: this worker sees no GPU",
                 reason="ACCELERATOR_MISSING",
             )
-        return cls(type="cuda", index=index)
+        return cls(type=kind, index=0 if kind == HOST.type else index)
 
     @property
     def backend(self) -> str:
         """Backend of process groups; also carries objects and scalars of the host."""
-        return "gloo" if self.type == "cpu" else f"cpu:gloo,{self.type}:nccl"
+        return _backend(self.type)
 
     @property
     def torch(self) -> torch.device:
@@ -103,6 +96,36 @@ class Device:
         """Put back what `rng_state` returned."""
         if self.type == "cuda":
             torch.cuda.set_rng_state(state)
+
+
+def kind_of(accelerator: str) -> str:
+    """Torch's name of the kind of device that a spec's `accelerator.type` stands for.
+
+    Raises:
+        InvalidArgumentError: ACCELERATOR_UNSUPPORTED for a kind that this build cannot use.
+    """
+    if not accelerator:
+        return HOST.type
+    if accelerator.upper().startswith("TPU"):
+        description = (
+            f"`{accelerator}` needs the torch_tpu package, which this build does not support; "
+            "ask for a GPU, or leave `resources.accelerator` out"
+        )
+        raise errors.InvalidArgumentError(
+            f"resources.accelerator.type: {description}",
+            reason="ACCELERATOR_UNSUPPORTED",
+            violations=[errors.Violation("resources.accelerator.type", description)],
+        )
+    return "cuda"
+
+
+def backend_for(accelerator: str) -> str:
+    """Backend of the process groups of workers with that accelerator; needs no device here."""
+    return _backend(kind_of(accelerator))
+
+
+def _backend(kind: str) -> str:
+    return "gloo" if kind == HOST.type else f"cpu:gloo,{kind}:nccl"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

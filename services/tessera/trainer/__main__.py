@@ -1,0 +1,73 @@
+"""Driver of a training attempt, started as a Ray job by the controller.
+
+python -m tessera.trainer --job ID --attempt N --controller HOST:PORT --ticket TICKET
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+
+TRAIN_ENVIRONMENT = {
+    # Ray's own loop only starts and watches the workers; the ranks report to the controller.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
+}
+
+
+def main() -> int:
+    """Read the arguments, join the cluster, run the attempt; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--job", required=True)
+    parser.add_argument("--attempt", type=int, required=True)
+    parser.add_argument("--controller", required=True)
+    parser.add_argument("--ticket", required=True)
+    arguments = parser.parse_args()
+    for name, value in TRAIN_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+    import ray  # noqa: PLC0415 - reads the environment when it is imported
+
+    from tessera.rpc.registration import exchange_ticket  # noqa: PLC0415 - the same
+    from tessera.telemetry.log import configure_logging  # noqa: PLC0415 - the same
+    from tessera.trainer.driver import Driver  # noqa: PLC0415 - the same
+    from tessera.trainer.logs import LogShipper  # noqa: PLC0415 - the same
+    from tessera.trainer.settings import Link  # noqa: PLC0415 - the same
+
+    token = exchange_ticket(arguments.controller, arguments.ticket)
+    link = Link(
+        job=arguments.job,
+        attempt=arguments.attempt,
+        tenant="",
+        controller=arguments.controller,
+        driver="",
+        token=token,
+    )
+    shipper = LogShipper(link, "driver")
+    shipper.start()
+    configure_logging("trainer")
+    try:
+        ray.init(log_to_driver=False)
+        driver = Driver(
+            job=arguments.job,
+            attempt=arguments.attempt,
+            controller=arguments.controller,
+            token=token,
+            host=ray.util.get_node_ip_address(),
+        )
+        ended = asyncio.run(driver.run())
+    finally:
+        shipper.close()
+    return 1 if ended.failure is not None else 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of Ray and of torch may outlive the work; nothing of theirs is worth waiting for.
+    os._exit(code)

@@ -1,0 +1,164 @@
+"""The driver of one attempt: control server, gang, outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+import uuid
+
+import structlog
+
+from tessera import errors
+from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc, registry_pb2
+from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
+from tessera.device import backend_for
+from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
+from tessera.rpc.registration import Registration, fetch_verifier
+from tessera.rpc.server import Server
+from tessera.trainer.attempt import AttemptRecord, Ended
+from tessera.trainer.failure import Failure, classify
+from tessera.trainer.failures_wire import failure_message
+from tessera.trainer.launch import train
+from tessera.trainer.service import RankService, TrainerService
+from tessera.trainer.settings import Link, Settings
+from tessera.trainer.spec import settings_of
+
+log = structlog.get_logger()
+
+PATIENCE = 600.0
+"""Seconds for which the outcome is offered to a controller that is away."""
+
+_NAMES = trainer_pb2.DESCRIPTOR.services_by_name
+
+
+class Driver:
+    """Runs an attempt from its spec to its outcome.
+
+    Args:
+        controller: host:port.
+        token: of the attempt.
+        host: address that the control server listens on.
+    """
+
+    def __init__(self, *, job: str, attempt: int, controller: str, token: str, host: str) -> None:
+        self._ref = attempt_pb2.AttemptRef(job=job, attempt=attempt)
+        self._controller = controller
+        self._token = token
+        self._host = host
+
+    async def run(self) -> Ended:
+        """Run it and tell the controller how it ended."""
+        try:
+            reply = await self._fetch()
+            settings = settings_of(reply.spec)
+            ended = await self._serve(settings, reply.tenant)
+        except errors.TesseraError as error:
+            ended = Ended(failure=classify(error, -1))
+        except Exception as error:
+            log.exception("the driver failed")
+            ended = Ended(failure=classify(error, -1))
+        await self._finish(ended)
+        return ended
+
+    async def _fetch(self) -> attempt_pb2.GetAttemptResponse:
+        async with aio_channel(self._controller) as connection:
+            stub = attempt_pb2_grpc.AttemptServiceStub(connection)
+            with mapped_errors():
+                return await stub.GetAttempt(
+                    attempt_pb2.GetAttemptRequest(ref=self._ref),
+                    metadata=bearer(self._token),
+                    timeout=DEFAULT_SECONDS,
+                    wait_for_ready=True,
+                )
+
+    async def _serve(self, settings: Settings, tenant: str) -> Ended:
+        record = AttemptRecord(
+            job=self._ref.job,
+            attempt=self._ref.attempt,
+            total_steps=settings.steps,
+            world_size=settings.workers,
+        )
+        server = Server(
+            await asyncio.to_thread(fetch_verifier, self._controller),
+            [
+                (
+                    _NAMES["TrainerService"].full_name,
+                    lambda s: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(
+                        TrainerService(record), s
+                    ),
+                ),
+                (
+                    _NAMES["RankService"].full_name,
+                    lambda s: trainer_pb2_grpc.add_RankServiceServicer_to_server(
+                        RankService(record), s
+                    ),
+                ),
+            ],
+        )
+        address = f"{self._host}:{await server.start(self._host)}"
+        registration = Registration(self._controller, self._token, self._endpoint(address))
+        await registration.start()
+        link = Link(
+            job=self._ref.job,
+            attempt=self._ref.attempt,
+            tenant=tenant,
+            controller=self._controller,
+            driver=address,
+            token=self._token,
+        )
+        try:
+            lost: dict[int, Failure] = await asyncio.to_thread(
+                train, settings, link, backend_for(settings.accelerator)
+            )
+            return record.ended(lost)
+        finally:
+            await registration.stop()
+            await server.drain(grace=1.0)
+
+    def _endpoint(self, address: str) -> registry_pb2.Endpoint:
+        return registry_pb2.Endpoint(
+            role=registry_pb2.ROLE_TRAINER,
+            name=self._ref.job,
+            incarnation=uuid.uuid4().hex,
+            control_address=address,
+            labels={
+                "pid": str(os.getpid()),
+                "host": platform.node(),
+                "attempt": str(self._ref.attempt),
+            },
+        )
+
+    async def _finish(self, ended: Ended) -> None:
+        request = attempt_pb2.FinishAttemptRequest(ref=self._ref)
+        if ended.failure is not None:
+            request.failure.CopyFrom(failure_message(ended.failure))
+        elif ended.stopped:
+            request.stopped.version = ended.version
+            request.stopped.SetInParent()
+        else:
+            request.success.version = ended.version
+            request.success.SetInParent()
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                await self._offer(request)
+            except (errors.UnavailableError, errors.DeadlineExceededError) as error:
+                if time.monotonic() > end:
+                    raise
+                log.info("the controller is away", reason=error.reason)
+                await asyncio.sleep(1.0)
+            except errors.FailedPreconditionError as error:
+                log.warning("the outcome came too late", message=error.message)
+                return
+            else:
+                return
+
+    async def _offer(self, request: attempt_pb2.FinishAttemptRequest) -> None:
+        async with aio_channel(self._controller) as connection:
+            stub = attempt_pb2_grpc.AttemptServiceStub(connection)
+            with mapped_errors():
+                await stub.FinishAttempt(
+                    request, metadata=bearer(self._token), timeout=DEFAULT_SECONDS
+                )

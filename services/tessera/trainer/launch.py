@@ -1,0 +1,95 @@
+"""The gang of workers, by Ray Train. All that the driver knows of Ray is here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+import ray.exceptions
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
+
+from tessera.trainer.failure import Category, Failure, suffered
+from tessera.trainer.settings import Link, Settings
+from tessera.trainer.worker import work
+
+GANG_SECONDS = 600
+"""How long a collective may take; others of the gang may be fetching or encoding text."""
+
+
+def scaling(settings: Settings) -> ScalingConfig:
+    """What the gang occupies, in Ray's terms; the same amounts that the controller admitted."""
+    resources: dict[str, float] = {"CPU": settings.cpus_per_worker}
+    if settings.accelerator:
+        resources["GPU"] = settings.accelerators_per_worker
+    named = settings.accelerator if settings.accelerator.upper() not in {"", "GPU"} else None
+    return ScalingConfig(
+        num_workers=settings.workers,
+        use_gpu=bool(settings.accelerator),
+        resources_per_worker=resources,
+        accelerator_type=named,
+        trainer_resources={"CPU": 0},
+    )
+
+
+def train(settings: Settings, link: Link, backend: str) -> dict[int, Failure]:
+    """Run the gang to its end.
+
+    Args:
+        backend: of the process group.
+
+    Returns:
+        What Ray says of the ranks that failed, by rank; rank -1 for the gang as a whole.
+    """
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"settings": settings, "link": link},
+        torch_config=TorchConfig(backend=backend, timeout_s=GANG_SECONDS),
+        scaling_config=scaling(settings),
+        run_config=RunConfig(name=link.name, failure_config=FailureConfig(max_failures=0)),
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        return {rank: lost(cause, rank) for rank, cause in error.worker_failures.items()}
+    except ControllerError as error:
+        return {-1: _of_gang(error.controller_failure)}
+    except TrainingFailedError as error:
+        return {-1: _of_gang(error)}
+    return {}
+
+
+def lost(error: BaseException, rank: int) -> Failure:
+    """What Ray's account of a failed worker means."""
+    text = str(error)
+    cause: Any = getattr(error, "_base_exc", None) or error
+    if isinstance(cause, ray.exceptions.OutOfMemoryError) or "OOM" in text:
+        return Failure(
+            category=Category.OUT_OF_MEMORY,
+            reason="OUT_OF_MEMORY",
+            message=f"rank {rank} was killed: its node ran out of memory",
+            rank=rank,
+        )
+    if isinstance(cause, ray.exceptions.RayActorError):
+        return Failure(
+            category=Category.WORKER_LOST,
+            reason="WORKER_LOST",
+            message=f"the process of rank {rank} died: {text.strip().splitlines()[0]}",
+            rank=rank,
+        )
+    return Failure(
+        category=Category.INTERNAL,
+        reason="TRAINER_FAILED",
+        message=text.strip().splitlines()[0] if text.strip() else type(cause).__name__,
+        rank=rank,
+        collateral=suffered(text),
+    )
+
+
+def _of_gang(error: BaseException) -> Failure:
+    return Failure(
+        category=Category.LAUNCH,
+        reason="GANG_NOT_STARTED",
+        message=f"the workers could not be started: {str(error).strip()[:500]}",
+    )
