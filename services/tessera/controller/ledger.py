@@ -22,7 +22,7 @@ class Holding:
 
 def job_holding(pool: str, job: str, demand: Demand) -> Holding:
     """What an attempt of a job holds."""
-    return Holding(pool=pool, what=f"job {job}", amounts=demand.total())
+    return Holding(pool=pool, what=job, amounts=demand.total())
 
 
 def deployment_holding(pool: str, name: str, demand: Demand) -> Holding:

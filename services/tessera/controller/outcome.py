@@ -13,7 +13,7 @@ from tessera.controller.retry import Failure, FailureCategory
 
 TAIL_LINES = 40
 _KILLED = frozenset({137, 143, -9, -15})
-_MEMORY_SIGNS = ("OutOfMemoryError", "out of memory", "OOM")
+_MEMORY_SIGNS = ("OutOfMemoryError", "ran low on memory")
 
 
 class RunStatus(Enum):

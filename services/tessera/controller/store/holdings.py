@@ -23,7 +23,7 @@ def holdings(connection: sa.Connection, standing_pool: str, shards: int) -> tupl
         standing_pool: the pool of the parameter service; empty: none yet.
         shards: how many shards stand there.
     """
-    found = [standing_holding(standing_pool, shards)] if standing_pool else []
+    found = [standing_holding(standing_pool, shards)] if standing_pool and shards else []
     found += [
         job_holding(attempt.pool, job.id, job.demand)
         for job, attempt in attempts.unreleased(connection)
