@@ -154,7 +154,8 @@ def _unknown(key: Node, name: str, message: Message, path: str) -> errors.Invali
 def _names(message: Message) -> dict[str, FieldDescriptor]:
     """Fields by both of their spellings."""
     names: dict[str, FieldDescriptor] = {}
-    for field in message.DESCRIPTOR.fields:
+    fields: Any = message.DESCRIPTOR.fields
+    for field in fields:
         names |= {field.name: field, field.json_name: field}
     return names
 

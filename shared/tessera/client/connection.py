@@ -1,0 +1,111 @@
+"""Calls to the controller: token, deadline, patience with one that restarts, Tessera's errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jwt
+
+from tessera import errors
+from tessera.client.home import Access
+from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 5.0
+"""How long a call waits for a controller that does not answer."""
+
+STREAM_PATIENCE_SECONDS = 60.0
+"""How long a stream that has worked waits for its controller to come back."""
+
+DEFAULT_TENANT = "default"
+
+
+class Connection:
+    """One channel to a controller. Thread-safe.
+
+    Args:
+        access: address and token.
+        patience: seconds to wait for a controller that does not answer.
+    """
+
+    def __init__(self, access: Access, *, patience: float = PATIENCE_SECONDS) -> None:
+        self.address = access.address
+        self.token = access.token
+        self.metadata = bearer(access.token)
+        self.channel = channel(access.address)
+        self._patience = patience
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the token belongs to."""
+        try:
+            claims = jwt.decode(self.token, options={"verify_signature": False})
+        except jwt.InvalidTokenError:
+            return DEFAULT_TENANT
+        return str(claims.get("tenant") or DEFAULT_TENANT)
+
+    def call(
+        self, method: Callable[..., T], request: Any, *, seconds: float = DEFAULT_SECONDS
+    ) -> T:
+        """One unary call that may be repeated: reading, or with an idempotency key.
+
+        Raises:
+            UnavailableError: CONTROLLER_UNREACHABLE, after `patience`.
+            TesseraError: whatever the controller says.
+        """
+        end = time.monotonic() + self._patience
+        pause = 0.1
+        while True:
+            try:
+                with mapped_errors():
+                    return method(request, metadata=self.metadata, timeout=seconds)
+            except errors.UnavailableError as error:
+                if time.monotonic() + pause > end:
+                    raise self.unreachable(error) from None
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+    def stream(
+        self,
+        open_call: Callable[[], Any],
+        *,
+        patience: float = STREAM_PATIENCE_SECONDS,
+    ) -> Iterator[Any]:
+        """The messages of a stream that is opened again wherever the controller goes away.
+
+        Args:
+            open_call: starts the call, from where the messages so far have come to.
+            patience: seconds without a message until a lost controller is given up.
+        """
+        end, pause = 0.0, 0.2
+        while True:
+            call = open_call()
+            try:
+                with mapped_errors():
+                    for message in call:
+                        end, pause = 0.0, 0.2
+                        yield message
+                    return
+            except (errors.UnavailableError, errors.CancelledError) as error:
+                end = end or time.monotonic() + patience
+                if time.monotonic() + pause > end:
+                    raise self.unreachable(error) from None
+            finally:
+                call.cancel()
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+    def unreachable(self, error: errors.TesseraError) -> errors.TesseraError:
+        """What a call that nobody answered means; a reason that the server gave is kept."""
+        if error.reason != errors.UnavailableError.reason:
+            return error
+        return errors.UnavailableError(
+            f"no controller answers at {self.address}", reason="CONTROLLER_UNREACHABLE"
+        )
+
+    def close(self) -> None:
+        """Close the channel."""
+        self.channel.close()

@@ -1,0 +1,108 @@
+"""Deployments: models that are served."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tessera import errors
+from tessera.api.controller.v1 import deployment_pb2 as pb
+from tessera.api.controller.v1.deployment_pb2_grpc import DeploymentServiceStub
+from tessera.client.connection import Connection
+
+PAGE = 500
+PAUSE_SECONDS = 0.3
+
+
+class Deployments:
+    """The deployments of a platform; one is named with or without `deployments/{tenant}/`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub: Any = DeploymentServiceStub(connection.channel)
+
+    def create(self, spec: pb.DeploymentSpec) -> pb.Deployment:
+        """Ask for a model to be served; the same spec twice is one deployment.
+
+        Raises:
+            NotFoundError: there is no such set or version.
+            AlreadyExistsError: another deployment has the name.
+            InvalidArgumentError: the spec is wrong, or more than any pool could hold.
+        """
+        request = pb.CreateDeploymentRequest(spec=spec)
+        return self._of(self._connection.call(self._stub.CreateDeployment, request))
+
+    def get(self, name: str) -> pb.Deployment:
+        """One deployment.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        request = pb.GetDeploymentRequest(name=name)
+        return self._of(self._connection.call(self._stub.GetDeployment, request))
+
+    def list(self) -> Iterator[pb.Deployment]:
+        """All deployments, by name."""
+        token = ""
+        while True:
+            request = pb.ListDeploymentsRequest(page_size=PAGE, page_token=token)
+            page = self._connection.call(self._stub.ListDeployments, request)
+            yield from page.deployments
+            token = page.next_page_token
+            if not token:
+                return
+
+    def delete(self, name: str) -> None:
+        """End a deployment; its replicas finish what they have begun.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        request = pb.DeleteDeploymentRequest(name=name)
+        self._connection.call(self._stub.DeleteDeployment, request)
+
+    def follow(self, name: str, seconds: float) -> Iterator[pb.Deployment]:
+        """The deployment, again and again as it changes, until all its replicas are ready.
+
+        Raises:
+            FailedPreconditionError: it cannot serve (DEPLOYMENT_FAILED).
+            DeadlineExceededError: it is not ready after `seconds` (DEPLOYMENT_NOT_READY).
+        """
+        end = time.monotonic() + seconds
+        shown = pb.Deployment()
+        while True:
+            found = self.get(name)
+            if found != shown:
+                shown = found
+                yield found
+            if found.state == pb.DEPLOYMENT_STATE_FAILED:
+                raise errors.FailedPreconditionError(
+                    f"{name} cannot serve: {found.message}", reason="DEPLOYMENT_FAILED"
+                )
+            ready = found.state == pb.DEPLOYMENT_STATE_READY
+            if ready and found.ready_replicas >= found.spec.replicas:
+                return
+            if time.monotonic() > end:
+                raise errors.DeadlineExceededError(
+                    f"{name} is not ready after {seconds:.0f} s: {why(found)}",
+                    reason="DEPLOYMENT_NOT_READY",
+                )
+            time.sleep(PAUSE_SECONDS)
+
+    def wait(self, name: str, seconds: float = 300.0) -> pb.Deployment:
+        """The deployment once all its replicas are ready; raises as `follow` does."""
+        for found in self.follow(name, seconds):
+            last = found
+        return last
+
+    @staticmethod
+    def _of(reply: Any) -> pb.Deployment:
+        deployment: pb.Deployment = reply.deployment
+        return deployment
+
+
+def why(deployment: pb.Deployment) -> str:
+    """Why a deployment does not serve yet, in one line."""
+    waiting = "; ".join(reason.message for reason in deployment.waiting)
+    return waiting or deployment.message or "its replicas are starting"

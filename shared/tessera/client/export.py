@@ -1,0 +1,177 @@
+"""A version as a folder that transformers' `from_pretrained` loads: numpy only, no torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import serialize_file
+
+from tessera import errors
+from tessera.models import huggingface
+from tessera.models.registry import load_config
+from tessera.text.special import END_OF_TEXT
+from tessera.weights.coordinator import Coordinator
+from tessera.weights.dtypes import numpy_name
+from tessera.weights.manifest import Manifest
+from tessera.weights.pull import Want, pull
+
+GROUP = "model"
+PIN_SECONDS = 600.0
+# What the safetensors library calls element types, by their spelling in its files.
+_LIBRARY_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written: the version, its folder, tensors and bytes."""
+
+    set: str
+    version: int
+    folder: Path
+    tensors: int
+    size: int
+
+
+def export(
+    coordinator: Coordinator,
+    token: str,
+    name: str,
+    version: int,
+    folder: Path,
+    *,
+    force: bool = False,
+) -> Exported:
+    """Write a version into a folder, whole or not at all.
+
+    Args:
+        coordinator: of the parameter service.
+        token: of the caller.
+        name: full name of the set.
+        version: 0: the newest.
+        folder: is made; with `force`, replaced.
+        force: replace a folder that is not empty.
+
+    Raises:
+        AlreadyExistsError: DIRECTORY_NOT_EMPTY, without `force`.
+        NotFoundError: there is no such set or version.
+        DataLossError: bytes do not match their checksums.
+    """
+    _check_target(folder, force=force)
+    manifest = coordinator.get_manifest(name, version, groups=(GROUP,))
+    number, owner = manifest.version.number, f"export-{uuid.uuid4().hex}"
+    coordinator.pin_version(name, number, owner, PIN_SECONDS)
+    try:
+        arrays = _pull(manifest, token)
+    finally:
+        coordinator.release_pin(name, number, owner)
+    files, tensors = _convert(manifest, arrays)
+    _replace(folder, files, tensors, _one_dtype(manifest))
+    size = sum(array.nbytes for array in tensors.values())
+    return Exported(set=name, version=number, folder=folder, tensors=len(tensors), size=size)
+
+
+def _check_target(folder: Path, *, force: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise errors.AlreadyExistsError(f"{folder} is a file", reason="NOT_A_DIRECTORY")
+    if not force and folder.is_dir() and any(folder.iterdir()):
+        raise errors.AlreadyExistsError(
+            f"{folder} is not empty; name another folder, or replace it with --force",
+            reason="DIRECTORY_NOT_EMPTY",
+        )
+
+
+def _pull(manifest: Manifest, token: str) -> dict[str, Array]:
+    specs = [tensor for tensor in manifest.tensors if tensor.group == GROUP]
+    buffers = {tensor.name: np.empty(tensor.size, np.uint8) for tensor in specs}
+    wants = [
+        Want(group=GROUP, name=tensor.name, box=tensor.box, out=buffers[tensor.name])
+        for tensor in specs
+    ]
+    pull(manifest, wants, token)
+    return {
+        tensor.name: buffers[tensor.name].view(numpy_name(tensor.dtype)).reshape(tensor.shape)
+        for tensor in specs
+    }
+
+
+def _one_dtype(manifest: Manifest) -> str:
+    """The element type of the model, which all of its tensors share."""
+    found = {tensor.dtype for tensor in manifest.tensors if tensor.group == GROUP}
+    if len(found) != 1 or not found <= set(_LIBRARY_NAMES):
+        raise errors.FailedPreconditionError(
+            f"a model of element types {', '.join(sorted(found)) or '(none)'} cannot be exported",
+            reason="UNSUPPORTED_DTYPE",
+        )
+    return _LIBRARY_NAMES[found.pop()]
+
+
+def _convert(
+    manifest: Manifest, arrays: Mapping[str, Array]
+) -> tuple[dict[str, bytes], dict[str, Array]]:
+    config = load_config(_asset(manifest, "config.json"))
+    tokenizer = _asset(manifest, "tokenizer.json")
+    end = end_id(tokenizer)
+    hf_config, tensors = huggingface.to_huggingface(config, arrays.items(), end_id=end)
+    hf_config["dtype"] = _one_dtype(manifest)
+    files = {
+        "config.json": (json.dumps(hf_config, indent=2) + "\n").encode(),
+        "generation_config.json": huggingface.generation_config(end),
+        **huggingface.tokenizer_files(tokenizer, config.context),
+    }
+    return files, tensors
+
+
+def _asset(manifest: Manifest, name: str) -> bytes:
+    if name not in manifest.assets:
+        raise errors.FailedPreconditionError(
+            f"version {manifest.version.number} of {manifest.version.set} has no {name}",
+            reason="ASSET_MISSING",
+        )
+    return manifest.assets[name]
+
+
+def end_id(tokenizer_json: bytes) -> int:
+    """Id of the token that ends a text; 0 where the tokenizer has none."""
+    try:
+        added = json.loads(tokenizer_json).get("added_tokens", ())
+        return next((int(t["id"]) for t in added if t.get("content") == END_OF_TEXT), 0)
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return 0
+
+
+def _replace(
+    folder: Path, files: Mapping[str, bytes], tensors: Mapping[str, Array], dtype: str
+) -> None:
+    """Write beside the folder, then put it in its place."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        scratch.chmod(0o755)
+        for name, content in files.items():
+            (scratch / name).write_bytes(content)
+        data: Any = {
+            name: {"dtype": dtype, "shape": list(array.shape), "data": array.tobytes()}
+            for name, array in tensors.items()
+        }
+        serialize_file(data, scratch / "model.safetensors", {"format": "pt"})
+        old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
+        try:
+            if folder.exists():
+                folder.replace(old / folder.name)
+            scratch.replace(folder)
+        finally:
+            shutil.rmtree(old)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
