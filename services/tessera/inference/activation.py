@@ -1,0 +1,136 @@
+"""Keeps the version that should be served in an engine: loads it, switches to it, pins it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from tessera import errors
+from tessera.inference.config import ServedModel
+from tessera.inference.engine.engine import Engine
+from tessera.inference.weights import PIN_SECONDS, Loader
+from tessera.weights.coordinator import Coordinator, Watch
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 2.0
+MOST_VERSIONS = 2
+"""Versions in memory while the next one is loaded: the active one, and one that ends its work."""
+
+
+class Activation:
+    """One thread that loads and switches and, if the deployment follows its set, one that watches.
+
+    A request that began on a version ends on it; commits that come while a version is loaded are
+    skipped but for the newest.
+
+    Args:
+        served: what to serve.
+        loader: of its set.
+        coordinator: tells of new versions.
+        changed: called from a thread whenever something below has changed.
+    """
+
+    def __init__(
+        self,
+        served: ServedModel,
+        loader: Loader,
+        coordinator: Coordinator,
+        changed: Callable[[], None],
+    ) -> None:
+        self._served = served
+        self._loader = loader
+        self._coordinator = coordinator
+        self._changed = changed
+        self._wake = threading.Condition()
+        self._wanted = served.version
+        self._closed = False
+        self._watch: Watch | None = None
+        self._threads = [threading.Thread(target=self._keep, name="activation", daemon=True)]
+        if served.follow:
+            self._threads.append(threading.Thread(target=self._follow, name="watch", daemon=True))
+        self.engine: Engine | None = None
+        self.staged = False
+        self.message = f"waiting for a version of {served.set}"
+
+    def start(self) -> None:
+        """Begin; the first version is loaded as soon as there is one."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop the threads, release the pin and close the engine."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        if self._watch is not None:
+            self._watch.close()
+        if self.engine is not None:
+            self.engine.close()
+
+    def _follow(self) -> None:
+        while not self._closed:
+            self._watch = self._coordinator.watch_set(self._served.set)
+            try:
+                for version in self._watch:
+                    with self._wake:
+                        self._wanted = version.number
+                        self._wake.notify_all()
+            except errors.TesseraError as error:
+                self._tell(error.message)
+            self._pause(RETRY_SECONDS)
+
+    def _keep(self) -> None:
+        while not self._closed:
+            with self._wake:
+                self._wake.wait_for(lambda: self._closed or self._due, PIN_SECONDS / 3)
+                wanted, due = self._wanted, self._due
+            if self._closed:
+                return
+            try:
+                if due:
+                    self._switch(wanted)
+                elif self.engine is not None:
+                    self._loader.pin(self.engine.active.version)
+            except errors.TesseraError as error:
+                log.warning("no switch", version=wanted, reason=error.reason, message=error.message)
+                self._tell(f"version {wanted}: {error.message}")
+                self._pause(RETRY_SECONDS)
+            except Exception as error:
+                log.exception("no switch", version=wanted)
+                self._tell(f"version {wanted}: {type(error).__name__}: {error}")
+                self._pause(RETRY_SECONDS)
+
+    @property
+    def _due(self) -> bool:
+        active = 0 if self.engine is None else self.engine.active.version
+        return self._wanted > active
+
+    def _switch(self, version: int) -> None:
+        if self.engine is not None and not self.engine.wait(RETRY_SECONDS, versions=MOST_VERSIONS):
+            return  # Old requests hold too much memory; the loop tries again.
+        model = self._loader.load(version)
+        self.staged = True
+        self._changed()
+        if self.engine is None:
+            engine = Engine(model, self._served.engine)
+            engine.start()
+            self.engine = engine
+        else:
+            old = self.engine.active.version
+            self.engine.stage(model)
+            self.engine.activate(model)
+            self._loader.unpin(old)
+        self.staged = False
+        self._tell("")
+        log.info("version active", set=model.set, version=model.version)
+
+    def _tell(self, message: str) -> None:
+        self.message = message
+        self._changed()
+
+    def _pause(self, seconds: float) -> None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed, seconds)

@@ -1,0 +1,133 @@
+"""The Ray shell of a replica: one thread with one event loop, and Ray's metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from dataclasses import replace
+
+import ray
+import structlog
+from ray.util import metrics
+
+from tessera import errors
+from tessera.inference.config import ReplicaConfig
+from tessera.inference.replica import Replica, start_replica
+from tessera.telemetry.log import configure_logging
+
+log = structlog.get_logger()
+
+_BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
+
+
+class RayMeter:
+    """Counts into Ray's Prometheus endpoint.
+
+    Args:
+        deployment: tag of every series.
+        replica: its index, another tag.
+    """
+
+    def __init__(self, deployment: str, replica: int) -> None:
+        tags = {"deployment": deployment, "replica": str(replica)}
+        keys = tuple(tags)
+        self._requests = metrics.Counter(
+            "tessera_inference_requests_total",
+            description="Requests that have ended, by outcome.",
+            tag_keys=(*keys, "outcome"),
+        )
+        self._tokens = metrics.Counter(
+            "tessera_inference_tokens_total",
+            description="Tokens that were written.",
+            tag_keys=keys,
+        )
+        self._first = metrics.Histogram(
+            "tessera_inference_time_to_first_token_seconds",
+            description="Seconds from a request to its first token.",
+            boundaries=_BOUNDARIES,
+            tag_keys=keys,
+        )
+        self._blocks = metrics.Gauge(
+            "tessera_inference_free_blocks",
+            description="Blocks of the cache that are free.",
+            tag_keys=keys,
+        )
+        for metric in (self._requests, self._tokens, self._first, self._blocks):
+            metric.set_default_tags(tags)
+
+    def request_ended(self, outcome: str) -> None:
+        """Count a request."""
+        self._requests.inc(1, {"outcome": outcome})
+
+    def tokens_written(self, count: int) -> None:
+        """Count tokens; Ray takes no zero."""
+        if count:
+            self._tokens.inc(count)
+
+    def first_token(self, seconds: float) -> None:
+        """Observe a time to first token."""
+        self._first.observe(seconds)
+
+    def free_blocks(self, count: int) -> None:
+        """Set the gauge."""
+        self._blocks.set(count)
+
+
+@ray.remote
+class ReplicaActor:
+    """Serves as soon as it lives, so that it comes back whole after a restart.
+
+    Args:
+        config: facts that the replica starts with; its host is the node that it lands on.
+    """
+
+    def __init__(self, config: ReplicaConfig) -> None:
+        configure_logging("inference")
+        structlog.contextvars.bind_contextvars(replica=config.name)
+        host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        self._config = replace(config, host=host)
+        self._loop = asyncio.new_event_loop()
+        self._replica: Replica | None = None
+        self._started = threading.Event()
+        self._refused: errors.TesseraError | None = None
+        threading.Thread(target=self._serve, name="loop", daemon=True).start()
+
+    def ready(self, seconds: float) -> str:
+        """Wait until it is registered; returns its address.
+
+        Raises:
+            TesseraError: it can never be: the deployment or its device does not exist.
+        """
+        if not self._started.wait(seconds):
+            raise errors.UnavailableError(
+                f"replica {self._config.name} is not up after {seconds:g} s", reason="NOT_READY"
+            )
+        if self._refused is not None:
+            raise self._refused
+        assert self._replica is not None
+        return self._replica.address
+
+    def stop(self, grace: float) -> None:
+        """Withdraw and end what runs within `grace` seconds."""
+        if self._replica is not None:
+            asyncio.run_coroutine_threadsafe(self._replica.stop(grace), self._loop).result()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._start())
+            self._loop.run_forever()
+        except BaseException:
+            log.exception("the replica broke")
+            # Ray makes a new one; one whose loop is dead would only look alive.
+            os._exit(1)
+
+    async def _start(self) -> None:
+        meter = RayMeter(self._config.deployment, self._config.index)
+        try:
+            self._replica = await start_replica(self._config, meter)
+        except (errors.NotFoundError, errors.FailedPreconditionError) as error:
+            log.error("the replica cannot serve", reason=error.reason, message=error.message)  # noqa: TRY400 - the message says it all
+            self._refused = error
+        self._started.set()

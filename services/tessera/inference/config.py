@@ -1,0 +1,88 @@
+"""What a replica is told, and what it reads of its deployment. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from tessera import errors
+from tessera.inference.engine.settings import EngineSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaConfig:
+    """Facts that a replica starts with.
+
+    Args:
+        controller: its host:port.
+        token: of the inference service.
+        deployment: name of the deployment, without tenant.
+        index: of the replica in it.
+        host: where it listens.
+        cpus: threads that it computes with.
+        stall_seconds: without a step for so long while there is work, it does not serve.
+    """
+
+    controller: str
+    token: str
+    deployment: str
+    index: int
+    host: str = "127.0.0.1"
+    cpus: float = 1.0
+    stall_seconds: float = 30.0
+
+    @property
+    def name(self) -> str:
+        """In the registry."""
+        return f"{self.deployment}/{self.index}"
+
+    @property
+    def threads(self) -> int:
+        """Of computation."""
+        return max(1, int(self.cpus))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """What a deployment serves.
+
+    Args:
+        deployment: its name, without tenant.
+        tenant: whose it is.
+        set: `{tenant}/{name}`.
+        version: of the set; 0: the newest, and every newer one when it comes.
+        accelerator: type of device; empty: none.
+        engine: its bounds.
+    """
+
+    deployment: str
+    tenant: str
+    set: str
+    version: int
+    accelerator: str = ""
+    engine: EngineSettings = field(default_factory=EngineSettings)
+
+    @property
+    def follow(self) -> bool:
+        """Whether newer versions are served as they come."""
+        return not self.version
+
+    def answers_to(self, name: str) -> bool:
+        """Whether a request for this model is meant for this deployment."""
+        return name in (self.deployment, f"deployments/{self.tenant}/{self.deployment}")
+
+
+def parse_model(model: str) -> tuple[str, int]:
+    """`set@version` or `set` to both; version 0 stands for the newest.
+
+    Raises:
+        InvalidArgumentError: it is neither.
+    """
+    found = re.fullmatch(r"([^@]+?)(?:@(\d+))?", model)
+    if found is None:
+        raise errors.InvalidArgumentError(
+            f"model: {model!r} is neither `set` nor `set@version`",
+            reason="INVALID_MODEL",
+            violations=[errors.Violation("model", "must be `set` or `set@version`")],
+        )
+    return found[1], int(found[2] or 0)

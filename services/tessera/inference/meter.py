@@ -1,0 +1,37 @@
+"""What a replica counts. Pure; `actor` passes it on to Ray."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Meter(Protocol):
+    """Takes counts and times, on the event loop."""
+
+    def request_ended(self, outcome: str) -> None:
+        """One request has ended; `outcome` is a finish reason or an error's reason, lower case."""
+
+    def tokens_written(self, count: int) -> None:
+        """So many tokens were written."""
+
+    def first_token(self, seconds: float) -> None:
+        """The first token of a request came after so many seconds."""
+
+    def free_blocks(self, count: int) -> None:
+        """So many blocks of the cache are free."""
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def request_ended(self, outcome: str) -> None:
+        """Ignore it."""
+
+    def tokens_written(self, count: int) -> None:
+        """Ignore it."""
+
+    def first_token(self, seconds: float) -> None:
+        """Ignore it."""
+
+    def free_blocks(self, count: int) -> None:
+        """Ignore it."""

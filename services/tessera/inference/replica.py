@@ -1,0 +1,205 @@
+"""One replica: servers, registration, health, and the threads behind them. Knows no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import uuid
+
+import structlog
+import torch
+
+from tessera import errors
+from tessera.api.controller.v1 import deployment_pb2, registry_pb2
+from tessera.api.controller.v1 import deployment_pb2_grpc as deployment_grpc
+from tessera.api.inference.v1 import inference_pb2 as pb
+from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
+from tessera.device import Device
+from tessera.inference.activation import Activation
+from tessera.inference.config import ReplicaConfig, ServedModel, parse_model
+from tessera.inference.engine.scheduler import Limits
+from tessera.inference.engine.settings import EngineSettings
+from tessera.inference.meter import Meter
+from tessera.inference.service import InferenceService, ReplicaService
+from tessera.inference.state import ReplicaState
+from tessera.inference.weights import Loader
+from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
+from tessera.rpc.identity import Verifier
+from tessera.rpc.registration import Registration, fetch_verifier
+from tessera.rpc.server import Register, Server
+from tessera.weights.coordinator import Coordinator
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 1.0
+_SERVICES = pb.DESCRIPTOR.services_by_name
+
+
+class Replica:
+    """Serves one deployment until it is stopped. Made and used on one event loop.
+
+    Args:
+        config: facts that it starts with.
+        served: what it serves.
+        verifier: of tokens.
+        meter: counts.
+    """
+
+    def __init__(
+        self, config: ReplicaConfig, served: ServedModel, verifier: Verifier, meter: Meter
+    ) -> None:
+        self._config = config
+        self._meter = meter
+        self._coordinator = Coordinator(config.controller, config.token)
+        loader = Loader(
+            self._coordinator,
+            config.token,
+            set_name=served.set,
+            owner=f"deployments/{served.tenant}/{config.name}",
+            device=Device.for_accelerator(served.accelerator),
+        )
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._activation = Activation(served, loader, self._coordinator, self._wake)
+        self.state = ReplicaState(served, self._activation, config.stall_seconds)
+        self._server = Server(verifier, services(self.state, meter))
+        self._registration: Registration | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self.address = ""
+
+    async def start(self) -> None:
+        """Listen, register, and begin to load; returns before there are weights."""
+        torch.set_num_threads(self._config.threads)
+        port = await self._server.start(self._config.host)
+        await self._server.set_serving(serving=False)
+        self.address = f"{self._config.host}:{port}"
+        endpoint = registry_pb2.Endpoint(
+            role=registry_pb2.ROLE_REPLICA,
+            name=self._config.name,
+            incarnation=uuid.uuid4().hex,
+            control_address=self.address,
+            data_address=self.address,
+            labels={"pid": str(os.getpid()), "host": socket.gethostname(), **self._labels()},
+        )
+        registration = Registration(self._config.controller, self._config.token, endpoint)
+        await registration.start()
+        self._registration = registration
+        self._watchdog = asyncio.create_task(self._watch())
+        self._activation.start()
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Withdraw, finish what runs within `grace` seconds, and end the threads."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._registration is not None:
+            await self._registration.stop()
+        await self._server.drain(grace)
+        await asyncio.to_thread(self._activation.close)
+        self._coordinator.close()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody cares any more.
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    def _labels(self) -> dict[str, str]:
+        return {
+            "deployment": self._config.deployment,
+            "version": str(self.state.version),
+            "state": self.state.phase.value,
+            "message": self.state.message,
+        }
+
+    async def _watch(self) -> None:
+        """Health and labels follow the state: at once when it changes, and at every tick."""
+        serving, labels = False, self._labels()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), TICK_SECONDS)
+            self._changed.clear()
+            if self.state.healthy != serving:
+                serving = not serving
+                await self._server.set_serving(serving=serving)
+                log.info("health", serving=serving, message=self.state.message)
+            if (now := self._labels()) != labels and self._registration is not None:
+                labels = now
+                self._registration.set_labels(labels)
+            if self.state.engine is not None:
+                self._meter.free_blocks(self.state.engine.status().free_blocks)
+
+
+def services(state: ReplicaState, meter: Meter) -> list[tuple[str, Register]]:
+    """What a replica's server offers."""
+    inference, steering = InferenceService(state, meter), ReplicaService(state)
+    return [
+        (
+            _SERVICES["InferenceService"].full_name,
+            lambda server: pb_grpc.add_InferenceServiceServicer_to_server(inference, server),
+        ),
+        (
+            _SERVICES["ReplicaService"].full_name,
+            lambda server: pb_grpc.add_ReplicaServiceServicer_to_server(steering, server),
+        ),
+    ]
+
+
+async def fetch_served(config: ReplicaConfig) -> ServedModel:
+    """What the controller says that a deployment serves.
+
+    Raises:
+        NotFoundError: there is no such deployment any more.
+    """
+    async with aio_channel(config.controller) as channel:
+        stub = deployment_grpc.DeploymentServiceStub(channel)
+        with mapped_errors():
+            reply = await stub.GetDeployment(
+                deployment_pb2.GetDeploymentRequest(name=config.deployment),
+                metadata=bearer(config.token),
+                timeout=DEFAULT_SECONDS,
+                wait_for_ready=True,
+            )
+    return to_served(reply.deployment)
+
+
+def to_served(deployment: deployment_pb2.Deployment) -> ServedModel:
+    """A deployment as the replica sees it."""
+    spec, bounds = deployment.spec, deployment.spec.engine
+    tenant = deployment.name.split("/")[1]
+    name, version = parse_model(spec.model)
+    limits = Limits(
+        max_batch=bounds.max_batch or Limits().max_batch,
+        max_waiting=(
+            bounds.max_waiting if bounds.HasField("max_waiting") else Limits().max_waiting
+        ),
+    )
+    return ServedModel(
+        deployment=spec.name,
+        tenant=tenant,
+        set=f"{tenant}/{name}",
+        version=version,
+        accelerator=spec.accelerator.type,
+        engine=EngineSettings(
+            limits=limits, block_size=bounds.block_size or 16, blocks=bounds.blocks
+        ),
+    )
+
+
+async def start_replica(config: ReplicaConfig, meter: Meter) -> Replica:
+    """Make and start a replica as soon as the controller can be reached, however long that takes.
+
+    Raises:
+        NotFoundError: the deployment does not exist.
+        FailedPreconditionError: its device does not exist here.
+    """
+    while True:
+        try:
+            verifier = await asyncio.to_thread(fetch_verifier, config.controller)
+            served = await fetch_served(config)
+            replica = Replica(config, served, verifier, meter)
+            await replica.start()
+        except (errors.UnavailableError, errors.DeadlineExceededError) as error:
+            log.warning("the controller cannot be reached", message=error.message)
+            await asyncio.sleep(TICK_SECONDS)
+        else:
+            return replica

@@ -1,0 +1,118 @@
+"""Where a replica stands, and whether it may answer."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+
+from tessera import errors
+from tessera.inference.activation import Activation
+from tessera.inference.config import ServedModel
+from tessera.inference.engine.engine import Engine
+
+RETRY_SECONDS = 1.0
+
+
+class Phase(enum.Enum):
+    """A replica's life."""
+
+    EMPTY = "empty"
+    STAGED = "staged"
+    ACTIVE = "active"
+    DRAINING = "draining"
+
+
+class ReplicaState:
+    """The one answer to what the replica does.
+
+    Args:
+        served: what it should serve.
+        activation: brings the versions.
+        stall_seconds: without a step for so long while there is work, it is not healthy.
+    """
+
+    def __init__(
+        self, served: ServedModel, activation: Activation, stall_seconds: float = 30.0
+    ) -> None:
+        self.served = served
+        self._activation = activation
+        self._stall_seconds = stall_seconds
+        self._draining = False
+
+    @property
+    def engine(self) -> Engine | None:
+        """None as long as no version is loaded."""
+        return self._activation.engine
+
+    @property
+    def phase(self) -> Phase:
+        """Where it stands."""
+        if self._draining:
+            return Phase.DRAINING
+        if self.engine is not None:
+            return Phase.ACTIVE
+        return Phase.STAGED if self._activation.staged else Phase.EMPTY
+
+    @property
+    def version(self) -> int:
+        """That is served; 0 if none."""
+        return 0 if self.engine is None else self.engine.active.version
+
+    @property
+    def message(self) -> str:
+        """What went wrong last, or what it waits for; empty if all is well."""
+        if self.stalled:
+            return f"the engine has not ended a step for {self._stall_seconds:g} s"
+        own = self._activation.message
+        return own or ("" if self.engine is None else self.engine.status().message)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the engine hangs."""
+        return self.engine is not None and self.engine.stalled(self._stall_seconds)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it should get requests."""
+        return self.phase is Phase.ACTIVE and not self.stalled
+
+    def engine_for(self, name: str) -> Engine:
+        """The engine that answers a request for a model.
+
+        Raises:
+            NotFoundError: this replica serves another deployment.
+            UnavailableError: NOT_READY or DRAINING.
+        """
+        if not self.served.answers_to(name):
+            raise errors.NotFoundError(
+                f"model: this replica serves `{self.served.deployment}`, not `{name}`",
+                reason="MODEL_NOT_FOUND",
+                violations=[errors.Violation("model", f"there is no `{name}` here")],
+            )
+        if self._draining:
+            raise errors.UnavailableError(
+                "this replica is about to end; ask another one",
+                reason="DRAINING",
+                retry_after=RETRY_SECONDS,
+            )
+        return self.ready_engine()
+
+    def ready_engine(self) -> Engine:
+        """The engine.
+
+        Raises:
+            UnavailableError: NOT_READY.
+        """
+        if self.engine is None:
+            raise errors.UnavailableError(
+                f"no weights yet: {self._activation.message or 'they are being loaded'}",
+                reason="NOT_READY",
+                retry_after=RETRY_SECONDS,
+            )
+        return self.engine
+
+    async def drain(self) -> None:
+        """Refuse what is new and wait until the rest has ended."""
+        self._draining = True
+        while self.engine is not None and not await asyncio.to_thread(self.engine.wait, 0.5):
+            pass

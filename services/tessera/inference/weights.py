@@ -1,0 +1,188 @@
+"""A version of a set as a model in memory: pulled from the parameter service and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import structlog
+import torch
+import xxhash
+from torch import Tensor
+
+from tessera import errors
+from tessera.device import Device
+from tessera.inference.engine.model import LoadedModel
+from tessera.models.config import GPTConfig
+from tessera.models.registry import family, load_config
+from tessera.text.tokenizer import Tokenizer
+from tessera.weights.box import Box
+from tessera.weights.coordinator import Coordinator
+from tessera.weights.manifest import Manifest, TensorSpec
+from tessera.weights.pull import Want, pull
+
+log = structlog.get_logger()
+
+GROUP = "model"
+PIN_SECONDS = 1800.0
+"""How long a pin holds unless it is renewed."""
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
+
+class Loader:
+    """Loads versions of one set.
+
+    Args:
+        coordinator: of the parameter service.
+        token: for the shards.
+        set_name: `{tenant}/{name}`.
+        owner: under which versions are pinned.
+        device: where the weights go.
+    """
+
+    def __init__(
+        self, coordinator: Coordinator, token: str, *, set_name: str, owner: str, device: Device
+    ) -> None:
+        self._coordinator = coordinator
+        self._token = token
+        self._set = set_name
+        self._owner = owner
+        self._device = device
+
+    def load(self, version: int = 0) -> LoadedModel:
+        """A version, 0: the newest. It stays pinned.
+
+        Raises:
+            NotFoundError: there is no such set or version.
+            FailedPreconditionError: it is not a model that this build can run.
+            DataLossError: what is in memory is not what was committed.
+        """
+        manifest = self._coordinator.get_manifest(self._set, version, (GROUP,))
+        number = manifest.version.number
+        self.pin(number)
+        try:
+            return self._load(manifest)
+        except BaseException:
+            self.unpin(number)
+            raise
+
+    def pin(self, version: int) -> None:
+        """Keep a version from being dropped, so that a replica that restarts finds it again."""
+        self._coordinator.pin_version(self._set, version, self._owner, PIN_SECONDS)
+
+    def unpin(self, version: int) -> None:
+        """Let go of a version; a failure is only logged, since pins run out."""
+        try:
+            self._coordinator.release_pin(self._set, version, self._owner)
+        except errors.TesseraError as error:
+            log.info("a pin was not released", version=version, message=error.message)
+
+    def _load(self, manifest: Manifest) -> LoadedModel:
+        if "config.json" not in manifest.assets:
+            raise _unfit(manifest, "it has no asset `config.json`")
+        config = load_config(manifest.assets["config.json"])
+        module = _skeleton(config)
+        specs = manifest.group(GROUP)
+        _check_fit(manifest, module, specs)
+        tensors = {name: _empty(spec) for name, spec in specs.items()}
+        wants = [
+            Want(group=GROUP, name=name, box=specs[name].box, out=_bytes(tensor))
+            for name, tensor in tensors.items()
+        ]
+        report = pull(manifest, wants, self._token)
+        _fill(module, {name: tensor.to(self._device.torch) for name, tensor in tensors.items()})
+        verify(manifest, module)
+        log.info(
+            "version loaded",
+            set=self._set,
+            version=manifest.version.number,
+            bytes=report.size,
+            seconds=round(report.seconds, 3),
+        )
+        asset = manifest.assets.get("tokenizer.json")
+        return LoadedModel(
+            set=self._set,
+            version=manifest.version.number,
+            config=config,
+            module=module.eval(),
+            tokenizer=None if asset is None else Tokenizer.from_json(asset),
+        )
+
+
+def digest(tensor: Tensor, box: Box) -> int:
+    """The xxh3-64 of a box's bytes, row-major.
+
+    Args:
+        tensor: on any device.
+        box: within it.
+    """
+    part = tensor.detach()[box.slices].contiguous().cpu()
+    return xxhash.xxh3_64_intdigest(_bytes(part).data)
+
+
+def verify(manifest: Manifest, module: torch.nn.Module) -> None:
+    """Hold the weights that are in memory against the checksums of the slices.
+
+    Raises:
+        DataLossError: they differ.
+    """
+    parameters = dict(module.named_parameters())
+    for piece in manifest.slices:
+        spec = manifest.tensors[piece.tensor]
+        if spec.group == GROUP and digest(parameters[spec.name], piece.box) != piece.checksum:
+            raise errors.DataLossError(
+                f"tensor {spec.name} of {manifest.version.set}@{manifest.version.number} is not"
+                " in memory as it was committed",
+                reason="CHECKSUM_MISMATCH",
+                metadata={"tensor": spec.name},
+            )
+
+
+def _skeleton(config: GPTConfig) -> torch.nn.Module:
+    with torch.device("meta"):
+        return family(config.family).build(config)
+
+
+def _check_fit(
+    manifest: Manifest, module: torch.nn.Module, specs: Mapping[str, TensorSpec]
+) -> None:
+    shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    for name in sorted(shapes.keys() ^ specs.keys()):
+        side = "the version lacks" if name in shapes else "the model does not know"
+        raise _unfit(manifest, f"{side} tensor `{name}`")
+    for name, spec in specs.items():
+        if spec.shape != shapes[name]:
+            raise _unfit(manifest, f"`{name}` has shape {spec.shape}, not {shapes[name]}")
+        if spec.dtype not in _DTYPES:
+            raise _unfit(manifest, f"`{name}` is of type {spec.dtype}, which no model runs in")
+
+
+def _unfit(manifest: Manifest, why: str) -> errors.FailedPreconditionError:
+    return errors.FailedPreconditionError(
+        f"{manifest.version.set}@{manifest.version.number} cannot be served: {why}",
+        reason="VERSION_UNFIT",
+    )
+
+
+def _empty(spec: TensorSpec) -> Tensor:
+    return torch.empty(spec.shape, dtype=_DTYPES[spec.dtype])
+
+
+def _bytes(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """A contiguous tensor's memory."""
+    return tensor.reshape(-1).view(torch.uint8).numpy()
+
+
+def _fill(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors in place of a skeleton's parameters; tied ones stay tied."""
+    names: dict[int, str] = {id(p): name for name, p in module.named_parameters()}
+    new = {name: torch.nn.Parameter(t, requires_grad=False) for name, t in tensors.items()}
+    for place, old in list(module.named_parameters(remove_duplicate=False)):
+        owner, _, leaf = place.rpartition(".")
+        setattr(module.get_submodule(owner), leaf, new[names[id(old)]])
