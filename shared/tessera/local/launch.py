@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tessera import errors
 from tessera.local import readiness, teardown
@@ -17,7 +16,7 @@ from tessera.local.readiness import Step
 from tessera.local.state import FAILED, State
 
 _POLL_SECONDS = 0.2
-_LINES = 12
+_LINES, _WIDTH = 12, 240
 _END_SECONDS = 40.0
 
 LOCKED = 75
@@ -30,13 +29,18 @@ class Launch:
 
     home: Home
     process: subprocess.Popen[bytes]
+    logged: dict[str, int]
+    """Bytes that each log had before."""
 
     @classmethod
     def start(cls, home: Home, options: Options) -> Launch:
         """Spawn the supervisor, away from the caller's terminal and signals."""
         command = [sys.executable, "-m", "tessera.local"]
         command += ["--home", str(home.path), "--options", options.to_json()]
-        with home.log_path("supervisor").open("ab") as log:
+        logs = {name: home.log_path(name) for name in ("supervisor", "controller", "ray")}
+        logged = {name: path.stat().st_size for name, path in logs.items() if path.exists()}
+        logged["ray"] = 0  # A new cluster overwrites it.
+        with logs["supervisor"].open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - a command of our own
                 command,
                 stdin=subprocess.DEVNULL,
@@ -44,7 +48,7 @@ class Launch:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return cls(home, process)
+        return cls(home, process, logged)
 
     def wait(
         self,
@@ -69,7 +73,7 @@ class Launch:
             if self.process.poll() is not None and not self.home.is_locked:
                 raise errors.UnavailableError(
                     f"the supervisor ended with code {self.process.returncode}\n"
-                    f"{tail(self.home.log_path('supervisor'))}",
+                    f"{self._tail('supervisor')}",
                     reason="SUPERVISOR_DIED",
                 )
             if state is not None:
@@ -110,14 +114,15 @@ class Launch:
 
     def _blame(self, what: str) -> str:
         """The end of the log that explains a failure of `what`."""
-        name = "ray" if "ray.log" in what or what == "Ray" else "controller"
-        return tail(self.home.log_path(name))
+        return self._tail("ray" if "ray.log" in what or what == "Ray" else "controller")
 
-
-def tail(path: Path, lines: int = _LINES) -> str:
-    """Where a log is, and its last lines."""
-    try:
-        last = path.read_text(errors="replace").splitlines()[-lines:]
-    except OSError:
-        return f"(no log at {path})"
-    return "\n".join([f"the last lines of {path}:", *(f"  {line}" for line in last)])
+    def _tail(self, name: str) -> str:
+        """Where a log is, and the last lines that were added to it."""
+        path = self.home.log_path(name)
+        try:
+            added = path.read_bytes()[self.logged.get(name, 0) :]
+        except OSError:
+            return f"(no log at {path})"
+        lines = added.decode(errors="replace").splitlines()[-_LINES:]
+        shown = (line if len(line) <= _WIDTH else f"{line[:_WIDTH]} …" for line in lines)
+        return "\n".join([f"the last lines of {path}:", *(f"  {line}" for line in shown)])

@@ -1,0 +1,105 @@
+"""`tessera up` and `down` as commands: nothing is left behind, whenever they are cut short."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from platforms import TESSERA, Platform, kill, until
+
+from tessera.local.process import members
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def platform(tmp_path):
+    made = Platform(tmp_path)
+    yield made
+    made.down()
+    assert mentions(str(tmp_path)) == []
+
+
+def mentions(text: str) -> list[psutil.Process]:
+    """Processes whose command line names a folder."""
+    own = psutil.Process().pid
+    return [
+        p
+        for p in psutil.process_iter(["cmdline"])
+        if p.pid != own and text in " ".join(p.info["cmdline"] or [])
+    ]
+
+
+def test_a_life(platform):
+    """Up, up again, the controller dies, the supervisor dies, down, down again, purge."""
+    platform.up("--cpus", "9")
+    state = platform.state
+    again = platform.run("up")
+    assert again.returncode == 0
+    assert "already" in again.stderr
+    assert platform.state == state
+
+    kill(state.processes["controller"].pid)
+    until(lambda: platform.state.processes["controller"] != state.processes["controller"], 20)
+    assert platform.state.controller == state.controller
+
+    kill(state.processes["supervisor"].pid)
+    platform.up("--cpus", "9")
+    taken = platform.state
+    assert taken.processes["ray"] == state.processes["ray"], "what lives is taken over"
+    assert taken.processes["supervisor"] != state.processes["supervisor"]
+
+    kill(taken.processes["supervisor"].pid)
+    platform.down()
+    assert not platform.home.state_path.exists()
+    platform.down()
+    platform.down("--purge")
+    assert not platform.home.path.exists()
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.5, 4.0, 7.5])
+def test_interrupted_while_starting(platform, seconds):
+    command = [str(TESSERA), "--home", str(platform.home.path), "up"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, message
+    assert "Traceback" not in message
+    assert mentions(str(platform.folder)) == []
+    assert not platform.home.is_locked
+
+
+def test_a_supervisor_that_fails_says_which_log_and_its_last_lines(platform):
+    done = platform.run(
+        "up", "--ray-address", "127.0.0.1:1", "--dashboard", "http://127.0.0.1:1", check=False
+    )
+    assert done.returncode == 1
+    assert "no Ray dashboard answers at http://127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_attached_to_a_cluster_of_others(platform, ray_cluster):
+    """It uses that cluster, and leaves it alive and clean."""
+    arguments = ["--ray-address", ray_cluster.address, "--dashboard", ray_cluster.dashboard_url]
+    platform.up(*arguments, "--ray-token", str(ray_cluster.token_path))
+    assert "ray" not in platform.state.processes
+    actors = [e for role in (1, 2) for e in platform.endpoints(role)]
+    assert len(actors) == 3
+    pids = [int(e.labels["pid"]) for e in actors]
+    assert all(psutil.pid_exists(pid) for pid in pids)
+    state = platform.state
+    platform.down()
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 15)
+    assert members(state.platform, state.leaders) == []
+    probe = subprocess.run(
+        ["python", "-c", "import ray; ray.init(); print(ray.cluster_resources()['CPU'])"],
+        env=ray_cluster.env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert probe.stdout.strip() == "8.0"
