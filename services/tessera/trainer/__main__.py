@@ -57,7 +57,7 @@ def main() -> int:
             attempt=arguments.attempt,
             controller=arguments.controller,
             token=token,
-            host=ray.util.get_node_ip_address(),
+            host=str(ray.util.get_node_ip_address()),  # type: ignore[no-untyped-call]
         )
         ended = asyncio.run(driver.run())
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,16 +47,20 @@ Objective = Callable[[nn.Module, TokenBatch], Tensor]
 """Sum of the losses of a batch's targets, in nats; the trainer divides by their number."""
 
 
+Keys = Any
+"""What a data set calls its samples: a sequence that can be sliced and has a length."""
+
+
 class Dataset(Protocol):
     """Sequences by number: the whole position of a run is how many were consumed."""
 
-    def train(self, samples: int, count: int) -> Sequence[Any]:
+    def train(self, samples: int, count: int) -> Keys:
         """Keys of the `count` samples after `samples` consumed ones, in their order."""
 
-    def held_out(self, count: int) -> Sequence[Any]:
+    def held_out(self, count: int) -> Keys:
         """Keys of at most `count` held-out samples, always the same; 0: of all."""
 
-    def rows(self, split: str, keys: Sequence[Any]) -> Tensor:
+    def rows(self, split: str, keys: Keys) -> Tensor:
         """[len(keys), T + 1] int64 tokens of samples of `train` or `held_out`."""
 
     def epoch(self, samples: int) -> int:

@@ -86,7 +86,7 @@ def encode(texts: Sequence[Text], tokenizer: Tokenizer) -> Line:
     parts = []
     for at in range(0, len(texts), _GROUP):
         for ids in tokenizer.encode_batch([text.content for text in texts[at : at + _GROUP]]):
-            parts.append(np.array([*ids, tokenizer.end_id], dtype=kind))
+            parts.append(np.array([*ids, tokenizer.end_id], dtype=kind))  # noqa: PERF401 - two loops
     return np.concatenate(parts) if parts else np.empty(0, dtype=kind)
 
 
@@ -122,7 +122,7 @@ def _digest(*lines: Line) -> str:
     digest = hashlib.sha256()
     for line in lines:
         digest.update(len(line).to_bytes(8, "little"))
-        digest.update(memoryview(line).cast("B"))
+        digest.update(np.ascontiguousarray(line).tobytes())
     return digest.hexdigest()[:32]
 
 

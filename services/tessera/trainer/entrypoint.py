@@ -23,12 +23,14 @@ fails the job with reason ENTRYPOINT_FAILED and is never repeated.
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ from tessera.device import is_out_of_memory
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import Dataset, Objective, TokenBatch
 from tessera.trainer.failure import EntrypointError, UserError, suffered
-from tessera.trainer.sources import ReadBlob
+from tessera.trainer.sources import ReadBlob, read_one
 
 R = TypeVar("R")
 
@@ -71,25 +73,15 @@ class Override:
     loss: Objective | None = None
 
 
-@dataclass(slots=True)
-class Code:
-    """Puts the user's code on the path."""
-
-    read_blob: ReadBlob
-    _done: set[str] = field(default_factory=set)
-
-    def install(self, url: str) -> None:
-        """Fetch `blob://SHA256/NAME` (a .py file or a .zip) and make it importable."""
-        if not url or url in self._done:
-            return
-        rest = url.removeprefix("blob://")
-        digest, _, name = rest.partition("/")
-        content = Path(url).read_bytes() if rest == url else self.read_blob(digest)
-        folder = Path(tempfile.mkdtemp(prefix="tessera-code-"))
-        file = folder / Path(name if rest != url else url).name
-        file.write_bytes(content)
-        sys.path.insert(0, str(file if file.suffix == ".zip" else folder))
-        self._done.add(url)
+def install(url: str, read_blob: ReadBlob) -> None:
+    """Fetch `blob://SHA256/NAME` (a .py file or a .zip), or a path, and make it importable."""
+    if not url:
+        return
+    name = PurePosixPath(url).name
+    folder = Path(tempfile.mkdtemp(prefix="tessera-code-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / name).write_bytes(read_one(url, read_blob))
+    sys.path.insert(0, str(folder / name if name.endswith(".zip") else folder))
 
 
 def call(entrypoint: str, context: Context) -> Override:

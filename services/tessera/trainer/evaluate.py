@@ -25,8 +25,14 @@ def held_out_loss(
     """Mean loss in nats per target.
 
     Args:
+        parallel: the model.
+        objective: sums its losses.
+        dataset: gives the sequences.
         sequences: held-out sequences at most; 0: all.
         rows: sequences that a rank takes at once.
+        gang: the ranks.
+        device: of this rank.
+        bf16: whether to compute in bfloat16.
     """
     keys = np.asarray(dataset.held_out(sequences))
     mine = keys[gang.rank :: gang.world_size]

@@ -37,6 +37,8 @@ def train(settings: Settings, link: Link, backend: str) -> dict[int, Failure]:
     """Run the gang to its end.
 
     Args:
+        settings: of the run.
+        link: how the ranks reach the platform.
         backend: of the process group.
 
     Returns:

@@ -48,16 +48,16 @@ class Placed:
 
 
 def layout(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> list[Placed]:
-    """Tensors of the groups `model` and, with an optimizer, `optimizer`; the same list of specs
-    on every rank.
-    """  # noqa: D205 - one sentence that does not fit a line
+    """Tensors of the group `model` and, with an optimizer, `optimizer`: on all ranks the same."""
     named = list(module.named_parameters())
     placed = [_placed(MODEL, name, parameter) for name, parameter in named]
     if optimizer is not None:
         for name, parameter in named:
             state = optimizer.state[parameter]
-            for kind in ("exp_avg", "exp_avg_sq", "step"):
-                placed.append(_placed(OPTIMIZER, f"{kind}/{name}", state[kind]))
+            placed.extend(
+                _placed(OPTIMIZER, f"{kind}/{name}", state[kind])
+                for kind in ("exp_avg", "exp_avg_sq", "step")
+            )
     return placed
 
 

@@ -50,7 +50,7 @@ class Parallel:
         return nullcontext()
 
     def clip(self, limit: float) -> float:
-        """Norm of the whole gradient, over every rank; afterwards it is at most `limit` (0: any)."""
+        """Norm of the whole gradient over all ranks, which is then cut to `limit` (0: left)."""
         parameters = [p for p in self.module.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])  # type: ignore[misc]
         if isinstance(norm, DTensor):

@@ -20,7 +20,7 @@ from tessera.trainer.position import Position
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import LocalSlice, PushReport, push
 
 TRIES = 4
 """How often a commit is begun before the attempt gives up."""
@@ -90,12 +90,12 @@ class Publisher:
     def digests(self) -> list[dict[str, object]]:
         """A hash of every slice of the model as it is in memory now, of all ranks."""
         placed = layout.layout(self.module)
-        own = [
+        own: list[dict[str, object]] = [
             {
                 "tensor": item.spec.name,
                 "offsets": list(item.box.offsets),
                 "extents": list(item.box.extents),
-                "checksum": f"{xxhash.xxh3_64_intdigest(layout.to_bytes(item.part)):016x}",
+                "checksum": f"{xxhash.xxh3_64_intdigest(layout.to_bytes(item.part).data):016x}",
             }
             for _, item in layout.owned(placed, self.gang.rank, self.gang.world_size)
             if item.part is not None
@@ -140,7 +140,7 @@ class Publisher:
     ) -> OpenedVersion:
         return self.coordinator.open_version(self.set, self.epoch, step, specs, self.assets, labels)
 
-    def _push(self, opened: OpenedVersion, placed: Sequence[layout.Placed]) -> object:
+    def _push(self, opened: OpenedVersion, placed: Sequence[layout.Placed]) -> PushReport:
         slices = [
             LocalSlice(
                 tensor=index, group=item.spec.group, box=item.box, data=layout.to_bytes(item.part)
@@ -168,7 +168,7 @@ class Publisher:
         return placed
 
 
-def _state(name: str, content: np.ndarray, *, mine: bool) -> layout.Placed:
+def _state(name: str, content: randomness.Bytes, *, mine: bool) -> layout.Placed:
     spec = TensorSpec(group=layout.STATE, name=name, shape=content.shape, dtype="U8")
     part = torch.from_numpy(content.copy()) if mine else None
     return layout.Placed(spec=spec, box=Box.whole(content.shape), part=part, replicated=False)

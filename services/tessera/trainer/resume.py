@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 import numpy as np
+import torch
 from torch import nn
 
 from tessera import errors
@@ -87,7 +87,7 @@ def config_of(manifest: Manifest) -> GPTConfig:
     return load_config(manifest.assets["config.json"])
 
 
-def _pull_state(manifest: Manifest, names: list[str], token: str) -> dict[str, np.ndarray]:
+def _pull_state(manifest: Manifest, names: list[str], token: str) -> dict[str, randomness.Bytes]:
     known = manifest.group(layout.STATE)
     outs = {name: np.empty(known[name].size, dtype=np.uint8) for name in names}
     wants = [

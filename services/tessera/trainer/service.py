@@ -18,7 +18,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     def __init__(self, record: AttemptRecord) -> None:
         self._record = record
 
-    async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:
+    async def GetStatus(self, _request: pb.GetStatusRequest, _context: Any) -> pb.GetStatusResponse:
         """Where the run is."""
         record, status = self._record, self._record.status
         return pb.GetStatusResponse(
@@ -33,13 +33,13 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
         )
 
     async def Checkpoint(
-        self, request: pb.CheckpointRequest, context: Any
+        self, _request: pb.CheckpointRequest, _context: Any
     ) -> pb.CheckpointResponse:
         """Ask for a version."""
         self._record.checkpoints += 1
         return pb.CheckpointResponse(step=self._record.status.step)
 
-    async def Stop(self, request: pb.StopRequest, context: Any) -> pb.StopResponse:
+    async def Stop(self, request: pb.StopRequest, _context: Any) -> pb.StopResponse:
         """Ask for the end."""
         checkpoint = request.checkpoint if request.HasField("checkpoint") else True
         self._record.ask_stop(checkpoint=checkpoint)
@@ -52,7 +52,7 @@ class RankService(pb_grpc.RankServiceServicer):
     def __init__(self, record: AttemptRecord) -> None:
         self._record = record
 
-    async def Sync(self, request: pb.SyncRequest, context: Any) -> pb.SyncResponse:
+    async def Sync(self, request: pb.SyncRequest, _context: Any) -> pb.SyncResponse:
         """Status for commands."""
         self._check_caller()
         self._record.status = Status(
@@ -68,13 +68,13 @@ class RankService(pb_grpc.RankServiceServicer):
             checkpoint_before_stop=self._record.checkpoint_before_stop,
         )
 
-    async def Join(self, request: pb.JoinRequest, context: Any) -> pb.JoinResponse:
+    async def Join(self, request: pb.JoinRequest, _context: Any) -> pb.JoinResponse:
         """A rank is there."""
         self._check_caller()
         self._record.ranks[request.rank] = f"{request.host}:{request.pid}"
         return pb.JoinResponse()
 
-    async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveResponse:
+    async def Leave(self, request: pb.LeaveRequest, _context: Any) -> pb.LeaveResponse:
         """A rank has ended."""
         self._check_caller()
         kind = request.WhichOneof("outcome")

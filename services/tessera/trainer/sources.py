@@ -5,6 +5,7 @@ from __future__ import annotations
 import sysconfig
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import fsspec
@@ -122,7 +123,7 @@ def _remote(url: str) -> Iterator[Source]:
     for found in paths:
         name = found.removeprefix(base).lstrip("/")
         shown = filesystem.unstrip_protocol(found)
-        yield name, shown, lambda found=found: filesystem.cat_file(found)
+        yield name, shown, partial(filesystem.cat_file, found)
 
 
 def _listed(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:

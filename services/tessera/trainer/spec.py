@@ -52,7 +52,7 @@ def _model(spec: pb.JobSpec) -> dict[str, Any]:
     model = spec.model
     presets = family(model.family).presets
     sizes = dict(presets.get(model.preset, {})) if model.preset else {}
-    sizes.update({name: getattr(model, name) for name in _SIZES if model.HasField(name)})
+    sizes.update({name: getattr(model, name) for name in _SIZES if _has(model, name)})
     return {"family": model.family, "sizes": sizes, "init": getattr(model.init, "from")}
 
 
@@ -103,3 +103,7 @@ def _resources(spec: pb.JobSpec) -> dict[str, Any]:
 
 def _get(message: Any, name: str, default: T) -> T:
     return getattr(message, name) if message.HasField(name) else default
+
+
+def _has(message: Any, name: str) -> bool:
+    return bool(message.HasField(name))

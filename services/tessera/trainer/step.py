@@ -54,7 +54,7 @@ class Stepper:
             with self.parallel.synchronizing(now=index == len(batches) - 1):
                 with self.device.autocast(bf16=self.bf16):
                     loss = self.objective(self.parallel.model, batch.to(self.device.torch))
-                (loss * scale).backward()
+                (loss * scale).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         norm = self.parallel.clip(self.clip_norm)
         for group in self.optimizer.param_groups:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from tessera.trainer.batch import gathered
+from tessera.trainer.batch import Keys, gathered
 from tessera.trainer.bigram import bigram_loss
 from tessera.trainer.corpus import Corpus
 from tessera.trainer.sampler import Sampler, Starts, windows
@@ -41,7 +39,7 @@ class TextDataset:
         """First tokens of the held-out sequences."""
         return windows(len(self.corpus.held_out), self.length, count)
 
-    def rows(self, split: str, keys: Sequence[Any]) -> Tensor:
+    def rows(self, split: str, keys: Keys) -> Tensor:
         """Tokens of the sequences that begin at `keys`."""
         line = self.corpus.train if split == "train" else self.corpus.held_out
         return gathered(line, np.asarray(keys, dtype=np.int64), self.length)

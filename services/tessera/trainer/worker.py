@@ -1,4 +1,4 @@
-"""The function that Ray Train runs on every worker: joins the driver, runs the rank, says goodbye."""
+"""What Ray Train runs on every worker: join the driver, run the rank, say goodbye."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from tessera.trainer.failures_wire import failure_message
 from tessera.trainer.gang import Gang
 from tessera.trainer.logs import LogShipper
 from tessera.trainer.loop import Outcome
+from tessera.trainer.origin import Store
 from tessera.trainer.recorder import Recorder
 from tessera.trainer.reporter import ControllerReporter, Progress, Reporter
-from tessera.trainer.run import Run, Store
+from tessera.trainer.run import Run
 from tessera.trainer.settings import Link, Settings
 from tessera.weights.coordinator import Coordinator
 
