@@ -15,8 +15,8 @@ def check_coverage(tensors: Sequence[TensorSpec], slices: Iterable[SliceSpec]) -
 
     Raises:
         FailedPreconditionError: something is missing (reason INCOMPLETE), twice there (reason
-            OVERLAP), or no part of its tensor (reason BOX_OUT_OF_TENSOR); `metadata` names group
-            and tensor.
+            OVERLAP), no part of its tensor (BOX_OUT_OF_TENSOR), or of another size than its box
+            (SIZE_MISMATCH); `metadata` names group and tensor.
     """
     held = defaultdict(list)
     for source in slices:
@@ -25,6 +25,10 @@ def check_coverage(tensors: Sequence[TensorSpec], slices: Iterable[SliceSpec]) -
                 f"a slice names tensor {source.tensor}, but the version has {len(tensors)}",
                 reason="BOX_OUT_OF_TENSOR",
             )
+        tensor = tensors[source.tensor]
+        if source.size != source.box.elements * tensor.element_size:
+            text = f"{_text(source.box)} came with {source.size} bytes"
+            raise _refusal(tensor, "SIZE_MISMATCH", text)
         held[source.tensor].append(source.box)
     for index, tensor in enumerate(tensors):
         _check(tensor, held[index])

@@ -1,0 +1,48 @@
+"""A short Ray job that makes sure that the coordinator and the shards exist."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import ray
+
+from tessera.parameters.actor import NAMESPACE, ensure
+from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig, shard_name
+from tessera.rpc.registration import exchange_ticket
+
+
+def arguments() -> argparse.Namespace:
+    """What the controller passes."""
+    parser = argparse.ArgumentParser(prog="python -m tessera.parameters", description=__doc__)
+    parser.add_argument("--controller", required=True, help="host:port of the controller")
+    parser.add_argument("--ticket", required=True, help="one-time ticket for the token")
+    parser.add_argument("--shards", type=int, default=2, help="how many shards")
+    parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--disk-cap-bytes", type=int, help="for all versions together")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Exchange the ticket, then make what is missing."""
+    options = arguments()
+    token = exchange_ticket(options.controller, options.ticket)
+    place = Place(controller=options.controller, token=token)
+    coordinator = CoordinatorConfig(
+        data_dir=options.data_dir / "coordinator",
+        shards=options.shards,
+        disk_cap_bytes=options.disk_cap_bytes or None,
+    )
+    shards = [
+        ShardConfig(index=index, data_dir=options.data_dir / shard_name(index))
+        for index in range(options.shards)
+    ]
+    ray.init(namespace=NAMESPACE, log_to_driver=False)
+    for address in ensure(place, coordinator, shards):
+        print(address, flush=True)  # noqa: T201 - the job's log
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""The nodes as Ray actors, and the job that makes sure that they exist. Nothing else knows Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+import ray
+import structlog
+from ray.util import metrics
+
+from tessera.parameters import meter
+from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig
+from tessera.parameters.nodes import CoordinatorNode, ShardNode
+
+log = structlog.get_logger()
+
+NAMESPACE = "tessera"
+COORDINATOR = "tessera-coordinator"
+START_SECONDS = 120.0
+
+_DESCRIPTIONS = {
+    meter.PUSHED_BYTES: "Bytes of slices that shards have taken.",
+    meter.PULLED_BYTES: "Bytes of slices that shards have sent.",
+    meter.VERSIONS_COMMITTED: "Versions committed.",
+    meter.DISK_BYTES: "Bytes of slices on a shard's disk.",
+}
+
+
+class RayMeter:
+    """Counts in Ray's Prometheus metrics.
+
+    Args:
+        node: value of the tag `node`.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._tags = {"node": node}
+        self._counters = {
+            name: metrics.Counter(name, _DESCRIPTIONS[name], tag_keys=("node",))
+            for name in (meter.PUSHED_BYTES, meter.PULLED_BYTES, meter.VERSIONS_COMMITTED)
+        }
+        self._gauges = {
+            meter.DISK_BYTES: metrics.Gauge(
+                meter.DISK_BYTES, _DESCRIPTIONS[meter.DISK_BYTES], tag_keys=("node",)
+            )
+        }
+
+    def add(self, name: str, value: float) -> None:
+        """Raise a counter."""
+        if value > 0:
+            self._counters[name].inc(value, self._tags)
+
+    def set(self, name: str, value: float) -> None:
+        """Set a gauge."""
+        self._gauges[name].set(value, self._tags)
+
+
+class _Loop:
+    """An event loop on a thread: an actor's constructor must return with its server running."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(START_SECONDS)
+
+
+class CoordinatorActor:
+    """A coordinator that lives as long as the cluster."""
+
+    def __init__(self, config: CoordinatorConfig, place: Place) -> None:
+        place = replace(place, host=_host())
+        self._node = CoordinatorNode(config, place, RayMeter("coordinator"))
+        self._loop = _Loop()
+        self._loop.run(self._node.start())
+
+    def address(self) -> str:
+        """host:port of its control."""
+        return self._node.address
+
+    def stop(self) -> None:
+        """Withdraw and close."""
+        self._loop.run(self._node.stop())
+
+
+class ShardActor:
+    """A shard that lives as long as the cluster."""
+
+    def __init__(self, config: ShardConfig, place: Place) -> None:
+        place = replace(place, host=_host())
+        self._node = ShardNode(config, place, RayMeter(config.name))
+        self._loop = _Loop()
+        self._loop.run(self._node.start())
+
+    def address(self) -> str:
+        """host:port of its control."""
+        return self._node.address
+
+    def stop(self) -> None:
+        """Withdraw and close."""
+        self._loop.run(self._node.stop())
+
+
+def ensure(place: Place, coordinator: CoordinatorConfig, shards: list[ShardConfig]) -> list[str]:
+    """Make sure that all actors exist and answer; returns their addresses, coordinator last.
+
+    An actor that exists is left as it is, also if it was made with other settings.
+    """
+    handles = [
+        _actor(ShardActor, f"tessera-{config.name}").remote(config, place) for config in shards
+    ]
+    handles.append(_actor(CoordinatorActor, COORDINATOR).remote(coordinator, place))
+    return list(ray.get([handle.address.remote() for handle in handles], timeout=START_SECONDS))
+
+
+def _host() -> str:
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray's
+
+
+def _actor(kind: type, name: str) -> Any:
+    return ray.remote(kind).options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        max_task_retries=-1,
+        num_cpus=0.25,
+    )

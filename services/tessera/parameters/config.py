@@ -1,0 +1,55 @@
+"""Settings of the coordinator and of a shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How a process of the service joins the platform.
+
+    `host` is the address that it listens on and that others reach it by.
+    """
+
+    controller: str
+    token: str
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoordinatorConfig:
+    """The coordinator: its directory, how many shards there are, and the cap in bytes or None."""
+
+    data_dir: Path
+    shards: int = 2
+    disk_cap_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.shards < 1:
+            raise ValueError("shards must be at least 1")
+        if self.disk_cap_bytes is not None and self.disk_cap_bytes < 1:
+            raise ValueError("disk_cap_bytes must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardConfig:
+    """A shard: its place among the shards, its directory, and its memory for pushes in bytes."""
+
+    index: int
+    data_dir: Path
+    pool_bytes: int = 512 * MIB
+    warm_bytes: int = 32 * MIB
+
+    @property
+    def name(self) -> str:
+        """Name of the shard."""
+        return shard_name(self.index)
+
+
+def shard_name(index: int) -> str:
+    """Name of a shard in the registry."""
+    return f"shard-{index}"

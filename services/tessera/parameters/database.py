@@ -1,0 +1,91 @@
+"""The coordinator's SQLite file: its tables, and transactions that are durable when they return."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_TABLES = """
+CREATE TABLE sets (
+    name TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    job TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    keep INTEGER NOT NULL,
+    next INTEGER NOT NULL,      -- number of the next version: only ever grows
+    head INTEGER NOT NULL       -- newest committed version, 0 if none
+) STRICT;
+CREATE TABLE writers (          -- the latest attempt of each job that ever wrote
+    set_name TEXT NOT NULL REFERENCES sets,
+    job TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    PRIMARY KEY (set_name, job)
+) STRICT;
+CREATE TABLE versions (
+    set_name TEXT NOT NULL REFERENCES sets,
+    number INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    dropped INTEGER NOT NULL DEFAULT 0,
+    epoch INTEGER NOT NULL,
+    job TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    commit_time REAL NOT NULL DEFAULT 0,
+    sizes TEXT NOT NULL,        -- JSON: bytes of each group, also of dropped ones
+    held TEXT NOT NULL,         -- JSON: groups that are still there
+    labels TEXT NOT NULL,       -- JSON
+    PRIMARY KEY (set_name, number)
+) STRICT;
+CREATE TABLE manifests (        -- apart, so that lists of versions do not read them
+    set_name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    content BLOB NOT NULL,      -- tessera.api.parameters.v1.Manifest
+    PRIMARY KEY (set_name, number)
+) STRICT;
+CREATE TABLE pins (
+    set_name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    expires REAL NOT NULL,
+    PRIMARY KEY (set_name, number, owner)
+) STRICT;
+CREATE TABLE drops (            -- what shards have still to be told to forget
+    id INTEGER PRIMARY KEY,
+    set_name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    groups TEXT NOT NULL,       -- JSON; empty: all
+    shard TEXT NOT NULL
+) STRICT;
+PRAGMA user_version = 1;
+"""
+
+
+class Database:
+    """One connection; used by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            self._connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}COMMIT;")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it or nothing; on disk when it ends."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

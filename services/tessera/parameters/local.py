@@ -1,0 +1,65 @@
+"""The whole service inside this process, on threads of its own: for tests and benchmarks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig
+from tessera.parameters.nodes import CoordinatorNode, ShardNode
+
+_START_SECONDS = 60.0
+
+
+class LocalParameters:
+    """A running coordinator and its shards; `stop` ends them."""
+
+    def __init__(self, nodes: list[CoordinatorNode | ShardNode]) -> None:
+        self.nodes = nodes
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="parameters", daemon=True
+        )
+        self._thread.start()
+        for node in nodes:
+            self._run(node.start())
+
+    def stop(self) -> None:
+        """End the servers."""
+        for node in self.nodes:
+            self._run(node.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
+
+
+def start_parameters(
+    controller: str,
+    token: str,
+    data_dir: Path,
+    shards: int = 2,
+    disk_cap_bytes: int | None = None,
+) -> LocalParameters:
+    """Start a coordinator and shards that register with a controller.
+
+    Args:
+        controller: host:port of the controller, which must be running.
+        token: of role `service`.
+        data_dir: gets `coordinator` and `shard-N`.
+        shards: how many.
+        disk_cap_bytes: for all versions together; None: no limit.
+    """
+    place = Place(controller=controller, token=token)
+    nodes: list[CoordinatorNode | ShardNode] = [
+        ShardNode(ShardConfig(index=index, data_dir=data_dir / f"shard-{index}"), place)
+        for index in range(shards)
+    ]
+    config = CoordinatorConfig(
+        data_dir=data_dir / "coordinator", shards=shards, disk_cap_bytes=disk_cap_bytes
+    )
+    return LocalParameters([*nodes, CoordinatorNode(config, place)])

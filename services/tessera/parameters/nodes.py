@@ -1,0 +1,120 @@
+"""The coordinator and a shard as running servers; who starts them is not their business."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from typing import Any
+
+from tessera.api.controller.v1 import registry_pb2
+from tessera.api.parameters.v1 import coordinator_pb2_grpc, shard_pb2_grpc
+from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig, shard_name
+from tessera.parameters.inbox import Inbox
+from tessera.parameters.meter import DISK_BYTES, Meter, NoMeter
+from tessera.parameters.pool import Pool
+from tessera.parameters.services import coordinator, data, shard
+from tessera.parameters.shards import Shards
+from tessera.parameters.store import Store
+from tessera.parameters.vault import Vault
+from tessera.parameters.versions import Versions
+from tessera.rpc.registration import Registration, fetch_verifier
+from tessera.rpc.server import DataServer, Server
+
+GRACE_SECONDS = 2.0
+STREAMS = 16
+
+
+class CoordinatorNode:
+    """A coordinator: `start` it inside a running loop, `stop` it there."""
+
+    def __init__(self, config: CoordinatorConfig, place: Place, meter: Meter | None = None) -> None:
+        self._config = config
+        self._place = place
+        self._meter = meter or NoMeter()
+        self.address = ""
+
+    async def start(self) -> None:
+        """Open the store, listen, and register."""
+        place, config = self._place, self._config
+        verifier = await asyncio.to_thread(fetch_verifier, place.controller)
+        names = [shard_name(index) for index in range(config.shards)]
+        store = Store(config.data_dir / "coordinator.db", names, config.disk_cap_bytes)
+        self._versions = Versions(store, Shards(place.controller, place.token, names), self._meter)
+        servicer = coordinator.CoordinatorControl(self._versions)
+
+        def register(server: Any) -> None:
+            coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(servicer, server)
+
+        self._server = Server(verifier, [(coordinator.NAME, register)])
+        await self._versions.start()
+        self.address = f"{place.host}:{await self._server.start(place.host)}"
+        self._registration = Registration(
+            place.controller,
+            place.token,
+            _endpoint(registry_pb2.ROLE_COORDINATOR, "coordinator", self.address),
+        )
+        await self._registration.start()
+
+    async def stop(self) -> None:
+        """Withdraw, let calls end, and close the store."""
+        await self._registration.stop()
+        await self._server.drain(GRACE_SECONDS)
+        await self._versions.stop()
+
+
+class ShardNode:
+    """A shard: `start` it inside a running loop, `stop` it there."""
+
+    def __init__(self, config: ShardConfig, place: Place, meter: Meter | None = None) -> None:
+        self._config = config
+        self._place = place
+        self._meter = meter or NoMeter()
+        self.address = ""
+        self.data_address = ""
+
+    async def start(self) -> None:
+        """Recover what is on disk, listen, and register."""
+        place, config = self._place, self._config
+        verifier = await asyncio.to_thread(fetch_verifier, place.controller)
+        self._vault = await asyncio.to_thread(Vault, config.data_dir)
+        pool = await asyncio.to_thread(Pool, config.pool_bytes, config.warm_bytes)
+        inbox = Inbox(self._vault, pool)
+        servicer = shard.ShardControl(config.name, inbox, self._vault, self._meter)
+
+        def register(server: Any) -> None:
+            shard_pb2_grpc.add_ShardServiceServicer_to_server(servicer, server)
+
+        bulk = data.ShardData(config.name, inbox, self._vault, verifier, self._meter)
+        self._server = Server(verifier, [(shard.NAME, register)])
+        self._data = DataServer(verifier, bulk.register, streams=STREAMS)
+        self.address = f"{place.host}:{await self._server.start(place.host)}"
+        self.data_address = f"{place.host}:{self._data.start(place.host)}"
+        self._meter.set(DISK_BYTES, self._vault.disk_bytes)
+        self._registration = Registration(
+            place.controller,
+            place.token,
+            _endpoint(registry_pb2.ROLE_SHARD, config.name, self.address, self.data_address),
+        )
+        await self._registration.start()
+
+    async def stop(self) -> None:
+        """Withdraw, and let streams end."""
+        await self._registration.stop()
+        await self._server.drain(GRACE_SECONDS)
+        await asyncio.to_thread(self._data.stop, GRACE_SECONDS)
+        self._vault.close()
+
+
+def _endpoint(
+    role: registry_pb2.Role.ValueType, name: str, address: str, data_address: str = ""
+) -> registry_pb2.Endpoint:
+    return registry_pb2.Endpoint(
+        role=role,
+        name=name,
+        incarnation=uuid.uuid4().hex,
+        control_address=address,
+        data_address=data_address,
+        labels={"pid": str(os.getpid()), "host": socket.gethostname()},
+    )

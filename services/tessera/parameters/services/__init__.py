@@ -1,0 +1,1 @@
+"""Between protobuf and the service's own types."""

@@ -1,0 +1,212 @@
+"""CoordinatorService: protobuf on one side, `Versions` on the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from tessera import errors
+from tessera.api.parameters.v1 import coordinator_pb2 as pb
+from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
+from tessera.api.parameters.v1 import manifest_pb2
+from tessera.parameters.access import check_tenant, check_writer
+from tessera.parameters.versions import Versions
+from tessera.rpc.identity import SERVICE, current_principal
+from tessera.weights import messages
+from tessera.weights.dtypes import element_size
+from tessera.weights.manifest import TensorSpec
+
+NAME = pb.DESCRIPTOR.services_by_name["CoordinatorService"].full_name
+
+PAGE = 50
+MAX_PIN_SECONDS = 3600.0
+_GROUP = re.compile(r"[a-z0-9][-_a-z0-9]*")
+
+
+class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
+    """Serves the sets and versions."""
+
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
+        self._store = versions.store
+
+    async def AcquireWriter(
+        self, request: pb.AcquireWriterRequest, context: Any
+    ) -> pb.AcquireWriterResponse:
+        """Make the caller the one writer of a set."""
+        del context
+        principal = current_principal()
+        check_tenant(principal, request.set)
+        check_writer(principal, request.job, request.attempt)
+        grant = await self._versions.ask(
+            self._store.acquire, request.set, request.job, request.attempt, request.keep
+        )
+        resume = messages.version_to_pb(grant.resume) if grant.resume else None
+        return pb.AcquireWriterResponse(epoch=grant.epoch, resume=resume)
+
+    async def OpenVersion(
+        self, request: pb.OpenVersionRequest, context: Any
+    ) -> pb.OpenVersionResponse:
+        """Begin a version."""
+        del context
+        check_tenant(current_principal(), request.set)
+        tensors = _tensors(request.tensors)
+        number, shards = await self._versions.open(
+            request.set,
+            request.epoch,
+            request.step,
+            tensors,
+            messages.assets_from_pb(request.assets),
+            dict(request.labels),
+        )
+        return pb.OpenVersionResponse(version=number, shards=messages.shards_to_pb(shards))
+
+    async def SealVersion(
+        self, request: pb.SealVersionRequest, context: Any
+    ) -> pb.SealVersionResponse:
+        """Make a version durable and check that it is whole."""
+        del context
+        check_tenant(current_principal(), request.set)
+        slices, size = await self._versions.seal(request.set, request.version, request.epoch)
+        return pb.SealVersionResponse(slices=slices, size=size)
+
+    async def CommitVersion(
+        self, request: pb.CommitVersionRequest, context: Any
+    ) -> pb.CommitVersionResponse:
+        """Publish a version."""
+        del context
+        check_tenant(current_principal(), request.set)
+        version = await self._versions.commit(request.set, request.version, request.epoch)
+        return pb.CommitVersionResponse(version=messages.version_to_pb(version))
+
+    async def AbortVersion(
+        self, request: pb.AbortVersionRequest, context: Any
+    ) -> pb.AbortVersionResponse:
+        """Give a version up."""
+        del context
+        check_tenant(current_principal(), request.set)
+        await self._versions.abort(request.set, request.version, request.epoch)
+        return pb.AbortVersionResponse()
+
+    async def GetManifest(
+        self, request: pb.GetManifestRequest, context: Any
+    ) -> pb.GetManifestResponse:
+        """Describe a version for reading."""
+        del context
+        check_tenant(current_principal(), request.set)
+        manifest = await self._versions.ask(
+            self._store.manifest,
+            request.set,
+            request.version,
+            list(request.groups),
+            request.min_version,
+        )
+        shards = await self._versions.shards.addresses(wait=False)
+        return pb.GetManifestResponse(
+            manifest=messages.manifest_to_pb(manifest), shards=messages.shards_to_pb(shards)
+        )
+
+    async def ListSets(self, request: pb.ListSetsRequest, context: Any) -> pb.ListSetsResponse:
+        """List sets by name."""
+        del context
+        principal = current_principal()
+        size = request.page_size or PAGE
+        tenant = "" if principal.role == SERVICE else principal.tenant
+        # One more than asked for tells whether there is another page.
+        found = await self._versions.ask(self._store.sets, tenant, request.page_token, size + 1)
+        page = found[:size]
+        return pb.ListSetsResponse(
+            sets=[messages.set_to_pb(entry) for entry in page],
+            next_page_token=page[-1].name if len(found) > size else "",
+        )
+
+    async def ListVersions(
+        self, request: pb.ListVersionsRequest, context: Any
+    ) -> pb.ListVersionsResponse:
+        """List committed versions, newest first."""
+        del context
+        check_tenant(current_principal(), request.set)
+        size = request.page_size or PAGE
+        before = _page_token(request.page_token)
+        found = await self._versions.ask(self._store.versions, request.set, before, size + 1)
+        page = found[:size]
+        return pb.ListVersionsResponse(
+            versions=[messages.version_to_pb(version) for version in page],
+            next_page_token=str(page[-1].number) if len(found) > size else "",
+        )
+
+    async def WatchSet(
+        self, request: pb.WatchSetRequest, context: Any
+    ) -> AsyncIterator[pb.WatchSetResponse]:
+        """Stream the head of a set."""
+        del context
+        check_tenant(current_principal(), request.set)
+        async for version in self._versions.watch(request.set):
+            yield pb.WatchSetResponse(head=messages.version_to_pb(version))
+
+    async def PinVersion(
+        self, request: pb.PinVersionRequest, context: Any
+    ) -> pb.PinVersionResponse:
+        """Keep a version for a while."""
+        del context
+        check_tenant(current_principal(), request.set)
+        seconds = request.ttl.ToNanoseconds() / 1e9
+        if not 0 < seconds <= MAX_PIN_SECONDS:
+            text = f"must be positive and at most {MAX_PIN_SECONDS:.0f} s; renew pins instead"
+            raise errors.InvalidArgumentError(
+                f"ttl: {text}", reason="INVALID_FIELD", violations=[errors.Violation("ttl", text)]
+            )
+        await self._versions.ask(
+            self._store.pin, request.set, request.version, request.owner, seconds
+        )
+        return pb.PinVersionResponse()
+
+    async def ReleasePin(
+        self, request: pb.ReleasePinRequest, context: Any
+    ) -> pb.ReleasePinResponse:
+        """Give a pin back."""
+        del context
+        check_tenant(current_principal(), request.set)
+        await self._versions.ask(self._store.release, request.set, request.version, request.owner)
+        return pb.ReleasePinResponse()
+
+
+def _page_token(token: str) -> int:
+    if not token:
+        return 0
+    if not token.isdecimal():
+        raise errors.InvalidArgumentError(
+            "page_token: not one that ListVersions returned", reason="INVALID_PAGE_TOKEN"
+        )
+    return int(token)
+
+
+def _tensors(found: Sequence[manifest_pb2.Tensor]) -> list[TensorSpec]:
+    """The tensors of a new version, checked."""
+    violations = []
+    seen = set()
+    tensors = [messages.tensor_from_pb(message) for message in found]
+    for index, tensor in enumerate(tensors):
+        field = f"tensors[{index}]"
+        try:
+            element_size(tensor.dtype)
+        except errors.InvalidArgumentError as error:
+            violations.append(errors.Violation(f"{field}.dtype", error.message))
+        if any(extent < 0 for extent in tensor.shape):
+            violations.append(errors.Violation(f"{field}.shape", "extents must not be negative"))
+        if not _GROUP.fullmatch(tensor.group):
+            text = "lower-case letters, digits, dashes and underscores only"
+            violations.append(errors.Violation(f"{field}.group", text))
+        if (tensor.group, tensor.name) in seen:
+            text = f"{tensor.group} tensor {tensor.name!r} is there twice"
+            violations.append(errors.Violation(f"{field}.name", text))
+        seen.add((tensor.group, tensor.name))
+    if not tensors:
+        violations.append(errors.Violation("tensors", "a version needs at least one tensor"))
+    if violations:
+        first = violations[0]
+        raise errors.InvalidArgumentError(
+            f"{first.field}: {first.description}", reason="INVALID_TENSOR", violations=violations
+        )
+    return tensors

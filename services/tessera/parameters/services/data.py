@@ -1,0 +1,151 @@
+"""ShardDataService: bulk streams on threads, in messages that `tessera.weights.wire` packs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+
+from tessera import errors
+from tessera.api.parameters.v1 import shard_pb2 as pb
+from tessera.parameters.access import check_tenant, disk_errors
+from tessera.parameters.inbox import Inbox, Target
+from tessera.parameters.meter import PULLED_BYTES, PUSHED_BYTES, Meter
+from tessera.parameters.reading import Item, Reading
+from tessera.parameters.receipt import Announced, Receipt
+from tessera.parameters.vault import Vault
+from tessera.rpc.identity import Verifier
+from tessera.weights import wire
+from tessera.weights.box import Box
+from tessera.weights.messages import box_from_pb
+
+NAME = pb.DESCRIPTOR.services_by_name["ShardDataService"].full_name
+
+# Names become parts of paths; nothing else is let through.
+_SET = re.compile(r"[a-z0-9][-a-z0-9]*/[a-z0-9][-a-z0-9]*")
+_GROUP = re.compile(r"[a-z0-9][-_a-z0-9]*")
+
+
+class ShardData:
+    """Stores what ranks push, and serves what readers pull.
+
+    Args:
+        name: of the shard.
+        inbox: where pushes go.
+        vault: where pulls come from.
+        verifier: checks tokens.
+        meter: counts bytes.
+    """
+
+    def __init__(
+        self, name: str, inbox: Inbox, vault: Vault, verifier: Verifier, meter: Meter
+    ) -> None:
+        self._name = name
+        self._inbox = inbox
+        self._vault = vault
+        self._verifier = verifier
+        self._meter = meter
+
+    def register(self, server: Any) -> None:
+        """Add the service to a server."""
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "PushSlices": grpc.stream_unary_rpc_method_handler(
+                self.push, wire.identity, pb.PushSlicesResponse.SerializeToString
+            ),
+            "PullSlices": grpc.unary_stream_rpc_method_handler(
+                self.pull, pb.PullSlicesRequest.FromString, wire.serialize
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
+
+    def push(self, requests: Iterator[bytes], context: Any) -> pb.PushSlicesResponse:
+        """Store a stream of slices."""
+        target = self._target(next(requests, b""))
+        self._check_tenant(context, target.set)
+        receipt = Receipt(self._inbox, target, self._name)
+        try:
+            with disk_errors():
+                for message in requests:
+                    _receive(receipt, message)
+                size = receipt.finish()
+        except BaseException:
+            receipt.discard()
+            raise
+        self._meter.add(PUSHED_BYTES, size)
+        return pb.PushSlicesResponse(size=size)
+
+    def pull(
+        self, request: pb.PullSlicesRequest, context: Any
+    ) -> Iterator[bytes | pb.PullSlicesResponse]:
+        """Send boxes of slices."""
+        self._check_tenant(context, request.set)
+        items = [_item(message) for message in request.items]
+        reading = Reading(self._vault, (request.set, request.version), items)
+        yield from wire.chunks(reading.blocks(), wire.PULL_DATA)
+        self._meter.add(PULLED_BYTES, reading.size)
+        yield pb.PullSlicesResponse(checksums=pb.PullChecksums(checksums=reading.checksums))
+
+    def _check_tenant(self, context: Any, name: str) -> None:
+        check_tenant(self._verifier.authenticate(context.invocation_metadata()), name)
+
+    def _target(self, first: bytes) -> Target:
+        message = pb.PushSlicesRequest.FromString(first)
+        target = message.target
+        good = message.WhichOneof("content") == "target" and _SET.fullmatch(target.set)
+        if not good or min(target.version, target.epoch) < 1 or target.rank < 0:
+            raise errors.InvalidArgumentError(
+                "the first message of a push must name set, version, epoch and rank",
+                reason="BAD_TARGET",
+                violations=[errors.Violation("target", "set, version, epoch and rank")],
+            )
+        return Target(set=target.set, version=target.version, epoch=target.epoch, rank=target.rank)
+
+
+def _receive(receipt: Receipt, message: bytes) -> None:
+    data = wire.payload(wire.PUSH_DATA, message)
+    if data is not None:
+        receipt.take(data)
+        return
+    request = pb.PushSlicesRequest.FromString(message)
+    match request.WhichOneof("content"):
+        case "headers":
+            receipt.announce([_announced(header) for header in request.headers.headers])
+        case "data":
+            receipt.take(np.frombuffer(request.data, np.uint8))
+        case _:
+            raise errors.InvalidArgumentError(
+                "a push is its target, then headers and data", reason="BAD_MESSAGE"
+            )
+
+
+def _announced(header: pb.SliceHeader) -> Announced:
+    box = box_from_pb(header.box)
+    if header.size < 1 or header.tensor < 0 or not _GROUP.fullmatch(header.group):
+        raise errors.InvalidArgumentError(
+            f"header of tensor {header.tensor}: size must be positive, group lower-case"
+            " letters, digits, dashes and underscores",
+            reason="BAD_HEADER",
+        )
+    return Announced(
+        tensor=header.tensor,
+        group=header.group,
+        box=box,
+        size=header.size,
+        checksum=header.checksum,
+    )
+
+
+def _item(message: pb.PullItem) -> Item:
+    extents = tuple(message.extents)
+    if any(extent < 0 for extent in extents):
+        raise errors.InvalidArgumentError("negative extent in an item", reason="BAD_ITEM")
+    return Item(
+        piece=message.piece,
+        offset=message.offset,
+        extents=extents,
+        element_size=message.element_size,
+        box=box_from_pb(message.box) if message.HasField("box") else Box.whole(extents),
+    )

@@ -1,0 +1,134 @@
+"""The coordinator's view of its shards: found by name, found again when they do not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+from tessera import errors
+from tessera.api.controller.v1 import registry_pb2
+from tessera.api.parameters.v1 import shard_pb2 as pb
+from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
+from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.deadline import remaining
+from tessera.rpc.registration import resolve
+from tessera.weights.manifest import ShardAddress, SliceSpec
+from tessera.weights.messages import slice_from_pb
+
+T = TypeVar("T")
+
+PERSIST_SECONDS = 300.0
+WAIT_SECONDS = 20.0
+_PAUSE = 0.2
+
+
+class Shards:
+    """Clients of the shards with these names.
+
+    Args:
+        controller: host:port of the controller.
+        token: of the coordinator.
+        names: in the order that placement counts on.
+    """
+
+    def __init__(self, controller: str, token: str, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._controller = controller
+        self._token = token
+        self._known: dict[str, registry_pb2.Endpoint] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def addresses(self, *, wait: bool) -> list[ShardAddress]:
+        """Where the shards listen now.
+
+        Args:
+            wait: until all are there; else those that are.
+
+        Raises:
+            UnavailableError: they are not all there in time (reason SHARD_UNAVAILABLE).
+        """
+        end = time.monotonic() + remaining(WAIT_SECONDS)
+        while True:
+            await self._refresh()
+            missing = [name for name in self.names if name not in self._known]
+            if not missing or not wait:
+                return [
+                    ShardAddress(name=name, data_address=self._known[name].data_address)
+                    for name in self.names
+                    if name in self._known
+                ]
+            if time.monotonic() + _PAUSE > end:
+                raise errors.UnavailableError(
+                    f"shards {', '.join(missing)} are not there; they may be restarting",
+                    reason="SHARD_UNAVAILABLE",
+                    retry_after=1.0,
+                )
+            await asyncio.sleep(_PAUSE)
+
+    async def persist(self, shard: str, name: str, version: int) -> list[SliceSpec]:
+        """Make a version durable on a shard, and list what it holds of it."""
+        request = pb.PersistVersionRequest(set=name, version=version)
+        reply = await self._call(
+            shard,
+            lambda stub, timeout: stub.PersistVersion(
+                request, metadata=bearer(self._token), timeout=timeout
+            ),
+            PERSIST_SECONDS,
+        )
+        return [slice_from_pb(message) for message in reply.slices]
+
+    async def drop(self, shard: str, name: str, version: int, groups: Sequence[str]) -> int:
+        """Make a shard forget a version or groups of it; returns the bytes freed."""
+        request = pb.DropVersionRequest(set=name, version=version, groups=groups)
+        reply = await self._call(
+            shard,
+            lambda stub, timeout: stub.DropVersion(
+                request, metadata=bearer(self._token), timeout=timeout
+            ),
+            WAIT_SECONDS,
+        )
+        return int(reply.size)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def _call(
+        self, shard: str, call: Callable[[Any, float], Awaitable[T]], seconds: float
+    ) -> T:
+        """Call a shard; while it is away, find it again and repeat."""
+        end = time.monotonic() + remaining(seconds)
+        while True:
+            try:
+                stub = await self._stub(shard)
+                with mapped_errors():
+                    return await call(stub, max(0.1, end - time.monotonic()))
+            except errors.UnavailableError:
+                if time.monotonic() + _PAUSE > end:
+                    raise
+            await asyncio.sleep(_PAUSE)
+            await self._refresh()
+
+    async def _stub(self, shard: str) -> Any:
+        if shard not in self._known:
+            await self._refresh()
+        if shard not in self._known:
+            raise errors.UnavailableError(
+                f"shard {shard} is not there; it may be restarting", reason="SHARD_UNAVAILABLE"
+            )
+        address = self._known[shard].control_address
+        if address not in self._channels:
+            self._channels[address] = aio_channel(address)
+        return pb_grpc.ShardServiceStub(self._channels[address])
+
+    async def _refresh(self) -> None:
+        found = await resolve(self._controller, self._token, registry_pb2.ROLE_SHARD)
+        self._known = {endpoint.name: endpoint for endpoint in found}
+        addresses = {endpoint.control_address for endpoint in found}
+        for address in [address for address in self._channels if address not in addresses]:
+            await self._channels.pop(address).close()

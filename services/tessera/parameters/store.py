@@ -1,0 +1,229 @@
+"""What the coordinator knows, and the rules that every change keeps.
+
+Each method is one durable transaction. Writers are told apart by their epoch: a call that carries
+another one than the set's is FENCED and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tessera import errors
+from tessera.api.parameters.v1 import manifest_pb2 as pb
+from tessera.parameters.database import Database
+from tessera.parameters.ledger import Ledger
+from tessera.parameters.rows import set_row, version_of, version_row
+from tessera.weights import messages
+from tessera.weights.manifest import Grant, SliceSpec, TensorSpec, Version, VersionState
+
+DEFAULT_KEEP = 3
+"""Whole versions that a set keeps if nobody says otherwise."""
+
+_UNFINISHED = (VersionState.OPEN.value, VersionState.SEALED.value)
+
+
+class Store(Ledger):
+    """The writing side; `Ledger` has the reading side, pins and drops."""
+
+    def __init__(self, path: Path, shards: Sequence[str], cap: int | None = None) -> None:
+        super().__init__(Database(path), shards, cap)
+
+    def acquire(self, name: str, job: str, attempt: int, keep: int) -> Grant:
+        """Make an attempt of a job the writer of a set; what others had open is given up."""
+        with self.database.transaction() as db:
+            found = db.execute("SELECT * FROM sets WHERE name = ?", (name,)).fetchone()
+            if found is None:
+                db.execute("INSERT INTO sets VALUES (?, 0, '', 0, ?, 1, 0)", (name, DEFAULT_KEEP))
+            latest = db.execute(
+                "SELECT attempt FROM writers WHERE set_name = ? AND job = ?", (name, job)
+            ).fetchone()
+            if latest is not None and attempt < latest["attempt"]:
+                raise errors.FailedPreconditionError(
+                    f"attempt {attempt} of {job} may not write {name}: attempt {latest['attempt']}"
+                    " has taken over",
+                    reason="FENCED",
+                )
+            db.execute(
+                "INSERT INTO writers VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET attempt = ?",
+                (name, job, attempt, attempt),
+            )
+            db.execute(
+                "UPDATE sets SET epoch = epoch + 1, job = ?, attempt = ?,"
+                " keep = CASE WHEN ? > 0 THEN ? ELSE keep END WHERE name = ?",
+                (job, attempt, keep, keep, name),
+            )
+            self._abort_unfinished(db, name)
+            epoch = int(set_row(db, name)["epoch"])
+            return Grant(set=name, epoch=epoch, resume=_resume(db, name, job))
+
+    def open(  # noqa: PLR0917 - the row's columns
+        self,
+        name: str,
+        epoch: int,
+        step: int,
+        tensors: Sequence[TensorSpec],
+        assets: Mapping[str, bytes],
+        labels: Mapping[str, str],
+    ) -> int:
+        """Begin a version and return its number; the writer's unfinished one is given up."""
+        needed = sum(tensor.size for tensor in tensors)
+        with self.database.transaction() as db:
+            found = _fenced(db, name, epoch)
+            self._abort_unfinished(db, name)
+            self.make_room(db, needed)
+            number = int(found["next"])
+            sizes: dict[str, int] = {}
+            for tensor in tensors:
+                sizes[tensor.group] = sizes.get(tensor.group, 0) + tensor.size
+            db.execute("UPDATE sets SET next = next + 1 WHERE name = ?", (name,))
+            db.execute(
+                "INSERT INTO versions (set_name, number, state, epoch, job, attempt, step, sizes,"
+                " held, labels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    name,
+                    number,
+                    VersionState.OPEN.value,
+                    epoch,
+                    found["job"],
+                    found["attempt"],
+                    step,
+                    json.dumps(sizes),
+                    json.dumps(list(sizes)),
+                    json.dumps(dict(labels)),
+                ),
+            )
+            content = pb.Manifest(
+                tensors=[messages.tensor_to_pb(tensor) for tensor in tensors],
+                assets=messages.assets_to_pb(assets),
+            )
+            db.execute(
+                "INSERT INTO manifests VALUES (?, ?, ?)",
+                (name, number, content.SerializeToString()),
+            )
+            return number
+
+    def unsealed(self, name: str, number: int, epoch: int) -> tuple[TensorSpec, ...] | None:
+        """The tensors of an open version; None if it is sealed already."""
+        with self.database.transaction() as db:
+            row = _own(db, name, number, epoch)
+            if row["state"] != VersionState.OPEN.value:
+                return None
+            content = _content(db, name, number)
+            return tuple(messages.tensor_from_pb(tensor) for tensor in content.tensors)
+
+    def seal(self, name: str, number: int, epoch: int, slices: Sequence[SliceSpec]) -> None:
+        """Note where the slices lie; from now on the version can be committed."""
+        with self.database.transaction() as db:
+            if _own(db, name, number, epoch)["state"] != VersionState.OPEN.value:
+                return
+            content = _content(db, name, number)
+            content.slices.extend(messages.slice_to_pb(source) for source in slices)
+            db.execute(
+                "UPDATE manifests SET content = ? WHERE set_name = ? AND number = ?",
+                (content.SerializeToString(), name, number),
+            )
+            _set_state(db, name, number, VersionState.SEALED)
+
+    def sealed_size(self, name: str, number: int) -> tuple[int, int]:
+        """Number of slices and bytes of a version."""
+        with self.database.transaction() as db:
+            content = _content(db, name, number)
+            return len(content.slices), sum(source.size for source in content.slices)
+
+    def commit(self, name: str, number: int, epoch: int) -> Version:
+        """Make a sealed version the head; doing it twice is harmless."""
+        with self.database.transaction() as db:
+            row = _own(db, name, number, epoch)
+            if row["state"] == VersionState.OPEN.value:
+                raise errors.FailedPreconditionError(
+                    f"{name}@{number} is not sealed; seal it first", reason="NOT_SEALED"
+                )
+            if row["state"] == VersionState.SEALED.value:
+                db.execute(
+                    "UPDATE versions SET state = ?, commit_time = ?"
+                    " WHERE set_name = ? AND number = ?",
+                    (VersionState.COMMITTED.value, time.time(), name, number),
+                )
+                moved = db.execute(
+                    "UPDATE sets SET head = ? WHERE name = ? AND head < ? AND epoch = ?",
+                    (number, name, number, epoch),
+                )
+                if moved.rowcount != 1:
+                    raise errors.AbortedError(f"{name} has a newer version than {number}")
+                row = version_row(db, name, number)
+            return version_of(row)
+
+    def abort(self, name: str, number: int, epoch: int) -> None:
+        """Give an unfinished version up; doing it twice is harmless."""
+        with self.database.transaction() as db:
+            _fenced(db, name, epoch)
+            row = version_row(db, name, number)
+            if row["state"] == VersionState.COMMITTED.value:
+                raise errors.FailedPreconditionError(
+                    f"{name}@{number} is committed and stays", reason="COMMITTED"
+                )
+            if row["state"] in _UNFINISHED:
+                self._abort(db, name, number)
+
+    def _abort_unfinished(self, db: sqlite3.Connection, name: str) -> None:
+        for row in db.execute(
+            "SELECT number FROM versions WHERE set_name = ? AND state IN (?, ?)",
+            (name, *_UNFINISHED),
+        ).fetchall():
+            self._abort(db, name, row["number"])
+
+    def _abort(self, db: sqlite3.Connection, name: str, number: int) -> None:
+        _set_state(db, name, number, VersionState.ABORTED)
+        self.forget(db, name, number, ())
+
+
+def _fenced(db: sqlite3.Connection, name: str, epoch: int) -> sqlite3.Row:
+    row = set_row(db, name)
+    if row["epoch"] != epoch:
+        raise errors.FailedPreconditionError(
+            f"epoch {epoch} may not write {name} any more: {row['job']}, attempt {row['attempt']},"
+            f" has taken over with epoch {row['epoch']}",
+            reason="FENCED",
+        )
+    return row
+
+
+def _own(db: sqlite3.Connection, name: str, number: int, epoch: int) -> sqlite3.Row:
+    """The row of a version that the writer may still change."""
+    _fenced(db, name, epoch)
+    row = version_row(db, name, number)
+    if row["state"] == VersionState.ABORTED.value:
+        raise errors.FailedPreconditionError(
+            f"{name}@{number} was given up; open a new version", reason="VERSION_ABORTED"
+        )
+    return row
+
+
+def _set_state(db: sqlite3.Connection, name: str, number: int, state: VersionState) -> None:
+    db.execute(
+        "UPDATE versions SET state = ? WHERE set_name = ? AND number = ?",
+        (state.value, name, number),
+    )
+
+
+def _content(db: sqlite3.Connection, name: str, number: int) -> pb.Manifest:
+    row = db.execute(
+        "SELECT content FROM manifests WHERE set_name = ? AND number = ?", (name, number)
+    ).fetchone()
+    return pb.Manifest.FromString(row["content"])
+
+
+def _resume(db: sqlite3.Connection, name: str, job: str) -> Version | None:
+    """The newest version that the job committed and that still holds every group."""
+    for row in db.execute(
+        "SELECT * FROM versions WHERE set_name = ? AND job = ? AND state = ? AND dropped = 0"
+        " ORDER BY number DESC",
+        (name, job, VersionState.COMMITTED.value),
+    ):
+        if set(json.loads(row["held"])) == set(json.loads(row["sizes"])):
+            return version_of(row)
+    return None
