@@ -29,7 +29,6 @@ def scaling(settings: Settings) -> ScalingConfig:
         use_gpu=bool(settings.accelerator),
         resources_per_worker=resources,
         accelerator_type=named,
-        trainer_resources={"CPU": 0},
     )
 
 
