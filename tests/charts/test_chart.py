@@ -13,6 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tessera.controller.__main__ import config
+from tessera.rpc.identity import Issuer, Principal, Verifier
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "tessera"
 HELM = Path(sys.executable).parent / "helm"
@@ -167,6 +170,43 @@ def test_the_controller_finds_the_pool() -> None:
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     head = f"{cluster['metadata']['name']}-head-svc"
     assert arguments[arguments.index("--pool") + 1] == f"main,http://{head}:8265,{head}:6379"
+
+
+def test_the_pool_finds_the_controller() -> None:
+    """It listens on every address, so it must say by which it is called."""
+    (deployment,) = of_kind("minimal", "Deployment")
+    (service,) = of_kind("minimal", "Service")
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
+    assert arguments[arguments.index("--advertise") + 1] == f"{name}.tessera.svc:{port}"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_controller_takes_its_arguments(name: str) -> None:
+    (deployment,) = of_kind(name, "Deployment")
+    given = config(deployment["spec"]["template"]["spec"]["containers"][0]["args"])
+    assert given.host == "0.0.0.0"
+    assert len(given.pools) == 1
+    claims = {mount["mountPath"] for mount in head_mounts(name)}
+    assert f"{given.home}/parameters" in claims, "shards write where the controller tells them to"
+
+
+def head_mounts(name: str) -> list[dict[str, Any]]:
+    return pod_templates(name)[1]["spec"]["containers"][0]["volumeMounts"]
+
+
+def test_the_notes_program_issues_a_token(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    key = Issuer.generate_key()
+    (tmp_path / "keys" / "signing.pem").write_bytes(key)
+    source = (CHART / "templates" / "_helpers.tpl").read_text()
+    (program,) = re.findall(r'define "tessera.issue" -}}\n(.*)\n', source)
+    program = program.replace('{{ include "tessera.home" . }}', str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    principal = Verifier([Issuer(key).public_key()]).verify(done.stdout.strip())
+    assert principal == Principal(subject="admin")
 
 
 def test_both_ends_share_one_token() -> None:

@@ -51,6 +51,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{/* Where the home is; the parameter shards' folder lies below it on the pool's pods too. */}}
 {{- define "tessera.home" -}}/var/lib/tessera{{- end -}}
 
+{{/* A program for the controller's pod that prints a user's token, signed with the home's key. */}}
+{{- define "tessera.issue" -}}
+from pathlib import Path; from tessera.rpc.identity import Issuer, Principal; print(Issuer(Path("{{ include "tessera.home" . }}/keys/signing.pem").read_bytes()).issue(Principal(subject="admin")))
+{{- end -}}
+
 {{/*
 The pod that every component shares: who it runs as, what it may do and where it may run. Takes
 (dict "root" $ "component" "…" "account" "…" "token" bool "placement" (nodeSelector, tolerations)
