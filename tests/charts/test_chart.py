@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def values_of(name: str) -> str:
     return str(CHART / "ci" / f"{name}-values.yaml")
 
 
+@cache
 def render(name: str, *arguments: str) -> str:
     template = ["template", "demo", str(CHART), "--namespace", "tessera"]
     return helm(*template, "--values", values_of(name), *arguments)
