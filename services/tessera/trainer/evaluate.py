@@ -48,6 +48,7 @@ def held_out_loss(
                 loss = float(objective(parallel.model, batch.to(device.torch)))
             if len(part):
                 total, targets = total + loss, targets + batch.count
+    parallel.reshard()
     parallel.model.train()
     losses, counted = gang.sum(total, targets)
     return losses / max(1.0, counted)

@@ -49,6 +49,15 @@ class Parallel:
             self.module.set_requires_gradient_sync(now)
         return nullcontext()
 
+    def reshard(self) -> None:
+        """Give up what a pass without a backward one has gathered.
+
+        FSDP keeps the root's parameters whole until the backward pass; meanwhile they are other
+        tensors than those that the optimizer knows.
+        """
+        if isinstance(self.module, FSDPModule):
+            self.module.reshard()
+
     def clip(self, limit: float) -> float:
         """Norm of the whole gradient over all ranks, which is then cut to `limit` (0: left)."""
         parameters = [p for p in self.module.parameters() if p.grad is not None]
