@@ -39,6 +39,7 @@ from tessera.models.gpt import GPT
 from tessera.rpc.channel import aio_channel, bearer
 from tessera.rpc.identity import Issuer, Principal, Verifier
 from tessera.rpc.server import Server
+from tessera.telemetry.log import configure_logging
 from tessera.text.tokenizer import train_byte_bpe
 from tessera.weights.coordinator import Coordinator
 
@@ -243,6 +244,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.tokens, arguments.repeat = 40, 3
+    configure_logging("bench")
     torch.set_num_threads(arguments.threads)
     # Spawned, not forked: gRPC and torch have threads.
     context = multiprocessing.get_context("spawn")
