@@ -46,21 +46,18 @@ class Logs:
         self._counts[path] = count + len(fresh)
         return self._counts[path]
 
-    def append_text(self, job: str, attempt: int, source: str, title: str, text: str) -> None:
-        """Add a text of another origin under a title."""
+    def append_missing(self, job: str, attempt: int, source: str, text: str) -> None:
+        """Add those lines of a text of another origin that the source does not hold yet."""
         path = self.path(job, attempt, source)
         count = self._count(path)
-        lines = [title, *text.splitlines()]
-        self._write(path, lines)
-        self._counts[path] = count + len(lines)
-
-    def has(self, job: str, attempt: int, source: str, line: str) -> bool:
-        """Whether a source holds a line."""
-        path = self.path(job, attempt, source)
-        if not path.exists():
-            return False
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return any(found.rstrip("\n") == line for found in file)
+        known: set[str] = set()
+        if path.exists():
+            with path.open(encoding="utf-8", errors="replace") as file:
+                known = {line.rstrip() for line in file}
+        lines = [line for line in text.splitlines() if _one_line(line).rstrip() not in known]
+        if lines:
+            self._write(path, lines)
+            self._counts[path] = count + len(lines)
 
     def sources(self, job: str, attempt: int) -> list[str]:
         """Sources of an attempt: the driver first, then ranks in their order."""

@@ -28,7 +28,6 @@ GRACE = 2.0
 """Seconds between seeing a driver gone and deciding for it: its last call may still arrive."""
 
 LOG_BYTES = 1024 * 1024
-LOG_TITLE = "--- what the driver printed ---"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +100,9 @@ class AttemptLoop:
             except errors.FailedPreconditionError:
                 log.info("driver reported after all", job_id=job.id, attempt=attempt.number)
         if text:
-            await asyncio.to_thread(self._keep_log, job.id, attempt.number, text)
+            # The driver sends its lines itself while it can; the rest is in Ray's copy.
+            logs = self._runtime.logs
+            await asyncio.to_thread(logs.append_missing, job.id, attempt.number, "driver", text)
         await self._runtime.database.write(store.release, job.id, attempt.number)
         self._runtime.signals.wake(
             job_key(job.id), logs_key(job.id), metrics_key(job.id), ADMISSION, OUTBOX
@@ -117,8 +118,3 @@ class AttemptLoop:
             return f"[the driver's log could not be read: {error.message}]"
         # Ray prints the entry point; its ticket is used up, and still nobody's to read.
         return re.sub(r"--ticket \S+", "--ticket …", text[-LOG_BYTES:])
-
-    def _keep_log(self, job: str, attempt: int, text: str) -> None:
-        logs = self._runtime.logs
-        if not logs.has(job, attempt, "driver", LOG_TITLE):
-            logs.append_text(job, attempt, "driver", LOG_TITLE, text)

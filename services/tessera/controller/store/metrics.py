@@ -19,32 +19,42 @@ RECENT = 500
 
 def add(connection: sa.Connection, job: str, points: Sequence[Point]) -> None:
     """Store points; one of the same attempt and step is replaced."""
-    for point in points:
-        at = (
-            metrics.c.job == job,
-            metrics.c.attempt == point.attempt,
-            metrics.c.step == point.step,
-        )
-        values = {"time": point.time, "values": dict(point.values)}
-        if not connection.execute(metrics.update().where(*at).values(values)).rowcount:
-            connection.execute(
-                metrics.insert().values(
-                    {"job": job, "attempt": point.attempt, "step": point.step, **values}
-                )
-            )
+    latest = {(point.attempt, point.step): point for point in points}
+    at = (
+        metrics.c.job == job,
+        metrics.c.attempt == sa.bindparam("a"),
+        metrics.c.step == sa.bindparam("s"),
+    )
+    connection.execute(
+        metrics.delete().where(*at), [{"a": attempt, "s": step} for attempt, step in latest]
+    )
+    connection.execute(
+        metrics.insert(),
+        [
+            {
+                "job": job,
+                "attempt": p.attempt,
+                "step": p.step,
+                "time": p.time,
+                "values": dict(p.values),
+            }
+            for p in latest.values()
+        ],
+    )
     thin(connection, job)
 
 
 def thin(connection: sa.Connection, job: str) -> None:
     """Drop every second older point while there are too many."""
+    count = sa.select(sa.func.count()).select_from(metrics).where(metrics.c.job == job)
+    if (connection.execute(count).scalar() or 0) <= MOST:
+        return
     query = (
         sa.select(metrics.c.attempt, metrics.c.step)
         .where(metrics.c.job == job)
         .order_by(metrics.c.attempt, metrics.c.step)
     )
     keys = list(connection.execute(query))
-    if len(keys) <= MOST:
-        return
     dropped = [{"a": attempt, "s": step} for attempt, step in keys[1:-RECENT:2]]
     connection.execute(
         metrics.delete().where(
