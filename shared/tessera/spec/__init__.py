@@ -2,7 +2,8 @@
 
 from tessera.spec.check import check
 from tessera.spec.document import Document, load, read
+from tessera.spec.plain import dump, plain
 from tessera.spec.resolve import resolve
 from tessera.spec.schema import json_schema
 
-__all__ = ["Document", "check", "json_schema", "load", "read", "resolve"]
+__all__ = ["Document", "check", "dump", "json_schema", "load", "plain", "read", "resolve"]

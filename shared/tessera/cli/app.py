@@ -1,0 +1,177 @@
+"""`tessera`: global options, the table of commands, and what errors look like.
+
+A command's module is imported when the command is run, so that help and mistakes cost nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tessera import errors
+from tessera.cli.settings import Output, Settings
+
+DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+COMMANDS = {
+    "up": ("tessera.cli.up", "Start the platform on this machine."),
+    "down": ("tessera.cli.down", "End the platform: exactly the processes that it started."),
+    "status": ("tessera.cli.status", "Show what runs, and where."),
+    "submit": ("tessera.cli.submit", "Submit a job: a YAML file."),
+    "jobs": ("tessera.cli.jobs", "List jobs, newest first."),
+    "job": ("tessera.cli.jobs", "Show one job."),
+    "watch": ("tessera.cli.watch", "Watch a job until it ends."),
+    "logs": ("tessera.cli.logs", "Print log lines of a job."),
+    "metrics": ("tessera.cli.metrics", "Plot the losses of a job."),
+    "cancel": ("tessera.cli.jobs", "Cancel a job; it ends at the next step."),
+    "sets": ("tessera.cli.sets", "List parameter sets."),
+    "versions": ("tessera.cli.sets", "List the versions of a set."),
+    "export": ("tessera.cli.sets", "Write a version as a folder that transformers loads."),
+    "deploy": ("tessera.cli.deployments", "Have a version served."),
+    "undeploy": ("tessera.cli.deployments", "End a deployment."),
+    "models": ("tessera.cli.deployments", "List deployments."),
+    "generate": ("tessera.cli.generate", "Let a deployed model continue a prompt."),
+    "pools": ("tessera.cli.pools", "List the Ray clusters that work is placed on."),
+    "schema": ("tessera.cli.schema", "Print the JSON schema of a job's file."),
+}
+"""Name of each command, which is that of its function: its module and one line of help."""
+
+GLOBAL = ("--home", "--address", "--output")
+MISTAKES = (
+    errors.InvalidArgumentError,
+    errors.OutOfRangeError,
+    errors.NotFoundError,
+    errors.AlreadyExistsError,
+    errors.FailedPreconditionError,
+)
+
+
+class Commands(TyperGroup):
+    """Commands that are imported when they are run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import one."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else "see `tessera --help`"
+            raise errors.InvalidArgumentError(
+                f"there is no command `{cmd_name}`; {hint}", reason="UNKNOWN_COMMAND"
+            )
+        module, summary = COMMANDS[cmd_name]
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(cmd_name, help=summary)(getattr(importlib.import_module(module), cmd_name))
+        return typer.main.get_command(single)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Their help, without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    home: Annotated[
+        Path, typer.Option(envvar="TESSERA_HOME", help="Folder of the platform on this machine.")
+    ] = Path("~/.tessera"),
+    address: Annotated[
+        str, typer.Option(envvar="TESSERA_ADDRESS", help="Controller, host:port.")
+    ] = "",
+    token: Annotated[str, typer.Option(envvar="TESSERA_TOKEN", hidden=True)] = "",
+    output: Annotated[
+        Output, typer.Option(help="Text for people, JSON for machines.")
+    ] = Output.TEXT,
+) -> None:
+    """Train, shard and serve Transformers."""
+    context.obj = Settings(home=home.expanduser(), address=address, token=token, output=output)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code."""
+    try:
+        command = typer.main.get_command(app)
+        result = command.main(hoist(arguments), prog_name="tessera", standalone_mode=False)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more; Python would complain when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except errors.TesseraError as error:
+        return _told(error.message, MISTAKE if isinstance(error, MISTAKES) else FAILED)
+    except typer.Abort:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - people see one line, whatever it was
+        return _other(error)
+    return result if isinstance(result, int) else DONE
+
+
+def main() -> None:
+    """The console script."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(run(sys.argv[1:]))
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """Global options may stand after the command as well: put them in front."""
+    front: list[str] = []
+    rest: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            rest += [argument, *remaining]
+        elif argument in GLOBAL:
+            front += [argument, *(value for value in [next(remaining, None)] if value is not None)]
+        elif argument.startswith(tuple(f"{name}=" for name in GLOBAL)):
+            front.append(argument)
+        else:
+            rest.append(argument)
+    return front + rest
+
+
+def _other(error: Exception) -> int:
+    """Usage errors of typer's, and defects."""
+    describe = getattr(error, "format_message", None)
+    if describe is None:
+        return _told(f"unexpected {type(error).__name__}: {error}", FAILED)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{describe()}\n")
+        return MISTAKE
+    context = getattr(error, "ctx", None)
+    hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+    message = describe().replace("Value error, ", "").rstrip(".")
+    return _told(f"{message}{hint}", MISTAKE)
+
+
+def _told(message: str, code: int) -> int:
+    """One line on stderr; with TESSERA_DEBUG=1 the traceback before it."""
+    if os.environ.get("TESSERA_DEBUG") == "1":
+        traceback.print_exc()
+    sys.stderr.write(f"tessera: {' '.join(message.split())}\n")
+    return code

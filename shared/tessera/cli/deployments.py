@@ -1,0 +1,127 @@
+"""`tessera deploy`, `undeploy` and `models`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tessera import errors
+from tessera.api.controller.v1 import deployment_pb2 as pb
+from tessera.api.controller.v1.spec_pb2 import AcceleratorSpec
+from tessera.cli import show
+from tessera.cli.connect import connect, settings_of
+from tessera.client import Client
+from tessera.client.deployments import why
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the deployment.", show_default=False)]
+
+
+def deploy(  # noqa: PLR0917 - typer fills in options by name
+    context: typer.Context,
+    name: NameArgument,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="SET[@VERSION]",
+            help="What to serve; without a version, the newest, and it follows.",
+            show_default=False,
+        ),
+    ],
+    replicas: Annotated[int | None, typer.Option(help="How many.", show_default="1")] = None,
+    cpus: Annotated[
+        float | None, typer.Option(help="Logical CPUs of each.", show_default="1")
+    ] = None,
+    accelerator: Annotated[
+        str, typer.Option(metavar="TYPE[:COUNT]", help="Of each, for example H100:1.")
+    ] = "",
+    max_batch: Annotated[
+        int | None, typer.Option(help="Requests that run at once.", show_default="16")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Stay until every replica serves.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 300.0,
+) -> None:
+    """Have a version served."""
+    spec = _spec(name, model, replicas, cpus, accelerator, max_batch)
+    with connect(context) as client:
+        found = client.deployments.create(spec)
+        if wait:
+            found = _await(client, name, timeout)
+    if settings_of(context).json:
+        show.as_json(found)
+    else:
+        version = f" version {found.version}" if found.version else ""
+        show.line(f"{name}  {_state(found)}  {found.spec.model}{version}  {_ready(found)} ready")
+
+
+def undeploy(context: typer.Context, name: NameArgument) -> None:
+    """End a deployment; its replicas finish what they have begun."""
+    with connect(context) as client:
+        client.deployments.delete(name)
+    if settings_of(context).json:
+        show.as_json({"name": name, "deleting": True})
+    else:
+        show.line(f"{name} is being ended")
+
+
+def models(context: typer.Context) -> None:
+    """List deployments."""
+    with connect(context) as client:
+        found = list(client.deployments.list())
+    if settings_of(context).json:
+        show.as_json(found)
+        return
+    rows = [
+        (
+            item.spec.name,
+            item.spec.model,
+            _state(item),
+            _ready(item),
+            str(item.version or ""),
+            show.age(item.create_time),
+            "" if item.state == pb.DEPLOYMENT_STATE_READY else " ".join(why(item).split()),
+        )
+        for item in found
+    ]
+    show.table(
+        ("NAME", "MODEL", "STATE", "READY", "VERSION", "AGE", "NOTE"),
+        rows,
+        empty="no deployments; `tessera deploy NAME --model SET` makes one",
+    )
+
+
+def _spec(  # noqa: PLR0917 - what the options say, in their order
+    name: str,
+    model: str,
+    replicas: int | None,
+    cpus: float | None,
+    accelerator: str,
+    max_batch: int | None,
+) -> pb.DeploymentSpec:
+    try:
+        spec = pb.DeploymentSpec(name=name, model=model, replicas=replicas, cpus_per_replica=cpus)
+        if max_batch is not None:
+            spec.engine.max_batch = max_batch
+        if accelerator:
+            kind, _, count = accelerator.partition(":")
+            spec.accelerator.CopyFrom(AcceleratorSpec(type=kind, count=float(count or 1)))
+    except ValueError as error:
+        raise errors.InvalidArgumentError(str(error), reason="INVALID_FIELD") from None
+    return spec
+
+
+def _await(client: Client, name: str, seconds: float) -> pb.Deployment:
+    """The deployment once it is ready, saying what it waits for."""
+    found = pb.Deployment()
+    with show.console(stderr=True).status("deploying …") as status:
+        for found in client.deployments.follow(name, seconds):
+            status.update(f"{_state(found)}: {_ready(found)} ready; {why(found)}")
+    return found
+
+
+def _state(deployment: pb.Deployment) -> str:
+    return show.enum(pb.DeploymentState.Name(deployment.state), "DEPLOYMENT_STATE_")
+
+
+def _ready(deployment: pb.Deployment) -> str:
+    return f"{deployment.ready_replicas}/{deployment.spec.replicas}"

@@ -1,0 +1,128 @@
+"""`tessera jobs`, `job` and `cancel`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tessera.api.controller.v1 import job_pb2 as pb
+from tessera.cli import show
+from tessera.cli.connect import connect, settings_of
+from tessera.spec import dump
+
+JobArgument = Annotated[str, typer.Argument(help="Id of the job.", show_default=False)]
+
+
+def jobs(
+    context: typer.Context,
+    filter_: Annotated[
+        str,
+        typer.Option("--filter", help="For example `state=RUNNING AND label.team=nlp`."),
+    ] = "",
+    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 50,
+) -> None:
+    """List jobs, newest first."""
+    with connect(context) as client:
+        found = list(client.jobs.list(filter_, limit=limit))
+    if settings_of(context).json:
+        show.as_json(found)
+        return
+    show.table(
+        ("ID", "NAME", "STATE", "STEP", "LOSS", "HELD-OUT", "AGE", "NOTE"),
+        [_row(job) for job in found],
+        empty="no jobs; `tessera submit FILE` makes one",
+    )
+
+
+def job(
+    context: typer.Context,
+    job: JobArgument,
+    spec: Annotated[bool, typer.Option("--spec", help="Also its spec, as YAML.")] = False,
+) -> None:
+    """Show one job."""
+    with connect(context) as client:
+        found = client.jobs.get(job)
+    if settings_of(context).json:
+        show.as_json(found)
+        return
+    for name, value in _facts(found):
+        if value:
+            show.line(f"{name:<10} {value}")
+    for attempt in found.attempts:
+        show.line(f"attempt {attempt.number}  {_attempt(attempt)}")
+    if found.failure.traceback:
+        show.line(f"\n{found.failure.traceback.rstrip()}")
+    if spec:
+        show.line(f"\n{dump(found.spec).rstrip()}")
+
+
+def cancel(context: typer.Context, job: JobArgument) -> None:
+    """Cancel a job; it ends at the next step."""
+    with connect(context) as client:
+        found = client.jobs.cancel(job)
+    if settings_of(context).json:
+        show.as_json(found)
+    else:
+        show.line(f"{found.id}  {_state(found)}")
+
+
+def _state(job: pb.Job) -> str:
+    return show.enum(pb.JobState.Name(job.state), "JOB_STATE_")
+
+
+def _row(job: pb.Job) -> tuple[str, ...]:
+    progress = job.progress if job.HasField("progress") else None
+    note = ""
+    if job.state == pb.JOB_STATE_FAILED:
+        note = job.failure.reason
+    elif job.waiting:
+        note = job.waiting[0].message
+    return (
+        job.id,
+        job.spec.name,
+        _state(job),
+        f"{progress.step}/{progress.total_steps}" if progress else "",
+        f"{progress.loss:.3f}" if progress and progress.loss else "",
+        f"{progress.held_out_loss:.3f}" if progress and progress.HasField("held_out_loss") else "",
+        show.age(job.create_time),
+        " ".join(note.split()),
+    )
+
+
+def _facts(job: pb.Job) -> list[tuple[str, str]]:
+    progress = job.progress
+    baseline = f"  (bigram {progress.baseline_loss:.3f})" if progress.baseline_loss else ""
+    failure = job.failure
+    guilty = f" on rank {failure.rank}" if failure.rank >= 0 else ""
+    end = job.end_time if job.HasField("end_time") else None
+    ran = ""
+    if job.HasField("start_time"):
+        begin = job.start_time.ToNanoseconds() / 1e9
+        ran = show.duration(end.ToNanoseconds() / 1e9 - begin) if end else show.age(begin)
+    return [
+        ("id", job.id),
+        ("name", job.spec.name),
+        ("state", _state(job)),
+        ("owner", job.owner),
+        ("submitted", f"{show.age(job.create_time)} ago"),
+        ("ran", ran),
+        ("waits", "; ".join(reason.message for reason in job.waiting)),
+        ("step", f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""),
+        ("loss", f"{progress.loss:.4f}" if progress.loss else ""),
+        ("held-out", f"{progress.held_out_loss:.4f}{baseline}" if progress.held_out_loss else ""),
+        ("set", f"{job.spec.publish.set}@{progress.version}" if progress.version else ""),
+        (
+            "failure",
+            f"{failure.reason}{guilty}: {failure.message}" if job.HasField("failure") else "",
+        ),
+    ]
+
+
+def _attempt(attempt: pb.Attempt) -> str:
+    parts = [f"on {attempt.pool}", attempt.submission_id]
+    if attempt.HasField("failure"):
+        parts.append(f"{attempt.failure.reason}: {' '.join(attempt.failure.message.split())}")
+    elif not attempt.HasField("end_time"):
+        parts.append("running")
+    return "  ".join(parts)

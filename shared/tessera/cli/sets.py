@@ -1,0 +1,109 @@
+"""`tessera sets`, `versions` and `export`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tessera.cli import show
+from tessera.cli.connect import connect, settings_of
+from tessera.weights.manifest import Version
+
+
+def sets(context: typer.Context) -> None:
+    """List parameter sets."""
+    with connect(context) as client:
+        found = client.sets()
+    if settings_of(context).json:
+        show.as_json(
+            [
+                {
+                    "name": item.name,
+                    "versions": item.versions,
+                    "size": item.size,
+                    "head": _plain(item.head) if item.head else None,
+                }
+                for item in found
+            ]
+        )
+        return
+    rows = [
+        (
+            item.name,
+            str(item.head.number) if item.head else "",
+            str(item.head.step) if item.head else "",
+            str(item.versions),
+            show.size(item.size),
+            show.age(item.head.commit_time) if item.head else "",
+        )
+        for item in found
+    ]
+    show.table(
+        ("SET", "VERSION", "STEP", "VERSIONS", "SIZE", "AGE"),
+        rows,
+        empty="no sets; a job makes one when it commits its first version",
+    )
+
+
+def versions(
+    context: typer.Context,
+    set_: Annotated[str, typer.Argument(metavar="SET", help="The set.", show_default=False)],
+) -> None:
+    """List the versions of a set, newest first."""
+    with connect(context) as client:
+        found = client.versions(set_)
+    if settings_of(context).json:
+        show.as_json([_plain(version) for version in found])
+        return
+    rows = [
+        (
+            str(version.number),
+            str(version.step),
+            show.size(version.size),
+            show.age(version.commit_time),
+            f"{version.job}/{version.attempt}",
+            ",".join(version.groups),
+            " ".join(f"{key}={value}" for key, value in sorted(version.labels.items())),
+        )
+        for version in found
+    ]
+    columns = ("VERSION", "STEP", "SIZE", "AGE", "JOB/ATTEMPT", "GROUPS", "LABELS")
+    show.table(columns, rows, empty=f"{set_} has no committed version")
+
+
+def export(
+    context: typer.Context,
+    version: Annotated[
+        str, typer.Argument(metavar="SET[@VERSION]", help="What to write.", show_default=False)
+    ],
+    directory: Annotated[Path, typer.Argument(help="Where to.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Write a version as a folder that transformers loads."""
+    with connect(context) as client, show.console(stderr=True).status("pulling …"):
+        done = client.export(version, directory, force=force)
+    if settings_of(context).json:
+        show.as_json({**dataclasses.asdict(done), "folder": str(done.folder)})
+        return
+    show.line(
+        f"{done.set}@{done.version} is in {done.folder}: "
+        f"{done.tensors} tensors, {show.size(done.size)}"
+    )
+
+
+def _plain(version: Version) -> dict[str, Any]:
+    return {
+        "set": version.set,
+        "number": version.number,
+        "state": version.state.value,
+        "step": version.step,
+        "job": version.job,
+        "attempt": version.attempt,
+        "commit_time": version.commit_time,
+        "groups": list(version.groups),
+        "size": version.size,
+        "labels": dict(version.labels),
+    }

@@ -1,0 +1,32 @@
+"""What the global options say."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class Output(enum.StrEnum):
+    """How results are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Global options; commands find them in `context.obj`.
+
+    Empty `address` and `token` are those of the platform in `home`.
+    """
+
+    home: Path
+    address: str = ""
+    token: str = ""
+    output: Output = Output.TEXT
+
+    @property
+    def json(self) -> bool:
+        """Whether results are for machines."""
+        return self.output is Output.JSON
