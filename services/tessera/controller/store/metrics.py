@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,30 +19,39 @@ RECENT = 500
 
 
 def add(connection: sa.Connection, job: str, points: Sequence[Point]) -> None:
-    """Store points; one of the same attempt and step is replaced."""
-    latest = {(point.attempt, point.step): point for point in points}
+    """Store points; what is told of one attempt and step in several points is joined."""
+    joined: dict[tuple[int, int], dict[str, Any]] = {}
+    for point in points:
+        key = point.attempt, point.step
+        known = joined.get(key) or _stored(connection, job, *key)
+        joined[key] = {
+            "job": job,
+            "attempt": point.attempt,
+            "step": point.step,
+            "time": point.time,
+            "values": {**known.get("values", {}), **point.values},
+        }
+    if not joined:
+        return
     at = (
         metrics.c.job == job,
         metrics.c.attempt == sa.bindparam("a"),
         metrics.c.step == sa.bindparam("s"),
     )
     connection.execute(
-        metrics.delete().where(*at), [{"a": attempt, "s": step} for attempt, step in latest]
+        metrics.delete().where(*at), [{"a": attempt, "s": step} for attempt, step in joined]
     )
-    connection.execute(
-        metrics.insert(),
-        [
-            {
-                "job": job,
-                "attempt": p.attempt,
-                "step": p.step,
-                "time": p.time,
-                "values": dict(p.values),
-            }
-            for p in latest.values()
-        ],
-    )
+    connection.execute(metrics.insert(), list(joined.values()))
     thin(connection, job)
+
+
+def _stored(connection: sa.Connection, job: str, attempt: int, step: int) -> dict[str, Any]:
+    """What is stored of one attempt and step; empty if nothing is."""
+    query = sa.select(metrics.c["values"]).where(
+        metrics.c.job == job, metrics.c.attempt == attempt, metrics.c.step == step
+    )
+    found = connection.execute(query).scalar()
+    return {} if found is None else {"values": dict(found)}
 
 
 def thin(connection: sa.Connection, job: str) -> None:
