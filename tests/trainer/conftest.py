@@ -1,0 +1,193 @@
+"""A gang of real processes, and a real controller with a real parameter service for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tessera.controller.app import Controller
+from tessera.controller.config import Config
+from tessera.parameters.local import start_parameters
+from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
+
+SCRIPT = Path(__file__).with_name("rank_process.py")
+
+WORDS = "import os sys json def return class self value for in if not None print yield".split()
+
+
+def corpus(folder: Path, files: int = 6) -> Path:
+    """Small Python-like files, always the same."""
+    folder.mkdir(exist_ok=True)
+    for index in range(files):
+        words = [WORDS[(7 * index + 3 * i + i * i // 5) % len(WORDS)] for i in range(900)]
+        lines = [" ".join(words[at : at + 6]) for at in range(0, len(words), 6)]
+        (folder / f"file{index}.py").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def spec(folder: Path, **changes):
+    """A small job; `changes` are sections that are merged in."""
+    base = {
+        "name": "small",
+        "model": {
+            "family": "gpt",
+            "layers": 2,
+            "heads": 2,
+            "width": 32,
+            "context": 32,
+            "dropout": 0.1,
+        },
+        "tokenizer": {"vocab_size": 300},
+        "data": {"files": [f"{folder}/*.py"]},
+        "resources": {"workers": 2},
+        "train": {
+            "steps": 12,
+            "batch_size": 8,
+            "log_every": 1,
+            "eval_every": 6,
+            "eval_batches": 2,
+            "warmup_steps": 3,
+            "seed": 3,
+        },
+        "publish": {"every": 4},
+    }
+    for section, values in changes.items():
+        base[section] = {**base.get(section, {}), **values} if isinstance(values, dict) else values
+    return base
+
+
+@dataclass
+class Result:
+    """What the ranks of a gang left: None for one that was killed."""
+
+    ranks: list[dict | None]
+    output: str = ""
+
+    @property
+    def lead(self) -> dict:
+        assert self.ranks[0] is not None, self.output
+        return self.ranks[0]
+
+    @property
+    def losses(self) -> dict[int, float]:
+        return {step: values["loss"] for step, values in self.lead["metrics"] if "loss" in values}
+
+    def events(self, kind: str) -> list[dict]:
+        return [details for found, _, details in self.lead["events"] if found == kind]
+
+
+def run_gang(told: dict, out: Path, world_size: int | None = None) -> Result:
+    """Run the loop in `world_size` processes and wait for them."""
+    size = world_size or told["spec"]["resources"]["workers"]
+    told = {"store": None, "kill": None, **told, "out": str(out)}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    log = out.with_suffix(".log")
+    with log.open("w") as output:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, str(SCRIPT), json.dumps(told)],
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            for rank in range(size)
+        ]
+        try:
+            for process in processes:
+                process.wait(timeout=120)
+        finally:
+            for process in processes:
+                process.kill()
+    paths = [out.with_suffix(f".{rank}") for rank in range(size)]
+    found = [json.loads(path.read_text()) if path.exists() else None for path in paths]
+    codes = [process.returncode for process in processes]
+    errors = [rank and (rank.get("message"), rank.get("traceback")) for rank in found]
+    return Result(ranks=found, output=f"{log.read_text()}\nexit codes {codes}, errors {errors}")
+
+
+@dataclass
+class Platform:
+    """A controller and a parameter service in this process, on threads of their own."""
+
+    home: Path
+    controller: Controller | None = None
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+
+    def start(self) -> None:
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(30)
+        token = self.token(Principal(subject="service:parameters", role=SERVICE))
+        self.parameters = start_parameters(self.address, token, self.home / "parameters")
+
+    async def _start(self) -> None:
+        config = Config(host="127.0.0.1", port=0, home=self.home / "controller", shards=0)
+        self.controller = Controller(config, run_loops=False)
+        self.port = await self.controller.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def token(self, principal: Principal) -> str:
+        return self.controller.runtime.issuer.issue(principal)
+
+    def store(self, job: str, attempt: int) -> dict:
+        principal = Principal(
+            subject=f"attempt:{job}/{attempt}", role=ATTEMPT, job=job, attempt=attempt
+        )
+        return {
+            "controller": self.address,
+            "token": self.token(principal),
+            "job": job,
+            "attempt": attempt,
+        }
+
+    def stop(self) -> None:
+        self.parameters.stop()
+        asyncio.run_coroutine_threadsafe(self.controller.stop(grace=0), self.loop).result(30)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory):
+    running = Platform(home=tmp_path_factory.mktemp("platform"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory):
+    return corpus(tmp_path_factory.mktemp("texts"))
+
+
+class Gang:
+    """What tests run gangs with."""
+
+    spec = staticmethod(spec)
+    run = staticmethod(run_gang)
+
+
+@pytest.fixture(scope="session")
+def gang():
+    return Gang()

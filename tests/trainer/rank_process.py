@@ -1,0 +1,80 @@
+"""One rank in a process of its own: the real loop, with or without a parameter service.
+
+argv: a JSON object with `spec`, `out`, `store` (controller, token, job, attempt or null) and
+`kill` ({"rank", "step"} or null: SIGKILL oneself there). The place in the gang is in the
+environment, as torchrun sets it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch.distributed as dist
+
+from tessera.device import Device, is_out_of_memory
+from tessera.trainer.commands import Commands
+from tessera.trainer.failure import classify
+from tessera.trainer.gang import Gang
+from tessera.trainer.origin import Store
+from tessera.trainer.rank import no_blobs
+from tessera.trainer.recorder import Recorder
+from tessera.trainer.run import Run
+from tessera.trainer.spec import settings_of_json
+from tessera.weights.coordinator import Coordinator
+
+
+def main() -> None:
+    told = json.loads(sys.argv[1])
+    settings = settings_of_json(json.dumps(told["spec"]))
+    dist.init_process_group("gloo")
+    gang, recorder, commands = Gang.joined(), Recorder(), Commands()
+    store, kill, order = told["store"], told["kill"], told.get("order") or {}
+
+    def on_progress(progress) -> None:
+        if kill and kill["rank"] == gang.rank and progress.step >= kill["step"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if order and progress.step >= order["step"]:
+            commands.update(order["checkpoints"], stop=order["stop"], checkpoint_before_stop=True)
+
+    run = Run(
+        settings=settings,
+        gang=gang,
+        device=Device.for_accelerator(""),
+        reporter=recorder,
+        commands=commands,
+        store=store
+        and Store(
+            coordinator=Coordinator(store["controller"], store["token"]),
+            token=store["token"],
+            tenant="default",
+            job=store["job"],
+            attempt=store["attempt"],
+        ),
+        read_blob=no_blobs,
+        on_progress=on_progress,
+    )
+    result: dict[str, object] = {}
+    try:
+        outcome = run.execute()
+        result = {"finished": outcome.finished, "version": outcome.version}
+    except Exception as error:
+        failure = classify(error, gang.rank, out_of_memory=is_out_of_memory(error))
+        result = {
+            "category": failure.category.name,
+            "reason": failure.reason,
+            "message": failure.message,
+            "traceback": failure.traceback,
+            "collateral": failure.collateral,
+        }
+    result.update(metrics=recorder.metrics, events=recorder.events)
+    Path(told["out"]).with_suffix(f".{gang.rank}").write_text(json.dumps(result))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""A run that was killed goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tessera.rpc.identity import SERVICE, Principal
+from tessera.weights.box import Box
+from tessera.weights.coordinator import Coordinator
+from tessera.weights.pull import Want, pull
+
+
+def reader(platform):
+    token = platform.token(Principal(subject="service:inference", role=SERVICE))
+    return Coordinator(platform.address, token), token
+
+
+@pytest.fixture(scope="module")
+def whole(platform, texts, tmp_path_factory, gang):
+    """A run that nobody disturbed."""
+    told = {"spec": gang.spec(texts, name="whole"), "store": platform.store("whole", 1)}
+    return gang.run(told, tmp_path_factory.mktemp("whole") / "out")
+
+
+def test_a_run_ends_with_a_version_and_learns(whole, platform):
+    assert whole.lead["finished"], whole.output
+    assert [event["step"] for event in whole.events("version")] == [4, 8, 12]
+    assert whole.losses[12] < whole.losses[1] - 0.1
+    assert whole.events("baseline")[0]["baseline_loss"] > 0
+    coordinator, _ = reader(platform)
+    manifest = coordinator.get_manifest("default/whole")
+    assert manifest.version.number == whole.lead["version"]
+    assert manifest.version.step == 12
+    assert set(manifest.assets) == {"config.json", "tokenizer.json", "job.json"}
+    names = set(manifest.group("model"))
+    assert {f"exp_avg/{name}" for name in names} < set(manifest.group("optimizer"))
+    assert {"trainer", "rank-0/torch", "rank-1/torch"} < set(manifest.group("state"))
+
+
+def test_the_live_tensors_hash_to_what_a_reader_pulls(whole, platform):
+    import xxhash
+
+    coordinator, token = reader(platform)
+    manifest = coordinator.get_manifest("default/whole", groups=["model"])
+    digests = whole.events("digests")[0]["digests"]
+    assert {digest["tensor"] for digest in digests} == set(manifest.group("model"))
+    assert len(digests) > len(manifest.group("model"))
+    for digest in digests:
+        box = Box(tuple(digest["offsets"]), tuple(digest["extents"]))
+        out = np.empty(box.elements * 4, dtype=np.uint8)
+        pull(manifest, [Want(group="model", name=digest["tensor"], box=box, out=out)], token)
+        assert f"{xxhash.xxh3_64_intdigest(out.data):016x}" == digest["checksum"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_costs_no_bit(rank, whole, platform, texts, tmp_path, gang):
+    job = f"killed-{rank}"
+    told = {"spec": gang.spec(texts, name=job), "store": platform.store(job, 1)}
+    first = gang.run({**told, "kill": {"rank": rank, "step": 7}}, tmp_path / "first")
+    assert first.ranks[rank] is None
+    survivor = first.ranks[1 - rank]
+    assert (survivor["category"], survivor["collateral"]) == ("WORKER_LOST", True)
+
+    again = gang.run({**told, "store": platform.store(job, 2)}, tmp_path / "again")
+    assert again.lead["finished"], again.output
+    resumed_at = again.events("resume")[0]["step"]
+    assert resumed_at == 4
+    assert again.losses == {step: whole.losses[step] for step in range(5, 13)}
+    assert again.events("digests")[0]["digests"] == whole.events("digests")[0]["digests"]
+
+
+def test_another_number_of_ranks_goes_on_too(platform, texts, tmp_path, gang):
+    changes = {"model": {"dropout": 0.0}}
+    two = gang.spec(texts, name="shrunk", **changes)
+    alone = gang.spec(texts, name="shrunk", resources={"workers": 1}, **changes)
+    first = gang.run(
+        {"spec": two, "store": platform.store("shrunk", 1), "kill": {"rank": 1, "step": 9}},
+        tmp_path / "first",
+    )
+    assert first.ranks[1] is None
+    again = gang.run({"spec": alone, "store": platform.store("shrunk", 2)}, tmp_path / "again")
+    assert again.lead["finished"], again.output
+    reference = gang.run({"spec": alone}, tmp_path / "reference")
+    assert set(again.losses) == {9, 10, 11, 12}
+    for step, loss in again.losses.items():
+        assert loss == pytest.approx(reference.losses[step], rel=2e-4)
+
+
+def test_a_warm_start_takes_weights_and_tokenizer(whole, platform, texts, tmp_path, gang):
+    warm = gang.spec(texts, name="warm", train={"lr": 1e-9, "min_lr": 0, "steps": 1})
+    warm["model"] = {"family": "gpt", "init": {"from": f"whole@{whole.lead['version']}"}}
+    result = gang.run({"spec": warm, "store": platform.store("warm", 1)}, tmp_path / "out")
+    assert result.lead["finished"], result.output
+    held_out = [v["held_out_loss"] for _, v in whole.lead["metrics"] if "held_out_loss" in v]
+    found = [v["held_out_loss"] for _, v in result.lead["metrics"] if "held_out_loss" in v]
+    assert found[-1] == pytest.approx(held_out[-1], abs=1e-4)
+    coordinator, _ = reader(platform)
+    ours = coordinator.get_manifest("default/warm").assets["tokenizer.json"]
+    assert ours == coordinator.get_manifest("default/whole").assets["tokenizer.json"]
+
+
+@pytest.mark.parametrize(
+    ("model", "reason", "field"),
+    [
+        ({"family": "gpt", "width": 64, "init": {"from": "whole"}}, "INIT_MISMATCH", "model.width"),
+        ({"family": "gpt", "init": {"from": "absent@7"}}, "INIT_NOT_FOUND", "model.init.from"),
+    ],
+)
+def test_a_warm_start_that_cannot_be(model, reason, field, whole, platform, texts, tmp_path, gang):
+    name = f"warm-{reason.lower().replace('_', '-')}"
+    told = gang.spec(texts, name=name)
+    told["model"] = model
+    result = gang.run({"spec": told, "store": platform.store(name, 1)}, tmp_path / "out")
+    assert (result.lead["category"], result.lead["reason"]) == ("USER", reason)
+    assert result.lead["message"].startswith(f"{field}: ")
+
+
+def test_an_older_attempt_is_fenced(platform, texts, tmp_path, gang):
+    told = gang.spec(texts, name="fenced", train={"steps": 4})
+    newer = gang.run({"spec": told, "store": platform.store("fenced", 2)}, tmp_path / "newer")
+    assert newer.lead["finished"], newer.output
+    older = gang.run({"spec": told, "store": platform.store("fenced", 1)}, tmp_path / "older")
+    assert older.lead["reason"] in {"FENCED", "ATTEMPT_FENCED"}
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "ddp"])
+def test_orders_are_taken_at_a_step_boundary(strategy, platform, texts, tmp_path, gang):
+    name = f"ordered-{strategy}"
+    told = gang.spec(texts, name=name, parallel={"strategy": strategy}, publish={"every": 0})
+    order = {"step": 3, "checkpoints": 1, "stop": False}
+    result = gang.run(
+        {"spec": told, "store": platform.store(name, 1), "order": order}, tmp_path / "asked"
+    )
+    assert [event["step"] for event in result.events("version")] == [3, 12]
+    order = {"step": 5, "checkpoints": 0, "stop": True}
+    store = platform.store(f"{name}-stopped", 1)
+    told = {**told, "publish": {"every": 0, "set": f"{name}-stopped"}}
+    stopped = gang.run({"spec": told, "store": store, "order": order}, tmp_path / "stopped")
+    assert stopped.lead["finished"] is False
+    assert [event["step"] for event in stopped.events("version")] == [5]
