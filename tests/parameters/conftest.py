@@ -13,6 +13,7 @@ import pytest
 
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
+from tessera.controller.store import tickets
 from tessera.parameters.local import LocalParameters, start_parameters
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
 from tessera.weights.box import Box
@@ -51,6 +52,9 @@ class Platform:
         return self.token(
             subject=f"attempt:{job}/{attempt}", role=ATTEMPT, job=job, attempt=attempt
         )
+
+    def ticket(self, principal: Principal) -> str:
+        return self.run(self._controller.runtime.database.write(tickets.issue, principal))
 
     def stop(self) -> None:
         self.run(self._controller.stop(0))

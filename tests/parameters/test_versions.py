@@ -17,8 +17,11 @@ from tessera.weights.push import LocalSlice, push
 
 def test_a_committed_version_is_read_back_byte_for_byte(writer):
     version = writer.publish(1)
-    assert version.number == 1 and version.state is VersionState.COMMITTED
-    assert version.job == "j1" and version.step == 1 and version.labels["seed"] == "1"
+    assert version.number == 1
+    assert version.state is VersionState.COMMITTED
+    assert version.job == "j1"
+    assert version.step == 1
+    assert version.labels["seed"] == "1"
     assert set(version.groups) == {"model", "optimizer", "state"}
     assert version.size == sum(t.size for t in writer.tensors)
     assert writer.check() == 1
@@ -83,7 +86,8 @@ def test_overlapping_slices_are_refused(writer):
     push(opened, 7, [extra], writer.token)
     with pytest.raises(errors.FailedPreconditionError) as caught:
         writer.client.seal_version(opened)
-    assert caught.value.reason == "OVERLAP" and caught.value.metadata["tensor"] == "embed"
+    assert caught.value.reason == "OVERLAP"
+    assert caught.value.metadata["tensor"] == "embed"
 
 
 def test_a_second_push_of_a_rank_replaces_the_first(writer):
@@ -106,7 +110,8 @@ def test_other_slices_are_refused_once_a_version_is_sealed(writer):
     assert caught.value.reason == "VERSION_CLOSED"
     writer.push(opened, 2)
     writer.client.commit_version(opened)
-    assert writer.check(version.number) == 1 and writer.check() == 2
+    assert writer.check(version.number) == 1
+    assert writer.check() == 2
 
 
 def test_an_earlier_epoch_is_fenced_at_every_step(writer, another):
@@ -179,7 +184,8 @@ def test_a_watcher_sees_the_head_at_once_and_every_commit(writer):
     assert arrived.wait(10)
     watch.close()
     thread.join(10)
-    assert not thread.is_alive() and seen == [1, 2, 3]
+    assert not thread.is_alive()
+    assert seen == [1, 2, 3]
 
 
 def test_the_oldest_go_but_pinned_ones_stay(writer):
@@ -246,7 +252,8 @@ def test_sets_are_listed_with_their_heads(writer, another):
     another(set="default/empty").acquire()
     found = {entry.name: entry for entry in writer.client.list_sets()}
     assert found["default/empty"].head is None
-    assert found[writer.set].head.number == 1 and found[writer.set].versions == 1
+    assert found[writer.set].head.number == 1
+    assert found[writer.set].versions == 1
     assert found[writer.set].size == sum(t.size for t in writer.tensors)
 
 
