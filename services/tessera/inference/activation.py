@@ -114,17 +114,20 @@ class Activation:
         model = self._loader.load(version)
         self.staged = True
         self._changed()
-        if self.engine is None:
+        engine, old = self.engine, 0
+        if engine is None:
             engine = Engine(model, self._served.engine)
             engine.start()
-            self.engine = engine
         else:
-            old = self.engine.active.version
-            self.engine.stage(model)
-            self.engine.activate(model)
+            old = engine.active.version
+            engine.stage(model)
+        # Before it is seen to serve: an old trouble is not the new version's.
+        self.message, self.staged = "", False
+        if old:
+            engine.activate(model)
             self._loader.unpin(old)
-        self.staged = False
-        self._tell("")
+        self.engine = engine
+        self._changed()
         log.info("version active", set=model.set, version=model.version)
 
     def _tell(self, message: str) -> None:
