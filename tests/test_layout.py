@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -91,6 +92,19 @@ def test_subpackage(folder: Path) -> None:
 def test_module_can_be_read_in_one_sitting(path: Path) -> None:
     lines = len((ROOT / path).read_text().splitlines())
     assert lines <= MAX_LINES, f"{path} has {lines} lines: it wants a second room"
+
+
+def test_every_part_has_its_layer() -> None:
+    """import-linter says nothing of a part that no layer names."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (layers,) = [
+        contract["layers"]
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    ]
+    named = {name.strip() for layer in layers for name in layer.split("|")}
+    parts = {path.parts[2].removesuffix(".py") for path in modules("services", "shared")} | {"api"}
+    assert named == {f"tessera.{part}" for part in parts}
 
 
 def test_nothing_of_one_machine_is_written_down() -> None:
