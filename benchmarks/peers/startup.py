@@ -1,4 +1,4 @@
-"""The peer of `benchmarks/startup.py`: the same run as a plain Ray Train script, with no platform around it.
+"""The peer of `benchmarks/startup.py`: the same run as a Ray Train script, without a platform.
 
 Run as a Ray job: reads a resolved spec (proto3 JSON), trains with the same loop, and writes the
 time of the first optimizer step to a file.
