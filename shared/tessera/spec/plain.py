@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -33,7 +34,10 @@ def plain(message: Message, *, zeros: bool = False) -> Any:
 
 def dump(message: Message) -> str:
     """YAML that the reader of specs takes back, fields in the .proto's order."""
-    text: str = yaml.safe_dump(plain(message), sort_keys=False, allow_unicode=True, width=100)
+    values = plain(message)
+    # PyYAML leaves unusual line ends as they are, and reads them back as spaces.
+    readable = json.dumps(values, ensure_ascii=False).isprintable()
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=readable, width=100)
     return text
 
 

@@ -1,0 +1,310 @@
+"""Bad and good files: what the reader says, and where."""
+
+from __future__ import annotations
+
+import pytest
+
+from tessera import errors
+from tessera.spec import load, read
+from tessera.spec.document import MAX_BYTES
+
+GOOD = """\
+name: demo
+model: {family: gpt, layers: 2}
+data:
+  files: ["stdlib://**/*.py"]
+train: {lr: 1e-3, steps: 1e2}
+labels: {team: nlp}
+"""
+
+# text, reason, place, words of the message, field
+BAD = {
+    "misspelt field": (
+        "name: a\nmodle: {family: gpt}\n",
+        "UNKNOWN_FIELD",
+        "2:1",
+        "unknown field `modle`; did you mean `model`?",
+        "modle",
+    ),
+    "misspelt inner field": (
+        GOOD.replace("steps:", "stpes:"),
+        "UNKNOWN_FIELD",
+        "5:19",
+        "unknown field `stpes` in `train`; did you mean `steps`?",
+        "train.stpes",
+    ),
+    "field like none": (
+        "name: a\nxyzzy: 1\n",
+        "UNKNOWN_FIELD",
+        "2:1",
+        "unknown field `xyzzy`; there are: name, kind",
+        "xyzzy",
+    ),
+    "twice": (
+        "name: a\nname: b\n",
+        "DUPLICATE_FIELD",
+        "2:1",
+        "`name` is there twice, first in line 1",
+        "name",
+    ),
+    "twice in both spellings": (
+        "name: a\ntrain: {batch_size: 8, batchSize: 8}\n",
+        "DUPLICATE_FIELD",
+        "2:24",
+        "`batchSize` is there twice",
+        "train.batch_size",
+    ),
+    "twice in a map": (
+        "name: a\nlabels: {x: a, x: b}\n",
+        "DUPLICATE_FIELD",
+        "2:16",
+        "`x` is there twice",
+        "labels[x]",
+    ),
+    "text for a number": (
+        GOOD.replace("1e-3", "fast"),
+        "WRONG_TYPE",
+        "5:13",
+        "`train.lr` must be a number, but here is the text `fast`",
+        "train.lr",
+    ),
+    "quoted number": (
+        GOOD.replace("1e2", "'100'"),
+        "WRONG_TYPE",
+        "5:26",
+        "`train.steps` must be a whole number",
+        "train.steps",
+    ),
+    "fraction for a whole number": (
+        GOOD.replace("1e2", "1.5"),
+        "WRONG_TYPE",
+        "5:26",
+        "`train.steps` must be a whole number, but here is the number `1.5`",
+        "train.steps",
+    ),
+    "too many digits": (
+        GOOD.replace("1e2", "3000000000"),
+        "WRONG_TYPE",
+        "5:26",
+        "whole number",
+        "train.steps",
+    ),
+    "not finite": (GOOD.replace("1e-3", ".inf"), "WRONG_TYPE", "5:13", "a number", "train.lr"),
+    "number for text": (
+        "name: 12\n",
+        "WRONG_TYPE",
+        "1:7",
+        "`name` must be text, but here is the number `12`; put it in quotes",
+        "name",
+    ),
+    "number for a label": (
+        GOOD.replace("nlp", "7"),
+        "WRONG_TYPE",
+        "6:16",
+        "put it in quotes",
+        "labels[team]",
+    ),
+    "text for a truth value": (
+        GOOD.replace("layers: 2", "tie_embeddings: maybe"),
+        "WRONG_TYPE",
+        "2:38",
+        "true or false",
+        "model.tie_embeddings",
+    ),
+    "text for a list": (
+        "name: a\ndata: {files: x}\n",
+        "WRONG_TYPE",
+        "2:15",
+        "`data.files` must be a list ([a, b]), but here is the text `x`",
+        "data.files",
+    ),
+    "list for fields": (
+        "name: a\nmodel: [gpt]\n",
+        "WRONG_TYPE",
+        "2:8",
+        "`model` must be fields (name: value), but here is a list",
+        "model",
+    ),
+    "fields for text": ("name: {a: b}\n", "WRONG_TYPE", "1:7", "a group of fields", "name"),
+    "nothing in a list": (
+        "name: a\ndata: {files: [~]}\n",
+        "WRONG_TYPE",
+        "2:16",
+        "`data.files[0]` must be text, but here is nothing",
+        "data.files[0]",
+    ),
+    "a list at the top": ("[a, b]\n", "WRONG_TYPE", "1:1", "the spec must be fields", ""),
+    "no YAML": ("a: [\n", "BAD_YAML", "2:1", "this is not YAML", ""),
+    "a tab": ("a:\n\tb: c\n", "BAD_YAML", "2:1", "this is not YAML", ""),
+    "control character": ("a: \x01\n", "BAD_YAML", None, "this is not YAML", ""),
+    "two documents": ("a: b\n---\nc: d\n", "BAD_YAML", "2:1", "this is not YAML", ""),
+    "empty": ("# nothing\n", "EMPTY_SPEC", None, "there is nothing in it", ""),
+    "negative size": (
+        GOOD.replace("layers: 2", "layers: -2"),
+        "INVALID_FIELD",
+        "2:30",
+        "model.layers: must be greater than or equal to 1",
+        "model.layers",
+    ),
+    "absurd size": (
+        GOOD.replace("layers: 2", "layers: 100000"),
+        "INVALID_FIELD",
+        "2:30",
+        "model.layers: must be",
+        "model.layers",
+    ),
+    "bad name": ("name: A b\n" + GOOD[11:], "INVALID_FIELD", "1:7", "name:", "name"),
+    "no data": (
+        "name: a\nmodel: {family: gpt}\n",
+        "INVALID_FIELD",
+        None,
+        "data: it is missing",
+        "data",
+    ),
+    "no family": (
+        "name: a\nmodel: {layers: 1}\ndata: {files: [x]}\n",
+        "INVALID_FIELD",
+        "2:8",
+        "model.family: it is missing",
+        "model.family",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_file(tmp_path, name):
+    text, reason, place, words, field = BAD[name]
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        load(path)
+    error = caught.value
+    assert error.reason == reason
+    assert error.message.startswith(f"{path}:{place}: " if place else f"{path}: "), error.message
+    assert words in error.message
+    assert "\n" not in error.message
+    assert error.violations[0].field == field
+
+
+def test_good_file(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(GOOD)
+    spec = load(path)
+    assert (spec.name, spec.model.layers, list(spec.data.files)) == (
+        "demo",
+        2,
+        ["stdlib://**/*.py"],
+    )
+    assert spec.train.lr == 1e-3  # YAML 1.1 takes this for text.
+    assert spec.train.steps == 100
+    assert dict(spec.labels) == {"team": "nlp"}
+    assert not spec.train.HasField("batch_size")
+
+
+def test_both_spellings_nothing_and_anchors(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: a\nmodel: &m {family: gpt, ffWidth: 8, tie_embeddings: off}\n"
+        "data: {files: [&f x, *f], heldOut: 0.5}\ntrain:\npublish: ~\n"
+    )
+    spec = load(path)
+    assert spec.model.ff_width == 8
+    assert spec.model.HasField("tie_embeddings")
+    assert not spec.model.tie_embeddings
+    assert list(spec.data.files) == ["x", "x"]
+    assert spec.data.held_out == 0.5
+    assert not spec.HasField("train")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "FILE_NOT_FOUND"),
+        (b"\xff\xfe\x00x", "BAD_YAML"),
+        (b"#" * (MAX_BYTES + 1), "BAD_YAML"),
+    ],
+    ids=["missing", "binary", "huge"],
+)
+def test_file_that_is_none(tmp_path, content, reason):
+    path = tmp_path / "job.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        load(path)
+    assert caught.value.reason == reason
+    assert caught.value.message.startswith(f"{path}: ")
+
+
+def test_folder_for_a_file(tmp_path):
+    with pytest.raises(errors.InvalidArgumentError, match="is a directory") as caught:
+        load(tmp_path)
+    assert caught.value.reason == "FILE_NOT_READABLE"
+
+
+def test_overrides(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(GOOD)
+    overrides = [
+        "train.lr=2e-4",
+        "train.batchSize=16",
+        "publish.set=other",
+        "data.files=[a, b]",
+        "labels.team=vision",
+        "resources.accelerator={type: H100, count: 2}",
+        "train.lr=3e-4",
+    ]
+    spec = read(path, overrides).spec
+    assert spec.train.lr == 3e-4
+    assert spec.train.batch_size == 16
+    assert spec.train.steps == 100
+    assert spec.publish.set == "other"
+    assert list(spec.data.files) == ["a", "b"]
+    assert dict(spec.labels) == {"team": "vision"}
+    assert spec.resources.accelerator.type == "H100"
+
+
+@pytest.mark.parametrize(
+    ("override", "reason", "words"),
+    [
+        ("train.lr", "BAD_OVERRIDE", "write it as key=value"),
+        ("=3", "BAD_OVERRIDE", "write it as key=value"),
+        ("train..lr=3", "BAD_OVERRIDE", "write it as key=value"),
+        ("name.x=3", "BAD_OVERRIDE", "`x` cannot be set"),
+        ("trian.lr=3", "UNKNOWN_FIELD", "did you mean `train`?"),
+        ("train.lr=fast", "WRONG_TYPE", "must be a number"),
+        ("train.lr=", "WRONG_TYPE", "must be a number"),
+        ("train.lr=[", "BAD_YAML", "this is not YAML"),
+        ("train.lr=-1", "INVALID_FIELD", "train.lr: must be greater than 0"),
+    ],
+)
+def test_bad_override(tmp_path, override, reason, words):
+    path = tmp_path / "job.yaml"
+    path.write_text(GOOD)
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        read(path, [override])
+    assert caught.value.reason == reason
+    assert caught.value.message.startswith(f"--set {override}: ")
+    assert words in caught.value.message
+
+
+def test_server_errors_are_located(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(GOOD)
+    document = read(path)
+
+    def located(field, description="wrong"):
+        return document.locate(
+            errors.NotFoundError("x", reason="R", violations=[errors.Violation(field, description)])
+        )
+
+    error = located("spec.data.files[0]")
+    assert isinstance(error, errors.NotFoundError)
+    assert error.reason == "R"
+    assert error.message == f"{path}:4:11: data.files[0]: wrong"
+    assert located("labels[team]").message.startswith(f"{path}:6:16: ")
+    assert located("data.files[7]").message.startswith(f"{path}:4:10: ")
+    assert located("train.warmup_steps").message.startswith(f"{path}:5:8: ")
+    assert located("publish.set").message == f"{path}: publish.set: wrong"
+    assert located("queue", "queue: no").message == f"{path}: queue: no"
+    plain = errors.UnavailableError("gone")
+    assert document.locate(plain) is plain
