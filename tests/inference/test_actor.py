@@ -1,0 +1,127 @@
+"""Replicas as actors of a real Ray cluster, made and ended by the job that ensures them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from tessera.api.controller.v1 import registry_pb2
+from tessera.inference.ensure import Wanted
+from tessera.rpc.registration import resolve
+
+from .platform import Client, Platform, Writer, active
+
+
+def wanted(deployment, replicas):
+    return Wanted(controller="", token="", deployment=deployment, replicas=replicas, cpus=1)
+
+
+def test_only_this_deployments_surplus_replicas_are_ended():
+    names = [wanted(d, 0).actor_name(i) for d in ("a", "a-1", "b") for i in (0, 1, 12)]
+    names += ["tessera-shard-0", "tessera-replica-a-x"]
+    assert wanted("a", 1).surplus(names) == [1, 12]
+    assert wanted("a", 0).surplus(names) == [0, 1, 12]
+    assert wanted("a-1", 2).surplus(names) == [12]
+    assert wanted("c", 0).surplus(names) == []
+
+
+@pytest.fixture
+def platform(tmp_path):
+    platform = Platform(tmp_path)
+    yield platform
+    platform.stop()
+
+
+async def ensure(ray_cluster, platform, name, replicas):
+    """Runs the job as the controller does, but for the Jobs API."""
+    arguments = ["--controller", platform.address, "--ticket", platform.ticket()]
+    arguments += ["--deployment", name, "--replicas", str(replicas), "--cpus", "0.5"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tessera.inference",
+        *arguments,
+        env={**os.environ, **ray_cluster.env, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, output.decode()
+
+
+async def endpoints(platform, name):
+    found = await resolve(platform.address, platform.token, registry_pb2.ROLE_REPLICA, f"{name}/")
+    return {endpoint.name: endpoint for endpoint in found}
+
+
+async def another(platform, name, incarnation, seconds=60):
+    """The endpoint of the next life of a replica."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = (await endpoints(platform, name)).get(f"{name}/0")
+            if found is not None and found.incarnation != incarnation:
+                return found
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.ray
+async def test_a_replica_lives_is_killed_comes_back_and_ends(ray_cluster, platform, tiny):
+    name = f"acted-{os.getpid()}"
+    version = Writer(platform, name).publish(tiny.model(1))
+    platform.deploy(name, f"{name}@{version}")
+    await ensure(ray_cluster, platform, name, 2)
+    found = await endpoints(platform, name)
+    assert set(found) == {f"{name}/0", f"{name}/1"}
+    expected = (version, tiny.naive(tiny.model(1), (3, 4), 12))
+    for endpoint in found.values():
+        await check(platform, endpoint, name, version, expected)
+
+    first = found[f"{name}/0"]
+    os.kill(int(first.labels["pid"]), signal.SIGKILL)
+    again = await another(platform, name, first.incarnation)
+    assert again.labels["pid"] != first.labels["pid"]
+    await check(platform, again, name, version, expected)
+    await metrics_show(ray_cluster, name)
+
+    await ensure(ray_cluster, platform, name, 1)
+    assert set(await endpoints(platform, name)) == {f"{name}/0"}
+    await ensure(ray_cluster, platform, name, 0)
+    assert not await endpoints(platform, name)
+
+
+async def check(platform, endpoint, name, version, expected):
+    client = Client(platform, endpoint.control_address, name)
+    await client.until(active(version), 60)
+    assert await client.generate((3, 4), 12) == expected
+    await client.channel.close()
+
+
+async def metrics_show(ray_cluster, name):
+    """Ray's own Prometheus endpoint has what the replicas count."""
+    series = (
+        "tessera_inference_requests_total",
+        "tessera_inference_tokens_total",
+        "tessera_inference_time_to_first_token_seconds",
+        "tessera_inference_free_blocks",
+    )
+    end = time.monotonic() + 40
+    while True:
+        text = await asyncio.to_thread(read, ray_cluster.metrics_url)
+        lines = [line for line in text.splitlines() if f'deployment="{name}"' in line]
+        missing = [one for one in series if not any(f"ray_{one}" in line for line in lines)]
+        if not missing:
+            return
+        assert time.monotonic() < end, missing
+        await asyncio.sleep(0.5)
+
+
+def read(url):
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return reply.read().decode()
