@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import serialize_file
+from safetensors import TensorSpec, serialize_file
 
 from tessera import errors
 from tessera.models import huggingface
@@ -160,11 +160,19 @@ def _replace(
         scratch.chmod(0o755)
         for name, content in files.items():
             (scratch / name).write_bytes(content)
-        data: Any = {
-            name: {"dtype": dtype, "shape": list(array.shape), "data": array.tobytes()}
-            for name, array in tensors.items()
+        # The library reads the memory itself: `dense` keeps it alive until it has.
+        dense = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        specs = {
+            name: TensorSpec(
+                dtype=dtype,
+                shape=list(array.shape),
+                data_ptr=array.ctypes.data,
+                data_len=array.nbytes,
+            )
+            for name, array in dense.items()
         }
-        serialize_file(data, scratch / "model.safetensors", {"format": "pt"})
+        serialize_file(specs, scratch / "model.safetensors", {"format": "pt"})
+        (scratch / "model.safetensors").chmod(0o644)
         old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
         try:
             if folder.exists():
