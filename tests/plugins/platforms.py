@@ -49,23 +49,23 @@ class Platform:
         self, *arguments: str, check: bool = True, **kwargs: Any
     ) -> subprocess.CompletedProcess[str]:
         """A `tessera` command."""
-        return subprocess.run(
+        done = subprocess.run(
             [str(TESSERA), "--home", str(self.home.path), *arguments],
-            check=check,
+            check=False,
             capture_output=True,
             text=True,
             timeout=300,
             **kwargs,
         )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
 
     def up(self, *arguments: str) -> None:
-        done = self.run("up", *arguments, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        self.run("up", *arguments)
 
     def down(self, *arguments: str) -> None:
         state = self.state if self.home.state_path.exists() else None
-        done = self.run("down", *arguments, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        self.run("down", *arguments)
         if state is not None:
             left = members(state.platform, state.leaders)
             assert left == [], f"left behind: {left}"
