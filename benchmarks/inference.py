@@ -1,6 +1,8 @@
 """Streams from a separate client process over gRPC against the same engine driven in-process.
 
-The pairs are interleaved; each line that is printed is a median. Needs no Ray and no controller:
+The pairs are interleaved; each line that is printed is a median. Rates mean something only on a
+machine that does nothing else: `load` (of the last minute, about 1 to 2 by the benchmark itself)
+tells, and `cpu_per_token` of the engine's process suffers less. Needs no Ray and no controller:
 
     python benchmarks/inference.py [--quick] [--device GPU]
 """
@@ -58,11 +60,16 @@ class Load:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run measured: tokens/s of all streams, and seconds to the first token."""
+    """What one run measured.
+
+    `rate` in tokens/s of all streams, `first` in seconds to the first token, `cpu` in seconds that
+    the process with the engine computed for each token.
+    """
 
     rate: float
     first: float
     messages: int
+    cpu: float = 0.0
 
 
 def build(device: Device) -> LoadedModel:
@@ -168,28 +175,37 @@ async def bench(arguments: argparse.Namespace, pipe: Connection) -> None:
     port = await server.start()
     pipe.send((f"127.0.0.1:{port}", issuer.issue(Principal(subject="bench"))))
 
+    async def local(load: Load) -> Run:
+        begin = time.process_time()
+        return costed(begin, load, await in_process(engine, load))
+
     async def remote(load: Load) -> Run:
+        begin = time.process_time()
         pipe.send(load)
-        found: Run = await asyncio.to_thread(pipe.recv)
-        return found
+        return costed(begin, load, await asyncio.to_thread(pipe.recv))
 
     short = replace(load, tokens=8)
-    await in_process(engine, short)
+    await local(short)
     await remote(short)
     pairs = []
     for index in range(arguments.repeat):
         # Which comes first changes, so that a drift of the machine favours neither.
         if index % 2:
             over = await remote(load)
-            inside = await in_process(engine, load)
+            inside = await local(load)
         else:
-            inside = await in_process(engine, load)
+            inside = await local(load)
             over = await remote(load)
         pairs.append((inside, over))
     pipe.send(None)
     report(model, load, pairs)
     await server.drain(0)
     engine.close()
+
+
+def costed(begin: float, load: Load, run: Run) -> Run:
+    cpu = time.process_time() - begin
+    return replace(run, cpu=cpu / load.streams / load.tokens)
 
 
 def report(model: LoadedModel, load: Load, pairs: list[tuple[Run, Run]]) -> None:
@@ -204,10 +220,14 @@ def report(model: LoadedModel, load: Load, pairs: list[tuple[Run, Run]]) -> None
         parameters=model.config.parameters,
         streams=load.streams,
         runs=len(pairs),
+        load=os.getloadavg()[0],
     )
     inside = statistics.median(run.first for run, _ in pairs)
     over = statistics.median(run.first for _, run in pairs)
     line("time_to_first_token", over, "s", inside, over / inside)
+    inside = statistics.median(run.cpu for run, _ in pairs)
+    over = statistics.median(run.cpu for _, run in pairs)
+    line("cpu_per_token", over, "s", inside, over / inside)
     messages = statistics.median(run.messages for _, run in pairs)
     tokens = load.streams * load.tokens
     line("tokens_per_message", tokens / messages, "tokens", 1.0, tokens / messages)

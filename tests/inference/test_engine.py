@@ -359,6 +359,24 @@ async def test_an_idle_engine_uses_no_time(start, prompts):
     assert time.process_time() - before < 0.1
 
 
+@pytest.mark.parametrize("patience", [0.0, 5.0])
+async def test_tokens_may_wait_for_others_but_not_the_first_or_the_last(tiny, patience):
+    settings = EngineSettings(block_size=4, coalesce_seconds=patience)
+    engine = Engine(tiny.model(), settings)
+    slow_down(engine, 0.005)
+    engine.start()
+    request = Request(prompt=(1,), max_tokens=20, sampling=GREEDY)
+    parts = [part async for part in engine.submit(request, engine.active)]
+    engine.close()
+    tokens = [token for part in parts for token in part.tokens]
+    assert tokens == tiny.naive(tiny.model(), (1,), 20)
+    assert len(parts[0].tokens) == 1
+    if patience:
+        assert len(parts) == 2
+    else:
+        assert len(parts) > 10
+
+
 async def test_a_slow_reader_gets_fewer_longer_parts(start, tiny):
     engine = start()
     request = Request(prompt=(1,), max_tokens=30, sampling=GREEDY)

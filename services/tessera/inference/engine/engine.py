@@ -26,7 +26,7 @@ from tessera.inference.engine.sampling import Sampled
 from tessera.inference.engine.scheduler import Plan, Scheduler
 from tessera.inference.engine.sequence import Request, Sequence
 from tessera.inference.engine.settings import EngineSettings, EngineStatus
-from tessera.inference.engine.stream import Item, Stream, deliver
+from tessera.inference.engine.stream import Outbox
 
 log = structlog.get_logger()
 
@@ -52,6 +52,7 @@ class Engine:
         self._runner = Runner(self._blocks.total, settings.block_size, model.tensor.device)
         self._runner.load(model)
         self._clock = clock
+        self._outbox = Outbox(settings.coalesce_seconds, clock)
         self._active = model
         self._generations: dict[int, Generation] = {}
         self._cancelled: list[Sequence] = []
@@ -198,7 +199,7 @@ class Engine:
         return plan
 
     def _finish_step(self, done: Iterable[tuple[Sequence, Sampled]]) -> None:
-        items: list[tuple[Stream, Item]] = []
+        urgent = False
         with self._changed:
             self._progress = self._clock()
             self._drop_cancelled()
@@ -207,13 +208,14 @@ class Engine:
                 if generation is None:
                     continue  # Cancelled during the step.
                 part = generation.answer.accept(sampled)
-                items.append((generation.stream, part))
+                self._outbox.put(generation.stream, part)
+                urgent = urgent or part.finish is not None or sequence.written == 1
                 if part.finish is not None:
                     del self._generations[sequence.number]
                     self._scheduler.remove(sequence, self._progress)
                     self._runner.forget(sequence)
             self._settle()
-        deliver(items)
+        self._outbox.flush(urgent=urgent)
 
     def _break_off(self, plan: Plan, error: Exception) -> None:
         """End the requests of a step that failed; the engine goes on with the others."""
@@ -233,7 +235,8 @@ class Engine:
             del self._generations[generation.number]
             self._scheduler.remove(generation.answer.sequence)
             self._runner.forget(generation.answer.sequence)
-        deliver((generation.stream, error) for generation in generations)
+            self._outbox.put(generation.stream, error)
+        self._outbox.flush(urgent=True)
 
     def _drop_cancelled(self) -> None:
         for sequence in self._cancelled:

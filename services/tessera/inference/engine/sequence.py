@@ -104,6 +104,11 @@ class Sequence:
         return len(self.tokens)
 
     @property
+    def written(self) -> int:
+        """Tokens that were added to the prompt."""
+        return len(self.tokens) - self.prompt_length
+
+    @property
     def full(self) -> bool:
         """Whether it may not grow any more."""
         return len(self.tokens) >= self.limit

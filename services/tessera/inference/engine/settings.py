@@ -15,11 +15,14 @@ class EngineSettings:
         limits: of the scheduler.
         block_size: tokens of a block of the cache.
         blocks: of the cache; 0: enough for a full batch of whole contexts.
+        coalesce_seconds: that a token may wait for the next ones, to travel in one message; the
+            first and the last of an answer never wait.
     """
 
     limits: Limits = field(default_factory=Limits)
     block_size: int = 16
     blocks: int = 0
+    coalesce_seconds: float = 0.02
 
     def blocks_for(self, context: int) -> int:
         """Blocks of the cache of a model with this context, in tokens."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from tessera import errors
 from tessera.inference.engine.answer import Output
@@ -55,17 +55,43 @@ class Stream:
         return part
 
 
-def deliver(items: Iterable[tuple[Stream, Item]]) -> None:
-    """Hand items over to their loops, one wake-up for each loop however many there are.
+class Outbox:
+    """Items on their way to their loops; whoever puts them in belongs to one thread.
 
-    Called from any thread. What is for a loop that is closed is dropped.
+    One wake-up takes all items of a loop, and what is not urgent waits a little for more: waking a
+    loop and sending a message cost more than a token.
+
+    Args:
+        patience: seconds that an item may wait for others.
+        clock: seconds.
     """
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Stream, Item]]] = {}
-    for stream, item in items:
-        by_loop.setdefault(stream.loop, []).append((stream, item))
-    for loop, batch in by_loop.items():
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_put_all, batch)
+
+    def __init__(self, patience: float, clock: Callable[[], float]) -> None:
+        self._patience = patience
+        self._clock = clock
+        self._items: list[tuple[Stream, Item]] = []
+        self._flushed = clock()
+
+    def put(self, stream: Stream, item: Item) -> None:
+        """Put an item in."""
+        self._items.append((stream, item))
+
+    def flush(self, *, urgent: bool) -> None:
+        """Hand the items over if one of them is urgent, or the first has waited long enough.
+
+        What is for a loop that is closed is dropped.
+        """
+        now = self._clock()
+        if not self._items or not (urgent or now - self._flushed >= self._patience):
+            return
+        self._flushed = now
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Stream, Item]]] = {}
+        for stream, item in self._items:
+            by_loop.setdefault(stream.loop, []).append((stream, item))
+        self._items = []
+        for loop, batch in by_loop.items():
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_put_all, batch)
 
 
 def _put_all(batch: list[tuple[Stream, Item]]) -> None:
