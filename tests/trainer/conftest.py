@@ -21,7 +21,10 @@ from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
 
 SCRIPT = Path(__file__).with_name("rank_process.py")
 
-WORDS = "import os sys json def return class self value for in if not None print yield".split()
+WORDS = (
+    "import", "os", "sys", "json", "def", "return", "class", "self", "value",
+    "for", "in", "if", "not", "None", "print", "yield",
+)  # fmt: skip
 
 
 def corpus(folder: Path, files: int = 6) -> Path:

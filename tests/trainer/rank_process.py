@@ -61,7 +61,7 @@ def main() -> None:
     try:
         outcome = run.execute()
         result = {"finished": outcome.finished, "version": outcome.version}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the test reads what it was
         failure = classify(error, gang.rank, out_of_memory=is_out_of_memory(error))
         result = {
             "category": failure.category.name,

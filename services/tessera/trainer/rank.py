@@ -1,8 +1,8 @@
 """Runs one rank without a platform, as torchrun starts it: for benchmarks and by hand.
 
-    torchrun --nproc-per-node 2 -m tessera.trainer.rank --spec job.json --metrics out.jsonl
+    torchrun --nproc-per-node 2 -m tessera.trainer.rank --spec job.yaml --metrics out.jsonl
 
-The spec is a JobSpec in proto3 JSON form; nothing is loaded from, or committed to, any service.
+The spec is what `tessera submit` takes; nothing is loaded from, or committed to, any service.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import torch.distributed as dist
 
 from tessera import errors
 from tessera.device import Device
+from tessera.spec.document import load
+from tessera.spec.resolve import resolve
 from tessera.trainer.commands import Commands
 from tessera.trainer.gang import Gang
 from tessera.trainer.recorder import Recorder
 from tessera.trainer.run import Run
-from tessera.trainer.spec import settings_of_json
+from tessera.trainer.spec import settings_of
 
 
 def no_blobs(digest: str) -> bytes:
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--spec", type=Path, required=True)
     parser.add_argument("--metrics", type=Path)
     arguments = parser.parse_args()
-    settings = settings_of_json(arguments.spec.read_bytes())
+    settings = settings_of(resolve(load(arguments.spec)))
     device = Device.for_accelerator(settings.accelerator)
     dist.init_process_group(device.backend)
     try:
