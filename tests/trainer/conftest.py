@@ -16,6 +16,7 @@ import pytest
 
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
+from tessera.controller.records import Pool
 from tessera.parameters.local import start_parameters
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
 
@@ -131,6 +132,8 @@ class Platform:
     """A controller and a parameter service in this process, on threads of their own."""
 
     home: Path
+    pools: tuple[Pool, ...] = ()
+    ray_token: Path | None = None
     controller: Controller | None = None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
@@ -142,8 +145,15 @@ class Platform:
         self.parameters = start_parameters(self.address, token, self.home / "parameters")
 
     async def _start(self) -> None:
-        config = Config(host="127.0.0.1", port=0, home=self.home / "controller", shards=0)
-        self.controller = Controller(config, run_loops=False)
+        config = Config(
+            host="127.0.0.1",
+            port=0,
+            home=self.home / "controller",
+            shards=0,
+            pools=self.pools,
+            ray_token=self.ray_token,
+        )
+        self.controller = Controller(config, run_loops=bool(self.pools))
         self.port = await self.controller.start()
 
     @property
@@ -182,6 +192,18 @@ def platform(tmp_path_factory):
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory):
     return corpus(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture
+def ray_platform(ray_cluster, tmp_path):
+    """The same, placing jobs on the session's Ray cluster."""
+    pool = Pool(
+        name="local", dashboard_url=ray_cluster.dashboard_url, ray_address=ray_cluster.address
+    )
+    running = Platform(home=tmp_path / "platform", pools=(pool,), ray_token=ray_cluster.token_path)
+    running.start()
+    yield running
+    running.stop()
 
 
 class Gang:

@@ -1,0 +1,125 @@
+"""The whole driver on a real cluster, under a real controller, with a real parameter service."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from google.protobuf import json_format
+
+from tessera.api.controller.v1 import job_pb2, job_pb2_grpc, registry_pb2, registry_pb2_grpc
+from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
+from tessera.rpc.channel import bearer, channel
+from tessera.rpc.identity import Principal
+
+pytestmark = pytest.mark.ray
+
+OVER = {
+    job_pb2.JOB_STATE_SUCCEEDED,
+    job_pb2.JOB_STATE_FAILED,
+    job_pb2.JOB_STATE_CANCELLED,
+}
+
+
+class User:
+    """What a user of the controller does."""
+
+    def __init__(self, platform) -> None:
+        self.channel = channel(platform.address)
+        self.token = bearer(platform.token(Principal(subject="ada")))
+        self.jobs = job_pb2_grpc.JobServiceStub(self.channel)
+
+    def submit(self, spec: dict) -> str:
+        request = job_pb2.CreateJobRequest(spec=json_format.ParseDict(spec, JobSpec()))
+        return self.jobs.CreateJob(request, metadata=self.token, timeout=20).job.id
+
+    def get(self, job: str) -> job_pb2.Job:
+        request = job_pb2.GetJobRequest(name=job)
+        return self.jobs.GetJob(request, metadata=self.token, timeout=20).job
+
+    def until(self, job: str, wanted, seconds: float = 200) -> job_pb2.Job:
+        end = time.monotonic() + seconds
+        while not wanted(found := self.get(job)):
+            assert time.monotonic() < end, found
+            assert found.state not in OVER or found.state == 2, found
+            time.sleep(0.3)
+        return found
+
+    def finished(self, job: str) -> job_pb2.Job:
+        end = time.monotonic() + 200
+        while (found := self.get(job)).state not in OVER:
+            assert time.monotonic() < end, found
+            time.sleep(0.3)
+        return found
+
+    def events(self, job: str) -> list[job_pb2.JobEvent]:
+        request = job_pb2.WatchJobRequest(name=job)
+        call = self.jobs.WatchJob(request, metadata=self.token, timeout=60)
+        return [update.event for update in call if update.WhichOneof("update") == "event"]
+
+    def logs(self, job: str) -> dict[str, list[str]]:
+        call = self.jobs.StreamLogs(
+            job_pb2.StreamLogsRequest(name=job), metadata=self.token, timeout=60
+        )
+        found: dict[str, list[str]] = {}
+        for part in call:
+            found.setdefault(part.source, []).extend(part.lines)
+        return found
+
+    def trainer(self, job: str) -> trainer_pb2_grpc.TrainerServiceStub:
+        registry = registry_pb2_grpc.RegistryServiceStub(self.channel)
+        request = registry_pb2.ResolveRequest(role=registry_pb2.ROLE_TRAINER, name=job)
+        (endpoint,) = registry.Resolve(request, metadata=self.token, timeout=20).endpoints
+        return trainer_pb2_grpc.TrainerServiceStub(channel(endpoint.control_address))
+
+
+def small(gang, texts, **changes):
+    told = gang.spec(texts, resources={"workers": 2, "cpus_per_worker": 1}, **changes)
+    told["data"]["files"] = [f"file://{texts}/*.py"]
+    return told
+
+
+def test_a_job_is_steered_and_stopped(ray_platform, texts, gang):
+    user = User(ray_platform)
+    told = small(gang, texts, name="steered", train={"steps": 100_000}, publish={"every": 0})
+    job = user.submit(told)
+    user.until(job, lambda found: found.progress.step > 3)
+    stub = user.trainer(job)
+    status = stub.GetStatus(trainer_pb2.GetStatusRequest(), metadata=user.token, timeout=20)
+    assert (status.job, status.total_steps) == (job, 100_000)
+    assert len({address.rpartition(":")[2] for address in status.ranks}) == 2
+    stub.Checkpoint(trainer_pb2.CheckpointRequest(), metadata=user.token, timeout=20)
+    user.until(job, lambda found: found.progress.version == 1)
+    user.jobs.CancelJob(job_pb2.CancelJobRequest(name=job), metadata=user.token, timeout=20)
+    ended = user.finished(job)
+    assert ended.state == job_pb2.JOB_STATE_CANCELLED, ended
+    versions = [event for event in user.events(job) if event.type == "version"]
+    assert [int(event.details["version"]) for event in versions] == [1, 2]
+
+
+def test_the_guilty_rank_of_a_job_is_named(ray_platform, texts, gang, tmp_path):
+    code = tmp_path / "guilty_code.py"
+    code.write_text(
+        "import torch\n"
+        "class Own:\n"
+        "    def __init__(self, rank): self.rank = rank\n"
+        "    def loss(self, model, batch):\n"
+        "        loss = model(batch.inputs).sum()\n"
+        "        print('rank', self.rank, 'was here')\n"
+        "        if self.rank == 1: raise ValueError('a mistake of mine')\n"
+        "        return loss\n"
+        "def make(context): return Own(context.rank)\n"
+    )
+    user = User(ray_platform)
+    told = small(gang, texts, name="guilty")
+    job = user.submit({**told, "entrypoint": "guilty_code:make", "code": f"file://{code}"})
+    ended = user.finished(job)
+    assert ended.state == job_pb2.JOB_STATE_FAILED, ended
+    assert ended.failure.category == job_pb2.FAILURE_CATEGORY_USER
+    assert (ended.failure.reason, ended.failure.rank) == ("ENTRYPOINT_FAILED", 1)
+    assert "a mistake of mine" in ended.failure.traceback
+    assert len(ended.attempts) == 1
+    logs = user.logs(job)
+    assert "rank 1 was here" in logs["rank-1"]
+    assert "rank 0 was here" in logs["rank-0"]
