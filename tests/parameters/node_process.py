@@ -1,0 +1,31 @@
+"""One node in a process of its own, to be killed: `python node_process.py KIND CONTROLLER DIR`.
+
+The token comes on standard input; the process runs until it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig
+from tessera.parameters.nodes import CoordinatorNode, ShardNode
+
+
+async def main() -> None:
+    kind, controller, folder = sys.argv[1:]
+    place = Place(controller=controller, token=sys.stdin.readline().strip())
+    if kind == "coordinator":
+        node = CoordinatorNode(CoordinatorConfig(data_dir=Path(folder), shards=2), place)
+    else:
+        index = int(kind.removeprefix("shard-"))
+        config = ShardConfig(index=index, data_dir=Path(folder), pool_bytes=2**25, warm_bytes=0)
+        node = ShardNode(config, place)
+    await node.start()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+asyncio.run(main())

@@ -1,0 +1,179 @@
+"""A shard alone: damaged bytes, torn files, a full pool, strangers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xxhash
+
+from tessera import errors
+from tessera.api.parameters.v1 import shard_pb2 as pb
+from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
+from tessera.parameters.inbox import Inbox, Target
+from tessera.parameters.local import start_parameters
+from tessera.parameters.pool import BLOCK_BYTES, Pool
+from tessera.parameters.receipt import Announced, Receipt
+from tessera.parameters.vault import Vault
+from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.weights.box import Box
+from tessera.weights.push import push
+
+TARGET = Target(set="default/gpt", version=1, epoch=1, rank=0)
+
+
+def announced(data, group="model", tensor=0, checksum=None):
+    return Announced(
+        tensor=tensor,
+        group=group,
+        box=Box((0,), (data.size,)),
+        size=data.size,
+        checksum=xxhash.xxh3_64_intdigest(data) if checksum is None else checksum,
+    )
+
+
+def receive(inbox, parts, chunk=1000, target=TARGET):
+    receipt = Receipt(inbox, target, "shard-0")
+    receipt.announce([announced(data, group, i) for i, (group, data) in enumerate(parts)])
+    stream = np.concatenate([data for _, data in parts])
+    for start in range(0, stream.size, chunk):
+        receipt.take(stream[start : start + chunk])
+    return receipt.finish()
+
+
+def noise(size, seed=1):
+    return np.random.default_rng(seed).integers(0, 256, size, np.uint8)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 8])
+def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, blocks):
+    vault, pool = Vault(tmp_path), Pool(blocks * BLOCK_BYTES)
+    inbox = Inbox(vault, pool)
+    parts = [
+        ("model", noise(3 * BLOCK_BYTES + 5)),
+        ("optimizer", noise(17, 2)),
+        ("model", noise(BLOCK_BYTES, 3)),
+    ]
+    size = receive(inbox, parts, 1_000_003)
+    assert size == sum(data.size for _, data in parts)
+    slices = inbox.persist(TARGET.key)
+    assert inbox.memory_bytes == 0
+    assert vault.disk_bytes == size
+    for shard in (vault, Vault(tmp_path)):
+        for source in slices:
+            _, data = shard.piece(TARGET.key, source.piece).read(source.offset)
+            assert data.tobytes() == parts[source.tensor][1].tobytes()
+
+
+def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path):
+    pool = Pool(4 * BLOCK_BYTES)
+    inbox = Inbox(Vault(tmp_path), pool)
+    receipt = Receipt(inbox, TARGET, "shard-0")
+    receipt.announce([announced(noise(10), checksum=7)])
+    with pytest.raises(errors.DataLossError) as caught:
+        receipt.take(noise(10))
+    assert caught.value.reason == "CHECKSUM_MISMATCH"
+    receipt.discard()
+    assert pool.used == 0
+    assert inbox.persist(TARGET.key) == []
+
+
+def test_streams_that_end_early_or_late_are_refused(tmp_path):
+    inbox = Inbox(Vault(tmp_path), Pool(BLOCK_BYTES))
+    receipt = Receipt(inbox, TARGET, "shard-0")
+    receipt.announce([announced(noise(10))])
+    receipt.take(noise(10)[:9])
+    with pytest.raises(errors.DataLossError):
+        receipt.finish()
+    receipt.take(noise(10)[9:])
+    with pytest.raises(errors.InvalidArgumentError):
+        receipt.take(noise(1))
+
+
+def test_torn_files_are_swept_away_and_whole_ones_kept(tmp_path):
+    inbox = Inbox(Vault(tmp_path), Pool(BLOCK_BYTES))
+    receive(inbox, [("model", noise(100))])
+    (source,) = inbox.persist(TARGET.key)
+    folder = tmp_path / "default" / "gpt" / "1"
+    for name in ("0-model-1.tmp", "0-model-2.bin", "0.tmp"):
+        (folder / name).write_bytes(b"torn")
+    again = Vault(tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"0.index", f"{source.piece}.bin"}
+    assert again.slices(TARGET.key) == [source]
+    assert again.rank(TARGET.key, 0) == [source]
+
+
+def test_a_dropped_group_stays_dropped_after_a_restart(tmp_path):
+    inbox = Inbox(vault := Vault(tmp_path), Pool(BLOCK_BYTES))
+    receive(inbox, [("model", noise(100)), ("optimizer", noise(50))])
+    inbox.persist(TARGET.key)
+    assert vault.drop(TARGET.key, ["optimizer"]) == 50
+    again = Vault(tmp_path)
+    assert again.disk_bytes == vault.disk_bytes == 100
+    assert [source.tensor for source in again.slices(TARGET.key)] == [0]
+    assert again.drop(TARGET.key) == 100
+    assert Vault(tmp_path).versions == 0
+
+
+def test_readers_keep_what_they_have_mapped_when_it_is_dropped(tmp_path):
+    inbox = Inbox(vault := Vault(tmp_path), Pool(BLOCK_BYTES))
+    data = noise(50_000)
+    receive(inbox, [("model", data)])
+    (source,) = inbox.persist(TARGET.key)
+    _, view = vault.piece(TARGET.key, source.piece).read(0)
+    vault.drop(TARGET.key)
+    assert view.tobytes() == data.tobytes()
+    with pytest.raises(errors.NotFoundError) as caught:
+        vault.piece(TARGET.key, source.piece)
+    assert caught.value.reason == "PIECE_NOT_FOUND"
+
+
+def test_late_writers_are_fenced(tmp_path):
+    inbox = Inbox(Vault(tmp_path), Pool(BLOCK_BYTES))
+    newer = Target(set=TARGET.set, version=3, epoch=2, rank=0)
+    old = Receipt(inbox, TARGET, "shard-0")
+    inbox.begin(newer)
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        inbox.begin(TARGET)
+    assert caught.value.reason == "FENCED"
+    with pytest.raises(errors.FailedPreconditionError):
+        old.finish()
+    inbox.drop(newer.key)
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        inbox.begin(newer)
+    assert caught.value.reason == "VERSION_CLOSED"
+
+
+def test_a_damaged_disk_is_noticed_at_the_first_read(platform, tmp_path, another):
+    running = start_parameters(platform.address, platform.service(), tmp_path)
+    writer = another()
+    writer.publish(1)
+    running.stop()
+    victim = max(tmp_path.glob("shard-*/*/*/1/*.bin"), key=lambda path: path.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    running = start_parameters(platform.address, platform.service(), tmp_path)
+    try:
+        with pytest.raises(errors.DataLossError) as caught:
+            writer.read()
+        assert caught.value.reason == "CHECKSUM_MISMATCH"
+    finally:
+        running.stop()
+
+
+def test_without_a_token_nothing_is_moved_and_control_is_for_services(writer, parameters):
+    opened = (writer.acquire(), writer.open(1))[1]
+    with pytest.raises(errors.UnauthenticatedError):
+        push(opened, 0, writer.slices(0, 1), "", patience=0)
+    with channel(parameters.nodes[0].address) as connection:
+        stub = pb_grpc.ShardServiceStub(connection)
+        for token, kind in (
+            ("", errors.UnauthenticatedError),
+            (writer.token, errors.PermissionDeniedError),
+        ):
+            with pytest.raises(kind), mapped_errors():
+                stub.DropVersion(
+                    pb.DropVersionRequest(set=writer.set, version=1), metadata=bearer(token)
+                )
+        status = stub.GetShardStatus(pb.GetShardStatusRequest(), metadata=bearer(writer.token))
+        assert status.name == "shard-0"
