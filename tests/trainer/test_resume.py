@@ -65,8 +65,18 @@ def test_a_killed_rank_costs_no_bit(  # noqa: PLR0917 - fixtures
 
     again = gang.run({**told, "store": platform.store(job, 2)}, tmp_path / "again")
     assert again.lead["finished"], again.output
-    resumed_at = again.events("resume")[0]["step"]
-    assert resumed_at == 4
+    resume = again.events("resume")[0]
+    assert resume["step"] == 4
+    coordinator, _ = reader(platform)
+    manifest = coordinator.get_manifest(f"default/{job}", resume["version"], ["optimizer"])
+    kept = {
+        (manifest.tensors[s.tensor].name, s.box.offsets, s.box.extents, f"{s.checksum:016x}")
+        for s in manifest.slices
+    }
+    assert kept == {
+        (d["tensor"], tuple(d["offsets"]), tuple(d["extents"]), d["checksum"])
+        for d in resume["digests"]
+    }
     assert again.losses == {step: whole.losses[step] for step in range(5, 13)}
     assert again.events("digests")[0]["digests"] == whole.events("digests")[0]["digests"]
 

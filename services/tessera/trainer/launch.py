@@ -64,7 +64,7 @@ def train(settings: Settings, link: Link, backend: str) -> dict[int, Failure]:
 def lost(error: BaseException, rank: int) -> Failure:
     """What Ray's account of a failed worker means."""
     text = str(error)
-    cause: Any = getattr(error, "_base_exc", None) or error
+    cause: Any = getattr(error, "health_check_failure", None) or error
     if isinstance(cause, ray.exceptions.OutOfMemoryError) or "OOM" in text:
         return Failure(
             category=Category.OUT_OF_MEMORY,

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import xxhash
 from torch import nn
 
 from tessera import errors
 from tessera.device import Device
-from tessera.trainer import layout, randomness
+from tessera.trainer import digests, layout, randomness
 from tessera.trainer.failure import CollateralError, FencedError
 from tessera.trainer.gang import Gang
 from tessera.trainer.position import Position
@@ -87,20 +86,9 @@ class Publisher:
             time.sleep(self.pause * attempt)
         raise errors.UnavailableError("the version could not be committed", reason="COMMIT_FAILED")
 
-    def digests(self) -> list[dict[str, object]]:
+    def digests(self) -> list[digests.Digest]:
         """A hash of every slice of the model as it is in memory now, of all ranks."""
-        placed = layout.layout(self.module)
-        own: list[dict[str, object]] = [
-            {
-                "tensor": item.spec.name,
-                "offsets": list(item.box.offsets),
-                "extents": list(item.box.extents),
-                "checksum": f"{xxhash.xxh3_64_intdigest(layout.to_bytes(item.part).data):016x}",
-            }
-            for _, item in layout.owned(placed, self.gang.rank, self.gang.world_size)
-            if item.part is not None
-        ]
-        return [digest for part in self.gang.gather(own) for digest in part]
+        return digests.live(self.gang, layout.layout(self.module))
 
     def _once(
         self,

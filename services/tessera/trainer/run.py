@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -14,7 +14,7 @@ from tessera.models.config import GPTConfig
 from tessera.models.registry import family
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer import corpus as corpora
-from tessera.trainer import entrypoint, resume
+from tessera.trainer import digests, entrypoint, layout, resume
 from tessera.trainer.batch import Objective, next_token
 from tessera.trainer.commands import Commands
 from tessera.trainer.gang import Gang
@@ -29,6 +29,7 @@ from tessera.trainer.settings import Settings
 from tessera.trainer.sources import ReadBlob, read_one
 from tessera.trainer.step import Stepper
 from tessera.trainer.text_dataset import TextDataset
+from tessera.weights.manifest import Manifest
 
 log = structlog.get_logger()
 
@@ -160,11 +161,18 @@ class Run:
         saved = resume.load_state(origin.manifest, self.gang, self.device, token)
         if saved.data != data:
             log.warning("the data has changed since the version was committed", step=saved.step)
-        if self.gang.leads:
-            number = origin.version[0]
-            message = f"resumed from version {number} at step {saved.step}"
-            self.reporter.event("resume", message, {"version": number, "step": saved.step})
+        self._tell_resume(origin.manifest, layout.layout(module, optimizer), saved.step)
         return replace(fresh, step=saved.step, samples=saved.samples, epoch=saved.epoch)
+
+    def _tell_resume(self, manifest: Manifest, placed: Sequence[layout.Placed], step: int) -> None:
+        states = [item for item in placed if item.spec.group == layout.OPTIMIZER]
+        boxes = digests.stored_boxes(manifest, layout.OPTIMIZER)
+        found = digests.live_in(self.gang, states, boxes)
+        if self.gang.leads:
+            number = manifest.version.number
+            message = f"resumed from version {number} at step {step}"
+            facts = {"version": number, "step": step, "digests": found}
+            self.reporter.event("resume", message, facts)
 
     def _publisher(
         self,

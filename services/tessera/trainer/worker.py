@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from typing import Any
 
 from tessera import errors
@@ -62,7 +63,8 @@ def _attend(settings: Settings, link: Link, gang: Gang) -> None:
             leave.collateral = failure.collateral
             raise
         finally:
-            with mapped_errors():
+            # A driver that is gone takes its workers with it; there is nobody left to tell.
+            with suppress(errors.UnavailableError, errors.DeadlineExceededError), mapped_errors():
                 stub.Leave(leave, metadata=metadata, timeout=SECONDS)
 
 

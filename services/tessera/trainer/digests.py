@@ -1,0 +1,65 @@
+"""Hashes of tensors as they are in memory now: proofs that do not rest on what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import xxhash
+from torch import Tensor
+
+from tessera.trainer.gang import Gang
+from tessera.trainer.layout import Placed, owned, to_bytes
+from tessera.weights.box import Box
+from tessera.weights.manifest import Manifest
+
+Digest = dict[str, object]
+"""`tensor`, `offsets`, `extents`, `checksum` (xxh3-64 of the row-major bytes, hexadecimal)."""
+
+
+def live(gang: Gang, placed: Sequence[Placed]) -> list[Digest]:
+    """A hash of every rank's part of every tensor, on every rank."""
+    return _gathered(
+        gang,
+        [
+            _digest(item.spec.name, item.box, item.part)
+            for _, item in owned(placed, gang.rank, gang.world_size)
+            if item.part is not None
+        ],
+    )
+
+
+def live_in(
+    gang: Gang, placed: Sequence[Placed], boxes: Mapping[str, Iterable[Box]]
+) -> list[Digest]:
+    """A hash of each of these boxes, by tensor; those that lie on no single rank are left out."""
+    own = [
+        _digest(item.spec.name, box, item.part[box.relative_to(item.box).slices])
+        for _, item in owned(placed, gang.rank, gang.world_size)
+        if item.part is not None
+        for box in boxes.get(item.spec.name, ())
+        if item.box.contains(box)
+    ]
+    return _gathered(gang, own)
+
+
+def stored_boxes(manifest: Manifest, group: str) -> dict[str, list[Box]]:
+    """The boxes in which a version keeps the tensors of a group."""
+    boxes: dict[str, list[Box]] = {}
+    for piece in manifest.slices:
+        spec = manifest.tensors[piece.tensor]
+        if spec.group == group:
+            boxes.setdefault(spec.name, []).append(piece.box)
+    return boxes
+
+
+def _gathered(gang: Gang, own: list[Digest]) -> list[Digest]:
+    return [digest for part in gang.gather(own) for digest in part]
+
+
+def _digest(name: str, box: Box, part: Tensor) -> Digest:
+    return {
+        "tensor": name,
+        "offsets": list(box.offsets),
+        "extents": list(box.extents),
+        "checksum": f"{xxhash.xxh3_64_intdigest(to_bytes(part).data):016x}",
+    }
