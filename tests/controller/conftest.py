@@ -19,9 +19,8 @@ from tessera.api.controller.v1 import (
 from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
-from tessera.controller.job import Admit
 from tessera.controller.store import attempts as store_attempts
-from tessera.controller.store import jobs as store_jobs
+from tessera.controller.store import placement
 from tessera.rpc.channel import aio_channel, bearer
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
 
@@ -122,7 +121,7 @@ class Running:
 
     async def admit(self, job: str) -> None:
         """What the scheduler does, without a pool."""
-        await self.runtime.database.write(store_jobs.admit, job, "local", Admit(pool="local"))
+        await self.runtime.database.write(placement.admit, job, "local")
 
     async def release(self, job: str, number: int = 1) -> None:
         await self.runtime.database.write(store_attempts.release, job, number)

@@ -14,10 +14,19 @@ from hypothesis import strategies as st
 
 from tessera import errors
 from tessera.controller.demand import Demand
-from tessera.controller.job import Admit, Cancel, Fail, JobState, Stop, Succeed
+from tessera.controller.job import Cancel, Fail, JobState, Stop, Succeed
 from tessera.controller.records import Ensure, NewJob, Note, Numbered, Point, Progress
 from tessera.controller.retry import Failure, FailureCategory
-from tessera.controller.store import attempts, ensures, jobs, metrics, outbox, tickets
+from tessera.controller.store import (
+    attempts,
+    ensures,
+    events,
+    jobs,
+    metrics,
+    outbox,
+    placement,
+    tickets,
+)
 from tessera.controller.store.database import Database
 from tessera.controller.store.schema import metadata
 from tessera.rpc.identity import ATTEMPT, Principal
@@ -125,10 +134,11 @@ async def play(path, script, reopen):
             await database.open()
         with contextlib.suppress(errors.FailedPreconditionError, errors.NotFoundError):
             await make(database, move)
-    job, events = await database.read(jobs.events_after, "job-001", 0)
+    job = await database.read(jobs.get, "job-001")
+    found = await database.read(events.after, "job-001", 0)
     commands = await database.read(_launches)
     await database.close()
-    history = [(e.sequence, e.type, e.state.value, e.message) for e in events]
+    history = [(e.sequence, e.type, e.state.value, e.message) for e in found]
     return job.state.value, history, commands
 
 
@@ -137,7 +147,7 @@ async def make(database, move):
     number = job.position.attempt
     match move:
         case "admit":
-            await database.write(jobs.admit, job.id, "p", Admit(pool="p"))
+            await database.write(placement.admit, job.id, "p")
         case "report":
             note = Numbered(sequence=1, content=Note(type="note", message="hello"))
             await database.write(attempts.report, job.id, number, [note])
@@ -160,7 +170,7 @@ def _launches(connection):
 
 async def test_reports_are_counted_once_and_metrics_bounded(database):
     await database.write(jobs.create, new())
-    await database.write(jobs.admit, "job-001", "p", Admit(pool="p"))
+    await database.write(placement.admit, "job-001", "p")
 
     def batch(first, count):
         return [
@@ -186,9 +196,9 @@ async def test_reports_are_counted_once_and_metrics_bounded(database):
 
 async def test_an_older_attempt_is_fenced_off(database):
     await database.write(jobs.create, new())
-    await database.write(jobs.admit, "job-001", "p", Admit(pool="p"))
+    await database.write(placement.admit, "job-001", "p")
     await database.write(attempts.finish, "job-001", 1, Fail(failure=LOST))
-    await database.write(jobs.admit, "job-001", "p", Admit(pool="p"))
+    await database.write(placement.admit, "job-001", "p")
     for call in (
         (attempts.report, "job-001", 1, []),
         (attempts.finish, "job-001", 1, Succeed(version=1)),
@@ -200,7 +210,7 @@ async def test_an_older_attempt_is_fenced_off(database):
 
 async def test_an_outcome_is_stored_once(database):
     await database.write(jobs.create, new())
-    await database.write(jobs.admit, "job-001", "p", Admit(pool="p"))
+    await database.write(placement.admit, "job-001", "p")
     assert await database.write(attempts.finish, "job-001", 1, Succeed(version=1))
     assert not await database.write(attempts.finish, "job-001", 1, Succeed(version=1))
     with pytest.raises(errors.FailedPreconditionError) as caught:
@@ -214,7 +224,7 @@ async def test_an_outcome_is_stored_once(database):
 
 async def test_commands_of_a_job_keep_their_order(database):
     await database.write(jobs.create, new())
-    await database.write(jobs.admit, "job-001", "p", Admit(pool="p"))
+    await database.write(placement.admit, "job-001", "p")
     await database.write(jobs.apply, "job-001", Cancel(by="ada"))
     seen = []
     while due := await database.read(outbox.due):

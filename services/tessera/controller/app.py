@@ -115,7 +115,7 @@ class Controller:
         log.info("controller started", address=self.address, home=str(self._config.home))
         return self.port
 
-    async def stop(self, grace: float = 5.0) -> None:
+    async def stop(self, grace: float = 2.0) -> None:
         """Finish what runs, then close everything; workloads go on."""
         if self._server is not None:
             await self._server.drain(grace)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from tessera.controller.job import Admit, JobState
+from tessera.controller.job import JobState
 from tessera.controller.records import Deployment, Job
+from tessera.controller.registry import Role
 from tessera.controller.runtime import Runtime
 from tessera.controller.scheduler import Admission, Decision, Reason, Request, Snapshot, schedule
 from tessera.controller.signals import OUTBOX, STANDING, job_key
-from tessera.controller.store import attempts, deployments
+from tessera.controller.store import attempts, deployments, placement
 from tessera.controller.store import jobs as store
 
 WAITING_PAUSE = 1.0
@@ -44,12 +45,20 @@ class AdmissionLoop:
         snapshot = Snapshot(
             pools=tuple(state.view() for state in self._runtime.pools.all()),
             holdings=await self._runtime.holdings(),
-            requests=tuple(requests(waiting, time.time())),
+            requests=tuple(requests(waiting, time.time(), standing=self._standing())),
         )
         decisions = schedule(snapshot)
         await self._runtime.database.write(_apply, decisions)
         self._wake(decisions)
         return WAITING_PAUSE
+
+    def _standing(self) -> bool:
+        """Whether the parameter service is there; without one there is nothing to wait for."""
+        shards = self._runtime.config.shards
+        registry = self._runtime.registry
+        return not shards or (
+            bool(registry.resolve(Role.COORDINATOR)) and len(registry.resolve(Role.SHARD)) >= shards
+        )
 
     def _wake(self, decisions: list[Decision]) -> None:
         signals = self._runtime.signals
@@ -58,8 +67,8 @@ class AdmissionLoop:
             signals.wake(OUTBOX, STANDING)
 
 
-def requests(waiting: Waiting, now: float) -> list[Request]:
-    """What the scheduler is asked for."""
+def requests(waiting: Waiting, now: float, *, standing: bool) -> list[Request]:
+    """What the scheduler is asked for; `standing`: the parameter service is there."""
     asked = [
         Request(
             key=item.key,
@@ -77,13 +86,18 @@ def requests(waiting: Waiting, now: float) -> list[Request]:
             demand=job.demand,
             priority=job.priority,
             rank=job.id,
-            hold=_hold(job, waiting, now),
+            hold=_hold(job, waiting, now, standing=standing),
         )
         for job in waiting.jobs
     ]
 
 
-def _hold(job: Job, waiting: Waiting, now: float) -> Reason | None:
+def _hold(job: Job, waiting: Waiting, now: float, *, standing: bool) -> Reason | None:
+    if not standing:
+        return Reason(
+            reason="PARAMETERS_STARTING",
+            message="The parameter service, where weights go, is not all there yet.",
+        )
     if job.id in waiting.ending:
         return Reason(
             reason="PREVIOUS_ATTEMPT_ENDING",
@@ -117,6 +131,6 @@ def _apply(connection: sa.Connection, decisions: list[Decision]) -> None:
             else:
                 deployments.set_waiting(connection, tenant, name, decision.reasons)
         elif isinstance(decision, Admission):
-            store.admit(connection, decision.key, decision.pool, Admit(pool=decision.pool))
+            placement.admit(connection, decision.key, decision.pool)
         else:
-            store.set_waiting(connection, decision.key, decision.reasons)
+            placement.set_waiting(connection, decision.key, decision.reasons)

@@ -19,8 +19,8 @@ from tessera.controller.retry import Failure, FailureCategory
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, job_key
 from tessera.controller.store import attempts as store_attempts
+from tessera.controller.store import events, outbox, tickets
 from tessera.controller.store import jobs as store_jobs
-from tessera.controller.store import outbox, tickets
 from tessera.rpc.identity import ATTEMPT, Principal
 
 log = structlog.get_logger()
@@ -174,7 +174,7 @@ def _refused(connection: sa.Connection, command: Queued, message: str) -> None:
 def _again(connection: sa.Connection, command: Queued, delay: float, message: str) -> None:
     outbox.again(connection, command.id, delay, message)
     if command.tries + 1 == NOTE_AFTER:
-        store_jobs.append(
+        events.append(
             connection,
             command.job,
             type_="note",

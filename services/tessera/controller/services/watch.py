@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.controller import convert
-from tessera.controller.records import Job, Point
+from tessera.controller.records import Event, Job, Point
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import job_key, metrics_key
+from tessera.controller.store import events as store_events
 from tessera.controller.store import jobs as store
 from tessera.controller.store import metrics
 
@@ -25,7 +26,7 @@ async def watch(runtime: Runtime, job: str, cursor: int) -> AsyncIterator[pb.Wat
     shown = None
     with runtime.signals.listen(job_key(job)) as wakeup:
         while True:
-            found, events = await runtime.database.read(store.events_after, job, cursor)
+            found, events = await runtime.database.read(_history, job, cursor)
             if cursor > found.event_sequence:
                 raise errors.OutOfRangeError(
                     f"cursor: {job} has {found.event_sequence} events, not {cursor}",
@@ -65,6 +66,10 @@ async def stream_metrics(
             if not follow or found.state.terminal:
                 return
             await wakeup.wait()
+
+
+def _history(connection: sa.Connection, job: str, cursor: int) -> tuple[Job, list[Event]]:
+    return store.get(connection, job), store_events.after(connection, job, cursor)
 
 
 def _points(connection: sa.Connection, job: str, at: tuple[int, int]) -> tuple[Job, list[Point]]:

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from tessera import errors
 from tessera.controller.job import (
-    TERMINAL,
     Fail,
     Finish,
     JobState,
@@ -21,11 +20,9 @@ from tessera.controller.job import (
     Succeed,
 )
 from tessera.controller.records import Attempt, Job, Note, Numbered, Point, Progress
+from tessera.controller.store import events, metrics, rows
 from tessera.controller.store import jobs as store_jobs
-from tessera.controller.store import metrics, rows
 from tessera.controller.store.schema import attempts, jobs
-
-_TERMINAL = [state.value for state in TERMINAL]
 
 
 def of_job(connection: sa.Connection, job: str) -> list[Attempt]:
@@ -119,7 +116,7 @@ def report(
     for item in fresh:
         if isinstance(item.content, Note):
             note = item.content
-            store_jobs.append(
+            events.append(
                 connection, job, type_=note.type, message=note.message, details=note.details
             )
     highest = fresh[-1].sequence if fresh else attempt.report_sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import secrets
 import time
@@ -75,7 +76,9 @@ class Database:
     async def _run(self, executor: ThreadPoolExecutor, call: Callable[..., R], *args: Any) -> R:
         # Shielded: a caller that goes away does not leave a transaction half reported.
         loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(executor, functools.partial(call, *args)))
+        # The caller's context goes along, so that what is logged there names its job.
+        bound = functools.partial(contextvars.copy_context().run, call, *args)
+        return await asyncio.shield(loop.run_in_executor(executor, bound))
 
     def _open(self) -> None:
         with self._engine.connect() as connection:

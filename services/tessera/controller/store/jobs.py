@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,10 +12,9 @@ import structlog
 from tessera import errors
 from tessera.controller.filters import Condition
 from tessera.controller.job import TERMINAL, Input, JobState, Transition, step
-from tessera.controller.records import Event, Job, NewJob
-from tessera.controller.scheduler import Reason
-from tessera.controller.store import rows
-from tessera.controller.store.schema import attempts, events, jobs, outbox
+from tessera.controller.records import Job, NewJob
+from tessera.controller.store import events, rows
+from tessera.controller.store.schema import jobs, outbox
 
 log = structlog.get_logger()
 
@@ -35,7 +34,7 @@ def create(connection: sa.Connection, new: NewJob) -> tuple[Job, bool]:
     now = time.time()
     connection.execute(jobs.insert().values(**_columns(new, now)))
     message = f"Accepted from {new.owner}; it waits for room."
-    append(connection, new.id, type_="state", message=message, now=now)
+    events.append(connection, new.id, type_="state", message=message, now=now)
     return get(connection, new.id), True
 
 
@@ -193,7 +192,9 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
                 error="",
             )
         )
-    append(connection, job, type_="state", message=change.message, details=change.details, now=now)
+    events.append(
+        connection, job, type_="state", message=change.message, details=change.details, now=now
+    )
     log.info(
         "job moved",
         job_id=job,
@@ -203,96 +204,3 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
         why=change.message,
     )
     return change
-
-
-def append(
-    connection: sa.Connection,
-    job: str,
-    *,
-    type_: str,
-    message: str,
-    details: Mapping[str, object] | None = None,
-    now: float | None = None,
-) -> int:
-    """Add an event under the job's row; returns its sequence, one more than the last."""
-    counter = (
-        jobs.update()
-        .where(jobs.c.id == job)
-        .values(event_sequence=jobs.c.event_sequence + 1)
-        .returning(jobs.c.event_sequence, jobs.c.state, jobs.c.attempt)
-    )
-    sequence, state, attempt = connection.execute(counter).one()
-    connection.execute(
-        events.insert().values(
-            job=job,
-            sequence=sequence,
-            time=time.time() if now is None else now,
-            type=type_,
-            state=state,
-            attempt=attempt,
-            message=message,
-            details=rows.clean(dict(details or {})),
-        )
-    )
-    return int(sequence)
-
-
-def events_after(
-    connection: sa.Connection, job: str, cursor: int, limit: int = 500
-) -> tuple[Job, list[Event]]:
-    """The job and its next events, of the same instant."""
-    query = (
-        sa.select(events)
-        .where(events.c.job == job, events.c.sequence > cursor)
-        .order_by(events.c.sequence)
-        .limit(limit)
-    )
-    return get(connection, job), [rows.event(row) for row in connection.execute(query)]
-
-
-def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]) -> bool:
-    """Store why a queued job waits; an event tells of a new first reason. Returns whether changed.
-
-    Figures change all the time, so they alone make no event.
-    """
-    query = sa.select(jobs.c.state, jobs.c.waiting).where(jobs.c.id == job).with_for_update()
-    state, old = connection.execute(query).one()
-    new = rows.from_reasons(waiting)
-    if state != JobState.QUEUED.value or old == new:
-        return False
-    connection.execute(jobs.update().where(jobs.c.id == job).values(waiting=new))
-    if [r["reason"] for r in old[:1]] != [r.reason for r in waiting[:1]] and waiting:
-        first = waiting[0]
-        append(
-            connection,
-            job,
-            type_="waiting",
-            message=first.message,
-            details={"reason": first.reason},
-        )
-    return True
-
-
-def admit(connection: sa.Connection, job: str, pool: str, given: Input) -> bool:
-    """Give a queued job its next attempt on a pool; False: it is not queued any more."""
-    state = connection.execute(
-        sa.select(jobs.c.state).where(jobs.c.id == job).with_for_update()
-    ).scalar()
-    if state != JobState.QUEUED.value:
-        return False
-    change = apply(connection, job, given)
-    assert change is not None
-    number = change.position.attempt
-    connection.execute(
-        attempts.insert().values(
-            job=job,
-            number=number,
-            submission_id=f"{job}-{number}",
-            pool=pool,
-            start_time=time.time(),
-            launched=False,
-            released=False,
-            report_sequence=0,
-        )
-    )
-    return True

@@ -1,0 +1,61 @@
+"""What the scheduler decides about a job, in the store."""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+
+from tessera.controller.job import Admit, JobState
+from tessera.controller.scheduler import Reason
+from tessera.controller.store import events, rows
+from tessera.controller.store.jobs import apply
+from tessera.controller.store.schema import attempts, jobs
+
+
+def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]) -> bool:
+    """Store why a queued job waits; an event tells of a new first reason. Returns whether changed.
+
+    Figures change all the time, so they alone make no event.
+    """
+    query = sa.select(jobs.c.state, jobs.c.waiting).where(jobs.c.id == job).with_for_update()
+    state, old = connection.execute(query).one()
+    new = rows.from_reasons(waiting)
+    if state != JobState.QUEUED.value or old == new:
+        return False
+    connection.execute(jobs.update().where(jobs.c.id == job).values(waiting=new))
+    if [r["reason"] for r in old[:1]] != [r.reason for r in waiting[:1]] and waiting:
+        first = waiting[0]
+        events.append(
+            connection,
+            job,
+            type_="waiting",
+            message=first.message,
+            details={"reason": first.reason},
+        )
+    return True
+
+
+def admit(connection: sa.Connection, job: str, pool: str) -> bool:
+    """Give a queued job its next attempt on a pool; False: it is not queued any more."""
+    state = connection.execute(
+        sa.select(jobs.c.state).where(jobs.c.id == job).with_for_update()
+    ).scalar()
+    if state != JobState.QUEUED.value:
+        return False
+    change = apply(connection, job, Admit(pool=pool))
+    assert change is not None
+    number = change.position.attempt
+    connection.execute(
+        attempts.insert().values(
+            job=job,
+            number=number,
+            submission_id=f"{job}-{number}",
+            pool=pool,
+            start_time=time.time(),
+            launched=False,
+            released=False,
+            report_sequence=0,
+        )
+    )
+    return True
