@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -50,6 +51,7 @@ class Blocks(RuleBasedStateMachine):
 
 
 TestBlocks = Blocks.TestCase
+TestBlocks.settings = settings(max_examples=60, deadline=None)
 
 
 def test_a_free_block_can_be_neither_shared_nor_freed():

@@ -95,6 +95,11 @@ def test_a_tiny_top_p_and_a_huge_top_k_are_no_trouble(logits):
     assert all(0 <= token < VOCABULARY for tokens in run(logits, huge, 50) for token in tokens)
 
 
+def test_the_smallest_temperature_is_as_good_as_greedy(logits):
+    samplings = [Sampling(temperature=5e-324, seed=n) for n in range(6)]
+    assert run(logits, samplings) == [logits.argmax(-1).tolist()]
+
+
 def test_extreme_logits_are_no_trouble():
     rows = torch.tensor([[0.0, -1e30, 1e30], [float("-inf"), 0.0, float("-inf")]])
     assert run(rows, [Sampling(seed=1), Sampling(seed=2, top_p=0.5)], 5) == [[2, 1]] * 5

@@ -48,7 +48,7 @@ async def replica(tiny):
             settings = EngineSettings(limits=Limits(**limits), block_size=4, blocks=blocks)
             activation.engine = Engine(tiny.model(), settings)
             activation.engine.start()
-            activation.message = ""
+            activation._troubles["load"] = ""
         state = ReplicaState(SERVED, activation, stall_seconds=0.2)
         server = Server(Verifier([issuer.public_key()]), services(state, NoMeter()))
         channel = aio_channel(f"127.0.0.1:{await server.start()}")

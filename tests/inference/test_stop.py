@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera.inference.engine.stop import StopMatcher
@@ -18,6 +18,7 @@ def earliest(text, stops):
     return min(found, default=None)
 
 
+@settings(deadline=None)
 @given(
     text=st.text("abc", max_size=40),
     stops=st.lists(st.text("abc", min_size=1, max_size=4), max_size=4),
@@ -40,6 +41,7 @@ def test_the_text_ends_where_the_first_stop_begins_however_it_is_cut(text, stops
         assert earliest(out, stops) is None
 
 
+@settings(deadline=None)
 @given(text=st.text("ab", max_size=30), stops=st.lists(st.text("ab", min_size=1, max_size=4)))
 def test_only_what_may_become_a_stop_is_held_back(text, stops):
     matcher, out = StopMatcher(stops), ""

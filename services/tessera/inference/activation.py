@@ -16,6 +16,7 @@ from tessera.weights.coordinator import Coordinator, Watch
 log = structlog.get_logger()
 
 RETRY_SECONDS = 2.0
+_LOAD, _WATCH = "load", "watch"
 MOST_VERSIONS = 2
 """Versions in memory while the next one is loaded: the active one, and one that ends its work."""
 
@@ -53,7 +54,12 @@ class Activation:
             self._threads.append(threading.Thread(target=self._follow, name="watch", daemon=True))
         self.engine: Engine | None = None
         self.staged = False
-        self.message = f"waiting for a version of {served.set}"
+        self._troubles = {_LOAD: f"waiting for a version of {served.set}", _WATCH: ""}
+
+    @property
+    def message(self) -> str:
+        """What is wrong, or what it waits for; empty if all is well."""
+        return "; ".join(trouble for trouble in self._troubles.values() if trouble)
 
     def start(self) -> None:
         """Begin; the first version is loaded as soon as there is one."""
@@ -61,7 +67,7 @@ class Activation:
             thread.start()
 
     def close(self) -> None:
-        """Stop the threads, release the pin and close the engine."""
+        """Stop the threads and close the engine; the pin runs out by itself."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
@@ -78,8 +84,9 @@ class Activation:
                     with self._wake:
                         self._wanted = version.number
                         self._wake.notify_all()
+                    self._tell(_WATCH, "")
             except errors.TesseraError as error:
-                self._tell(error.message)
+                self._tell(_WATCH, error.message)
             self._pause(RETRY_SECONDS)
 
     def _keep(self) -> None:
@@ -96,11 +103,11 @@ class Activation:
                     self._loader.pin(self.engine.active.version)
             except errors.TesseraError as error:
                 log.warning("no switch", version=wanted, reason=error.reason, message=error.message)
-                self._tell(f"version {wanted}: {error.message}")
+                self._tell(_LOAD, f"version {wanted}: {error.message}")
                 self._pause(RETRY_SECONDS)
             except Exception as error:
                 log.exception("no switch", version=wanted)
-                self._tell(f"version {wanted}: {type(error).__name__}: {error}")
+                self._tell(_LOAD, f"version {wanted}: {type(error).__name__}: {error}")
                 self._pause(RETRY_SECONDS)
 
     @property
@@ -122,7 +129,7 @@ class Activation:
             old = engine.active.version
             engine.stage(model)
         # Before it is seen to serve: an old trouble is not the new version's.
-        self.message, self.staged = "", False
+        self._troubles[_LOAD], self.staged = "", False
         if old:
             engine.activate(model)
             self._loader.unpin(old)
@@ -130,9 +137,10 @@ class Activation:
         self._changed()
         log.info("version active", set=model.set, version=model.version)
 
-    def _tell(self, message: str) -> None:
-        self.message = message
-        self._changed()
+    def _tell(self, what: str, trouble: str) -> None:
+        if self._troubles[what] != trouble:
+            self._troubles[what] = trouble
+            self._changed()
 
     def _pause(self, seconds: float) -> None:
         with self._wake:

@@ -53,7 +53,9 @@ def _draw(logprobs: Tensor, samplings: Sequence[Sampling], draws: Tensor) -> Ten
     """[N, V] log-probabilities and [N] numbers of [0, 1) to [N] tokens."""
     device = logprobs.device
     heat = torch.tensor([s.temperature for s in samplings], device=device, dtype=torch.float64)
-    probabilities = torch.softmax(logprobs.double() / heat[:, None], dim=-1)
+    # The most likely is at 0 before it is divided: the smallest temperature overflows nothing.
+    gaps = logprobs.double() - logprobs.amax(-1, keepdim=True)
+    probabilities = torch.softmax(gaps / heat[:, None], dim=-1)
     tokens = torch.empty(len(samplings), dtype=torch.int64, device=device)
     cut = [row for row, s in enumerate(samplings) if s.top_k or s.top_p < 1]
     free = [row for row, s in enumerate(samplings) if not (s.top_k or s.top_p < 1)]
