@@ -61,6 +61,6 @@ def with_patience(action: Callable[[bool], T], seconds: float) -> T:
         except (errors.UnavailableError, errors.CancelledError) as error:
             if time.monotonic() + pause > end:
                 raise
-            log.info("trying again", reason=error.reason, message=error.message)
+            log.debug("trying again", reason=error.reason, message=error.message)
         time.sleep(pause)
         pause, again = min(pause * 2, _LONGEST_PAUSE), True
