@@ -13,12 +13,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 TESSERA = Path(sys.executable).with_name("tessera")
 HOME = os.environ.get("TESSERA_HOME", str(Path.cwd() / ".demo"))
 NAME = "gpt-stdlib"
 PROMPT = "def read_lines(path):\n    "
+ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
 class Interruption(Exception):  # noqa: N818 - not an error
@@ -70,17 +72,32 @@ class Demo:
         """The whole story."""
         started = time.monotonic()
         self.tessera("up")
-        self.tessera("submit", str(HERE / f"{NAME}.yaml"), "--watch")
+        self.train()
         self.compare()
         self.tessera("versions", NAME)
         self.tessera("deploy", NAME, "--model", NAME, "--wait")
         self.tessera("generate", NAME, PROMPT, "--max-tokens", "120", "--temperature", "0.7")
         self.farewell(time.monotonic() - started)
 
+    def train(self) -> None:
+        """Submit the job and watch it; or the one that an interruption left unfinished."""
+        newest = self.newest()
+        if newest and not newest["state"].endswith(ENDED):
+            print("\nAn earlier run was interrupted; it goes on from its last version.")
+            self.tessera("watch", newest["id"])
+        else:
+            self.tessera("submit", str(HERE / f"{NAME}.yaml"), "--watch")
+
+    def newest(self) -> dict[str, Any] | None:
+        """The newest job of this name."""
+        jobs = json.loads(self.tessera("--output", "json", "jobs", capture=True))
+        return next((job for job in jobs if job["spec"]["name"] == NAME), None)
+
     def compare(self) -> None:
         """Say how much better than counting pairs of tokens the model has become."""
-        jobs = json.loads(self.tessera("--output", "json", "jobs", capture=True))
-        job = next(job for job in jobs if job["spec"]["name"] == NAME)
+        job = self.newest()
+        if job is None:
+            raise SystemExit("The job is gone: something is wrong.")
         progress = job["progress"]
         model, bigram = progress["held_out_loss"], progress["baseline_loss"]
         print(
