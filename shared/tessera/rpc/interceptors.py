@@ -17,8 +17,8 @@ import grpc
 import structlog
 from grpc.aio import AbortError
 
-from tessera import errors
-from tessera.rpc import deadline, identity, validation
+from tessera import errors, validation
+from tessera.rpc import deadline, identity
 from tessera.rpc.status import code_of, to_status
 
 log = structlog.get_logger()

@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as aio_health
 from grpc_reflection.v1alpha import reflection
 
-from tessera import errors
-from tessera.rpc import identity, interceptors, validation
+from tessera import errors, validation
+from tessera.rpc import identity, interceptors
 from tessera.rpc.channel import SERVER_OPTIONS
 from tessera.rpc.status import to_status
 
