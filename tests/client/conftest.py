@@ -22,9 +22,8 @@ from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec
 from tessera.client import Client
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
-from tessera.controller.job import Admit
 from tessera.controller.store import attempts as store_attempts
-from tessera.controller.store import jobs as store_jobs
+from tessera.controller.store import placement
 from tessera.inference.config import ReplicaConfig
 from tessera.inference.meter import NoMeter
 from tessera.inference.replica import start_replica
@@ -77,7 +76,7 @@ class Platform:
     def admit(self, job: str) -> None:
         """What the scheduler does, without a pool."""
         database = self.controller.runtime.database
-        self.run(database.write(store_jobs.admit, job, "local", Admit(pool="local")))
+        self.run(database.write(placement.admit, job, "local"))
 
     def release(self, job: str) -> None:
         """What the controller does once the attempt's Ray job is gone."""

@@ -51,6 +51,8 @@ class Document:
             return error
         first, *rest = error.violations
         path = first.field.removeprefix("spec.")
+        if re.split(r"[.\[]", path)[0] not in JobSpec.DESCRIPTOR.fields_by_name:
+            return error
         located = wrong(
             self.place(path),
             f"{path}: {first.description.removeprefix(f'{path}: ')}",

@@ -1,0 +1,74 @@
+"""The platform of the client's tests, and the command line run inside this process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tessera.cli.app import run
+
+_path = Path(__file__).parents[1] / "client" / "conftest.py"
+_spec = importlib.util.spec_from_file_location("client_platform", _path)
+_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_module)
+
+platform, tiny, served, client = _module.platform, _module.tiny, _module.served, _module.client
+
+
+@dataclass
+class Result:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    @property
+    def lines(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def tessera(capfd, monkeypatch, tmp_path):
+    """Runs a command line in an empty folder, without a platform."""
+    for name in ("TESSERA_HOME", "TESSERA_ADDRESS", "TESSERA_TOKEN", "TESSERA_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "no-home"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        capfd.readouterr()
+        code = run(arguments)
+        return Result(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def on(tessera, platform, monkeypatch):
+    """Runs a command line against the platform."""
+    monkeypatch.setenv("TESSERA_HOME", str(platform.home))
+    return tessera
+
+
+@pytest.fixture
+def job_file(tmp_path):
+    """Writes a spec; fields replace or add to a short valid one."""
+
+    def write(text: str = "", name: str = "demo") -> str:
+        path = tmp_path / "job.yaml"
+        path.write_text(
+            f"name: {name}\nmodel: {{family: gpt}}\ndata: {{files: ['stdlib://**/*.py']}}\n{text}"
+        )
+        return str(path)
+
+    return write
