@@ -10,6 +10,7 @@ from tessera import errors
 from tessera.api.controller.v1.spec_pb2 import (
     AcceleratorSpec,
     DataSpec,
+    InitSpec,
     JobSpec,
     ModelSpec,
     ParallelSpec,
@@ -91,6 +92,15 @@ def test_no_vocabulary_where_the_tokenizer_is_given():
     assert not spec.tokenizer.HasField("vocab_size")
 
 
+def test_sizes_of_a_warm_start_are_those_of_the_version():
+    init = InitSpec(**{"from": "other"})
+    spec = resolve(small(model=ModelSpec(family="gpt", init=init, dropout=0.1)))
+    assert spec.model == ModelSpec(family="gpt", init=init, dropout=0.1)
+    assert not spec.train.HasField("sequence_length")
+    spec = resolve(small(model=ModelSpec(family="gpt", init=init, context=32)))
+    assert spec.train.sequence_length == 32
+
+
 def test_accelerator_count():
     resources = ResourcesSpec(accelerator=AcceleratorSpec(type="H100"))
     assert resolve(small(resources=resources)).resources.accelerator.count == 1
@@ -150,6 +160,7 @@ specs = st.builds(
         context=maybe(st.integers(2, 1 << 24)),
         dropout=maybe(st.floats(0, 0.99)),
         tie_embeddings=maybe(st.booleans()),
+        init=maybe(st.builds(lambda name: InitSpec(**{"from": name}), st.just("other@3"))),
     ),
     tokenizer=maybe(
         st.builds(

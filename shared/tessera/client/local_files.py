@@ -58,7 +58,11 @@ def localize(spec: JobSpec, folder: Path) -> tuple[JobSpec, list[LocalFile]]:
         if split_url(entry)[0]:
             done.data.files.append(entry)
             continue
-        found = [read_file(path, field) for path in expand(entry, folder, field)]
+        base = _literal(_absolute(entry, folder))
+        found = [
+            read_file(path, field, name=path.relative_to(base).as_posix())
+            for path in expand(entry, folder, field)
+        ]
         done.data.files.extend(file.url for file in found)
         files += found
     if len(done.data.files) > MAX_FILES:
@@ -96,8 +100,8 @@ def expand(entry: str, folder: Path, field: str) -> list[Path]:
     raise _wrong(field, f"{what} `{entry}` (looked in {folder.absolute()})", "FILE_NOT_FOUND")
 
 
-def read_file(path: Path, field: str) -> LocalFile:
-    """Hash a file.
+def read_file(path: Path, field: str, *, name: str = "") -> LocalFile:
+    """Hash a file; without a `name` it bears its own.
 
     Raises:
         InvalidArgumentError: FILE_NOT_READABLE.
@@ -109,7 +113,7 @@ def read_file(path: Path, field: str) -> LocalFile:
     except OSError as error:
         detail = (error.strerror or str(error)).lower()
         raise _wrong(field, f"{path} cannot be read: {detail}", "FILE_NOT_READABLE") from None
-    return LocalFile(name=path.name, source=path, digest=digest, size=size)
+    return LocalFile(name=name or path.name, source=path, digest=digest, size=size)
 
 
 def read_code(path: Path) -> LocalFile:
@@ -160,6 +164,13 @@ def _zip(folder: Path) -> bytes:
 def _absolute(entry: str, folder: Path) -> Path:
     path = Path(entry).expanduser()
     return path if path.is_absolute() else folder.absolute() / path
+
+
+def _literal(pattern: Path) -> Path:
+    """The folder above the first wildcard, so that files below it keep names that differ."""
+    parts = pattern.parent.parts
+    end = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return Path(*parts[:end])
 
 
 def _wrong(field: str, description: str, reason: str) -> errors.InvalidArgumentError:

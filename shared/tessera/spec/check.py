@@ -58,7 +58,7 @@ def check(spec: JobSpec, *, uploaded: bool = True) -> None:
 
 
 def model_config(spec: JobSpec, vocab_size: int) -> GPTConfig:
-    """The sizes of the model of a resolved spec.
+    """The sizes of the model of a resolved spec without `init`.
 
     Raises:
         InvalidArgumentError: UNKNOWN_FAMILY, HEADS_DO_NOT_DIVIDE_WIDTH.
@@ -79,7 +79,7 @@ def _finite(message: Message, path: str = "") -> Iterator[Problem]:
 
 def _heads(spec: JobSpec) -> Iterator[Problem]:
     heads, width = spec.model.heads, spec.model.width
-    if width % heads:
+    if heads and width % heads:
         near = min((n for n in range(1, width + 1) if not width % n), key=lambda n: abs(n - heads))
         yield Problem(
             reason="HEADS_DO_NOT_DIVIDE_WIDTH",
@@ -89,7 +89,8 @@ def _heads(spec: JobSpec) -> Iterator[Problem]:
 
 
 def _size(spec: JobSpec) -> Iterator[Problem]:
-    if spec.model.width % spec.model.heads:
+    known = {field.name for field, _ in spec.model.ListFields()}
+    if not known.issuperset({*SIZES, "ff_width"}) or spec.model.width % spec.model.heads:
         return
     vocabulary = spec.tokenizer.vocab_size if spec.tokenizer.HasField("vocab_size") else 1
     parameters = model_config(spec, vocabulary).parameters
@@ -104,7 +105,7 @@ def _size(spec: JobSpec) -> Iterator[Problem]:
 
 def _sequence(spec: JobSpec) -> Iterator[Problem]:
     length, context = spec.train.sequence_length, spec.model.context
-    if length > context:
+    if context and length > context:
         yield Problem(
             reason="SEQUENCE_LONGER_THAN_CONTEXT",
             field="train.sequence_length",

@@ -23,7 +23,8 @@ Value = str | int | float | bool
 def resolve(spec: JobSpec) -> JobSpec:
     """A copy of `spec` in which every default is filled in; what is set stays.
 
-    Resolving twice changes nothing more.
+    With `model.init`, sizes that are not set stay open: they are those of the version. Resolving
+    twice changes nothing more.
 
     Raises:
         InvalidArgumentError: UNKNOWN_FAMILY or UNKNOWN_PRESET.
@@ -69,9 +70,12 @@ def preset_sizes(model: ModelSpec, known: Family) -> Mapping[str, Value]:
 def _fill_model(model: ModelSpec) -> None:
     known = family(model.family)
     sizes = preset_sizes(model, known)
+    _fill(model, sizes)
+    if model.HasField("init"):
+        return  # What is still open is as in the version, which the trainer reads.
     fields = known.config.__dataclass_fields__
-    _fill(model, {name: sizes.get(name, fields[name].default) for name in SIZES})
-    _fill(model, {"ff_width": sizes.get("ff_width", 4 * model.width)})
+    _fill(model, {name: fields[name].default for name in SIZES})
+    _fill(model, {"ff_width": 4 * model.width})
 
 
 def _fill_train(spec: JobSpec) -> None:
@@ -82,7 +86,6 @@ def _fill_train(spec: JobSpec) -> None:
     values: dict[str, Value] = {
         # As many whole micro-batches as make at least eight sequences for each worker.
         "batch_size": min(MAX_BATCH, gang * -(-8 * workers // gang)),
-        "sequence_length": spec.model.context,
         "min_lr": train.lr / 10,
         "warmup_steps": steps // 20,
         "weight_decay": 0.1,
@@ -96,6 +99,8 @@ def _fill_train(spec: JobSpec) -> None:
         "log_every": 10,
     }
     _fill(train, values)
+    if spec.model.HasField("context"):
+        _fill(train, {"sequence_length": spec.model.context})
 
 
 def _fill(message: Message, values: Mapping[str, object]) -> None:

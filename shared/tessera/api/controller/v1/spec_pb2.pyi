@@ -243,7 +243,9 @@ class ModelSpec(_message.Message):
     """Whether the output projection is the embedding. Default true."""
     @_builtins.property
     def init(self) -> Global___InitSpec:
-        """Where the first weights come from. Absent: random."""
+        """Where the first weights come from; sizes that are not set are those of that version. Absent:
+        random.
+        """
 
     def __init__(
         self,
