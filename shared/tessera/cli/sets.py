@@ -13,6 +13,10 @@ from tessera.cli.connect import connect, settings_of
 from tessera.weights.manifest import Version
 
 
+_PLAIN = ("family", "job_name")
+"""Labels that say what the set and its job say already."""
+
+
 def sets(context: typer.Context) -> None:
     """List parameter sets."""
     with connect(context) as client:
@@ -66,7 +70,11 @@ def versions(
             show.age(version.commit_time),
             f"{version.job}/{version.attempt}",
             ",".join(version.groups),
-            " ".join(f"{key}={value}" for key, value in sorted(version.labels.items())),
+            " ".join(
+                f"{key}={value}"
+                for key, value in sorted(version.labels.items())
+                if key not in _PLAIN
+            ),
         )
         for version in found
     ]

@@ -17,6 +17,7 @@ from rich.text import Text
 from tessera.spec import plain
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+_WIDE = 4000
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -54,7 +55,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) 
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     if grid.row_count:
-        console().print(grid)
+        # As wide as it is: a cell that is cut off is worse than a line that wraps.
+        Console(highlight=False, markup=False, width=_WIDE).print(grid)
     else:
         line(empty)
 
