@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import time
+import zipfile
 
 import pytest
 from google.protobuf import json_format
 
-from tessera.api.controller.v1 import job_pb2, job_pb2_grpc, registry_pb2, registry_pb2_grpc
+from tessera.api.controller.v1 import (
+    job_pb2,
+    job_pb2_grpc,
+    pool_pb2,
+    pool_pb2_grpc,
+    registry_pb2,
+    registry_pb2_grpc,
+)
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.rpc.channel import bearer, channel
@@ -36,6 +46,13 @@ class User:
     def submit(self, spec: dict) -> str:
         request = job_pb2.CreateJobRequest(spec=json_format.ParseDict(spec, JobSpec()))
         return self.jobs.CreateJob(request, metadata=self.token, timeout=20).job.id
+
+    def upload(self, content: bytes, name: str) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        stub = pool_pb2_grpc.BlobServiceStub(self.channel)
+        parts = iter([pool_pb2.PutBlobRequest(digest=digest, data=content)])
+        stub.PutBlob(parts, metadata=self.token, timeout=20)
+        return f"blob://{digest}/{name}"
 
     def get(self, job: str) -> job_pb2.Job:
         request = job_pb2.GetJobRequest(name=job)
@@ -101,22 +118,30 @@ def test_a_job_is_steered_and_stopped(ray_platform, texts, gang):
     assert [int(event.details["version"]) for event in versions] == [1, 2]
 
 
-def test_the_guilty_rank_of_a_job_is_named(ray_platform, texts, gang, tmp_path):
-    code = tmp_path / "guilty_code.py"
-    code.write_text(
-        "import torch\n"
-        "class Own:\n"
-        "    def __init__(self, rank): self.rank = rank\n"
-        "    def loss(self, model, batch):\n"
-        "        loss = model(batch.inputs).sum()\n"
-        "        print('rank', self.rank, 'was here')\n"
-        "        if self.rank == 1: raise ValueError('a mistake of mine')\n"
-        "        return loss\n"
-        "def make(context): return Own(context.rank)\n"
-    )
+CODE = """
+class Own:
+    def __init__(self, rank):
+        self.rank = rank
+    def loss(self, model, batch):
+        loss = model(batch.inputs).sum()
+        print("rank", self.rank, "was here")
+        if self.rank == 1:
+            raise ValueError("a mistake of mine")
+        return loss
+
+def make(context):
+    return Own(context.rank)
+"""
+
+
+def test_the_guilty_rank_of_a_job_is_named(ray_platform, texts, gang):
     user = User(ray_platform)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("guilty_code.py", CODE)
     told = small(gang, texts, name="guilty")
-    job = user.submit({**told, "entrypoint": "guilty_code:make", "code": f"file://{code}"})
+    code = user.upload(packed.getvalue(), "guilty_code.zip")
+    job = user.submit({**told, "entrypoint": "guilty_code:make", "code": code})
     ended = user.finished(job)
     assert ended.state == job_pb2.JOB_STATE_FAILED, ended
     assert ended.failure.category == job_pb2.FAILURE_CATEGORY_USER
