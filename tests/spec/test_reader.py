@@ -306,5 +306,17 @@ def test_server_errors_are_located(tmp_path):
     assert located("train.warmup_steps").message.startswith(f"{path}:5:8: ")
     assert located("publish.set").message == f"{path}: publish.set: wrong"
     assert located("queue", "queue: no").message == f"{path}: queue: no"
+    told = errors.NotFoundError(
+        "spec.queue: no queue; there is another (and 1 more)",
+        reason="R",
+        violations=[errors.Violation("spec.queue", "no queue"), errors.Violation("name", "no")],
+    )
+    assert document.locate(told).message == (
+        f"{path}: queue: no queue; there is another (and 1 more)"
+    )
+    foreign = errors.AlreadyExistsError(
+        "request_id 'a' is used", violations=[errors.Violation("request_id", "used")]
+    )
+    assert document.locate(foreign) is foreign
     plain = errors.UnavailableError("gone")
     assert document.locate(plain) is plain

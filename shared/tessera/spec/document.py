@@ -53,13 +53,12 @@ class Document:
         path = first.field.removeprefix("spec.")
         if re.split(r"[.\[]", path)[0] not in JobSpec.DESCRIPTOR.fields_by_name:
             return error
-        located = wrong(
-            self.place(path),
-            f"{path}: {first.description.removeprefix(f'{path}: ')}",
-            reason=error.reason,
-            field=path,
-            others=[violation.field for violation in rest],
-        )
+        text = error.message.removeprefix("spec.").removeprefix(f"{path}: ")
+        if text == error.message.removeprefix("spec."):
+            # The message does not begin with the field: what was said of the field does better.
+            text = first.description.removeprefix(f"{path}: ")
+            text += f" (and {len(rest)} more)" if rest else ""
+        located = wrong(self.place(path), f"{path}: {text}", reason=error.reason, field=path)
         return type(error)(
             located.message,
             reason=error.reason,

@@ -1,0 +1,61 @@
+"""docs/errors.md names what the code says, no more and no less."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tessera import errors
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "errors.md").read_text()
+SOURCES = [
+    path
+    for tree in ("services", "shared")
+    for path in (ROOT / tree).rglob("*.py")
+    if "api" not in path.parts
+]
+CODE = "\n".join(path.read_text() for path in SOURCES)
+# Raised where a spec is read, checked and uploaded: all of these are the user's to mend.
+MENDED_BY_USERS = [
+    path
+    for folder in ("shared/tessera/spec", "shared/tessera/client")
+    for path in (ROOT / folder).glob("*.py")
+] + [ROOT / "services/tessera/controller/submit.py", ROOT / "services/tessera/trainer/sources.py"]
+REASON = re.compile(r"\"([A-Z]+(?:_[A-Z]+)+)\"")
+# Not about what a caller wrote.
+OTHERS = {
+    "ASSET_MISSING",
+    "DEPLOYMENT_NOT_READY",
+    "NOT_A_DIRECTORY",
+    "UNSUPPORTED_DTYPE",
+}
+STATUSES = {
+    re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).upper()
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.TesseraError)
+}
+CATEGORIES = {"OUT_OF_MEMORY", "WORKER_LOST"}
+
+
+def named() -> set[str]:
+    return set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", DOCUMENT))
+
+
+def test_what_is_named_exists():
+    missing = {reason for reason in named() if f'"{reason}"' not in CODE}
+    assert not missing
+
+
+@pytest.mark.parametrize("path", MENDED_BY_USERS, ids=lambda path: path.name)
+def test_what_users_can_meet_is_named(path):
+    found = set(REASON.findall(path.read_text())) - OTHERS - STATUSES
+    assert not found - named()
+
+
+def test_statuses_are_real():
+    cells = re.findall(r"\| ([A-Z]+(?:_[A-Z]+)+) \|", DOCUMENT)
+    assert cells
+    assert not set(cells) - STATUSES - CATEGORIES
