@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -265,10 +268,31 @@ def test_schema(tessera, job_file):
         jsonschema.validate(yaml.safe_load(file), schema)
 
 
-def test_nobody_reads(on, running):
-    job, _ = running()
-    on("cancel", job)
-    assert json.loads(on("job", job, "--output", "json").out)["id"] == job
+TESSERA = Path(sys.executable).with_name("tessera")
+
+
+def test_ctrl_c_ends_only_the_watching(on, running, client):
+    job, attempt = running()
+    attempt.report(progress=progress())
+    child = subprocess.Popen(
+        [TESSERA, "watch", job], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith("tessera: the job goes on")
+    assert client.jobs.get(job).state == job_pb2.JOB_STATE_RUNNING
+    attempt.finish(success=attempt_pb2.Success(version=1))
+
+
+def test_a_reader_that_goes_away(on):
+    done = subprocess.run(
+        f"{TESSERA} schema | head -c 10", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == '{\n  "$sche'
+    assert not done.stderr
 
 
 def test_chart():

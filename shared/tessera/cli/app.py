@@ -119,10 +119,6 @@ def run(arguments: Sequence[str]) -> int:
         result = command.main(hoist(arguments), prog_name="tessera", standalone_mode=False)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads any more; Python would complain when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except errors.TesseraError as error:
         return _told(error.message, MISTAKE if isinstance(error, MISTAKES) else FAILED)
     except typer.Abort:

@@ -12,7 +12,6 @@ from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
 from tessera.weights.manifest import Version
 
-
 _PLAIN = ("family", "job_name")
 """Labels that say what the set and its job say already."""
 
