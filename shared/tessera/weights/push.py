@@ -183,23 +183,34 @@ def _requests(
 ) -> Iterator[pb.PushSlicesRequest | bytes]:
     target = pb.PushTarget(set=opened.set, version=opened.number, epoch=opened.epoch, rank=rank)
     yield pb.PushSlicesRequest(target=target)
-    for batch in _batches(slices):
-        headers = []
-        for item in batch:
-            # Hashed right before it is sent, while it is in the cache.
-            checksum = xxhash.xxh3_64_intdigest(item.data.data)
-            digests.append((item.tensor, item.box, checksum))
-            headers.append(
-                pb.SliceHeader(
-                    tensor=item.tensor,
-                    group=item.group,
-                    box=messages.box_to_pb(item.box),
-                    size=item.data.size,
-                    checksum=checksum,
-                )
-            )
-        yield pb.PushSlicesRequest(headers=pb.SliceHeaders(headers=headers))
-        yield from wire.chunks((item.data for item in batch), wire.PUSH_DATA)
+    batches = list(_batches(slices))
+    # A stream sends one message at a time; hashing the next batch meanwhile costs it nothing.
+    with ThreadPoolExecutor(1, thread_name_prefix="hash") as ahead:
+        headers = ahead.submit(_headers, batches[0]) if batches else None
+        for position, batch in enumerate(batches):
+            assert headers is not None
+            found = headers.result()
+            if position + 1 < len(batches):
+                headers = ahead.submit(_headers, batches[position + 1])
+            digests += [
+                (item.tensor, item.box, header.checksum)
+                for item, header in zip(batch, found, strict=True)
+            ]
+            yield pb.PushSlicesRequest(headers=pb.SliceHeaders(headers=found))
+            yield from wire.chunks((item.data for item in batch), wire.PUSH_DATA)
+
+
+def _headers(batch: Sequence[LocalSlice]) -> list[pb.SliceHeader]:
+    return [
+        pb.SliceHeader(
+            tensor=item.tensor,
+            group=item.group,
+            box=messages.box_to_pb(item.box),
+            size=item.data.size,
+            checksum=xxhash.xxh3_64_intdigest(item.data.data),
+        )
+        for item in batch
+    ]
 
 
 def _batches(slices: Sequence[LocalSlice]) -> Iterator[list[LocalSlice]]:
