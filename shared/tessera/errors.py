@@ -5,7 +5,8 @@ Pure: `tessera.rpc.status` maps it to gRPC statuses and back, the command line t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -127,3 +128,15 @@ class DataLossError(TesseraError):
     """Bytes do not match their checksum."""
 
     reason = "DATA_LOSS"
+
+
+@contextmanager
+def within(field: str) -> Iterator[None]:
+    """Errors raised inside are about parts of `field`: their paths begin with it."""
+    try:
+        yield
+    except TesseraError as error:
+        error.violations = tuple(
+            Violation(f"{field}.{found.field}", found.description) for found in error.violations
+        )
+        raise

@@ -81,18 +81,18 @@ async def test_validate_only_creates_nothing(platform):
 @pytest.mark.parametrize(
     ("fields", "kind", "reason", "field"),
     [
-        ({"queue": "gold"}, errors.NotFoundError, "QUEUE_NOT_FOUND", "queue"),
+        ({"queue": "gold"}, errors.NotFoundError, "QUEUE_NOT_FOUND", "spec.queue"),
         (
             {"model": ModelSpec(family="gtp")},
             errors.InvalidArgumentError,
             "UNKNOWN_FAMILY",
-            "model.family",
+            "spec.model.family",
         ),
         (
             {"model": ModelSpec(family="gpt", heads=5, width=64)},
             errors.InvalidArgumentError,
             "HEADS_DO_NOT_DIVIDE_WIDTH",
-            "model.heads",
+            "spec.model.heads",
         ),
         ({"priority": 5000}, errors.InvalidArgumentError, "INVALID_FIELD", "spec.priority"),
         (
@@ -113,11 +113,11 @@ async def test_bad_specs_are_refused(platform, fields, kind, reason, field):
 @pytest.mark.parametrize(
     ("resources", "field"),
     [
-        (spec_pb2.ResourcesSpec(workers=9), "resources.workers"),
-        (spec_pb2.ResourcesSpec(cpus_per_worker=64), "resources.cpus_per_worker"),
+        (spec_pb2.ResourcesSpec(workers=9), "spec.resources.workers"),
+        (spec_pb2.ResourcesSpec(cpus_per_worker=64), "spec.resources.cpus_per_worker"),
         (
             spec_pb2.ResourcesSpec(accelerator=spec_pb2.AcceleratorSpec(type="H100")),
-            "resources.accelerator",
+            "spec.resources.accelerator",
         ),
     ],
 )
@@ -137,7 +137,7 @@ async def test_a_set_has_one_unfinished_writer(platform):
     with pytest.raises(errors.FailedPreconditionError) as caught:
         await create(platform, name="second", publish=PublishSpec(set="weights"))
     assert caught.value.reason == "SET_IN_USE"
-    assert [v.field for v in caught.value.violations] == ["publish.set"]
+    assert [v.field for v in caught.value.violations] == ["spec.publish.set"]
     assert first.id in caught.value.message
     await create(
         platform,

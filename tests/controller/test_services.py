@@ -332,7 +332,7 @@ async def test_sets_and_versions_must_exist(platform, parameters):
             with pytest.raises(errors.NotFoundError) as caught:
                 await deploy("n", model)
             assert caught.value.reason == reason
-            assert [v.field for v in caught.value.violations] == ["model"]
+            assert [v.field for v in caught.value.violations] == ["spec.model"]
             init = ModelSpec(family="gpt", init=InitSpec(**{"from": model}))
             with pytest.raises(errors.NotFoundError) as caught, mapped_errors():
                 await platform.jobs.CreateJob(
@@ -341,7 +341,7 @@ async def test_sets_and_versions_must_exist(platform, parameters):
                     timeout=TIMEOUT,
                 )
             assert caught.value.reason == reason
-            assert [v.field for v in caught.value.violations] == ["model.init.from"]
+            assert [v.field for v in caught.value.violations] == ["spec.model.init.from"]
         with pytest.raises(errors.AlreadyExistsError) as caught:
             await deploy("m", "weights", replicas=2)
         assert caught.value.reason == "DEPLOYMENT_EXISTS"

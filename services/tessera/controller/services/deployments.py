@@ -37,9 +37,10 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         if caller.role == ATTEMPT:
             raise errors.PermissionDeniedError("an attempt may not deploy models")
         spec = resolve(request.spec)
-        await self._runtime.coordinator.check(caller.tenant, spec.model, "model")
         demand = convert.deployment_demand(spec)
-        fits(self._runtime, demand, DEPLOYMENT_FIELDS)
+        with errors.within("spec"):
+            await self._runtime.coordinator.check(caller.tenant, spec.model, "model")
+            fits(self._runtime, demand, DEPLOYMENT_FIELDS)
         new = Deployment(
             tenant=caller.tenant,
             name=spec.name,

@@ -40,7 +40,8 @@ class JobService(pb_grpc.JobServiceServicer):
         known = await self._database.read(store.by_request, caller.tenant, request.request_id)
         if known is not None:
             return await self._created(store.check_same(known, request.request_id, digest))
-        accepted = await examine(self._runtime, caller.tenant, request.spec)
+        with errors.within("spec"):
+            accepted = await examine(self._runtime, caller.tenant, request.spec)
         if request.validate_only:
             published = accepted.spec.publish.set
             await self._database.read(store.check_set, caller.tenant, published)

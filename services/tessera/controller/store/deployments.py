@@ -49,7 +49,7 @@ def _same(known: Deployment, new: Deployment) -> Deployment:
         raise errors.FailedPreconditionError(
             f"deployment '{known.name}' is being ended; try again in a moment",
             reason="DEPLOYMENT_DELETING",
-            violations=[errors.Violation("name", "being ended")],
+            violations=[errors.Violation("spec.name", "being ended")],
             retry_after=2.0,
         )
     if known.spec != new.spec:
@@ -57,7 +57,7 @@ def _same(known: Deployment, new: Deployment) -> Deployment:
             f"name: deployment '{known.name}' exists with another spec; "
             "delete it first, or choose another name",
             reason="DEPLOYMENT_EXISTS",
-            violations=[errors.Violation("name", "exists with another spec")],
+            violations=[errors.Violation("spec.name", "exists with another spec")],
         )
     return known
 

@@ -72,7 +72,7 @@ def check_set(connection: sa.Connection, tenant: str, name: str) -> None:
             f"publish.set: '{name}' is being written by {other}; "
             "choose another set, or wait until that job has ended",
             reason="SET_IN_USE",
-            violations=[errors.Violation("publish.set", f"in use by {other}")],
+            violations=[errors.Violation("spec.publish.set", f"in use by {other}")],
             metadata={"job": other},
         )
 
