@@ -58,7 +58,7 @@ chaos: setup ## Kill processes of a running platform, each by SIGKILL
 
 .PHONY: bench
 bench: setup ## Measure against a peer or a limit; one JSON object per line
-	@for bench in benchmarks/[a-z]*.py; do $(BIN)/python $$bench || exit 1; done
+	@$(BIN)/python benchmarks/run.py
 
 # --- Checks ------------------------------------------------------------------
 
