@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MODEL = {"layers": 4, "heads": 4, "width": 256, "context": 256}
-VOCABULARY, BATCH, STEPS, SKIP = 512, 8, 32, 8
+MODEL = {"layers": 4, "heads": 4, "width": 256, "context": 128}
+VOCABULARY, BATCH, STEPS, SKIP = 512, 8, 36, 6
 
 
 def torchrun(*arguments: str) -> str:
