@@ -35,51 +35,57 @@ def make(context):
 """
 
 
-@pytest.fixture
-def code(tmp_path):
-    def write(text: str) -> str:
-        path = tmp_path / "mine.py"
-        path.write_text(textwrap.dedent(text))
-        return str(path)
+@pytest.fixture(scope="module")
+def jobs(platform, files, tmp_path_factory) -> dict[str, str]:
+    """One job for each mistake, all submitted at once; id by name."""
+    folder = tmp_path_factory.mktemp("mistakes")
 
-    return write
+    def code(name: str, text: str) -> dict[str, str]:
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+        return {"entrypoint": f"{name}:make", "code": str(folder / f"{name}.py")}
+
+    for index in range(3):
+        (folder / f"empty-{index}.txt").write_text("")
+    (folder / "binary.txt").write_bytes(os.urandom(50_000))
+    specs = [
+        tiny("empty", [f"file://{folder}/empty-*.txt"]),
+        tiny("vanished", [f"file://{folder}/gone.txt"]),
+        tiny("binary", [f"file://{folder}/binary.txt"]),
+        tiny("nan", files, **code("broken", NAN)),
+        tiny("raises", files, **code("raising", RAISES)),
+    ]
+    return {spec["name"]: platform.submit({**spec, "retries": 2}) for spec in specs}
 
 
-def failed(platform: Platform, spec: dict, reason: str) -> job_pb.Failure:
-    job = platform.submit({**spec, "retries": 2})
-    failure = platform.fail(job)
+def failed(platform: Platform, job: str, reason: str) -> job_pb.Failure:
+    failure = platform.fail(job, 240)
     assert failure.reason == reason, platform.describe(job)
     assert failure.category == job_pb.FAILURE_CATEGORY_USER
     assert len(platform.job(job).attempts) == 1, "a mistake of the user's is never repeated"
     return failure
 
 
-def test_empty_data(platform, tmp_path):
-    for index in range(3):
-        (tmp_path / f"{index}.py").write_text("")
-    failed(platform, tiny("empty", [f"file://{tmp_path}/*.py"]), "DATA_EMPTY")
+def test_empty_data(platform, jobs):
+    failed(platform, jobs["empty"], "DATA_EMPTY")
 
 
-def test_vanished_data(platform, tmp_path):
-    failure = failed(platform, tiny("vanished", [f"file://{tmp_path}/gone.py"]), "DATA_NOT_FOUND")
-    assert "gone.py" in failure.message
+def test_vanished_data(platform, jobs):
+    failure = failed(platform, jobs["vanished"], "DATA_NOT_FOUND")
+    assert "gone.txt" in failure.message
 
 
-def test_binary_data(platform, tmp_path):
-    (tmp_path / "a.py").write_bytes(os.urandom(50_000))
-    failure = failed(platform, tiny("binary", [f"file://{tmp_path}/a.py"]), "DATA_NOT_TEXT")
-    assert "a.py" in failure.message
+def test_binary_data(platform, jobs):
+    failure = failed(platform, jobs["binary"], "DATA_NOT_TEXT")
+    assert "binary.txt" in failure.message
 
 
-def test_loss_that_is_not_finite(platform, files, code):
-    spec = tiny("nan", files, entrypoint="mine:make", code=code(NAN))
-    failure = failed(platform, spec, "LOSS_NOT_FINITE")
+def test_loss_that_is_not_finite(platform, jobs):
+    failure = failed(platform, jobs["nan"], "LOSS_NOT_FINITE")
     assert failure.rank == 1
 
 
-def test_an_exception_in_the_users_entrypoint(platform, files, code):
-    spec = tiny("raises", files, entrypoint="mine:make", code=code(RAISES))
-    failure = failed(platform, spec, "ENTRYPOINT_FAILED")
+def test_an_exception_in_the_users_entrypoint(platform, jobs):
+    failure = failed(platform, jobs["raises"], "ENTRYPOINT_FAILED")
     assert failure.rank == 1
     assert "the moon is down" in failure.traceback
-    assert "mine.py" in failure.traceback
+    assert "raising.py" in failure.traceback

@@ -101,7 +101,7 @@ def test_generation_names_its_version_and_follows_its_seed(platform, replica):
     again = generate(platform, replica, text=PROMPT, max_tokens=24, sampling=sampling)
     tokens = [t for part in first for t in part.tokens]
     assert tokens == [t for part in again for t in part.tokens]
-    assert len(first) > 4, "it streams"
+    assert len([part for part in first if part.tokens]) > 2, "it streams"
     assert {part.version for part in first if part.tokens} == {head}
     assert first[-1].finish_reason in {pb.FINISH_REASON_LENGTH, pb.FINISH_REASON_END}
 

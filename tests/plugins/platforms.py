@@ -21,8 +21,10 @@ from tessera.api.controller.v1 import job_pb2 as job_pb
 from tessera.api.controller.v1 import job_pb2_grpc as job_grpc
 from tessera.api.controller.v1 import registry_pb2 as registry_pb
 from tessera.api.controller.v1 import registry_pb2_grpc as registry_grpc
+from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.api.trainer.v1 import trainer_pb2 as trainer_pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as trainer_grpc
+from tessera.client import Client
 from tessera.local.home import Home
 from tessera.local.process import members
 from tessera.local.state import State
@@ -107,12 +109,10 @@ class Platform:
 
     # --- jobs ---
 
-    def submit(self, spec: Mapping[str, Any], request_id: str = "") -> str:
+    def submit(self, spec: Mapping[str, Any]) -> str:
         """Submit a spec in its JSON form; returns the job's id."""
-        request = job_pb.CreateJobRequest(
-            request_id=request_id, spec=json_format.ParseDict(spec, job_pb.CreateJobRequest().spec)
-        )
-        return self.call(job_grpc.JobServiceStub, "CreateJob", request).job.id
+        with Client(home=self.home.path) as client:
+            return client.jobs.create(json_format.ParseDict(spec, JobSpec())).id
 
     def job(self, job: str) -> job_pb.Job:
         return self.call(job_grpc.JobServiceStub, "GetJob", job_pb.GetJobRequest(name=job)).job
