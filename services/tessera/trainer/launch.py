@@ -65,7 +65,8 @@ def lost(error: BaseException, rank: int) -> Failure:
     """What Ray's account of a failed worker means."""
     text = str(error)
     cause: Any = getattr(error, "health_check_failure", None) or error
-    if isinstance(cause, ray.exceptions.OutOfMemoryError) or "OOM" in text:
+    # Of a plain SIGKILL, too, Ray writes that the OOM killer is a common cause.
+    if isinstance(cause, ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
         return Failure(
             category=Category.OUT_OF_MEMORY,
             reason="OUT_OF_MEMORY",
