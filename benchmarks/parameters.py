@@ -28,8 +28,8 @@ import xxhash
 
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
+from tessera.parameters.buffers import BufferPool
 from tessera.parameters.local import start_parameters
-from tessera.parameters.pool import Pool
 from tessera.rpc.channel import SERVER_OPTIONS, data_channel
 from tessera.rpc.identity import SERVICE, Principal
 from tessera.weights import wire
@@ -48,7 +48,7 @@ class Bare:
     """The baseline's server: bytes in, bytes out."""
 
     def __init__(self, size: int) -> None:
-        self._pool = Pool(2 * size)
+        self._pool = BufferPool(2 * size)
         self._source = np.full(size, 1, np.uint8)
 
     def register(self, server: Any) -> None:

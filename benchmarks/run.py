@@ -23,7 +23,7 @@ DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 NAMES = ("training", "parameters", "inference", "startup")
 AIMS = {
     "training": "training tokens/s ≥ 0.97 times the same loop under plain torchrun",
-    "parameters": "push and pull of 256 MiB ≥ 0.9 times a bare gRPC stream into the same kind of pool",
+    "parameters": "push and pull of 256 MiB ≥ 0.9 times a bare gRPC stream into such a pool",
     "inference": "8 streams over gRPC ≥ 0.9 times the same engine driven in its own process",
     "startup": "submit to first optimizer step ≤ 1.1 times `ray job submit` of the same loop",
 }

@@ -9,9 +9,9 @@ import xxhash
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
+from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.local import start_parameters
-from tessera.parameters.pool import BLOCK_BYTES, Pool
 from tessera.parameters.receipt import Announced, Receipt
 from tessera.parameters.vault import Vault
 from tessera.rpc.channel import bearer, channel, mapped_errors
@@ -46,7 +46,7 @@ def noise(size, seed=1):
 
 @pytest.mark.parametrize("blocks", [1, 2, 8])
 def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, blocks):
-    vault, pool = Vault(tmp_path), Pool(blocks * BLOCK_BYTES)
+    vault, pool = Vault(tmp_path), BufferPool(blocks * BLOCK_BYTES)
     inbox = Inbox(vault, pool)
     parts = [
         ("model", noise(3 * BLOCK_BYTES + 5)),
@@ -65,7 +65,7 @@ def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, b
 
 
 def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path):
-    pool = Pool(4 * BLOCK_BYTES)
+    pool = BufferPool(4 * BLOCK_BYTES)
     inbox = Inbox(Vault(tmp_path), pool)
     receipt = Receipt(inbox, TARGET, "shard-0")
     receipt.announce([announced(noise(10), checksum=7)])
@@ -78,7 +78,7 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path):
 
 
 def test_streams_that_end_early_or_late_are_refused(tmp_path):
-    inbox = Inbox(Vault(tmp_path), Pool(BLOCK_BYTES))
+    inbox = Inbox(Vault(tmp_path), BufferPool(BLOCK_BYTES))
     receipt = Receipt(inbox, TARGET, "shard-0")
     receipt.announce([announced(noise(10))])
     receipt.take(noise(10)[:9])
@@ -90,7 +90,7 @@ def test_streams_that_end_early_or_late_are_refused(tmp_path):
 
 
 def test_torn_files_are_swept_away_and_whole_ones_kept(tmp_path):
-    inbox = Inbox(Vault(tmp_path), Pool(BLOCK_BYTES))
+    inbox = Inbox(Vault(tmp_path), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100))])
     (source,) = inbox.persist(TARGET.key)
     folder = tmp_path / "default" / "gpt" / "1"
@@ -103,7 +103,7 @@ def test_torn_files_are_swept_away_and_whole_ones_kept(tmp_path):
 
 
 def test_a_dropped_group_stays_dropped_after_a_restart(tmp_path):
-    inbox = Inbox(vault := Vault(tmp_path), Pool(BLOCK_BYTES))
+    inbox = Inbox(vault := Vault(tmp_path), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100)), ("optimizer", noise(50))])
     inbox.persist(TARGET.key)
     assert vault.drop(TARGET.key, ["optimizer"]) == 50
@@ -115,7 +115,7 @@ def test_a_dropped_group_stays_dropped_after_a_restart(tmp_path):
 
 
 def test_readers_keep_what_they_have_mapped_when_it_is_dropped(tmp_path):
-    inbox = Inbox(vault := Vault(tmp_path), Pool(BLOCK_BYTES))
+    inbox = Inbox(vault := Vault(tmp_path), BufferPool(BLOCK_BYTES))
     data = noise(50_000)
     receive(inbox, [("model", data)])
     (source,) = inbox.persist(TARGET.key)
@@ -128,7 +128,7 @@ def test_readers_keep_what_they_have_mapped_when_it_is_dropped(tmp_path):
 
 
 def test_late_writers_are_fenced(tmp_path):
-    inbox = Inbox(Vault(tmp_path), Pool(BLOCK_BYTES))
+    inbox = Inbox(Vault(tmp_path), BufferPool(BLOCK_BYTES))
     newer = Target(set=TARGET.set, version=3, epoch=2, rank=0)
     old = Receipt(inbox, TARGET, "shard-0")
     inbox.begin(newer)

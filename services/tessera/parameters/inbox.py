@@ -8,8 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from tessera import errors
+from tessera.parameters.buffers import BufferPool
 from tessera.parameters.pending import PendingPiece
-from tessera.parameters.pool import Pool
 from tessera.parameters.vault import Key, Vault
 from tessera.weights.manifest import SliceSpec
 
@@ -37,7 +37,7 @@ class Inbox:
     keeps late writers from filling the memory.
     """
 
-    def __init__(self, vault: Vault, pool: Pool) -> None:
+    def __init__(self, vault: Vault, pool: BufferPool) -> None:
         self._vault = vault
         self._pool = pool
         self._lock = threading.Lock()

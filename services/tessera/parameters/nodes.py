@@ -10,10 +10,10 @@ from typing import Any
 
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2_grpc, shard_pb2_grpc
+from tessera.parameters.buffers import BufferPool
 from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig, shard_name
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.meter import DISK_BYTES, Meter, NoMeter
-from tessera.parameters.pool import Pool
 from tessera.parameters.services import coordinator, data, shard
 from tessera.parameters.shards import Shards
 from tessera.parameters.store import Store
@@ -79,7 +79,7 @@ class ShardNode:
         place, config = self._place, self._config
         verifier = await asyncio.to_thread(fetch_verifier, place.controller)
         self._vault = await asyncio.to_thread(Vault, config.data_dir)
-        pool = await asyncio.to_thread(Pool, config.pool_bytes, config.warm_bytes)
+        pool = await asyncio.to_thread(BufferPool, config.pool_bytes, config.warm_bytes)
         inbox = Inbox(self._vault, pool)
         servicer = shard.ShardControl(config.name, inbox, self._vault, self._meter)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tessera.parameters.pool import BLOCK_BYTES, Pool
+from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
 
@@ -22,7 +22,7 @@ class PendingPiece:
         path: temporary file that it is written to, at the latest by `write`.
     """
 
-    def __init__(self, name: str, group: str, pool: Pool, path: Path) -> None:
+    def __init__(self, name: str, group: str, pool: BufferPool, path: Path) -> None:
         self.name = name
         self.group = group
         self.size = 0

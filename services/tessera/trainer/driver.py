@@ -19,7 +19,7 @@ from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import Server
 from tessera.trainer.attempt import AttemptRecord, Ended
 from tessera.trainer.failure import Failure, classify
-from tessera.trainer.failures_wire import failure_message
+from tessera.trainer.failure_messages import failure_message
 from tessera.trainer.launch import train
 from tessera.trainer.service import RankService, TrainerService
 from tessera.trainer.settings import Link, Settings

@@ -69,7 +69,7 @@ class Origin:
         """Sizes of the model: the spec's, and where it is silent the version's.
 
         Raises:
-            UserError: INIT_MISMATCH, SEQUENCE_TOO_LONG.
+            UserError: INIT_MISMATCH, SEQUENCE_LONGER_THAN_CONTEXT.
         """
         sizes: dict[str, Any] = dict(settings.sizes)
         if self.manifest is not None:
@@ -83,7 +83,7 @@ class Origin:
             description = (
                 f"{settings.sequence_length} tokens do not fit a context of {config.context}"
             )
-            raise _wrong("train.sequence_length", description, "SEQUENCE_TOO_LONG")
+            raise _wrong("train.sequence_length", description, "SEQUENCE_LONGER_THAN_CONTEXT")
         return config
 
 

@@ -16,7 +16,6 @@ import torch.distributed as dist
 from tessera import errors
 from tessera.device import Device
 from tessera.spec.document import load
-from tessera.spec.resolve import resolve
 from tessera.trainer.commands import Commands
 from tessera.trainer.gang import Gang
 from tessera.trainer.recorder import Recorder
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--spec", type=Path, required=True)
     parser.add_argument("--metrics", type=Path)
     arguments = parser.parse_args()
-    settings = settings_of(resolve(load(arguments.spec)))
+    settings = settings_of(load(arguments.spec))
     device = Device.for_accelerator(settings.accelerator)
     dist.init_process_group(device.backend)
     try:

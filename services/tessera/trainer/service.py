@@ -9,7 +9,7 @@ from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.rpc import identity
 from tessera.trainer.attempt import AttemptRecord, Ended, Status
-from tessera.trainer.failures_wire import failure_of
+from tessera.trainer.failure_messages import failure_of
 
 
 class TrainerService(pb_grpc.TrainerServiceServicer):

@@ -26,7 +26,7 @@ class Settings:
         spec_json: the spec in proto3 JSON form.
 
     Raises:
-        UserError: BATCH_DOES_NOT_DIVIDE.
+        UserError: BATCH_NOT_DIVISIBLE.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Settings:
             )
             raise UserError(
                 f"train.batch_size: {description}",
-                reason="BATCH_DOES_NOT_DIVIDE",
+                reason="BATCH_NOT_DIVISIBLE",
                 violations=[errors.Violation("train.batch_size", description)],
             )
 

@@ -15,7 +15,7 @@ from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.telemetry.log import configure_logging
 from tessera.trainer.commands import Commands, DriverLink
 from tessera.trainer.failure import classify
-from tessera.trainer.failures_wire import failure_message
+from tessera.trainer.failure_messages import failure_message
 from tessera.trainer.gang import Gang
 from tessera.trainer.logs import LogShipper
 from tessera.trainer.loop import Outcome

@@ -14,7 +14,7 @@ from tessera.weights.strided import Bytes
 BLOCK_BYTES = 4 * 1024 * 1024
 
 
-class Pool:
+class BufferPool:
     """At most `limit` bytes of blocks; made on demand, never given back to the system.
 
     Args:

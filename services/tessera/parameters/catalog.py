@@ -30,7 +30,7 @@ class PendingDrop:
     shard: str
 
 
-class Ledger:
+class Catalog:
     """Reading, pins and retention; each method is one transaction.
 
     Args:
