@@ -24,7 +24,8 @@ def spec(files: list[str]):
     def make(name: str, **more: Any) -> dict[str, Any]:
         model = {"width": 64, "context": 64, **more.pop("model", {})}
         train = {"batch_size": 8, "eval_every": 100, **more.pop("train", {})}
-        return tiny(name, files, steps=STEPS, every=EVERY, model=model, train=train, **more)
+        publish = {"every": EVERY, "keep": 10}
+        return tiny(name, files, steps=STEPS, model=model, train=train, publish=publish, **more)
 
     return make
 
