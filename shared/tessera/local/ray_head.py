@@ -59,6 +59,7 @@ class RayHead:
         # AF_UNIX paths end at about 100 bytes, so the folder is not below the home.
         base = "/tmp" if os.access("/tmp", os.W_OK) else None  # noqa: S108 - mkdtemp makes it ours
         self.temp_dir = Path(tempfile.mkdtemp(prefix="tessera-", dir=base))
+        (self.temp_dir / "tmp").mkdir()
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603 - a command of our own
                 self._command(),
@@ -80,6 +81,8 @@ class RayHead:
             **client_env(self.token_path),
             MARK: self.mark,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            # What a killed worker leaves behind goes with the cluster.
+            "TMPDIR": str(self.temp_dir / "tmp"),
             # The output below must reach the file at once.
             "PYTHONUNBUFFERED": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
