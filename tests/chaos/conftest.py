@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from platforms import Platform, corpus, tiny
+from platforms import Platform, corpus, running, tiny
 
 STEPS, EVERY = 300, 50
 """Long enough to be killed in the middle, short enough to wait for."""
@@ -33,12 +33,8 @@ def spec(files: list[str]):
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """One that every test leaves healthy."""
-    made = Platform(tmp_path_factory.mktemp("platform"))
-    try:
-        made.up()
+    with running(tmp_path_factory.mktemp("platform")) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture(scope="session")

@@ -7,19 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from platforms import Platform, corpus, tiny
+from platforms import Platform, corpus, running, tiny
 
 MODEL = "tiny"
 
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    made = Platform(tmp_path_factory.mktemp("platform"))
-    try:
-        made.up()
+    with running(tmp_path_factory.mktemp("platform")) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture(scope="session")

@@ -231,6 +231,17 @@ class Platform:
         return until(there, seconds, lambda: str(self.deployment(name)))
 
 
+@contextmanager
+def running(folder: Path) -> Iterator[Platform]:
+    """A platform that is up, and down again afterwards."""
+    made = Platform(folder)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
 def until(
     look: Callable[[], T | None],
     seconds: float,

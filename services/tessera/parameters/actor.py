@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -59,51 +60,55 @@ class RayMeter:
         self._gauges[name].set(value, self._tags)
 
 
-class _Loop:
-    """An event loop on a thread: an actor's constructor must return with its server running."""
+class _NodeActor:
+    """A node served from a thread: the constructor returns with its server running.
 
-    def __init__(self) -> None:
+    Args:
+        node: what to serve.
+    """
+
+    def __init__(self, node: CoordinatorNode | ShardNode) -> None:
+        self._node = node
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True).start()
+        threading.Thread(target=self._serve, name="grpc", daemon=True).start()
+        self._run(node.start())
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
+    def address(self) -> str:
+        """host:port of its control."""
+        return self._node.address
+
+    def stop(self) -> None:
+        """Withdraw and close."""
+        self._run(self._node.stop())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(START_SECONDS)
 
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        except BaseException:
+            log.exception("the node broke")
+        finally:
+            # Ray makes a new one; one whose loop is dead would only look alive.
+            os._exit(1)
 
-class CoordinatorActor:
+
+class CoordinatorActor(_NodeActor):
     """A coordinator that lives as long as the cluster."""
 
     def __init__(self, config: CoordinatorConfig, place: Place) -> None:
         place = replace(place, host=_host())
-        self._node = CoordinatorNode(config, place, RayMeter("coordinator"))
-        self._loop = _Loop()
-        self._loop.run(self._node.start())
-
-    def address(self) -> str:
-        """host:port of its control."""
-        return self._node.address
-
-    def stop(self) -> None:
-        """Withdraw and close."""
-        self._loop.run(self._node.stop())
+        super().__init__(CoordinatorNode(config, place, RayMeter("coordinator")))
 
 
-class ShardActor:
+class ShardActor(_NodeActor):
     """A shard that lives as long as the cluster."""
 
     def __init__(self, config: ShardConfig, place: Place) -> None:
         place = replace(place, host=_host())
-        self._node = ShardNode(config, place, RayMeter(config.name))
-        self._loop = _Loop()
-        self._loop.run(self._node.start())
-
-    def address(self) -> str:
-        """host:port of its control."""
-        return self._node.address
-
-    def stop(self) -> None:
-        """Withdraw and close."""
-        self._loop.run(self._node.stop())
+        super().__init__(ShardNode(config, place, RayMeter(config.name)))
 
 
 def ensure(place: Place, coordinator: CoordinatorConfig, shards: list[ShardConfig]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import ray
@@ -43,13 +44,23 @@ def train(settings: Settings, link: Link, backend: str) -> dict[int, Failure]:
     Returns:
         What Ray says of the ranks that failed, by rank; rank -1 for the gang as a whole.
     """
-    trainer = TorchTrainer(
-        work,
-        train_loop_config={"settings": settings, "link": link},
-        torch_config=TorchConfig(backend=backend, timeout_s=GANG_SECONDS),
-        scaling_config=scaling(settings),
-        run_config=RunConfig(name=link.name, failure_config=FailureConfig(max_failures=0)),
-    )
+    # Ray Train wants a folder though nothing is written there; its default is in the user's home.
+    with tempfile.TemporaryDirectory(prefix="tessera-train-") as folder:
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"settings": settings, "link": link},
+            torch_config=TorchConfig(backend=backend, timeout_s=GANG_SECONDS),
+            scaling_config=scaling(settings),
+            run_config=RunConfig(
+                name=link.name,
+                storage_path=folder,
+                failure_config=FailureConfig(max_failures=0),
+            ),
+        )
+        return _outcome(trainer)
+
+
+def _outcome(trainer: TorchTrainer) -> dict[int, Failure]:
     try:
         trainer.fit()
     except WorkerGroupError as error:
