@@ -59,7 +59,7 @@ class InvalidArgumentError(TesseraError):
 
 
 class OutOfRangeError(TesseraError):
-    """The request points past what exists, for example a prompt longer than the context."""
+    """The request points past what exists, for example a cursor past the last event."""
 
     reason = "OUT_OF_RANGE"
 

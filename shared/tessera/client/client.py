@@ -130,8 +130,7 @@ class Client:
 
         Raises:
             NotFoundError: there is no such model.
-            InvalidArgumentError: a parameter is out of bounds.
-            OutOfRangeError: the prompt does not fit the model's context.
+            InvalidArgumentError: a parameter is out of bounds, or the prompt does not fit the context.
             UnavailableError: no replica serves, or it died in the middle of the answer.
         """
         try:
