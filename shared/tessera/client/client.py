@@ -130,7 +130,7 @@ class Client:
 
         Raises:
             NotFoundError: there is no such model.
-            InvalidArgumentError: a parameter is out of bounds, or the prompt does not fit the context.
+            InvalidArgumentError: a parameter is out of bounds, or the prompt too long.
             UnavailableError: no replica serves, or it died in the middle of the answer.
         """
         try:
