@@ -85,9 +85,15 @@ def carry_out(transfers, pieces, wants, outs):
     return moved
 
 
-@settings(max_examples=2500, deadline=None)
-@given(st.integers(0, 2**63), st.sampled_from([8, 64, planner.BLOCK_BYTES]))
-def test_every_layout_is_read_from_every_other_bit_for_bit(seed, block):
+def cut(data, tensor, box):
+    """A box of a tensor, by numpy's own indexing."""
+    whole = data.reshape(*tensor.shape, tensor.element_size)
+    ranges = zip(box.offsets, box.extents, strict=True)
+    return whole[tuple(slice(begin, begin + length) for begin, length in ranges)].tobytes()
+
+
+def check_pair(seed, block):
+    """Hold a tensor in one layout, read it in another."""
     tensor, held, replicas, wanted = case(seed)
     data = np.random.default_rng(seed).integers(0, 256, tensor.size, np.uint8)
     slices, pieces = store(tensor, data, [*held, *replicas])
@@ -100,8 +106,24 @@ def test_every_layout_is_read_from_every_other_bit_for_bit(seed, block):
     # Exactly what is needed is moved, replicas or not.
     assert carry_out(transfers, pieces, wants, outs) == tensor.size
     for box, out in zip(wanted, outs, strict=True):
-        expected = strided.gather(data, tensor.shape, tensor.element_size, box)
-        assert out.tobytes() == expected.tobytes()
+        assert out.tobytes() == cut(data, tensor, box)
+
+
+PAIRS = given(st.integers(0, 2**63), st.sampled_from([8, 64, planner.BLOCK_BYTES]))
+
+
+@settings(max_examples=2500, deadline=None)
+@PAIRS
+def test_every_layout_is_read_from_every_other_bit_for_bit(seed, block):
+    check_pair(seed, block)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@settings(max_examples=50_000, deadline=None)
+@PAIRS
+def test_fifty_thousand_pairs_of_layouts(seed, block):
+    check_pair(seed, block)
 
 
 @settings(max_examples=200, deadline=None)
