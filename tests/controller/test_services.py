@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -219,6 +220,7 @@ async def test_blobs_come_back_and_liars_are_refused(platform):
 async def test_tickets_become_tokens_once_and_keys_are_public(platform):
     principal = Principal(subject="service:inference", role=SERVICE)
     ticket = await platform.runtime.database.write(tickets.issue, principal)
+    assert re.fullmatch("[0-9a-f]{64}", ticket), "it must never look like an option"
     token = await asyncio.to_thread(exchange_ticket, platform.controller.address, ticket)
     verifier = await asyncio.to_thread(fetch_verifier, platform.controller.address)
     assert isinstance(verifier, Verifier)

@@ -18,7 +18,8 @@ TTL = 24 * 3600.0
 
 def issue(connection: sa.Connection, principal: Principal) -> str:
     """A new ticket for a principal."""
-    ticket = secrets.token_urlsafe(32)
+    # Hexadecimal: it stands on a command line, where a leading dash would make it an option.
+    ticket = secrets.token_hex(32)
     now = time.time()
     connection.execute(tickets.delete().where(tickets.c.expires < now))
     connection.execute(
