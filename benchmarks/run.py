@@ -1,7 +1,7 @@
-"""Run every benchmark, one after the other, and write docs/benchmarks.md.
+"""Run every benchmark, or those that are named, and write docs/benchmarks.md.
 
-Each prints JSON lines; lines that compare with a baseline go into the table, the rest below it.
-Runs on this machine only count as ratios: ours and the baseline, interleaved, medians.
+Each prints JSON lines; lines that compare with a baseline go into the table, and all of them below
+it. Benchmarks that were not run keep their lines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import psutil
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
-NAMES = ("training", "parameters", "inference", "startup")
 AIMS = {
     "training": "training tokens/s ≥ 0.97 times the same loop under plain torchrun",
     "parameters": "push and pull of 256 MiB ≥ 0.9 times a bare gRPC stream into such a pool",
@@ -43,9 +41,9 @@ def machine() -> str:
     )
 
 
-def measure(name: str) -> tuple[list[dict[str, Any]], float]:
-    """The lines of one benchmark, shown as they come, and its seconds."""
-    begin, lines = time.monotonic(), []
+def measure(name: str) -> list[dict[str, Any]]:
+    """The lines of one benchmark, shown as they come."""
+    lines = []
     command = [sys.executable, str(HERE / f"{name}.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
@@ -54,7 +52,14 @@ def measure(name: str) -> tuple[list[dict[str, Any]], float]:
                 lines.append(json.loads(line))
     if process.returncode:
         sys.exit(f"{name} ended with code {process.returncode}")
-    return lines, time.monotonic() - begin
+    return lines
+
+
+def earlier() -> list[dict[str, Any]]:
+    """The lines of the page as it is."""
+    if not DOCUMENT.exists():
+        return []
+    return [json.loads(line) for line in DOCUMENT.read_text().splitlines() if line[:1] == "{"]
 
 
 def row(line: dict[str, Any]) -> str:
@@ -64,12 +69,11 @@ def row(line: dict[str, Any]) -> str:
     return f"| {line['bench']} | {line['metric']} | {values} | {baseline} | **{line['ratio']}** |"
 
 
-def document(results: dict[str, list[dict[str, Any]]], seconds: dict[str, float]) -> str:
+def document(lines: list[dict[str, Any]]) -> str:
     """The whole of docs/benchmarks.md."""
-    everything = [line for lines in results.values() for line in lines]
-    compared = [row(line) for line in everything if line.get("baseline")]
-    raw = [json.dumps(line, ensure_ascii=False) for line in everything]
-    aims = [f"- `benchmarks/{name}.py` ({seconds[name]:.0f} s): {AIMS[name]}" for name in results]
+    compared = [row(line) for line in lines if line.get("baseline")]
+    raw = [json.dumps(line, ensure_ascii=False) for line in lines]
+    aims = [f"- `benchmarks/{name}.py`: {aim}" for name, aim in AIMS.items()]
     day = datetime.now(UTC).date()
     return "\n".join(
         [
@@ -101,13 +105,12 @@ def document(results: dict[str, list[dict[str, Any]]], seconds: dict[str, float]
 
 
 def main() -> None:
-    """Run all, or those that are named; only a full run writes the page."""
-    names = sys.argv[1:] or list(NAMES)
-    results, seconds = {}, {}
-    for name in names:
-        results[name], seconds[name] = measure(name)
-    if names == list(NAMES):
-        DOCUMENT.write_text(document(results, seconds))
+    """Run, and write the page."""
+    names = sys.argv[1:] or list(AIMS)
+    results = {name: measure(name) for name in names}
+    kept = [line for line in earlier() if line["bench"] not in results]
+    lines = [*kept, *(line for found in results.values() for line in found)]
+    DOCUMENT.write_text(document(sorted(lines, key=lambda line: list(AIMS).index(line["bench"]))))
 
 
 if __name__ == "__main__":

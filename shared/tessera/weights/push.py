@@ -22,7 +22,9 @@ from tessera.weights.manifest import OpenedVersion, ShardAddress, TensorSpec
 from tessera.weights.placement import Placed, place, share, split_boxes
 from tessera.weights.strided import Bytes
 
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 32 * 1024 * 1024
+"""Announced and hashed together: small batches interrupt the stream, the first one delays it."""
+
 BATCH_SLICES = 512
 SLOWEST_BYTES_PER_SECOND = 5e6
 
