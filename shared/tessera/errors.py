@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,18 @@ class TesseraError(Exception):
         self.violations = tuple(violations)
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
+
+    @classmethod
+    def at(
+        cls, field: str, description: str, reason: str, metadata: Mapping[str, str] | None = None
+    ) -> Self:
+        """The error of one field: `description` says how to mend it."""
+        return cls(
+            f"{field}: {description}",
+            reason=reason,
+            violations=[Violation(field, description)],
+            metadata=metadata,
+        )
 
 
 class InternalError(TesseraError):

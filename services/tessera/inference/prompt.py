@@ -29,9 +29,11 @@ async def encode(model: LoadedModel, prompt: str | Sequence[int], context: int) 
         field, ids = "tokens", tuple(prompt)
         _check_range(model, ids)
     if not ids:
-        raise _wrong(field, "the prompt is empty; give at least one token", "EMPTY_PROMPT")
+        raise errors.InvalidArgumentError.at(
+            field, "the prompt is empty; give at least one token", "EMPTY_PROMPT"
+        )
     if len(ids) >= context:
-        raise _wrong(
+        raise errors.InvalidArgumentError.at(
             field,
             f"the prompt has {len(ids)} tokens, but the model's context is {context} tokens and"
             f" the answer needs at least one of them; shorten it to {context - 1}",
@@ -43,7 +45,9 @@ async def encode(model: LoadedModel, prompt: str | Sequence[int], context: int) 
 
 async def _encode_text(model: LoadedModel, text: str) -> tuple[int, ...]:
     if model.tokenizer is None:
-        raise _wrong("text", "this model has no tokenizer; send `tokens`", "NO_TOKENIZER")
+        raise errors.InvalidArgumentError.at(
+            "text", "this model has no tokenizer; send `tokens`", "NO_TOKENIZER"
+        )
     if len(text) <= _QUICK_CHARACTERS:
         return tuple(model.tokenizer.encode(text))
     return tuple(await asyncio.to_thread(model.tokenizer.encode, text))
@@ -53,19 +57,8 @@ def _check_range(model: LoadedModel, ids: Sequence[int]) -> None:
     size = model.config.vocab_size
     for index, token in enumerate(ids):
         if not 0 <= token < size:
-            raise _wrong(
+            raise errors.InvalidArgumentError.at(
                 f"tokens.ids[{index}]",
                 f"{token} is not a token id of this model; use 0 to {size - 1}",
                 "TOKEN_OUT_OF_RANGE",
             )
-
-
-def _wrong(
-    field: str, description: str, reason: str, metadata: dict[str, str] | None = None
-) -> errors.InvalidArgumentError:
-    return errors.InvalidArgumentError(
-        f"{field}: {description}",
-        reason=reason,
-        violations=[errors.Violation(field, description)],
-        metadata=metadata,
-    )

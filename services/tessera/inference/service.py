@@ -196,22 +196,16 @@ def _to_response(part: Output) -> pb.GenerateResponse:
 
 def _box(parameters: dict[str, Any], index: int, query: pb.DigestQuery) -> Box:
     if query.tensor not in parameters:
-        raise _wrong(
+        raise errors.InvalidArgumentError.at(
             f"boxes[{index}].tensor", f"there is no tensor `{query.tensor}`", "TENSOR_NOT_FOUND"
         )
     shape = tuple(parameters[query.tensor].shape)
     try:
         box = Box(tuple(query.offsets), tuple(query.extents))
     except ValueError as error:
-        raise _wrong(f"boxes[{index}]", str(error), "INVALID_BOX") from None
+        raise errors.InvalidArgumentError.at(f"boxes[{index}]", str(error), "INVALID_BOX") from None
     if not Box.whole(shape).contains(box):
-        raise _wrong(f"boxes[{index}]", f"it is outside of the shape {shape}", "INVALID_BOX")
+        raise errors.InvalidArgumentError.at(
+            f"boxes[{index}]", f"it is outside of the shape {shape}", "INVALID_BOX"
+        )
     return box
-
-
-def _wrong(field: str, description: str, reason: str) -> errors.InvalidArgumentError:
-    return errors.InvalidArgumentError(
-        f"{field}: {description}",
-        reason=reason,
-        violations=[errors.Violation(field, description)],
-    )

@@ -83,7 +83,7 @@ class Origin:
             description = (
                 f"{settings.sequence_length} tokens do not fit a context of {config.context}"
             )
-            raise _wrong("train.sequence_length", description, "SEQUENCE_LONGER_THAN_CONTEXT")
+            raise UserError.at("train.sequence_length", description, "SEQUENCE_LONGER_THAN_CONTEXT")
         return config
 
 
@@ -115,12 +115,4 @@ def _named(store: Store, init: str) -> Manifest:
     try:
         return store.coordinator.get_manifest(f"{store.tenant}/{name}", int(number or 0), ["model"])
     except (errors.NotFoundError, errors.InvalidArgumentError, ValueError) as error:
-        raise _wrong("model.init.from", str(error), "INIT_NOT_FOUND") from None
-
-
-def _wrong(field: str, description: str, reason: str) -> UserError:
-    return UserError(
-        f"{field}: {description}",
-        reason=reason,
-        violations=[errors.Violation(field, description)],
-    )
+        raise UserError.at("model.init.from", str(error), "INIT_NOT_FOUND") from None

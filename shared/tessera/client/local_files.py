@@ -66,7 +66,7 @@ def localize(spec: JobSpec, folder: Path) -> tuple[JobSpec, list[LocalFile]]:
         done.data.files.extend(file.url for file in found)
         files += found
     if len(done.data.files) > MAX_FILES:
-        raise _wrong(
+        raise errors.InvalidArgumentError.at(
             "data.files",
             f"{len(done.data.files)} files are more than {MAX_FILES}; join them, or name a URL",
             "TOO_MANY_FILES",
@@ -90,14 +90,16 @@ def expand(entry: str, folder: Path, field: str) -> list[Path]:
     pattern = str(_absolute(entry, folder))
     found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute patterns
     if Path(pattern).is_dir():
-        raise _wrong(
+        raise errors.InvalidArgumentError.at(
             field, f"`{entry}` is a folder; name its files, e.g. {entry}/**/*.txt", "NOT_A_FILE"
         )
     files = [path for path in found if path.is_file()]
     if files:
         return files
     what = "no file matches" if glob.has_magic(entry) else "there is no file"
-    raise _wrong(field, f"{what} `{entry}` (looked in {folder.absolute()})", "FILE_NOT_FOUND")
+    raise errors.InvalidArgumentError.at(
+        field, f"{what} `{entry}` (looked in {folder.absolute()})", "FILE_NOT_FOUND"
+    )
 
 
 def read_file(path: Path, field: str, *, name: str = "") -> LocalFile:
@@ -112,7 +114,9 @@ def read_file(path: Path, field: str, *, name: str = "") -> LocalFile:
             size = stream.tell()
     except OSError as error:
         detail = (error.strerror or str(error)).lower()
-        raise _wrong(field, f"{path} cannot be read: {detail}", "FILE_NOT_READABLE") from None
+        raise errors.InvalidArgumentError.at(
+            field, f"{path} cannot be read: {detail}", "FILE_NOT_READABLE"
+        ) from None
     return LocalFile(name=name or path.name, source=path, digest=digest, size=size)
 
 
@@ -126,13 +130,17 @@ def read_code(path: Path) -> LocalFile:
         return read_file(path, "code")
     if not path.is_dir():
         if path.exists():
-            raise _wrong("code", f"{path} is neither a folder nor a .py file", "NOT_A_FILE")
-        raise _wrong("code", f"there is no {path}", "FILE_NOT_FOUND")
+            raise errors.InvalidArgumentError.at(
+                "code", f"{path} is neither a folder nor a .py file", "NOT_A_FILE"
+            )
+        raise errors.InvalidArgumentError.at("code", f"there is no {path}", "FILE_NOT_FOUND")
     try:
         content = _zip(path)
     except OSError as error:
         detail = (error.strerror or str(error)).lower()
-        raise _wrong("code", f"{error.filename}: {detail}", "FILE_NOT_READABLE") from None
+        raise errors.InvalidArgumentError.at(
+            "code", f"{error.filename}: {detail}", "FILE_NOT_READABLE"
+        ) from None
     digest = hashlib.sha256(content).hexdigest()
     name = f"{path.resolve().name}.zip"
     return LocalFile(name=name, source=content, digest=digest, size=len(content))
@@ -150,7 +158,7 @@ def _zip(folder: Path) -> bytes:
             size += path.stat().st_size
             if size > MAX_CODE_BYTES:
                 limit = f"{MAX_CODE_BYTES >> 20} MiB"
-                raise _wrong(
+                raise errors.InvalidArgumentError.at(
                     "code",
                     f"{folder} holds more than {limit}; keep data out of it",
                     "CODE_TOO_LARGE",
@@ -171,11 +179,3 @@ def _literal(pattern: Path) -> Path:
     parts = pattern.parent.parts
     end = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return Path(*parts[:end])
-
-
-def _wrong(field: str, description: str, reason: str) -> errors.InvalidArgumentError:
-    return errors.InvalidArgumentError(
-        f"{field}: {description}",
-        reason=reason,
-        violations=[errors.Violation(field, description)],
-    )

@@ -86,9 +86,4 @@ class GPTConfig:
 
 
 def _wrong(name: str, description: str, reason: str) -> errors.InvalidArgumentError:
-    field = f"model.{name}"
-    return errors.InvalidArgumentError(
-        f"{field}: {description}",
-        reason=reason,
-        violations=[errors.Violation(field, description)],
-    )
+    return errors.InvalidArgumentError.at(f"model.{name}", description, reason)
