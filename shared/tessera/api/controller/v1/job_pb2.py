@@ -28,13 +28,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.api.controller.v1 import spec_pb2 as tessera_dot_api_dot_controller_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/api/controller/v1/job.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$tessera/api/controller/v1/spec.proto\"\x9c\x01\n\x07\x46\x61ilure\x12<\n\x08\x63\x61tegory\x18\x01 \x01(\x0e\x32*.tessera.api.controller.v1.FailureCategory\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12\x11\n\ttraceback\x18\x05 \x01(\t\x12\x11\n\texit_code\x18\x06 \x01(\x05\"0\n\rWaitingReason\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xfe\x01\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x03\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x1a\n\rheld_out_loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rbaseline_loss\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x11tokens_per_second\x18\x06 \x01(\x01\x12\x19\n\x0cseconds_left\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12\r\n\x05phase\x18\t \x01(\tB\x10\n\x0e_held_out_lossB\x10\n\x0e_baseline_lossB\x0f\n\r_seconds_left\"\xd1\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\".tessera.api.controller.v1.Failure\"\x90\x04\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x30\n\x04spec\x18\x03 \x01(\x0b\x32\".tessera.api.controller.v1.JobSpec\x12\x32\n\x05state\x18\x04 \x01(\x0e\x32#.tessera.api.controller.v1.JobState\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x07waiting\x18\n \x03(\x0b\x32(.tessera.api.controller.v1.WaitingReason\x12\x34\n\x08\x61ttempts\x18\x0b \x03(\x0b\x32\".tessera.api.controller.v1.Attempt\x12\x35\n\x08progress\x18\x0c \x01(\x0b\x32#.tessera.api.controller.v1.Progress\x12\x33\n\x07\x66\x61ilure\x18\r \x01(\x0b\x32\".tessera.api.controller.v1.Failure\"\xd4\x01\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x32\n\x05state\x18\x04 \x01(\x0e\x32#.tessera.api.controller.v1.JobState\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x0f\n\x07message\x18\x06 \x01(\t\x12(\n\x07\x64\x65tails\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x81\x01\n\x10\x43reateJobRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x38\n\x04spec\x18\x02 \x01(\x0b\x32\".tessera.api.controller.v1.JobSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"@\n\x11\x43reateJobResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.tessera.api.controller.v1.Job\"&\n\rGetJobRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"=\n\x0eGetJobResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.tessera.api.controller.v1.Job\"T\n\x0fListJobsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"Y\n\x10ListJobsResponse\x12,\n\x04jobs\x18\x01 \x03(\x0b\x32\x1e.tessera.api.controller.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x10\x43\x61ncelJobRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"@\n\x11\x43\x61ncelJobResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.tessera.api.controller.v1.Job\"A\n\x0fWatchJobRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x17\n\x06\x63ursor\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x8b\x01\n\x10WatchJobResponse\x12\x34\n\x05\x65vent\x18\x01 \x01(\x0b\x32#.tessera.api.controller.v1.JobEventH\x00\x12\x37\n\x08progress\x18\x02 \x01(\x0b\x32#.tessera.api.controller.v1.ProgressH\x00\x42\x08\n\x06update\"{\n\x11StreamLogsRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12\x15\n\x04tail\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"D\n\x12StreamLogsResponse\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05lines\x18\x03 \x03(\t\"Q\n\x14StreamMetricsRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x12\n\nafter_step\x18\x03 \x01(\x03\"\xc9\x01\n\x0bMetricPoint\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x42\n\x06values\x18\x04 \x03(\x0b\x32\x32.tessera.api.controller.v1.MetricPoint.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"O\n\x15StreamMetricsResponse\x12\x36\n\x06points\x18\x01 \x03(\x0b\x32&.tessera.api.controller.v1.MetricPoint*\xcc\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x16\n\x12JOB_STATE_STARTING\x10\x02\x12\x15\n\x11JOB_STATE_RUNNING\x10\x03\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x04\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x05\x12\x14\n\x10JOB_STATE_FAILED\x10\x06\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x07*\xd0\x01\n\x0f\x46\x61ilureCategory\x12 \n\x1c\x46\x41ILURE_CATEGORY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46\x41ILURE_CATEGORY_USER\x10\x01\x12\"\n\x1e\x46\x41ILURE_CATEGORY_OUT_OF_MEMORY\x10\x02\x12 \n\x1c\x46\x41ILURE_CATEGORY_WORKER_LOST\x10\x03\x12\x1b\n\x17\x46\x41ILURE_CATEGORY_LAUNCH\x10\x04\x12\x1d\n\x19\x46\x41ILURE_CATEGORY_INTERNAL\x10\x05\x32\xea\x05\n\nJobService\x12\x66\n\tCreateJob\x12+.tessera.api.controller.v1.CreateJobRequest\x1a,.tessera.api.controller.v1.CreateJobResponse\x12]\n\x06GetJob\x12(.tessera.api.controller.v1.GetJobRequest\x1a).tessera.api.controller.v1.GetJobResponse\x12\x63\n\x08ListJobs\x12*.tessera.api.controller.v1.ListJobsRequest\x1a+.tessera.api.controller.v1.ListJobsResponse\x12\x66\n\tCancelJob\x12+.tessera.api.controller.v1.CancelJobRequest\x1a,.tessera.api.controller.v1.CancelJobResponse\x12\x65\n\x08WatchJob\x12*.tessera.api.controller.v1.WatchJobRequest\x1a+.tessera.api.controller.v1.WatchJobResponse0\x01\x12k\n\nStreamLogs\x12,.tessera.api.controller.v1.StreamLogsRequest\x1a-.tessera.api.controller.v1.StreamLogsResponse0\x01\x12t\n\rStreamMetrics\x12/.tessera.api.controller.v1.StreamMetricsRequest\x1a\x30.tessera.api.controller.v1.StreamMetricsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/api/controller/v1/job.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$tessera/api/controller/v1/spec.proto\"\x9c\x01\n\x07\x46\x61ilure\x12<\n\x08\x63\x61tegory\x18\x01 \x01(\x0e\x32*.tessera.api.controller.v1.FailureCategory\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12\x11\n\ttraceback\x18\x05 \x01(\t\x12\x11\n\texit_code\x18\x06 \x01(\x05\"0\n\rWaitingReason\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xf1\x02\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x03\x12\x0c\n\x04loss\x18\x03 \x01(\x01\x12\x1a\n\rheld_out_loss\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rbaseline_loss\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x11tokens_per_second\x18\x06 \x01(\x01\x12\x19\n\x0cseconds_left\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12\r\n\x05phase\x18\t \x01(\t\x12\x41\n\x07metrics\x18\n \x03(\x0b\x32\x30.tessera.api.controller.v1.Progress.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x10\n\x0e_held_out_lossB\x10\n\x0e_baseline_lossB\x0f\n\r_seconds_left\"\xd1\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x15\n\rsubmission_id\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\".tessera.api.controller.v1.Failure\"\x90\x04\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x30\n\x04spec\x18\x03 \x01(\x0b\x32\".tessera.api.controller.v1.JobSpec\x12\x32\n\x05state\x18\x04 \x01(\x0e\x32#.tessera.api.controller.v1.JobState\x12\x0e\n\x06tenant\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x07waiting\x18\n \x03(\x0b\x32(.tessera.api.controller.v1.WaitingReason\x12\x34\n\x08\x61ttempts\x18\x0b \x03(\x0b\x32\".tessera.api.controller.v1.Attempt\x12\x35\n\x08progress\x18\x0c \x01(\x0b\x32#.tessera.api.controller.v1.Progress\x12\x33\n\x07\x66\x61ilure\x18\r \x01(\x0b\x32\".tessera.api.controller.v1.Failure\"\xd4\x01\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x32\n\x05state\x18\x04 \x01(\x0e\x32#.tessera.api.controller.v1.JobState\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\x0f\n\x07message\x18\x06 \x01(\t\x12(\n\x07\x64\x65tails\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x81\x01\n\x10\x43reateJobRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x38\n\x04spec\x18\x02 \x01(\x0b\x32\".tessera.api.controller.v1.JobSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"@\n\x11\x43reateJobResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.tessera.api.controller.v1.Job\"&\n\rGetJobRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"=\n\x0eGetJobResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.tessera.api.controller.v1.Job\"T\n\x0fListJobsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"Y\n\x10ListJobsResponse\x12,\n\x04jobs\x18\x01 \x03(\x0b\x32\x1e.tessera.api.controller.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x10\x43\x61ncelJobRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"@\n\x11\x43\x61ncelJobResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.tessera.api.controller.v1.Job\"A\n\x0fWatchJobRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x17\n\x06\x63ursor\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x8b\x01\n\x10WatchJobResponse\x12\x34\n\x05\x65vent\x18\x01 \x01(\x0b\x32#.tessera.api.controller.v1.JobEventH\x00\x12\x37\n\x08progress\x18\x02 \x01(\x0b\x32#.tessera.api.controller.v1.ProgressH\x00\x42\x08\n\x06update\"{\n\x11StreamLogsRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\x12\x15\n\x04tail\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"D\n\x12StreamLogsResponse\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05lines\x18\x03 \x03(\t\"Q\n\x14StreamMetricsRequest\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x12\n\nafter_step\x18\x03 \x01(\x03\"\xc9\x01\n\x0bMetricPoint\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x42\n\x06values\x18\x04 \x03(\x0b\x32\x32.tessera.api.controller.v1.MetricPoint.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"O\n\x15StreamMetricsResponse\x12\x36\n\x06points\x18\x01 \x03(\x0b\x32&.tessera.api.controller.v1.MetricPoint*\xcc\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x16\n\x12JOB_STATE_STARTING\x10\x02\x12\x15\n\x11JOB_STATE_RUNNING\x10\x03\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x04\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x05\x12\x14\n\x10JOB_STATE_FAILED\x10\x06\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x07*\xd0\x01\n\x0f\x46\x61ilureCategory\x12 \n\x1c\x46\x41ILURE_CATEGORY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46\x41ILURE_CATEGORY_USER\x10\x01\x12\"\n\x1e\x46\x41ILURE_CATEGORY_OUT_OF_MEMORY\x10\x02\x12 \n\x1c\x46\x41ILURE_CATEGORY_WORKER_LOST\x10\x03\x12\x1b\n\x17\x46\x41ILURE_CATEGORY_LAUNCH\x10\x04\x12\x1d\n\x19\x46\x41ILURE_CATEGORY_INTERNAL\x10\x05\x32\xea\x05\n\nJobService\x12\x66\n\tCreateJob\x12+.tessera.api.controller.v1.CreateJobRequest\x1a,.tessera.api.controller.v1.CreateJobResponse\x12]\n\x06GetJob\x12(.tessera.api.controller.v1.GetJobRequest\x1a).tessera.api.controller.v1.GetJobResponse\x12\x63\n\x08ListJobs\x12*.tessera.api.controller.v1.ListJobsRequest\x1a+.tessera.api.controller.v1.ListJobsResponse\x12\x66\n\tCancelJob\x12+.tessera.api.controller.v1.CancelJobRequest\x1a,.tessera.api.controller.v1.CancelJobResponse\x12\x65\n\x08WatchJob\x12*.tessera.api.controller.v1.WatchJobRequest\x1a+.tessera.api.controller.v1.WatchJobResponse0\x01\x12k\n\nStreamLogs\x12,.tessera.api.controller.v1.StreamLogsRequest\x1a-.tessera.api.controller.v1.StreamLogsResponse0\x01\x12t\n\rStreamMetrics\x12/.tessera.api.controller.v1.StreamMetricsRequest\x1a\x30.tessera.api.controller.v1.StreamMetricsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.api.controller.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PROGRESS_METRICSENTRY']._loaded_options = None
+  _globals['_PROGRESS_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_CREATEJOBREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEJOBREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_CREATEJOBREQUEST'].fields_by_name['spec']._loaded_options = None
@@ -59,54 +61,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMMETRICSREQUEST'].fields_by_name['name']._serialized_options = b'\272H\004r\002\020\001'
   _globals['_METRICPOINT_VALUESENTRY']._loaded_options = None
   _globals['_METRICPOINT_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_JOBSTATE']._serialized_start=2980
-  _globals['_JOBSTATE']._serialized_end=3184
-  _globals['_FAILURECATEGORY']._serialized_start=3187
-  _globals['_FAILURECATEGORY']._serialized_end=3395
+  _globals['_JOBSTATE']._serialized_start=3095
+  _globals['_JOBSTATE']._serialized_end=3299
+  _globals['_FAILURECATEGORY']._serialized_start=3302
+  _globals['_FAILURECATEGORY']._serialized_end=3510
   _globals['_FAILURE']._serialized_start=197
   _globals['_FAILURE']._serialized_end=353
   _globals['_WAITINGREASON']._serialized_start=355
   _globals['_WAITINGREASON']._serialized_end=403
   _globals['_PROGRESS']._serialized_start=406
-  _globals['_PROGRESS']._serialized_end=660
-  _globals['_ATTEMPT']._serialized_start=663
-  _globals['_ATTEMPT']._serialized_end=872
-  _globals['_JOB']._serialized_start=875
-  _globals['_JOB']._serialized_end=1403
-  _globals['_JOBEVENT']._serialized_start=1406
-  _globals['_JOBEVENT']._serialized_end=1618
-  _globals['_CREATEJOBREQUEST']._serialized_start=1621
-  _globals['_CREATEJOBREQUEST']._serialized_end=1750
-  _globals['_CREATEJOBRESPONSE']._serialized_start=1752
-  _globals['_CREATEJOBRESPONSE']._serialized_end=1816
-  _globals['_GETJOBREQUEST']._serialized_start=1818
-  _globals['_GETJOBREQUEST']._serialized_end=1856
-  _globals['_GETJOBRESPONSE']._serialized_start=1858
-  _globals['_GETJOBRESPONSE']._serialized_end=1919
-  _globals['_LISTJOBSREQUEST']._serialized_start=1921
-  _globals['_LISTJOBSREQUEST']._serialized_end=2005
-  _globals['_LISTJOBSRESPONSE']._serialized_start=2007
-  _globals['_LISTJOBSRESPONSE']._serialized_end=2096
-  _globals['_CANCELJOBREQUEST']._serialized_start=2098
-  _globals['_CANCELJOBREQUEST']._serialized_end=2139
-  _globals['_CANCELJOBRESPONSE']._serialized_start=2141
-  _globals['_CANCELJOBRESPONSE']._serialized_end=2205
-  _globals['_WATCHJOBREQUEST']._serialized_start=2207
-  _globals['_WATCHJOBREQUEST']._serialized_end=2272
-  _globals['_WATCHJOBRESPONSE']._serialized_start=2275
-  _globals['_WATCHJOBRESPONSE']._serialized_end=2414
-  _globals['_STREAMLOGSREQUEST']._serialized_start=2416
-  _globals['_STREAMLOGSREQUEST']._serialized_end=2539
-  _globals['_STREAMLOGSRESPONSE']._serialized_start=2541
-  _globals['_STREAMLOGSRESPONSE']._serialized_end=2609
-  _globals['_STREAMMETRICSREQUEST']._serialized_start=2611
-  _globals['_STREAMMETRICSREQUEST']._serialized_end=2692
-  _globals['_METRICPOINT']._serialized_start=2695
-  _globals['_METRICPOINT']._serialized_end=2896
-  _globals['_METRICPOINT_VALUESENTRY']._serialized_start=2851
-  _globals['_METRICPOINT_VALUESENTRY']._serialized_end=2896
-  _globals['_STREAMMETRICSRESPONSE']._serialized_start=2898
-  _globals['_STREAMMETRICSRESPONSE']._serialized_end=2977
-  _globals['_JOBSERVICE']._serialized_start=3398
-  _globals['_JOBSERVICE']._serialized_end=4144
+  _globals['_PROGRESS']._serialized_end=775
+  _globals['_PROGRESS_METRICSENTRY']._serialized_start=676
+  _globals['_PROGRESS_METRICSENTRY']._serialized_end=722
+  _globals['_ATTEMPT']._serialized_start=778
+  _globals['_ATTEMPT']._serialized_end=987
+  _globals['_JOB']._serialized_start=990
+  _globals['_JOB']._serialized_end=1518
+  _globals['_JOBEVENT']._serialized_start=1521
+  _globals['_JOBEVENT']._serialized_end=1733
+  _globals['_CREATEJOBREQUEST']._serialized_start=1736
+  _globals['_CREATEJOBREQUEST']._serialized_end=1865
+  _globals['_CREATEJOBRESPONSE']._serialized_start=1867
+  _globals['_CREATEJOBRESPONSE']._serialized_end=1931
+  _globals['_GETJOBREQUEST']._serialized_start=1933
+  _globals['_GETJOBREQUEST']._serialized_end=1971
+  _globals['_GETJOBRESPONSE']._serialized_start=1973
+  _globals['_GETJOBRESPONSE']._serialized_end=2034
+  _globals['_LISTJOBSREQUEST']._serialized_start=2036
+  _globals['_LISTJOBSREQUEST']._serialized_end=2120
+  _globals['_LISTJOBSRESPONSE']._serialized_start=2122
+  _globals['_LISTJOBSRESPONSE']._serialized_end=2211
+  _globals['_CANCELJOBREQUEST']._serialized_start=2213
+  _globals['_CANCELJOBREQUEST']._serialized_end=2254
+  _globals['_CANCELJOBRESPONSE']._serialized_start=2256
+  _globals['_CANCELJOBRESPONSE']._serialized_end=2320
+  _globals['_WATCHJOBREQUEST']._serialized_start=2322
+  _globals['_WATCHJOBREQUEST']._serialized_end=2387
+  _globals['_WATCHJOBRESPONSE']._serialized_start=2390
+  _globals['_WATCHJOBRESPONSE']._serialized_end=2529
+  _globals['_STREAMLOGSREQUEST']._serialized_start=2531
+  _globals['_STREAMLOGSREQUEST']._serialized_end=2654
+  _globals['_STREAMLOGSRESPONSE']._serialized_start=2656
+  _globals['_STREAMLOGSRESPONSE']._serialized_end=2724
+  _globals['_STREAMMETRICSREQUEST']._serialized_start=2726
+  _globals['_STREAMMETRICSREQUEST']._serialized_end=2807
+  _globals['_METRICPOINT']._serialized_start=2810
+  _globals['_METRICPOINT']._serialized_end=3011
+  _globals['_METRICPOINT_VALUESENTRY']._serialized_start=2966
+  _globals['_METRICPOINT_VALUESENTRY']._serialized_end=3011
+  _globals['_STREAMMETRICSRESPONSE']._serialized_start=3013
+  _globals['_STREAMMETRICSRESPONSE']._serialized_end=3092
+  _globals['_JOBSERVICE']._serialized_start=3513
+  _globals['_JOBSERVICE']._serialized_end=4259
 # @@protoc_insertion_point(module_scope)

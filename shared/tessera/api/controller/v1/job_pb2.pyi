@@ -176,6 +176,26 @@ class Progress(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STEP_FIELD_NUMBER: _builtins.int
     TOTAL_STEPS_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
@@ -185,6 +205,7 @@ class Progress(_message.Message):
     SECONDS_LEFT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     """Optimizer steps done."""
     total_steps: _builtins.int
@@ -194,7 +215,7 @@ class Progress(_message.Message):
     held_out_loss: _builtins.float
     """Held-out loss, nats per token."""
     baseline_loss: _builtins.float
-    """Held-out loss of the token-bigram baseline, nats per token."""
+    """Held-out loss of what the task's baseline does without a model, in the same unit."""
     tokens_per_second: _builtins.float
     """Tokens per second over all workers."""
     seconds_left: _builtins.float
@@ -203,6 +224,10 @@ class Progress(_message.Message):
     """Newest committed version; 0 if none."""
     phase: _builtins.str
     """What the attempt is doing: preparing, training, evaluating, committing."""
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """What else the last evaluation found, by name, for example `accuracy`."""
+
     def __init__(
         self,
         *,
@@ -215,10 +240,11 @@ class Progress(_message.Message):
         seconds_left: _builtins.float | None = ...,
         version: _builtins.int = ...,
         phase: _builtins.str = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss", "_held_out_loss", b"_held_out_loss", "_seconds_left", b"_seconds_left", "baseline_loss", b"baseline_loss", "held_out_loss", b"held_out_loss", "seconds_left", b"seconds_left"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss", "_held_out_loss", b"_held_out_loss", "_seconds_left", b"_seconds_left", "baseline_loss", b"baseline_loss", "held_out_loss", b"held_out_loss", "loss", b"loss", "phase", b"phase", "seconds_left", b"seconds_left", "step", b"step", "tokens_per_second", b"tokens_per_second", "total_steps", b"total_steps", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss", "_held_out_loss", b"_held_out_loss", "_seconds_left", b"_seconds_left", "baseline_loss", b"baseline_loss", "held_out_loss", b"held_out_loss", "loss", b"loss", "metrics", b"metrics", "phase", b"phase", "seconds_left", b"seconds_left", "step", b"step", "tokens_per_second", b"tokens_per_second", "total_steps", b"total_steps", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_loss: _TypeAlias = _typing.Literal["baseline_loss"]  # noqa: Y015
     _WhichOneofArgType__baseline_loss: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss"]  # noqa: Y015

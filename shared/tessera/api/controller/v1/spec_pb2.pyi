@@ -63,6 +63,8 @@ class JobSpec(_message.Message):
     PUBLISH_FIELD_NUMBER: _builtins.int
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    TUNING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the job: lower-case letters, digits and dashes. Several jobs may bear the same name."""
     kind: _builtins.str
@@ -111,6 +113,14 @@ class JobSpec(_message.Message):
     def publish(self) -> Global___PublishSpec:
         """Where and how often versions of the weights are committed."""
 
+    @_builtins.property
+    def task(self) -> Global___TaskSpec:
+        """What the model learns to do."""
+
+    @_builtins.property
+    def tuning(self) -> Global___TuningSpec:
+        """Which weights learn."""
+
     def __init__(
         self,
         *,
@@ -129,10 +139,12 @@ class JobSpec(_message.Message):
         publish: Global___PublishSpec | None = ...,
         entrypoint: _builtins.str = ...,
         code: _builtins.str = ...,
+        task: Global___TaskSpec | None = ...,
+        tuning: Global___TuningSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "data", b"data", "model", b"model", "parallel", b"parallel", "publish", b"publish", "resources", b"resources", "retries", b"retries", "tokenizer", b"tokenizer", "train", b"train"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "data", b"data", "model", b"model", "parallel", b"parallel", "publish", b"publish", "resources", b"resources", "retries", b"retries", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "code", b"code", "data", b"data", "entrypoint", b"entrypoint", "kind", b"kind", "labels", b"labels", "model", b"model", "name", b"name", "parallel", b"parallel", "priority", b"priority", "publish", b"publish", "queue", b"queue", "resources", b"resources", "retries", b"retries", "tokenizer", b"tokenizer", "train", b"train"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "code", b"code", "data", b"data", "entrypoint", b"entrypoint", "kind", b"kind", "labels", b"labels", "model", b"model", "name", b"name", "parallel", b"parallel", "priority", b"priority", "publish", b"publish", "queue", b"queue", "resources", b"resources", "retries", b"retries", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
     _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015
@@ -223,12 +235,20 @@ class ModelSpec(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     DROPOUT_FIELD_NUMBER: _builtins.int
     TIE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    DECODER_LAYERS_FIELD_NUMBER: _builtins.int
+    KV_HEADS_FIELD_NUMBER: _builtins.int
+    NORM_FIELD_NUMBER: _builtins.int
+    NORM_ORDER_FIELD_NUMBER: _builtins.int
+    POSITIONS_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    SHARE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
     family: _builtins.str
     """Family of the model, for example `gpt`."""
     preset: _builtins.str
     """Named sizes, for example `gpt2`. Fields that are set here beside it win over the preset."""
     layers: _builtins.int
-    """Number of blocks."""
+    """Number of blocks, of the encoder and of the decoder where there are both."""
     heads: _builtins.int
     """Attention heads; they must divide the width."""
     width: _builtins.int
@@ -241,6 +261,26 @@ class ModelSpec(_message.Message):
     """Dropout probability. Default 0."""
     tie_embeddings: _builtins.bool
     """Whether the output projection is the embedding. Default true."""
+    decoder_layers: _builtins.int
+    """Number of blocks of the decoder, where it is another than the encoder's. Default: layers."""
+    kv_heads: _builtins.int
+    """Heads of keys and values (grouped-query attention); they must divide the heads. Default: heads."""
+    norm: _builtins.str
+    """`layer` (LayerNorm) or `rms` (RMSNorm). Default `layer`."""
+    norm_order: _builtins.str
+    """`pre`: norms before each part; `post`: after each sum. Default: `pre` for decoders of gpt and
+    bert_gpt, `post` for bert, for the encoder of bert_gpt and for transformer.
+    """
+    positions: _builtins.str
+    """`learned`, `sinusoidal` or `rotary`. Default: `sinusoidal` for transformer, else `learned`."""
+    activation: _builtins.str
+    """`gelu`, `gelu_tanh`, `relu`, `silu` or `swiglu`. Default: `relu` for transformer, `gelu` for
+    BERT's encoders, `gelu_tanh` for GPT's decoders.
+    """
+    bias: _builtins.bool
+    """Whether linear layers have a bias. Default true."""
+    share_embeddings: _builtins.bool
+    """Whether encoder and decoder share their token embedding. Default: true for transformer."""
     @_builtins.property
     def init(self) -> Global___InitSpec:
         """Where the first weights come from; sizes that are not set are those of that version. Absent:
@@ -260,27 +300,47 @@ class ModelSpec(_message.Message):
         context: _builtins.int | None = ...,
         dropout: _builtins.float | None = ...,
         tie_embeddings: _builtins.bool | None = ...,
+        decoder_layers: _builtins.int | None = ...,
+        kv_heads: _builtins.int | None = ...,
+        norm: _builtins.str = ...,
+        norm_order: _builtins.str = ...,
+        positions: _builtins.str = ...,
+        activation: _builtins.str = ...,
+        bias: _builtins.bool | None = ...,
+        share_embeddings: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_context", b"_context", "_dropout", b"_dropout", "_ff_width", b"_ff_width", "_heads", b"_heads", "_layers", b"_layers", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "context", b"context", "dropout", b"dropout", "ff_width", b"ff_width", "heads", b"heads", "init", b"init", "layers", b"layers", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_context", b"_context", "_decoder_layers", b"_decoder_layers", "_dropout", b"_dropout", "_ff_width", b"_ff_width", "_heads", b"_heads", "_kv_heads", b"_kv_heads", "_layers", b"_layers", "_share_embeddings", b"_share_embeddings", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "bias", b"bias", "context", b"context", "decoder_layers", b"decoder_layers", "dropout", b"dropout", "ff_width", b"ff_width", "heads", b"heads", "init", b"init", "kv_heads", b"kv_heads", "layers", b"layers", "share_embeddings", b"share_embeddings", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context", b"_context", "_dropout", b"_dropout", "_ff_width", b"_ff_width", "_heads", b"_heads", "_layers", b"_layers", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "context", b"context", "dropout", b"dropout", "family", b"family", "ff_width", b"ff_width", "heads", b"heads", "init", b"init", "layers", b"layers", "preset", b"preset", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_context", b"_context", "_decoder_layers", b"_decoder_layers", "_dropout", b"_dropout", "_ff_width", b"_ff_width", "_heads", b"_heads", "_kv_heads", b"_kv_heads", "_layers", b"_layers", "_share_embeddings", b"_share_embeddings", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "activation", b"activation", "bias", b"bias", "context", b"context", "decoder_layers", b"decoder_layers", "dropout", b"dropout", "family", b"family", "ff_width", b"ff_width", "heads", b"heads", "init", b"init", "kv_heads", b"kv_heads", "layers", b"layers", "norm", b"norm", "norm_order", b"norm_order", "positions", b"positions", "preset", b"preset", "share_embeddings", b"share_embeddings", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
     _WhichOneofReturnType__context: _TypeAlias = _typing.Literal["context"]  # noqa: Y015
     _WhichOneofArgType__context: _TypeAlias = _typing.Literal["_context", b"_context"]  # noqa: Y015
+    _WhichOneofReturnType__decoder_layers: _TypeAlias = _typing.Literal["decoder_layers"]  # noqa: Y015
+    _WhichOneofArgType__decoder_layers: _TypeAlias = _typing.Literal["_decoder_layers", b"_decoder_layers"]  # noqa: Y015
     _WhichOneofReturnType__dropout: _TypeAlias = _typing.Literal["dropout"]  # noqa: Y015
     _WhichOneofArgType__dropout: _TypeAlias = _typing.Literal["_dropout", b"_dropout"]  # noqa: Y015
     _WhichOneofReturnType__ff_width: _TypeAlias = _typing.Literal["ff_width"]  # noqa: Y015
     _WhichOneofArgType__ff_width: _TypeAlias = _typing.Literal["_ff_width", b"_ff_width"]  # noqa: Y015
     _WhichOneofReturnType__heads: _TypeAlias = _typing.Literal["heads"]  # noqa: Y015
     _WhichOneofArgType__heads: _TypeAlias = _typing.Literal["_heads", b"_heads"]  # noqa: Y015
+    _WhichOneofReturnType__kv_heads: _TypeAlias = _typing.Literal["kv_heads"]  # noqa: Y015
+    _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
     _WhichOneofReturnType__layers: _TypeAlias = _typing.Literal["layers"]  # noqa: Y015
     _WhichOneofArgType__layers: _TypeAlias = _typing.Literal["_layers", b"_layers"]  # noqa: Y015
+    _WhichOneofReturnType__share_embeddings: _TypeAlias = _typing.Literal["share_embeddings"]  # noqa: Y015
+    _WhichOneofArgType__share_embeddings: _TypeAlias = _typing.Literal["_share_embeddings", b"_share_embeddings"]  # noqa: Y015
     _WhichOneofReturnType__tie_embeddings: _TypeAlias = _typing.Literal["tie_embeddings"]  # noqa: Y015
     _WhichOneofArgType__tie_embeddings: _TypeAlias = _typing.Literal["_tie_embeddings", b"_tie_embeddings"]  # noqa: Y015
     _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
     _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__context) -> _WhichOneofReturnType__context | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decoder_layers) -> _WhichOneofReturnType__decoder_layers | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dropout) -> _WhichOneofReturnType__dropout | None: ...
     @_typing.overload
@@ -288,7 +348,11 @@ class ModelSpec(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__heads) -> _WhichOneofReturnType__heads | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__layers) -> _WhichOneofReturnType__layers | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share_embeddings) -> _WhichOneofReturnType__share_embeddings | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tie_embeddings) -> _WhichOneofReturnType__tie_embeddings | None: ...
     @_typing.overload
@@ -298,21 +362,225 @@ Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
 
 @_typing.final
 class InitSpec(_message.Message):
-    """InitSpec starts the model from a committed version."""
+    """InitSpec starts the model from committed versions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FROM_FIELD_NUMBER: _builtins.int
+    ENCODER_FIELD_NUMBER: _builtins.int
+    DECODER_FIELD_NUMBER: _builtins.int
+    encoder: _builtins.str
+    """The same for the encoder alone, for example a pre-trained bert for a bert_gpt."""
+    decoder: _builtins.str
+    """The same for the decoder alone, for example a pre-trained gpt for a bert_gpt. What it lacks,
+    attention to the encoder, begins at random.
+    """
     def __init__(
         self,
+        *,
+        encoder: _builtins.str = ...,
+        decoder: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoder", b"decoder", "encoder", b"encoder", "from", b"from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InitSpec: _TypeAlias = InitSpec  # noqa: Y015
+
+@_typing.final
+class TaskSpec(_message.Message):
+    """TaskSpec says what the model learns to do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    MULTI_LABEL_FIELD_NUMBER: _builtins.int
+    MASK_PROBABILITY_FIELD_NUMBER: _builtins.int
+    MASKED_WEIGHT_FIELD_NUMBER: _builtins.int
+    NEXT_WEIGHT_FIELD_NUMBER: _builtins.int
+    LABEL_SMOOTHING_FIELD_NUMBER: _builtins.int
+    POOLING_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PACKING_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Kind of the task. Default: `language_modeling` for gpt, `masked_language_modeling` for bert,
+    `translation` for transformer, `joint` for bert_gpt.
+    """
+    multi_label: _builtins.bool
+    """Whether a text may have any number of classes. Default false."""
+    mask_probability: _builtins.float
+    """Share of the tokens that are hidden, where hidden tokens are predicted. Default 0.15."""
+    masked_weight: _builtins.float
+    """Weight of the loss of hidden tokens in `joint`. Default 1."""
+    next_weight: _builtins.float
+    """Weight of the loss of next tokens in `joint`. Default 1."""
+    label_smoothing: _builtins.float
+    """Share of the probability that is spread over all other tokens or classes; in `joint`, of next
+    tokens alone. Default 0; 0.1 for translation and summarization.
+    """
+    pooling: _builtins.str
+    """Which hidden state stands for a text: `first`, `last` or `mean`. Default: `mean` for sentence
+    embeddings of encoders, `last` for gpt, else `first`.
+    """
+    stride: _builtins.int
+    """Tokens by which the windows over a long context overlap in question answering. Default: a
+    quarter of the sequence length.
+    """
+    packing: _builtins.bool
+    """Whether `masked_language_modeling` cuts the texts, one after the other, into windows of the
+    whole sequence length; otherwise every text (a record, or a line of a text file) is a sample of
+    its own, cut to that length. Default true.
+    """
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Classes of a classification, in their order. Default: those of the training data, sorted."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        multi_label: _builtins.bool | None = ...,
+        mask_probability: _builtins.float | None = ...,
+        masked_weight: _builtins.float | None = ...,
+        next_weight: _builtins.float | None = ...,
+        label_smoothing: _builtins.float | None = ...,
+        pooling: _builtins.str = ...,
+        stride: _builtins.int | None = ...,
+        packing: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_label_smoothing", b"_label_smoothing", "_mask_probability", b"_mask_probability", "_masked_weight", b"_masked_weight", "_multi_label", b"_multi_label", "_next_weight", b"_next_weight", "_packing", b"_packing", "_stride", b"_stride", "label_smoothing", b"label_smoothing", "mask_probability", b"mask_probability", "masked_weight", b"masked_weight", "multi_label", b"multi_label", "next_weight", b"next_weight", "packing", b"packing", "stride", b"stride"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_label_smoothing", b"_label_smoothing", "_mask_probability", b"_mask_probability", "_masked_weight", b"_masked_weight", "_multi_label", b"_multi_label", "_next_weight", b"_next_weight", "_packing", b"_packing", "_stride", b"_stride", "kind", b"kind", "label_smoothing", b"label_smoothing", "labels", b"labels", "mask_probability", b"mask_probability", "masked_weight", b"masked_weight", "multi_label", b"multi_label", "next_weight", b"next_weight", "packing", b"packing", "pooling", b"pooling", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__label_smoothing: _TypeAlias = _typing.Literal["label_smoothing"]  # noqa: Y015
+    _WhichOneofArgType__label_smoothing: _TypeAlias = _typing.Literal["_label_smoothing", b"_label_smoothing"]  # noqa: Y015
+    _WhichOneofReturnType__mask_probability: _TypeAlias = _typing.Literal["mask_probability"]  # noqa: Y015
+    _WhichOneofArgType__mask_probability: _TypeAlias = _typing.Literal["_mask_probability", b"_mask_probability"]  # noqa: Y015
+    _WhichOneofReturnType__masked_weight: _TypeAlias = _typing.Literal["masked_weight"]  # noqa: Y015
+    _WhichOneofArgType__masked_weight: _TypeAlias = _typing.Literal["_masked_weight", b"_masked_weight"]  # noqa: Y015
+    _WhichOneofReturnType__multi_label: _TypeAlias = _typing.Literal["multi_label"]  # noqa: Y015
+    _WhichOneofArgType__multi_label: _TypeAlias = _typing.Literal["_multi_label", b"_multi_label"]  # noqa: Y015
+    _WhichOneofReturnType__next_weight: _TypeAlias = _typing.Literal["next_weight"]  # noqa: Y015
+    _WhichOneofArgType__next_weight: _TypeAlias = _typing.Literal["_next_weight", b"_next_weight"]  # noqa: Y015
+    _WhichOneofReturnType__packing: _TypeAlias = _typing.Literal["packing"]  # noqa: Y015
+    _WhichOneofArgType__packing: _TypeAlias = _typing.Literal["_packing", b"_packing"]  # noqa: Y015
+    _WhichOneofReturnType__stride: _TypeAlias = _typing.Literal["stride"]  # noqa: Y015
+    _WhichOneofArgType__stride: _TypeAlias = _typing.Literal["_stride", b"_stride"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__label_smoothing) -> _WhichOneofReturnType__label_smoothing | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mask_probability) -> _WhichOneofReturnType__mask_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__masked_weight) -> _WhichOneofReturnType__masked_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__multi_label) -> _WhichOneofReturnType__multi_label | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__next_weight) -> _WhichOneofReturnType__next_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__packing) -> _WhichOneofReturnType__packing | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stride) -> _WhichOneofReturnType__stride | None: ...
+
+Global___TaskSpec: _TypeAlias = TaskSpec  # noqa: Y015
+
+@_typing.final
+class TuningSpec(_message.Message):
+    """TuningSpec says which weights learn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    FREEZE_FIELD_NUMBER: _builtins.int
+    FREEZE_STEPS_FIELD_NUMBER: _builtins.int
+    LORA_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """`full`: all; `frozen`: all but `freeze`; `lora`: low-rank adapters and the heads. Default
+    `full`.
+    """
+    freeze_steps: _builtins.int
+    """Steps after which frozen parts learn too; 0: never. Default 0."""
+    @_builtins.property
+    def freeze(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Parts that do not learn: `encoder`, `decoder`, `embeddings`, `trunk`, `heads`, or the beginning
+        of a parameter's name. Default with `frozen`: `trunk`.
+        """
+
+    @_builtins.property
+    def lora(self) -> Global___LoRASpec:
+        """The adapters."""
+
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        freeze: _abc.Iterable[_builtins.str] | None = ...,
+        freeze_steps: _builtins.int | None = ...,
+        lora: Global___LoRASpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_freeze_steps", b"_freeze_steps", "freeze_steps", b"freeze_steps", "lora", b"lora"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_freeze_steps", b"_freeze_steps", "freeze", b"freeze", "freeze_steps", b"freeze_steps", "lora", b"lora", "method", b"method"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__freeze_steps: _TypeAlias = _typing.Literal["freeze_steps"]  # noqa: Y015
+    _WhichOneofArgType__freeze_steps: _TypeAlias = _typing.Literal["_freeze_steps", b"_freeze_steps"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__freeze_steps) -> _WhichOneofReturnType__freeze_steps | None: ...
+
+Global___TuningSpec: _TypeAlias = TuningSpec  # noqa: Y015
+
+@_typing.final
+class LoRASpec(_message.Message):
+    """LoRASpec describes low-rank adapters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    MERGE_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """Rank of an adapter. Default 8."""
+    alpha: _builtins.float
+    """Numerator of an adapter's scale, alpha ÷ rank. Default 2 × rank."""
+    merge: _builtins.bool
+    """Whether the last version has the adapters merged into the weights. Default false: they lie
+    beside them.
+    """
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ends of the names of the linear layers that get one, for example `attention.qkv` or `mlp.up`.
+        Default: all of attention's.
+        """
+
+    def __init__(
+        self,
+        *,
+        rank: _builtins.int | None = ...,
+        alpha: _builtins.float | None = ...,
+        targets: _abc.Iterable[_builtins.str] | None = ...,
+        merge: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_merge", b"_merge", "_rank", b"_rank", "alpha", b"alpha", "merge", b"merge", "rank", b"rank"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_merge", b"_merge", "_rank", b"_rank", "alpha", b"alpha", "merge", b"merge", "rank", b"rank", "targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
+    _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    _WhichOneofReturnType__merge: _TypeAlias = _typing.Literal["merge"]  # noqa: Y015
+    _WhichOneofArgType__merge: _TypeAlias = _typing.Literal["_merge", b"_merge"]  # noqa: Y015
+    _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
+    _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__merge) -> _WhichOneofReturnType__merge | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
+
+Global___LoRASpec: _TypeAlias = LoRASpec  # noqa: Y015
 
 @_typing.final
 class TokenizerSpec(_message.Message):
@@ -323,51 +591,117 @@ class TokenizerSpec(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     VOCAB_SIZE_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    LOWERCASE_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """Algorithm. Only `byte_bpe` exists; default `byte_bpe`."""
+    """Algorithm: `byte_bpe`, `wordpiece`, `unigram` or `character`. Default: `wordpiece` for bert and
+    bert_gpt, else `byte_bpe`.
+    """
     vocab_size: _builtins.int
-    """Size of the vocabulary, special tokens included. Default 4096."""
+    """Size of the vocabulary at most, special tokens included. Default 4096."""
     path: _builtins.str
     """URL of a tokenizer.json to use instead of training one."""
+    lowercase: _builtins.bool
+    """Whether texts are put in lower case. Default false."""
     def __init__(
         self,
         *,
         kind: _builtins.str = ...,
         vocab_size: _builtins.int | None = ...,
         path: _builtins.str = ...,
+        lowercase: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_vocab_size", b"_vocab_size", "vocab_size", b"vocab_size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lowercase", b"_lowercase", "_vocab_size", b"_vocab_size", "lowercase", b"lowercase", "vocab_size", b"vocab_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_vocab_size", b"_vocab_size", "kind", b"kind", "path", b"path", "vocab_size", b"vocab_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lowercase", b"_lowercase", "_vocab_size", b"_vocab_size", "kind", b"kind", "lowercase", b"lowercase", "path", b"path", "vocab_size", b"vocab_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lowercase: _TypeAlias = _typing.Literal["lowercase"]  # noqa: Y015
+    _WhichOneofArgType__lowercase: _TypeAlias = _typing.Literal["_lowercase", b"_lowercase"]  # noqa: Y015
     _WhichOneofReturnType__vocab_size: _TypeAlias = _typing.Literal["vocab_size"]  # noqa: Y015
     _WhichOneofArgType__vocab_size: _TypeAlias = _typing.Literal["_vocab_size", b"_vocab_size"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lowercase) -> _WhichOneofReturnType__lowercase | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__vocab_size) -> _WhichOneofReturnType__vocab_size | None: ...
 
 Global___TokenizerSpec: _TypeAlias = TokenizerSpec  # noqa: Y015
 
 @_typing.final
 class DataSpec(_message.Message):
-    """DataSpec names the training text."""
+    """DataSpec names the training data."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ColumnsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     FILES_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     HELD_OUT_FIELD_NUMBER: _builtins.int
     MAX_BYTES_FIELD_NUMBER: _builtins.int
+    TARGET_FILES_FIELD_NUMBER: _builtins.int
+    VALIDATION_FILES_FIELD_NUMBER: _builtins.int
+    VALIDATION_TARGET_FILES_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
     format: _builtins.str
-    """Form of the files. Only `text` exists; default `text`."""
+    """Form of the files. `parallel`: line i of `target_files` belongs to line i of `files`. Default:
+    `parallel` with target_files, `dataset` with a dataset:// URL, else by the ending of the first
+    file (.jsonl, .csv, .tsv, .parquet), else `text`.
+    """
     held_out: _builtins.float
-    """Share of the files that is held out for evaluation; whole files, chosen by a hash of their
-    names (a single file is cut: its tail is held out). Default 0.05.
+    """Share that is held out for evaluation: whole files of texts, single records of the other
+    formats, chosen by a hash of their names and numbers (a single text is cut: its tail is held
+    out). Default 0.05.
     """
     max_bytes: _builtins.int
     """At most this many bytes are read. Default: all."""
+    header: _builtins.bool
+    """Whether the first line of CSV and TSV files names the columns; without one they are `0`, `1`,
+    and so on. Default true.
+    """
     @_builtins.property
     def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Paths, globs or fsspec URLs. A path without a scheme lies on the client's machine and is
-        uploaded; `stdlib://` is the source of the workers' own Python standard library.
+        uploaded; `stdlib://` is the source of the workers' own Python standard library, `dataset://`
+        a data set of the `datasets` library (`dataset://owner/name?config=…&split=…`). Files that end
+        in .gz, .bz2 or .xz are unpacked.
+        """
+
+    @_builtins.property
+    def target_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Translations of `files`, in the same order and of as many lines."""
+
+    @_builtins.property
+    def validation_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files to evaluate on instead of holding some of `files` out."""
+
+    @_builtins.property
+    def validation_target_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Translations of `validation_files`."""
+
+    @_builtins.property
+    def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Column of each role that is called otherwise in the files. Roles: `text` (language modelling),
+        `text`, `text_pair`, `label` (classification), `source`, `target` (translation), `tokens`,
+        `tags` (token classification), `question`, `context`, `answer`, `answer_start` (question
+        answering), `text`, `text_pair`, `score` (sentence embedding).
         """
 
     def __init__(
@@ -377,15 +711,24 @@ class DataSpec(_message.Message):
         format: _builtins.str = ...,
         held_out: _builtins.float | None = ...,
         max_bytes: _builtins.int | None = ...,
+        target_files: _abc.Iterable[_builtins.str] | None = ...,
+        validation_files: _abc.Iterable[_builtins.str] | None = ...,
+        validation_target_files: _abc.Iterable[_builtins.str] | None = ...,
+        columns: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        header: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_out", b"_held_out", "_max_bytes", b"_max_bytes", "held_out", b"held_out", "max_bytes", b"max_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_header", b"_header", "_held_out", b"_held_out", "_max_bytes", b"_max_bytes", "header", b"header", "held_out", b"held_out", "max_bytes", b"max_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_out", b"_held_out", "_max_bytes", b"_max_bytes", "files", b"files", "format", b"format", "held_out", b"held_out", "max_bytes", b"max_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_header", b"_header", "_held_out", b"_held_out", "_max_bytes", b"_max_bytes", "columns", b"columns", "files", b"files", "format", b"format", "header", b"header", "held_out", b"held_out", "max_bytes", b"max_bytes", "target_files", b"target_files", "validation_files", b"validation_files", "validation_target_files", b"validation_target_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__header: _TypeAlias = _typing.Literal["header"]  # noqa: Y015
+    _WhichOneofArgType__header: _TypeAlias = _typing.Literal["_header", b"_header"]  # noqa: Y015
     _WhichOneofReturnType__held_out: _TypeAlias = _typing.Literal["held_out"]  # noqa: Y015
     _WhichOneofArgType__held_out: _TypeAlias = _typing.Literal["_held_out", b"_held_out"]  # noqa: Y015
     _WhichOneofReturnType__max_bytes: _TypeAlias = _typing.Literal["max_bytes"]  # noqa: Y015
     _WhichOneofArgType__max_bytes: _TypeAlias = _typing.Literal["_max_bytes", b"_max_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__header) -> _WhichOneofReturnType__header | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__held_out) -> _WhichOneofReturnType__held_out | None: ...
     @_typing.overload
@@ -422,7 +765,9 @@ class TrainSpec(_message.Message):
     Default: the smallest one of at least 8 × workers.
     """
     sequence_length: _builtins.int
-    """Tokens of one sequence. Default: the context of the model."""
+    """Tokens of one sequence. Texts that are trained on by themselves, not packed, are cut to it.
+    Default: the context of the model.
+    """
     grad_accumulation: _builtins.int
     """Micro-batches of one step on each worker. Default 1."""
     lr: _builtins.float

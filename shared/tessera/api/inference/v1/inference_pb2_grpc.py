@@ -40,6 +40,36 @@ class InferenceServiceStub:
                 request_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.Translate = channel.unary_unary(
+                '/tessera.api.inference.v1.InferenceService/Translate',
+                request_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.TranslateRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.TranslateResponse.FromString,
+                _registered_method=True)
+        self.Classify = channel.unary_unary(
+                '/tessera.api.inference.v1.InferenceService/Classify',
+                request_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ClassifyRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ClassifyResponse.FromString,
+                _registered_method=True)
+        self.FillMask = channel.unary_unary(
+                '/tessera.api.inference.v1.InferenceService/FillMask',
+                request_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.FillMaskRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.FillMaskResponse.FromString,
+                _registered_method=True)
+        self.Answer = channel.unary_unary(
+                '/tessera.api.inference.v1.InferenceService/Answer',
+                request_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.AnswerRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.AnswerResponse.FromString,
+                _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/tessera.api.inference.v1.InferenceService/Embed',
+                request_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
+                _registered_method=True)
+        self.Score = channel.unary_unary(
+                '/tessera.api.inference.v1.InferenceService/Score',
+                request_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ScoreResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/tessera.api.inference.v1.InferenceService/GetModel',
                 request_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.GetModelRequest.SerializeToString,
@@ -53,6 +83,49 @@ class InferenceServiceServicer:
 
     def Generate(self, request, context):
         """Generate continues a prompt and streams what it writes. Cancelling the call stops the work.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Translate(self, request, context):
+        """Translate writes what belongs to each text: a translation, a summary. For models with an
+        encoder and a decoder.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Classify(self, request, context):
+        """Classify tells the classes of each text, or of each of its tokens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FillMask(self, request, context):
+        """FillMask tells what may stand where a text has the mask token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Answer(self, request, context):
+        """Answer finds the answer to each question in its context.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """Embed turns each text into a vector.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Score(self, request, context):
+        """Score tells how likely the model finds each text.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +145,36 @@ def add_InferenceServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.GenerateRequest.FromString,
                     response_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.GenerateResponse.SerializeToString,
+            ),
+            'Translate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Translate,
+                    request_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.TranslateRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.TranslateResponse.SerializeToString,
+            ),
+            'Classify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Classify,
+                    request_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ClassifyRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'FillMask': grpc.unary_unary_rpc_method_handler(
+                    servicer.FillMask,
+                    request_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.FillMaskRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.FillMaskResponse.SerializeToString,
+            ),
+            'Answer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Answer,
+                    request_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.AnswerRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.AnswerResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.SerializeToString,
+            ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ScoreRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ScoreResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -107,6 +210,168 @@ class InferenceService:
             '/tessera.api.inference.v1.InferenceService/Generate',
             tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.GenerateRequest.SerializeToString,
             tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Translate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.inference.v1.InferenceService/Translate',
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.TranslateRequest.SerializeToString,
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.TranslateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Classify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.inference.v1.InferenceService/Classify',
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ClassifyRequest.SerializeToString,
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FillMask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.inference.v1.InferenceService/FillMask',
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.FillMaskRequest.SerializeToString,
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.FillMaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Answer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.inference.v1.InferenceService/Answer',
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.AnswerRequest.SerializeToString,
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.AnswerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.inference.v1.InferenceService/Embed',
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedRequest.SerializeToString,
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.inference.v1.InferenceService/Score',
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ScoreRequest.SerializeToString,
+            tessera_dot_api_dot_inference_dot_v1_dot_inference__pb2.ScoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

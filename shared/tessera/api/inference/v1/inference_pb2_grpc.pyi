@@ -35,6 +35,20 @@ class InferenceServiceStub:
     def __new__(cls, channel: _aio.Channel) -> InferenceServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]
     """Generate continues a prompt and streams what it writes. Cancelling the call stops the work."""
+    Translate: _grpc.UnaryUnaryMultiCallable[_inference_pb2.TranslateRequest, _inference_pb2.TranslateResponse]
+    """Translate writes what belongs to each text: a translation, a summary. For models with an
+    encoder and a decoder.
+    """
+    Classify: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ClassifyRequest, _inference_pb2.ClassifyResponse]
+    """Classify tells the classes of each text, or of each of its tokens."""
+    FillMask: _grpc.UnaryUnaryMultiCallable[_inference_pb2.FillMaskRequest, _inference_pb2.FillMaskResponse]
+    """FillMask tells what may stand where a text has the mask token."""
+    Answer: _grpc.UnaryUnaryMultiCallable[_inference_pb2.AnswerRequest, _inference_pb2.AnswerResponse]
+    """Answer finds the answer to each question in its context."""
+    Embed: _grpc.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
+    """Embed turns each text into a vector."""
+    Score: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ScoreRequest, _inference_pb2.ScoreResponse]
+    """Score tells how likely the model finds each text."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.GetModelResponse]
     """GetModel describes what the replica serves."""
 
@@ -45,6 +59,20 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]  # type: ignore[assignment]
     """Generate continues a prompt and streams what it writes. Cancelling the call stops the work."""
+    Translate: _aio.UnaryUnaryMultiCallable[_inference_pb2.TranslateRequest, _inference_pb2.TranslateResponse]  # type: ignore[assignment]
+    """Translate writes what belongs to each text: a translation, a summary. For models with an
+    encoder and a decoder.
+    """
+    Classify: _aio.UnaryUnaryMultiCallable[_inference_pb2.ClassifyRequest, _inference_pb2.ClassifyResponse]  # type: ignore[assignment]
+    """Classify tells the classes of each text, or of each of its tokens."""
+    FillMask: _aio.UnaryUnaryMultiCallable[_inference_pb2.FillMaskRequest, _inference_pb2.FillMaskResponse]  # type: ignore[assignment]
+    """FillMask tells what may stand where a text has the mask token."""
+    Answer: _aio.UnaryUnaryMultiCallable[_inference_pb2.AnswerRequest, _inference_pb2.AnswerResponse]  # type: ignore[assignment]
+    """Answer finds the answer to each question in its context."""
+    Embed: _aio.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Embed turns each text into a vector."""
+    Score: _aio.UnaryUnaryMultiCallable[_inference_pb2.ScoreRequest, _inference_pb2.ScoreResponse]  # type: ignore[assignment]
+    """Score tells how likely the model finds each text."""
     GetModel: _aio.UnaryUnaryMultiCallable[_inference_pb2.GetModelRequest, _inference_pb2.GetModelResponse]  # type: ignore[assignment]
     """GetModel describes what the replica serves."""
 
@@ -58,6 +86,56 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_inference_pb2.GenerateResponse], _abc.AsyncIterator[_inference_pb2.GenerateResponse]]:
         """Generate continues a prompt and streams what it writes. Cancelling the call stops the work."""
+
+    @_abc_1.abstractmethod
+    def Translate(
+        self,
+        request: _inference_pb2.TranslateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.TranslateResponse, _abc.Awaitable[_inference_pb2.TranslateResponse]]:
+        """Translate writes what belongs to each text: a translation, a summary. For models with an
+        encoder and a decoder.
+        """
+
+    @_abc_1.abstractmethod
+    def Classify(
+        self,
+        request: _inference_pb2.ClassifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.ClassifyResponse, _abc.Awaitable[_inference_pb2.ClassifyResponse]]:
+        """Classify tells the classes of each text, or of each of its tokens."""
+
+    @_abc_1.abstractmethod
+    def FillMask(
+        self,
+        request: _inference_pb2.FillMaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.FillMaskResponse, _abc.Awaitable[_inference_pb2.FillMaskResponse]]:
+        """FillMask tells what may stand where a text has the mask token."""
+
+    @_abc_1.abstractmethod
+    def Answer(
+        self,
+        request: _inference_pb2.AnswerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.AnswerResponse, _abc.Awaitable[_inference_pb2.AnswerResponse]]:
+        """Answer finds the answer to each question in its context."""
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _inference_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.EmbedResponse, _abc.Awaitable[_inference_pb2.EmbedResponse]]:
+        """Embed turns each text into a vector."""
+
+    @_abc_1.abstractmethod
+    def Score(
+        self,
+        request: _inference_pb2.ScoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inference_pb2.ScoreResponse, _abc.Awaitable[_inference_pb2.ScoreResponse]]:
+        """Score tells how likely the model finds each text."""
 
     @_abc_1.abstractmethod
     def GetModel(
