@@ -1,52 +1,108 @@
-"""Sizes of models. Needs neither torch nor numpy."""
+"""Sizes and choices of models. Needs neither torch nor numpy."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
 
 from tessera import errors
+from tessera.models.lora_config import LoRAConfig
+from tessera.models.task import TaskConfig
+
+NORMS = ("layer", "rms")
+NORM_ORDERS = ("pre", "post")
+POSITIONS = ("learned", "sinusoidal", "rotary")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu", "swiglu")
+
+_CHOICES = {
+    "norm": NORMS,
+    "norm_order": NORM_ORDERS,
+    "positions": POSITIONS,
+    "activation": ACTIVATIONS,
+}
+_SIZES = ("layers", "heads", "kv_heads", "width", "ff_width", "context")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GPTConfig:
-    """Sizes of a GPT: a stack of pre-norm blocks with learned positions.
+class StackConfig:
+    """One stack of Transformer blocks with its embeddings: an encoder or a decoder.
 
     Args:
-        vocab_size: rows of the embedding.
-        context: longest sequence, in tokens.
         layers: number of blocks.
         heads: attention heads; they divide the width.
+        kv_heads: heads of keys and values, which divide the heads (Ainslie et al., 2023); 0: as
+            many as heads.
         width: of the residual stream.
         ff_width: hidden width of the MLP; 0: 4 * width.
-        dropout: probability, on embeddings, attention output and MLP output.
-        tie_embeddings: whether the output projection is the embedding.
+        context: longest sequence, in tokens.
+        dropout: probability, on embeddings and on what enters the residual stream.
+        attention_dropout: probability, on attention weights.
+        norm: `layer` or `rms`.
+        norm_order: `pre`: a norm before each part and one after the last block; `post`: a norm
+            after each sum (Vaswani et al., 2017).
+        norm_epsilon: in the norm's denominator.
+        positions: `learned`, `sinusoidal` or `rotary`.
+        position_offset: rows of a learned table before that of position 0.
+        rotary_base: slowest wavelength over 2 pi.
+        activation: `gelu`, `gelu_tanh`, `relu`, `silu`, or `swiglu` with its gate.
+        bias: whether linear layers add one.
+        embedding_norm: whether the sum of embeddings is normed.
+        embedding_scale: whether token embeddings are multiplied by sqrt(width).
+        segments: kinds of segments that tokens are told apart by; 0: none.
 
     Raises:
-        InvalidArgumentError: a size is not positive, or the heads do not divide the width.
+        InvalidArgumentError: a size is not positive, heads do not divide, or a choice is unknown.
     """
 
-    vocab_size: int
-    context: int = 256
     layers: int = 4
     heads: int = 4
+    kv_heads: int = 0
     width: int = 256
     ff_width: int = 0
+    context: int = 256
     dropout: float = 0.0
-    tie_embeddings: bool = True
-    family: str = "gpt"
+    attention_dropout: float = 0.0
+    norm: str = "layer"
+    norm_order: str = "pre"
+    norm_epsilon: float = 1e-5
+    positions: str = "learned"
+    position_offset: int = 0
+    rotary_base: float = 10000.0
+    activation: str = "gelu_tanh"
+    bias: bool = True
+    embedding_norm: bool = False
+    embedding_scale: bool = False
+    segments: int = 0
 
     def __post_init__(self) -> None:
-        if not self.ff_width:
-            object.__setattr__(self, "ff_width", 4 * self.width)
-        for name in ("vocab_size", "context", "layers", "heads", "width", "ff_width"):
+        object.__setattr__(self, "ff_width", self.ff_width or 4 * self.width)
+        object.__setattr__(self, "kv_heads", self.kv_heads or self.heads)
+        for name in _SIZES:
             if getattr(self, name) < 1:
                 raise _wrong(name, "must be at least 1", "INVALID_FIELD")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                found = getattr(self, name)
+                raise _wrong(name, f"`{found}` is none of {', '.join(known)}", "UNKNOWN_CHOICE")
         if self.width % self.heads:
             raise _wrong(
                 "heads",
                 f"{self.heads} heads do not divide a width of {self.width}",
                 "HEADS_DO_NOT_DIVIDE_WIDTH",
+            )
+        if self.heads % self.kv_heads:
+            raise _wrong(
+                "kv_heads",
+                f"{self.kv_heads} do not divide {self.heads} heads",
+                "KV_HEADS_DO_NOT_DIVIDE_HEADS",
+            )
+        if self.positions == "rotary" and self.head_dim % 2:
+            raise _wrong(
+                "positions",
+                f"rotary positions need heads of an even width, not of {self.head_dim}",
+                "ROTARY_HEAD_ODD",
             )
 
     @property
@@ -55,30 +111,165 @@ class GPTConfig:
         return self.width // self.heads
 
     @property
+    def final_norm(self) -> bool:
+        """Whether a norm follows the last block."""
+        return self.norm_order == "pre"
+
+    def parameters(self, *, cross: bool, tokens: int) -> int:
+        """Number of weights.
+
+        Args:
+            cross: whether its blocks attend to an encoder too.
+            tokens: rows of its own token embedding; 0: it borrows one.
+        """
+        width, bias = self.width, int(self.bias)
+        norm = width * (2 if self.norm == "layer" else 1)
+        keys = self.kv_heads * self.head_dim
+        attention = 2 * (width + bias) * width + 2 * (width + bias) * keys
+        gates = 2 if self.activation == "swiglu" else 1
+        mlp = gates * (width + bias) * self.ff_width + (self.ff_width + bias) * width
+        attentions = 2 if cross else 1
+        block = attentions * attention + mlp + (attentions + 1) * norm
+        table = self.context + self.position_offset if self.positions == "learned" else 0
+        norms = norm * (int(self.embedding_norm) + int(self.final_norm))
+        return (tokens + table + self.segments) * width + self.layers * block + norms
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The stack that `asdict` made a dictionary of; unknown keys are ignored."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A model whole: its stacks, how they share, and what its heads do.
+
+    Args:
+        family: name of the family; it decides which stacks there are.
+        vocab_size: rows of the token embedding.
+        decoder_vocab_size: rows of the decoder's own; 0: the same vocabulary.
+        encoder: the bidirectional stack, where there is one.
+        decoder: the causal stack, where there is one; beside an encoder it attends to that too.
+        tie_embeddings: whether the output projections are the token embeddings.
+        share_embeddings: whether encoder and decoder have one token embedding.
+        head_bias: whether the projection to next-token logits has a bias.
+        task: what the heads do.
+        lora: low-rank adapters beside the linear layers, where there are any.
+        start_id: token that a decoder beside an encoder begins with, and that an encoder's
+            sequence begins with; -1: none.
+        end_id: token that ends a text; -1: none.
+        pad_id: token that fills up; -1: none.
+        mask_id: token that hides another one; -1: none.
+        decoder_start_id: where the decoder begins with another token than `start_id`; -1: it
+            does not.
+        suppress_ids: tokens that a decoder never writes.
+
+    Raises:
+        InvalidArgumentError: there is no stack, or the two are not of one width.
+    """
+
+    family: str
+    vocab_size: int
+    decoder_vocab_size: int = 0
+    encoder: StackConfig | None = None
+    decoder: StackConfig | None = None
+    tie_embeddings: bool = True
+    share_embeddings: bool = False
+    head_bias: bool = False
+    task: TaskConfig = field(default_factory=TaskConfig)
+    lora: LoRAConfig | None = None
+    start_id: int = -1
+    end_id: int = -1
+    pad_id: int = -1
+    mask_id: int = -1
+    decoder_start_id: int = -1
+    suppress_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < 1:
+            raise _wrong("vocab_size", "must be at least 1", "INVALID_FIELD")
+        if self.encoder is None and self.decoder is None:
+            raise errors.InvalidArgumentError(
+                "a model needs an encoder or a decoder", reason="INVALID_CONFIG"
+            )
+        if len({stack.width for stack in self.stacks}) > 1:
+            raise _wrong("decoder.width", f"must be the encoder's, {self.width}", "WIDTHS_DIFFER")
+        if self.decoder_vocab_size == self.vocab_size:
+            object.__setattr__(self, "decoder_vocab_size", 0)
+
+    @property
+    def stacks(self) -> tuple[StackConfig, ...]:
+        """Encoder and decoder, those that are there."""
+        return tuple(stack for stack in (self.encoder, self.decoder) if stack is not None)
+
+    @property
+    def width(self) -> int:
+        """Of the residual stream."""
+        return self.stacks[0].width
+
+    @property
+    def context(self) -> int:
+        """Longest sequence of every stack, in tokens."""
+        return min(stack.context for stack in self.stacks)
+
+    @property
+    def target_vocab_size(self) -> int:
+        """Number of tokens that the decoder writes."""
+        return self.decoder_vocab_size or self.vocab_size
+
+    @property
+    def first_id(self) -> int:
+        """Token that a decoder beside an encoder begins with."""
+        return self.decoder_start_id if self.decoder_start_id >= 0 else self.start_id
+
+    @property
     def parameters(self) -> int:
-        """Number of weights, tied ones counted once."""
-        norms = 2 * self.width
-        attention = 4 * self.width * self.width + 4 * self.width
-        mlp = 2 * self.width * self.ff_width + self.ff_width + self.width
-        embeddings = (self.vocab_size + self.context) * self.width
-        head = 0 if self.tie_embeddings else self.vocab_size * self.width
-        return embeddings + self.layers * (2 * norms + attention + mlp) + norms + head
+        """Number of weights of the trunk and its heads, shared ones counted once."""
+        total = 0
+        if self.encoder is not None:
+            total += self.encoder.parameters(cross=False, tokens=self.vocab_size)
+        if self.decoder is not None:
+            cross = self.encoder is not None
+            rows = 0 if self.share_embeddings and cross else self.target_vocab_size
+            total += self.decoder.parameters(cross=cross, tokens=rows)
+        heads = self.task.heads
+        width = self.width
+        if "language" in heads:
+            total += 0 if self.tie_embeddings else self.target_vocab_size * width
+            total += self.target_vocab_size if self.head_bias else 0
+        if "masked" in heads:
+            total += width * width + width + 2 * width + self.vocab_size
+            total += 0 if self.tie_embeddings else self.vocab_size * width
+        classes = "classes" in heads
+        if classes and self.task.pooler:
+            total += width * width + width
+        bias = int(self.task.bias) if classes else 1
+        total += (width + bias) * self.task.outputs
+        return total
 
     def to_json(self) -> str:
         """The content of `config.json`."""
         return json.dumps(asdict(self), indent=2, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> GPTConfig:
+    def from_json(cls, text: str | bytes) -> ModelConfig:
         """The config that `to_json` wrote; unknown keys are ignored.
 
         Raises:
             InvalidArgumentError: it is not such a file.
         """
-        known = {field.name for field in fields(cls)}
+        known = {item.name for item in fields(cls)}
         try:
-            values = json.loads(text)
-            return cls(**{key: value for key, value in values.items() if key in known})
+            values = {key: value for key, value in json.loads(text).items() if key in known}
+            for name in ("encoder", "decoder"):
+                if values.get(name) is not None:
+                    values[name] = StackConfig.from_dict(values[name])
+            values["task"] = TaskConfig.from_dict(values.get("task", {}))
+            if values.get("lora") is not None:
+                values["lora"] = LoRAConfig.from_dict(values["lora"])
+            values["suppress_ids"] = tuple(values.get("suppress_ids", ()))
+            return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:
             raise errors.InvalidArgumentError(
                 f"config.json is not the config of a model: {error}", reason="INVALID_CONFIG"

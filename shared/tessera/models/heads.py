@@ -1,0 +1,149 @@
+"""Heads: from hidden states to what a task wants. They know nothing of the trunk below."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tessera.models.block import activate
+
+
+class LanguageHead(nn.Module):
+    """Logits of the next token.
+
+    Args:
+        width: of hidden states.
+        tokens: the embedding that is its matrix where they are tied.
+        vocab_size: number of logits.
+        tied: whether they are.
+        bias: whether logits have one.
+    """
+
+    def __init__(
+        self, width: int, tokens: nn.Embedding, vocab_size: int, *, tied: bool, bias: bool
+    ) -> None:
+        super().__init__()
+        self.projection = nn.Linear(width, vocab_size, bias=bias)
+        if tied:
+            self.projection.weight = tokens.weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[*, width] to [*, V]."""
+        return self.projection(hidden)  # type: ignore[no-any-return]
+
+
+class MaskedHead(nn.Module):
+    """Logits of a hidden token: a dense layer, a norm, and the embedding (Devlin et al., 2018).
+
+    Args:
+        width: of hidden states.
+        tokens: the embedding that is its last matrix where they are tied.
+        activation: after the dense layer.
+        epsilon: of the norm.
+        tied: whether they are.
+    """
+
+    def __init__(
+        self, width: int, tokens: nn.Embedding, activation: str, epsilon: float, *, tied: bool
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=epsilon)
+        self.projection = nn.Linear(width, tokens.num_embeddings)
+        if tied:
+            self.projection.weight = tokens.weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[*, width] to [*, V]."""
+        return self.projection(self.norm(activate(self.activation, self.dense(hidden))))  # type: ignore[no-any-return]
+
+
+class ClassHead(nn.Module):
+    """Logits of a text's classes.
+
+    Args:
+        width: of hidden states.
+        classes: number of logits.
+        pooling: which state stands for a text: `first`, `last` or `mean`.
+        pooler: whether a dense layer with tanh comes first.
+        bias: whether logits have one.
+        dropout: probability, before the projection.
+    """
+
+    def __init__(
+        self, width: int, classes: int, *, pooling: str, pooler: bool, bias: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.pooler = nn.Linear(width, width) if pooler else None
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(width, classes, bias=bias)
+
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, T, width] and [B, T] bool to [B, C]."""
+        text = pool(hidden, mask, self.pooling)
+        if self.pooler is not None:
+            text = torch.tanh(self.pooler(text))
+        return self.projection(self.dropout(text))  # type: ignore[no-any-return]
+
+
+class TokenHead(nn.Module):
+    """Logits of every token: of its classes, or of being start and end of an answer.
+
+    Args:
+        width: of hidden states.
+        outputs: number of logits.
+        dropout: probability, before the projection.
+    """
+
+    def __init__(self, width: int, outputs: int, *, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(width, outputs)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, T, width] to [B, T, outputs]."""
+        return self.projection(self.dropout(hidden))  # type: ignore[no-any-return]
+
+
+class VectorHead(nn.Module):
+    """One vector for a text (Reimers and Gurevych, 2019). It has no weights.
+
+    Args:
+        pooling: which state stands for a text: `first`, `last` or `mean`.
+        normalize: whether vectors have length 1.
+    """
+
+    def __init__(self, *, pooling: str, normalize: bool) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.normalize = normalize
+
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, T, width] and [B, T] bool to [B, width]."""
+        vectors = pool(hidden, mask, self.pooling)
+        return functional.normalize(vectors, dim=-1) if self.normalize else vectors
+
+
+def pool(hidden: Tensor, mask: Tensor | None, how: str) -> Tensor:
+    """The state that stands for each text.
+
+    Args:
+        hidden: [B, T, width].
+        mask: [B, T] bool, False for padding; None: there is none.
+        how: `first`, `last` (real token) or `mean` (of real tokens).
+
+    Returns:
+        [B, width].
+    """
+    if how == "first":
+        return hidden[:, 0]
+    if mask is None:
+        return hidden[:, -1] if how == "last" else hidden.mean(dim=1)
+    lengths = mask.sum(dim=1)
+    if how == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+    real = hidden * mask[..., None].to(hidden.dtype)
+    return real.sum(dim=1) / lengths[:, None].clamp(min=1).to(hidden.dtype)

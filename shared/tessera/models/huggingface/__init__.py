@@ -1,0 +1,1 @@
+"""Models in Hugging Face's form, both ways: configs, names and layout of tensors, files."""

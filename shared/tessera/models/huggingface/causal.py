@@ -1,0 +1,131 @@
+"""What the classes of all decoders without an encoder have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tessera.models import task
+from tessera.models.config import ModelConfig, StackConfig
+from tessera.models.huggingface import fields
+from tessera.models.huggingface.architecture import Architecture
+from tessera.models.huggingface.fields import Values
+from tessera.models.huggingface.form import Misfit, differ
+from tessera.models.huggingface.names import StackNames, linear
+from tessera.models.huggingface.tensors import Entry, Plan
+from tessera.models.registry import FAMILIES
+
+
+class Causal(Architecture):
+    """One class of a decoder."""
+
+    family = "gpt"
+    defaults: Values
+    kinds: Mapping[str, str]
+    """Our task of each of its classes."""
+
+    token_head: str
+    """Name of the head over every token."""
+
+    buffers: tuple[str, ...]
+    """Patterns of names that carry nothing."""
+
+    @abstractmethod
+    def read_stack(self, values: Values) -> StackConfig:
+        """The decoder of a config.
+
+        Raises:
+            InvalidArgumentError: IMPORT_UNSUPPORTED.
+        """
+
+    @abstractmethod
+    def write_stack(self, stack: StackConfig, vocab_size: int) -> dict[str, Any]:
+        """The config of a decoder."""
+
+    @abstractmethod
+    def stack_misfits(self, stack: StackConfig) -> Iterator[Misfit]:
+        """Why it cannot hold a decoder."""
+
+    @abstractmethod
+    def names(self, prefix: str) -> StackNames:
+        """What its tensors are called below a prefix."""
+
+    @property
+    def kind(self) -> str:
+        """Our task of this class."""
+        return self.kinds[self.name]
+
+    def read(self, values: Values, generation: Values) -> ModelConfig:
+        """The config of a decoder and the task of the class."""
+        values = {**self.defaults, **values}
+        choices: dict[str, Any] = {}
+        if self.kind in {task.CLASSIFICATION, task.TOKENS}:
+            choices["labels"] = fields.read_labels(values)
+        if self.kind == task.CLASSIFICATION:
+            choices["multi_label"] = fields.is_multi_label(values)
+        return ModelConfig(
+            family=self.family,
+            vocab_size=values["vocab_size"],
+            decoder=self.read_stack(values),
+            tie_embeddings=values["tie_word_embeddings"],
+            task=FAMILIES[self.family].task(self.kind, **choices),
+            suppress_ids=fields.read_suppressed(generation),
+            **fields.read_ids(values),
+        )
+
+    def misfits(self, config: ModelConfig) -> Iterator[Misfit]:
+        """Other choices of the stack, or of the head."""
+        assert config.decoder is not None
+        kind = task.CLASSIFICATION if config.task.kind == task.SENTIMENT else config.task.kind
+        yield from differ("task.kind", kind, self.kind)
+        yield from self.stack_misfits(config.decoder)
+        if self.kind == task.LANGUAGE:
+            yield from differ("model.head_bias", config.head_bias, False)
+        if self.kind == task.CLASSIFICATION:
+            yield from differ("task.pooling", config.task.pooling, "last")
+            yield from differ("task.pooler", config.task.pooler, False)
+            yield from differ("task.bias", config.task.bias, False)
+
+    def write(self, config: ModelConfig) -> dict[str, Any]:
+        """The decoder's config with the special tokens and the classes."""
+        assert config.decoder is not None
+        return {
+            **self.write_stack(config.decoder, config.vocab_size),
+            "tie_word_embeddings": config.tie_embeddings,
+            **fields.write_ids(config),
+            **({"pad_token_id": None} if self._hides_end(config) else {}),
+            **fields.write_labels(config.task),
+        }
+
+    def plan(self, config: ModelConfig) -> Plan:
+        """The decoder's tensors and those of the head."""
+        assert config.decoder is not None
+        prefix = "" if self.kind == task.EMBEDDING else f"{self.base}."
+        entries = [
+            *self.names(prefix).entries("decoder", config.decoder, config.vocab_size),
+            *self._head(config),
+        ]
+        tied = (r"lm_head\.weight",) if config.tie_embeddings or self.kind != task.LANGUAGE else ()
+        return Plan(entries=tuple(entries), ignored=(*self.buffers, *tied))
+
+    def notes(self, config: ModelConfig) -> Iterator[str]:
+        """What transformers would do otherwise than ours."""
+        if self._hides_end(config):
+            yield (
+                "texts are filled up with the token that ends them, and transformers would read the"
+                " class before it: pad_token_id is null, so it takes one text at a time"
+            )
+
+    def _hides_end(self, config: ModelConfig) -> bool:
+        """Whether transformers would take the end of a text for padding."""
+        return self.kind == task.CLASSIFICATION and config.pad_id == config.end_id
+
+    def _head(self, config: ModelConfig) -> Iterator[Entry]:
+        words, outputs = (config.vocab_size, config.width), (config.task.outputs, config.width)
+        if self.kind == task.LANGUAGE and not config.tie_embeddings:
+            yield from linear("heads.language.projection", "lm_head", words, bias=False)
+        elif self.kind == task.CLASSIFICATION:
+            yield from linear("heads.classes.projection", "score", outputs, bias=False)
+        elif self.kind == task.TOKENS:
+            yield from linear("heads.tokens.projection", self.token_head, outputs)

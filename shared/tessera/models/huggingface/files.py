@@ -1,0 +1,40 @@
+"""Every file of an exported model but its weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tessera.models.config import ModelConfig
+from tessera.models.huggingface import sentence
+from tessera.models.huggingface.architecture import Architecture
+from tessera.models.huggingface.fields import or_none, write_ids
+from tessera.models.huggingface.tokenizer import dump, tokenizer_files
+
+
+def files(
+    architecture: Architecture, config: ModelConfig, tokenizer_json: bytes | None, dtype: str
+) -> dict[str, bytes]:
+    """Name and content of each.
+
+    Args:
+        architecture: that holds the model.
+        config: of the model.
+        tokenizer_json: the asset of the version, if it has one.
+        dtype: element type of the weights, as torch calls it.
+    """
+    values = {"architectures": [architecture.name], **architecture.write(config), "dtype": dtype}
+    found = {"config.json": dump(values), **sentence.files(config)}
+    if config.task.writes:
+        found["generation_config.json"] = dump(_generation(config))
+    if tokenizer_json is not None:
+        found.update(tokenizer_files(config, tokenizer_json))
+    return found
+
+
+def _generation(config: ModelConfig) -> dict[str, Any]:
+    values: dict[str, Any] = {**write_ids(config), "do_sample": config.family == "gpt"}
+    if config.encoder is not None:
+        values["decoder_start_token_id"] = or_none(config.first_id)
+    if config.suppress_ids:
+        values["bad_words_ids"] = [[token] for token in config.suppress_ids]
+    return values

@@ -1,0 +1,145 @@
+"""The files beside the weights that make transformers load a tokenizer. Needs no tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tessera import errors
+from tessera.models.config import ModelConfig
+from tessera.text.special import find_special
+
+_ROLES = {
+    "bert": {"cls_token": "start", "sep_token": "end"},
+    "gpt": {"bos_token": "start", "eos_token": "end"},
+    "transformer": {"bos_token": "start", "eos_token": "end"},
+    "bert_gpt": {
+        "cls_token": "start",
+        "sep_token": "end",
+        "bos_token": "start",
+        "eos_token": "end",
+    },
+}
+"""What transformers calls the tokens that begin and end a text."""
+
+_COMMON = {"pad_token": "pad", "mask_token": "mask", "unk_token": "unknown"}
+_IDS = ("start", "end", "pad", "mask")
+_BARE_END = "transformer"
+"""The family whose sources have an end but no start (Vaswani et al., 2017)."""
+
+
+def vocabulary(tokenizer_json: bytes) -> dict[str, int]:
+    """Every token's id.
+
+    Raises:
+        InvalidArgumentError: INVALID_TOKENIZER.
+    """
+    try:
+        content = json.loads(tokenizer_json)
+        known = content["model"]["vocab"]
+        if isinstance(known, list):
+            known = {piece: number for number, (piece, _) in enumerate(known)}
+        added = {str(token["content"]): int(token["id"]) for token in content["added_tokens"] or ()}
+    except (ValueError, TypeError, KeyError) as error:
+        raise errors.InvalidArgumentError(
+            f"tokenizer.json is not a tokenizer: {error!r}", reason="INVALID_TOKENIZER"
+        ) from None
+    return {**known, **added}
+
+
+def with_ids(config: ModelConfig, tokenizer_json: bytes) -> ModelConfig:
+    """A config with the special tokens that it leaves open and its tokenizer has."""
+    ids = vocabulary(tokenizer_json)
+    special = find_special(ids)
+    found = {
+        f"{role}_id": ids[name]
+        for role in _IDS
+        if getattr(config, f"{role}_id") < 0 and (name := getattr(special, role))
+    }
+    return replace(config, **found)  # type: ignore[arg-type]
+
+
+def tokenizer_files(config: ModelConfig, tokenizer_json: bytes) -> dict[str, bytes]:
+    """Name and content of each file.
+
+    Args:
+        config: of the model that reads its ids.
+        tokenizer_json: the asset of the version.
+    """
+    names = _names(config, tokenizer_json)
+    roles = {**_ROLES[config.family], **_COMMON}
+    special = {theirs: names[ours] for theirs, ours in roles.items() if names[ours]}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.context,
+        "model_input_names": [
+            "input_ids",
+            *(["token_type_ids"] if config.family == "bert" else []),
+            "attention_mask",
+        ],
+        "clean_up_tokenization_spaces": False,
+        # In the texts of a GPT, what looks like a special token is text; others are asked to
+        # fill in their mask.
+        "split_special_tokens": config.family == "gpt",
+        **special,
+    }
+    return {
+        "tokenizer.json": _framing(config, tokenizer_json, names),
+        "tokenizer_config.json": dump(settings),
+        "special_tokens_map.json": dump(special),
+    }
+
+
+def dump(value: object) -> bytes:
+    """JSON as it stands in files."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _names(config: ModelConfig, tokenizer_json: bytes) -> dict[str, str]:
+    """Each special token by its role: the config says which, or else their well-known names."""
+    ids = vocabulary(tokenizer_json)
+    special = find_special(ids)
+    by_id = {number: name for name, number in ids.items()}
+    names = {
+        role: by_id.get(getattr(config, f"{role}_id"), getattr(special, role)) for role in _IDS
+    }
+    if config.family == "gpt":
+        names["start"] = names["start"] or names["end"]
+    return {**names, "unknown": special.unknown or names["end"]}
+
+
+def _framing(config: ModelConfig, tokenizer_json: bytes, names: Mapping[str, str]) -> bytes:
+    """The tokenizer with the special tokens that training adds to what an encoder reads.
+
+    One that frames texts already stays as it is.
+    """
+    content = json.loads(tokenizer_json)
+    start, end = names["start"], names["end"]
+    writes_on = config.encoder is None and config.task.writes
+    if content.get("post_processor") is not None or writes_on or not end:
+        return tokenizer_json
+    framed = config.family != _BARE_END and bool(start)
+    before = [_token(start, 0)] if framed else []
+    first = [*before, _sequence("A", 0), _token(end, 0)]
+    kind = 1 if config.encoder is not None and config.encoder.segments > 1 else 0
+    ids = vocabulary(tokenizer_json)
+    used = (start, end) if framed else (end,)
+    content["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": first,
+        "pair": [*first, _sequence("B", kind), _token(end, kind)],
+        "special_tokens": {
+            name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in used
+        },
+    }
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
+def _token(name: str, kind: int) -> dict[str, Any]:
+    return {"SpecialToken": {"id": name, "type_id": kind}}
+
+
+def _sequence(name: str, kind: int) -> dict[str, Any]:
+    return {"Sequence": {"id": name, "type_id": kind}}

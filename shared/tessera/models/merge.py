@@ -1,0 +1,54 @@
+"""Adapters into the weights beside them. Numpy only: bfloat16 comes as uint16."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera.models.config import ModelConfig
+
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+
+_ADAPTER = (".lora_a", ".lora_b")
+_BFLOAT16 = np.uint16
+
+
+def merge(
+    config: ModelConfig, arrays: Mapping[str, Array]
+) -> tuple[ModelConfig, Mapping[str, Array]]:
+    """A model that does the same without adapters; one that has none is left as it is.
+
+    Args:
+        config: of the model.
+        arrays: its weights by name, all of one element type.
+    """
+    if config.lora is None:
+        return config, arrays
+    merged = {name: array for name, array in arrays.items() if not name.endswith(_ADAPTER)}
+    for name in arrays:
+        layer, _, kind = name.rpartition(".")
+        if kind == "lora_a":
+            weight = arrays[f"{layer}.weight"]
+            low = _floats(arrays[f"{layer}.lora_b"]) @ _floats(arrays[name])
+            merged[f"{layer}.weight"] = _like(_floats(weight) + config.lora.scale * low, weight)
+    return replace(config, lora=None), merged
+
+
+def _floats(array: Array) -> Floats:
+    """A bfloat16 is the upper half of a float32."""
+    if array.dtype == _BFLOAT16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32)
+
+
+def _like(values: Floats, array: Array) -> Array:
+    """In the element type of another array, rounded to the nearest, ties to even."""
+    if array.dtype != _BFLOAT16:
+        return values.astype(array.dtype)
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
