@@ -2,5 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from dataclasses import dataclass
+
 END_OF_TEXT = "<|endoftext|>"
-"""Ends every text of the training data; also where a generation begins and ends."""
+"""Ends every text of a GPT's training data; also where its generation begins and ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecialTokens:
+    """Names of the tokens that stand for no text; empty where there is none.
+
+    Args:
+        end: ends a text, and in BERT each of its parts.
+        start: begins a text.
+        pad: fills a short row of a batch.
+        mask: hides a token that the model has to guess.
+        unknown: stands for text that the vocabulary cannot write.
+    """
+
+    end: str
+    start: str = ""
+    pad: str = ""
+    mask: str = ""
+    unknown: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that exist, in the order of their ids: BERT's, so that padding is 0."""
+        every = (self.pad, self.unknown, self.start, self.end, self.mask)
+        return tuple(name for name in every if name)
+
+
+GPT = SpecialTokens(end=END_OF_TEXT)
+BERT = SpecialTokens(end="[SEP]", start="[CLS]", pad="[PAD]", mask="[MASK]", unknown="[UNK]")
+SEQ2SEQ = SpecialTokens(end="</s>", start="<s>", pad="<pad>", mask="<mask>", unknown="<unk>")
+
+# (end, start) by convention. Tokenizers may mix them: a BERT of today adds its five names to
+# the vocabulary of a GPT, and some GPTs keep the `</s>` of the tokenizer that they came from.
+_FRAMES = (
+    ("[SEP]", "[CLS]"),
+    (END_OF_TEXT, ""),
+    ("<|end_of_text|>", "<|begin_of_text|>"),
+    ("<eos>", "<bos>"),
+    ("<｜end▁of▁sentence｜>", "<｜begin▁of▁sentence｜>"),  # noqa: RUF001 - spelled so
+    ("</s>", "<s>"),
+)
+_PADS = ("[PAD]", "<pad>", "<|padding|>", "<|finetune_right_pad_id|>")
+_MASKS = ("[MASK]", "<mask>")
+_UNKNOWNS = ("[UNK]", "<unk>")
+
+
+def find_special(vocabulary: Container[str]) -> SpecialTokens:
+    """The well-known special tokens that a vocabulary has; without an end, `end` is empty."""
+
+    def first(names: tuple[str, ...]) -> str:
+        return next((name for name in names if name in vocabulary), "")
+
+    end, start = next((frame for frame in _FRAMES if frame[0] in vocabulary), ("", ""))
+    return SpecialTokens(
+        end=end,
+        start=first((start,)) if start else "",
+        pad=first(_PADS),
+        mask=first(_MASKS),
+        unknown=first(_UNKNOWNS),
+    )

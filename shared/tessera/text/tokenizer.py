@@ -1,41 +1,74 @@
-"""Byte-level BPE: any text is representable, every id decodes."""
+"""Text to ids and back, whatever the kind of the tokenizer."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from tessera import errors
-from tessera.text.decoder import Decoder, byte_table
-from tessera.text.special import END_OF_TEXT
+from tessera.text.decoder import NOTHING, Decoder, Piece, Reader
+from tessera.text.special import SpecialTokens, find_special
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Ids of a text, and the characters of the text (from, to) that each one stands for.
+
+    White space around a word is left out, unless a token is nothing else.
+    """
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
 
 
 class Tokenizer:
-    """Text to ids and back.
+    """Text to ids and back; adds no special tokens, and neither truncates nor pads.
 
-    Make one with `train_byte_bpe` or `from_json`.
+    Make one with `tessera.text.training.train` or `from_json`.
+
+    Args:
+        inner: the library's tokenizer; it is changed and must not be used elsewhere.
+
+    Raises:
+        InvalidArgumentError: TOKENIZER_WITHOUT_END: it has none of the well-known tokens that
+            end a text.
     """
 
     def __init__(self, inner: tokenizers.Tokenizer) -> None:
-        # The end of a text is ours to set: written in a text it is mere characters.
+        # Special tokens are ours to set: written in a text they are mere characters.
         inner.encode_special_tokens = True
-        self._inner = inner
-        end_id = inner.token_to_id(END_OF_TEXT)
-        if end_id is None:
+        inner.no_truncation()
+        inner.no_padding()
+        vocabulary = inner.get_vocab(with_added_tokens=True)
+        self.special: SpecialTokens = find_special(vocabulary)
+        if not self.special.end:
             raise errors.InvalidArgumentError(
-                f"the tokenizer has no `{END_OF_TEXT}` token", reason="TOKENIZER_WITHOUT_END"
+                "the tokenizer has no token that ends a text, such as `<|endoftext|>`, `[SEP]` "
+                "or `</s>`; add one",
+                reason="TOKENIZER_WITHOUT_END",
             )
-        self.end_id = int(end_id)
-        self._bytes: list[bytes] | None = None
+        _flag(inner, self.special)
+        self._inner = inner
+        self.vocab_size: int = max(vocabulary.values()) + 1
+        self.special_ids: frozenset[int] = frozenset(_special(inner))
+        self.end_id: int = vocabulary[self.special.end]
+        self.start_id: int = vocabulary.get(self.special.start, self.end_id)
+        self.pad_id: int = vocabulary.get(self.special.pad, self.end_id)
+        self.mask_id: int | None = vocabulary.get(self.special.mask)
+        self.unknown_id: int | None = vocabulary.get(self.special.unknown)
+        self._pieces = _Pieces(inner, self.special_ids)
 
     @classmethod
     def from_json(cls, content: bytes) -> Tokenizer:
         """The tokenizer in a `tokenizer.json`.
 
         Raises:
-            InvalidArgumentError: it is not one, or lacks the end-of-text token.
+            InvalidArgumentError: INVALID_TOKENIZER: it is not one; TOKENIZER_WITHOUT_END.
         """
         try:
             inner = tokenizers.Tokenizer.from_str(content.decode())
@@ -49,58 +82,138 @@ class Tokenizer:
         """The content of `tokenizer.json`, the same bytes every time."""
         return str(self._inner.to_str()).encode()
 
-    @property
-    def vocab_size(self) -> int:
-        """Number of ids, special ones included."""
-        return int(self._inner.get_vocab_size(with_added_tokens=True))
-
     def encode(self, text: str) -> list[int]:
         """Ids of a text; special tokens written in it are taken as plain text."""
-        return list(self._inner.encode(text, add_special_tokens=False).ids)
+        return self._ids(text, self._inner.encode(text, add_special_tokens=False))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of several texts, in parallel where the library may."""
         found = self._inner.encode_batch(list(texts), add_special_tokens=False)
-        return [list(encoding.ids) for encoding in found]
+        return [self._ids(*pair) for pair in zip(texts, found, strict=True)]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids; bytes that are no UTF-8 become U+FFFD, special tokens vanish."""
-        table = self._table()
-        return b"".join(table[token] for token in ids).decode(errors="replace")
+    def encode_marked(self, text: str) -> list[int]:
+        """Ids of a text in which special tokens, such as `[MASK]`, are written by name."""
+        return list(self._marked.encode(text, add_special_tokens=False).ids)
 
-    def decoder(self) -> Decoder:
-        """A decoder for one stream of ids."""
-        return Decoder(self._table())
+    def encode_offsets(self, text: str) -> Encoded:
+        """`encode`, with the characters that each id stands for."""
+        return self._encoded(text, self._inner.encode(text, add_special_tokens=False))
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes that one id stands for; none for a special token."""
-        return self._table()[token]
+    def encode_offsets_batch(self, texts: Sequence[str]) -> list[Encoded]:
+        """`encode_offsets` of several texts, in parallel where the library may."""
+        found = self._inner.encode_batch(list(texts), add_special_tokens=False)
+        return [self._encoded(*pair) for pair in zip(texts, found, strict=True)]
 
-    def _table(self) -> list[bytes]:
-        if self._bytes is None:
-            vocabulary = self._inner.get_vocab(with_added_tokens=True)
-            special = {int(key) for key in self._inner.get_added_tokens_decoder()}
-            self._bytes = byte_table(vocabulary, special)
-        return self._bytes
+    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Ids of the words with spaces between them, and for each id the index of its word.
+
+        A word that the tokenizer drops, such as an empty one, has no ids.
+        """
+        encoded = self.encode_offsets(" ".join(words))
+        # A word owns the space before it.
+        ends = list(accumulate(len(word) + bool(index) for index, word in enumerate(words)))
+        return encoded.ids, [bisect_right(ends, start) for start, _ in encoded.offsets]
+
+    def decode(self, ids: Sequence[int], *, continues: bool = False) -> str:
+        """Text of ids; bytes that are no UTF-8 become U+FFFD, special tokens vanish.
+
+        Args:
+            ids: may hold ids that the vocabulary lacks; they say nothing.
+            continues: see `decoder`.
+        """
+        decoder = self.decoder(continues=continues)
+        return "".join(map(decoder.push, ids)) + decoder.finish()
+
+    def decoder(self, *, continues: bool = False) -> Decoder:
+        """A decoder for one stream of ids; joined, what it says is what `decode` says.
+
+        Args:
+            continues: the stream goes on with a text, as an answer does with its prompt, so
+                that a first token with a space before its word keeps that space.
+        """
+        return Decoder(self._pieces, continues=continues)
+
+    def token_text(self, token: int) -> str:
+        """One id as people read it: its text, or the name of a special token."""
+        if token in self.special_ids:
+            return str(self._inner.id_to_token(token))
+        return self._pieces[token].first.decode(errors="replace")
+
+    @cached_property
+    def _marked(self) -> tokenizers.Tokenizer:
+        # A second one, since the switch is not per call.
+        return tokenizers.Tokenizer.from_str(self._inner.to_str())
+
+    def _ids(self, text: str, encoding: tokenizers.Encoding) -> list[int]:
+        if self.special_ids.isdisjoint(encoding.ids):
+            return list(encoding.ids)
+        return [token for token, _ in self._plain(text, encoding)]
+
+    def _encoded(self, text: str, encoding: tokenizers.Encoding) -> Encoded:
+        pairs = list(self._plain(text, encoding))
+        return Encoded([token for token, _ in pairs], [_trim(text, span) for _, span in pairs])
+
+    def _plain(
+        self, text: str, encoding: tokenizers.Encoding
+    ) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Ids and offsets, with the special tokens that a model found in the text spelled out.
+
+        Models whose vocabulary holds them, Unigram above all, find them as they find words.
+        """
+        for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            unknown = token == self.unknown_id and text[start:end] != self.special.unknown
+            if token not in self.special_ids or unknown:
+                yield token, (start, end)
+                continue
+            name = str(self._inner.id_to_token(token))
+            for part, (first, last) in _spell(self._inner, name):
+                yield part, (min(start + first, end), min(start + last, end))
 
 
-def train_byte_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
-    """Learn a vocabulary.
+class _Pieces(dict[int, Piece]):
+    """What every id says, found out when first asked for."""
 
-    Args:
-        texts: training texts.
-        vocab_size: ids at most, the end-of-text token and the 256 bytes included.
-    """
-    inner = tokenizers.Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    inner.decoder = decoders.ByteLevel()
-    # Merge at least twice: a text met once says nothing about the language.
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
+    def __init__(self, inner: tokenizers.Tokenizer, special_ids: frozenset[int]) -> None:
+        super().__init__(dict.fromkeys(special_ids, NOTHING))
+        self._inner = inner
+        self._reader = Reader(inner.decoder.decode if inner.decoder else " ".join)
+
+    def __missing__(self, token: int) -> Piece:
+        name = self._inner.id_to_token(token)
+        piece = self[token] = NOTHING if name is None else self._reader.read(name)
+        return piece
+
+
+def _flag(inner: tokenizers.Tokenizer, special: SpecialTokens) -> None:
+    """Make special tokens of those that are mere words of the vocabulary."""
+    known = {token.content for token in inner.get_added_tokens_decoder().values() if token.special}
+    inner.add_special_tokens(
+        [
+            tokenizers.AddedToken(name, special=True, normalized=False)
+            for name in special.names
+            if name not in known
+        ]
     )
-    inner.train_from_iterator(texts, trainer=trainer)
-    return Tokenizer(inner)
+
+
+def _special(inner: tokenizers.Tokenizer) -> Iterator[int]:
+    for index, token in inner.get_added_tokens_decoder().items():
+        if token.special:
+            yield int(index)
+
+
+def _spell(inner: tokenizers.Tokenizer, name: str) -> Iterator[tuple[int, tuple[int, int]]]:
+    """The ids of a special token's name, cut in two so that it is not found as a whole."""
+    for shift, part in ((0, name[:1]), (1, name[1:])):
+        for found in inner.model.tokenize(part):
+            start, end = found.offsets
+            yield int(found.id), (shift + start, shift + end)
+
+
+def _trim(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    start, end = span
+    word = text[start:end].strip()
+    if not word:
+        return span
+    start = text.index(word, start)
+    return start, start + len(word)
