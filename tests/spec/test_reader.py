@@ -133,6 +133,62 @@ BAD = {
         "`data.files[0]` must be text, but here is nothing",
         "data.files[0]",
     ),
+    "number in a list of texts": (
+        f"{GOOD}task: {{kind: classification, labels: [good, 5]}}\n",
+        "WRONG_TYPE",
+        "7:45",
+        "`task.labels[1]` must be text, but here is the number `5`; put it in quotes",
+        "task.labels[1]",
+    ),
+    "number for a column": (
+        GOOD.replace("train:", "  columns: {text: 0}\ntrain:"),
+        "WRONG_TYPE",
+        "5:19",
+        "`data.columns[text]` must be text",
+        "data.columns[text]",
+    ),
+    "role twice": (
+        GOOD.replace("  files:", "  columns: {text: a, text: b}\n  files:"),
+        "DUPLICATE_FIELD",
+        "4:22",
+        "`text` is there twice",
+        "data.columns[text]",
+    ),
+    "text for adapters": (
+        f"{GOOD}tuning: {{method: lora, lora: on}}\n",
+        "WRONG_TYPE",
+        "7:30",
+        "`tuning.lora` must be fields",
+        "tuning.lora",
+    ),
+    "misspelt field of adapters": (
+        f"{GOOD}tuning:\n  lora:\n    target: [mlp.up]\n",
+        "UNKNOWN_FIELD",
+        "9:5",
+        "unknown field `target` in `tuning.lora`; did you mean `targets`?",
+        "tuning.lora.target",
+    ),
+    "label twice": (
+        f"{GOOD}task: {{labels: [a, a]}}\n",
+        "INVALID_FIELD",
+        "7:16",
+        "task.labels: repeated value must contain unique items",
+        "task.labels",
+    ),
+    "no task": (
+        f"{GOOD}task:\n  kind: chat\n",
+        "INVALID_FIELD",
+        "8:9",
+        "task.kind: must be in list",
+        "task.kind",
+    ),
+    "share of all": (
+        f"{GOOD}task: {{mask_probability: 1}}\n",
+        "INVALID_FIELD",
+        "7:26",
+        "task.mask_probability: must be",
+        "task.mask_probability",
+    ),
     "a list at the top": ("[a, b]\n", "WRONG_TYPE", "1:1", "the spec must be fields", ""),
     "no YAML": ("a: [\n", "BAD_YAML", "2:1", "this is not YAML", ""),
     "a tab": ("a:\n\tb: c\n", "BAD_YAML", "2:1", "this is not YAML", ""),
@@ -199,6 +255,27 @@ def test_good_file(tmp_path):
     assert spec.train.steps == 100
     assert dict(spec.labels) == {"team": "nlp"}
     assert not spec.train.HasField("batch_size")
+
+
+def test_lists_maps_and_numbers(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: a\n"
+        "model: {family: bert, init: {from: a@1}, kvHeads: 2, shareEmbeddings: no}\n"
+        "data: {files: [x.csv], validationFiles: [y.csv], columns: {text: Body, label: '3'}}\n"
+        "task: {kind: classification, labels: [bad, 'no', good], labelSmoothing: 1e-1}\n"
+        "tuning: {method: lora, lora: {rank: 4, alpha: 8, targets: [qkv, out], merge: yes}}\n"
+    )
+    spec = load(path)
+    assert (spec.model.kv_heads, spec.model.HasField("share_embeddings")) == (2, True)
+    assert list(spec.data.validation_files) == ["y.csv"]
+    assert dict(spec.data.columns) == {"text": "Body", "label": "3"}
+    assert (list(spec.task.labels), spec.task.label_smoothing) == (["bad", "no", "good"], 0.1)
+    lora = spec.tuning.lora
+    assert (lora.rank, lora.alpha, list(lora.targets), lora.merge) == (4, 8, ["qkv", "out"], True)
+    changed = read(path, ["data.columns.label=Stars", "task.labels=[a, b]"]).spec
+    assert dict(changed.data.columns) == {"text": "Body", "label": "Stars"}
+    assert list(changed.task.labels) == ["a", "b"]
 
 
 def test_both_spellings_nothing_and_anchors(tmp_path):

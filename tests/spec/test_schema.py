@@ -10,7 +10,7 @@ import yaml
 
 from tessera import errors
 from tessera.api.controller.v1.spec_pb2 import JobSpec
-from tessera.spec import json_schema, load, plain, resolve
+from tessera.spec import check, json_schema, load, plain, resolve
 from tessera.spec.document import parse_document
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -61,6 +61,23 @@ def test_minimal_spec_and_its_resolved_form():
         {"train": {"precision": "fp8"}},
         {"train": {"lr": 0}},
         {"priority": 2000},
+        {"task": {"kind": "chat"}},
+        {"task": {"labels": ["a", "a"]}},
+        {"task": {"labels": "a"}},
+        {"task": {"mask_probability": 1}},
+        {"task": {"pooling": "max"}},
+        {"tuning": {"method": "qlora"}},
+        {"tuning": {"lora": {"rank": 0}}},
+        {"tuning": {"lora": {"merge": "later"}}},
+        {"model": {"family": "gpt", "kv_heads": 0}},
+        {"model": {"family": "gpt", "norm": "batch"}},
+        {"model": {"family": "gpt", "init": {"form": "a"}}},
+        {"tokenizer": {"kind": "sentencepiece"}},
+        {"data": {"files": ["x"], "format": "xml"}},
+        {"data": {"files": ["x"], "columns": {"text": 1}}},
+        {"data": {"files": ["x"], "columns": {"": "a"}}},
+        {"data": {"files": ["x"], "target_files": "y"}},
+        {"data": {"files": ["x"], "header": "first"}},
     ],
     ids=str,
 )
@@ -69,6 +86,36 @@ def test_schema_and_reader_refuse_the_same(change):
     assert not valid(document)
     with pytest.raises(errors.InvalidArgumentError):
         parse_document(yaml.safe_dump(document), "x", None)
+
+
+FULL = {
+    "name": "a",
+    "model": {
+        "family": "bert_gpt",
+        "init": {"encoder": "a@1", "decoder": "b"},
+        "decoder_layers": 3,
+        "norm": "rms",
+        "positions": "rotary",
+        "activation": "swiglu",
+        "bias": False,
+    },
+    "task": {"kind": "joint", "masked_weight": 0.5, "next_weight": 2},
+    "tuning": {"method": "lora", "lora": {"rank": 4, "targets": ["mlp.up"], "merge": True}},
+    "data": {
+        "files": ["s3://a/x.csv"],
+        "columns": {"source": "de", "target": "en"},
+        "header": True,
+        "validation_files": ["s3://a/y.csv"],
+    },
+}
+
+
+def test_schema_and_reader_take_the_same():
+    assert valid(FULL)
+    spec = parse_document(yaml.safe_dump(FULL), "x", None).spec
+    assert plain(spec) == FULL
+    check(spec)
+    assert valid(plain(resolve(spec)))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

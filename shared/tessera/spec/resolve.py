@@ -3,51 +3,54 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-
-from google.protobuf.message import Message
 
 from tessera import errors
-from tessera.api.controller.v1.spec_pb2 import JobSpec, ModelSpec
-from tessera.models.registry import Family, family
+from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec, TuningSpec
+from tessera.models.config import StackConfig
+from tessera.models.lora_config import TARGETS
+from tessera.models.registry import Family, Sizes, family
+from tessera.models.task import SUMMARIZATION, TRANSLATION
+from tessera.spec.fill import Value, fill
+from tessera.spec.formats import DELIMITED, format_of
+from tessera.spec.tasks import TRAITS
+from tessera.spec.vocabulary import default_kind
 
 MAX_BATCH = 1 << 20
 """The largest batch that the .proto allows."""
-
-SIZES = ("layers", "heads", "width", "context", "dropout", "tie_embeddings")
-"""Fields of `model` whose defaults the family's config states."""
-
-Value = str | int | float | bool
 
 
 def resolve(spec: JobSpec) -> JobSpec:
     """A copy of `spec` in which every default is filled in; what is set stays.
 
-    With `model.init`, sizes that are not set stay open: they are those of the version. Resolving
-    twice changes nothing more.
+    Fields that mean nothing for the family or the task stay unset. With `model.init`, so do sizes
+    that are not set and the tokenizer: they are those of the version. Resolving twice changes
+    nothing more.
 
     Raises:
-        InvalidArgumentError: UNKNOWN_FAMILY or UNKNOWN_PRESET.
+        InvalidArgumentError: UNKNOWN_FAMILY, UNKNOWN_PRESET or TASK_NOT_FOR_FAMILY.
     """
     done = JobSpec()
     done.CopyFrom(spec)
-    _fill(done, {"kind": "train", "queue": "default", "retries": 2})
-    _fill(done.resources, {"workers": 1, "cpus_per_worker": 1.0})
+    known = family(done.model.family)
+    fill(done, {"kind": "train", "queue": "default", "retries": 2})
+    fill(done.resources, {"workers": 1, "cpus_per_worker": 1.0})
     if done.resources.HasField("accelerator"):
-        _fill(done.resources.accelerator, {"count": 1.0})
-    _fill_model(done.model)
-    _fill(done.tokenizer, {"kind": "byte_bpe"})
-    if not done.tokenizer.path:
-        _fill(done.tokenizer, {"vocab_size": 4096})
-    _fill(done.data, {"format": "text", "held_out": 0.05})
+        fill(done.resources.accelerator, {"count": 1.0})
+    _fill_model(done.model, known)
+    if not done.tokenizer.path and not done.model.HasField("init"):
+        kind = default_kind(known.name)
+        fill(done.tokenizer, {"kind": kind, "vocab_size": 4096, "lowercase": False})
+    _fill_data(done.data)
     _fill_train(done)
-    _fill(done.parallel, {"strategy": "fsdp"})
+    _fill_task(done, known)
+    _fill_tuning(done.tuning)
+    fill(done.parallel, {"strategy": "fsdp"})
     every = max(1, done.train.steps // 5)
-    _fill(done.publish, {"set": done.name, "every": every, "keep": 3})
+    fill(done.publish, {"set": done.name, "every": every, "keep": 3})
     return done
 
 
-def preset_sizes(model: ModelSpec, known: Family) -> Mapping[str, Value]:
+def preset_sizes(model: ModelSpec, known: Family) -> Sizes:
     """The sizes that the preset of `model` stands for; none without a preset.
 
     Raises:
@@ -60,27 +63,36 @@ def preset_sizes(model: ModelSpec, known: Family) -> Mapping[str, Value]:
     near = difflib.get_close_matches(model.preset, known.presets, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known.presets)}"
     description = f"the family `{known.name}` has no preset `{model.preset}`; {hint}"
-    raise errors.InvalidArgumentError(
-        f"model.preset: {description}",
-        reason="UNKNOWN_PRESET",
-        violations=[errors.Violation("model.preset", description)],
-    )
+    raise errors.InvalidArgumentError.at("model.preset", description, "UNKNOWN_PRESET")
 
 
-def _fill_model(model: ModelSpec) -> None:
-    known = family(model.family)
-    sizes = preset_sizes(model, known)
-    _fill(model, sizes)
+def _fill_model(model: ModelSpec, known: Family) -> None:
+    fill(model, preset_sizes(model, known))
     if model.HasField("init"):
         return  # What is still open is as in the version, which the trainer reads.
-    fields = known.config.__dataclass_fields__
-    _fill(model, {name: fields[name].default for name in SIZES})
-    _fill(model, {"ff_width": 4 * model.width})
+    fill(model, {name: known.defaults[name] for name in ("layers", "heads", "width")})
+    derived: dict[str, Value] = {
+        "ff_width": 4 * model.width,
+        "kv_heads": model.heads,
+        "bias": StackConfig().bias,
+    }
+    fill(model, {**known.defaults, **derived})
+    if known.encoder is not None and known.decoder is not None:
+        shared = known.share_embeddings
+        fill(model, {"decoder_layers": model.layers, "share_embeddings": shared})
+
+
+def _fill_data(data: DataSpec) -> None:
+    fill(data, {"format": format_of(data)})
+    if data.format in DELIMITED:
+        fill(data, {"header": True})
+    if not data.validation_files:
+        fill(data, {"held_out": 0.05})
 
 
 def _fill_train(spec: JobSpec) -> None:
     train, workers = spec.train, spec.resources.workers
-    _fill(train, {"steps": 1000, "grad_accumulation": 1, "lr": 1e-3})
+    fill(train, {"steps": 1000, "grad_accumulation": 1, "lr": 1e-3})
     gang = max(1, workers * train.grad_accumulation)
     steps = train.steps
     values: dict[str, Value] = {
@@ -98,15 +110,36 @@ def _fill_train(spec: JobSpec) -> None:
         "eval_batches": 20,
         "log_every": 10,
     }
-    _fill(train, values)
+    fill(train, values)
     if spec.model.HasField("context"):
-        _fill(train, {"sequence_length": spec.model.context})
+        fill(train, {"sequence_length": spec.model.context})
 
 
-def _fill(message: Message, values: Mapping[str, object]) -> None:
-    """Set those fields that are not set; a text without presence is set when it is not empty."""
-    for name, value in values.items():
-        field = message.DESCRIPTOR.fields_by_name[name]
-        unset = not message.HasField(name) if field.has_presence else not getattr(message, name)
-        if unset:
-            setattr(message, name, value)
+def _fill_task(spec: JobSpec, known: Family) -> None:
+    task, train = spec.task, spec.train
+    fill(task, {"kind": known.tasks[0]})
+    values: dict[str, Value] = {
+        "multi_label": False,
+        "mask_probability": 0.15,
+        "packing": True,
+        "masked_weight": 1.0,
+        "next_weight": 1.0,
+        "pooling": known.task(task.kind).pooling,
+    }
+    if not task.multi_label:
+        values["label_smoothing"] = 0.1 if task.kind in {TRANSLATION, SUMMARIZATION} else 0.0
+    if train.HasField("sequence_length"):
+        values["stride"] = train.sequence_length // 4
+    fields = TRAITS[task.kind].fields
+    fill(task, {name: value for name, value in values.items() if name in fields})
+
+
+def _fill_tuning(tuning: TuningSpec) -> None:
+    fill(tuning, {"method": "full"})
+    if tuning.method == "frozen":
+        fill(tuning, {"freeze": ["trunk"]})
+    if tuning.freeze:
+        fill(tuning, {"freeze_steps": 0})
+    if tuning.method == "lora":
+        fill(tuning.lora, {"rank": 8, "targets": TARGETS, "merge": False})
+        fill(tuning.lora, {"alpha": 2.0 * tuning.lora.rank})

@@ -75,6 +75,7 @@ def _field(field: FieldDescriptor) -> Schema:
             "items": {**_scalar(field), **_limits(rules.repeated.items)},
             **({"minItems": rules.repeated.min_items} if rules.repeated.min_items else {}),
             **({"maxItems": rules.repeated.max_items} if rules.repeated.max_items else {}),
+            **({"uniqueItems": True} if rules.repeated.unique else {}),
         }
     elif kind is not None:
         schema = _message(kind)

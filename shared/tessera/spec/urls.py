@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from urllib.parse import parse_qsl
 
-from tessera.api.controller.v1.spec_pb2 import JobSpec
+BLOB, STDLIB, DATASET = "blob", "stdlib", "dataset"
 
-BLOB, STDLIB = "blob", "stdlib"
+DATA_FILES = ("files", "target_files", "validation_files", "validation_target_files")
+"""Fields of `data` that name files."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _BLOB = re.compile(r"[0-9a-f]{64}/[^/]+")
+_DATASET = re.compile(r"(\w[\w.-]*(/\w[\w.-]*)?|/[^?#]*[^?#/][^?#]*)(\?(?P<query>[^#]*))?")
+_QUERY = {"config", "split", "revision"}
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _VERSION = re.compile(rf"(?:{_LABEL}/)?{_LABEL}(?:@[1-9][0-9]{{0,17}})?")
 
@@ -20,54 +24,32 @@ def split_url(text: str) -> tuple[str, str]:
     return (found[1].lower(), found[2]) if found else ("", text)
 
 
+def is_pattern(url: str) -> bool:
+    """Whether a path or URL may stand for any number of files."""
+    return any(wildcard in url for wildcard in "*?[")
+
+
+def is_blob(rest: str) -> bool:
+    """Whether that, after blob://, names an uploaded file."""
+    return _BLOB.fullmatch(rest) is not None
+
+
+def is_dataset(rest: str) -> bool:
+    """Whether that, after dataset://, names a data set of the hub or a folder of one."""
+    found = _DATASET.fullmatch(rest)
+    if found is None:
+        return False
+    query = found["query"] or ""
+    pairs = parse_qsl(query)
+    # What the parser leaves out has no name or no value.
+    return (
+        len(pairs) == (query.count("&") + 1 if query else 0)
+        and {name for name, _ in pairs} <= _QUERY
+    )
+
+
 def version_problem(text: str) -> str:
     """What is wrong with `set@version` or `set`; empty: nothing."""
     if _VERSION.fullmatch(text):
         return ""
     return f"`{text}` names no version; write set@version (a whole number from 1) or set"
-
-
-def url_problems(spec: JobSpec, *, uploaded: bool) -> Iterator[dict[str, str]]:
-    """Problems of every URL in a spec: reason, field, description."""
-    named = [(f"data.files[{i}]", url) for i, url in enumerate(spec.data.files)]
-    if spec.tokenizer.path:
-        named.append(("tokenizer.path", spec.tokenizer.path))
-    for field, url in named:
-        if problem := _url_problem(url, uploaded=uploaded, stdlib=field.startswith("data.")):
-            reason, description = problem
-            yield {"reason": reason, "field": field, "description": description}
-    if spec.code and (problem := _code_problem(spec.code, uploaded=uploaded)):
-        reason, description = problem
-        yield {"reason": reason, "field": "code", "description": description}
-
-
-def _url_problem(url: str, *, uploaded: bool, stdlib: bool) -> tuple[str, str] | None:
-    scheme, rest = split_url(url)
-    if not url.isprintable() or not url.strip():
-        return "BAD_URL", f"{url!r} is neither a path nor a URL"
-    if not scheme:
-        return _local_problem(url) if uploaded else None
-    if not rest.strip("/"):
-        return "BAD_URL", f"`{url}` names nothing after {scheme}://"
-    if scheme == BLOB and not _BLOB.fullmatch(rest):
-        return "BAD_URL", f"`{url}` is not blob://SHA256/FILENAME"
-    if scheme == STDLIB and not stdlib:
-        return "BAD_URL", "stdlib:// is for data.files only"
-    return None
-
-
-def _code_problem(code: str, *, uploaded: bool) -> tuple[str, str] | None:
-    scheme, rest = split_url(code)
-    if not scheme:
-        return _local_problem(code) if uploaded else None
-    if scheme != BLOB or not _BLOB.fullmatch(rest) or not rest.endswith((".py", ".zip")):
-        return "BAD_URL", f"`{code}` must be a folder or .py file here, or blob://SHA256/NAME.zip"
-    return None
-
-
-def _local_problem(path: str) -> tuple[str, str]:
-    description = (
-        f"`{path}` lies on the client's machine; the client must upload it, or name a URL "
-        "(file://, s3:// …) that the workers can read"
-    )
-    return "FILE_NOT_UPLOADED", description

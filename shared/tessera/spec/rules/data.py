@@ -1,0 +1,118 @@
+"""Rules for the form of the data, and whether the task can learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.spec.formats import DELIMITED
+from tessera.spec.rules.problem import Problem, Rule, listed
+from tessera.spec.tasks import TABLES, TRAITS
+from tessera.spec.urls import DATA_FILES, DATASET, is_pattern, split_url
+
+_PAIRS = (("files", "target_files"), ("validation_files", "validation_target_files"))
+
+
+def _format(spec: JobSpec) -> Iterator[Problem]:
+    # An entrypoint may bring a data set of its own, which reads what it likes.
+    form, formats = spec.data.format, TRAITS[spec.task.kind].formats
+    if spec.entrypoint or form in formats:
+        return
+    hint = " (name translations in data.target_files)" if "parallel" in formats else ""
+    yield Problem(
+        reason="FORMAT_NOT_FOR_TASK",
+        field="data.format",
+        description=f"{spec.task.kind} cannot be learned from `{form}`; "
+        f"it takes {listed(formats)}{hint}",
+    )
+
+
+def _roles(spec: JobSpec) -> Iterator[Problem]:
+    roles = TRAITS[spec.task.kind].roles
+    for role in sorted(spec.data.columns):
+        if not spec.entrypoint and role not in roles:
+            yield Problem(
+                reason="UNKNOWN_ROLE",
+                field=f"data.columns[{role}]",
+                description=f"{spec.task.kind} has no role `{role}`; it has {listed(roles)}",
+            )
+
+
+def _columns(spec: JobSpec) -> Iterator[Problem]:
+    if spec.data.columns and spec.data.format not in TABLES:
+        yield Problem(
+            reason="COLUMNS_NOT_FOR_FORMAT",
+            field="data.columns",
+            description=f"`{spec.data.format}` has no columns; leave this out, or set data.format "
+            f"to one of {listed(TABLES)}",
+        )
+
+
+def _header(spec: JobSpec) -> Iterator[Problem]:
+    if spec.data.HasField("header") and spec.data.format not in DELIMITED:
+        yield Problem(
+            reason="HEADER_NOT_FOR_FORMAT",
+            field="data.header",
+            description=f"`{spec.data.format}` has no such line, only {listed(DELIMITED)} have; "
+            "leave this out",
+        )
+
+
+def _datasets(spec: JobSpec) -> Iterator[Problem]:
+    wanted = spec.data.format == "dataset"
+    for name in DATA_FILES:
+        for index, url in enumerate(getattr(spec.data, name)):
+            if (split_url(url)[0] == DATASET) != wanted:
+                yield Problem(
+                    reason="FORMAT_NOT_FOR_FILES",
+                    field=f"data.{name}[{index}]",
+                    description=f"the format `{spec.data.format}` takes "
+                    f"{'only' if wanted else 'no'} dataset:// URLs, but here is `{url}`",
+                )
+
+
+def _targets(spec: JobSpec) -> Iterator[Problem]:
+    parallel = spec.data.format == "parallel"
+    for name, targets in _PAIRS:
+        files, translations = getattr(spec.data, name), getattr(spec.data, targets)
+        if translations and not parallel:
+            yield Problem(
+                reason="TARGETS_WITHOUT_PARALLEL",
+                field=f"data.{targets}",
+                description=f"`{spec.data.format}` has translations in its columns; leave this "
+                "out, or set data.format to parallel",
+            )
+        elif files and parallel and not translations:
+            yield Problem(
+                reason="TARGETS_MISSING",
+                field=f"data.{targets}",
+                description=f"parallel text needs the translations of data.{name} here",
+            )
+        elif len(files) != len(translations) and parallel:
+            yield from _unpaired(name, files, targets, translations)
+
+
+def _unpaired(
+    name: str, files: Sequence[str], targets: str, translations: Sequence[str]
+) -> Iterator[Problem]:
+    if any(map(is_pattern, [*files, *translations])):
+        return  # Only whoever lists them knows how many they are.
+    yield Problem(
+        reason="FILES_NOT_PAIRED",
+        field=f"data.{targets}",
+        description=f"{len(translations)} files cannot be translations of the {len(files)} in "
+        f"data.{name}; name one for each, in the same order",
+    )
+
+
+def _held_out(spec: JobSpec) -> Iterator[Problem]:
+    if spec.data.HasField("held_out") and spec.data.validation_files:
+        yield Problem(
+            reason="HELD_OUT_AND_VALIDATION",
+            field="data.held_out",
+            description="nothing is held out where data.validation_files are evaluated on; "
+            "leave one of them out",
+        )
+
+
+RULES: tuple[Rule, ...] = (_format, _roles, _columns, _header, _datasets, _targets, _held_out)

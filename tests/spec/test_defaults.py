@@ -1,0 +1,186 @@
+"""Defaults of tasks, tuning, tokenizers and data, for every family."""
+
+from __future__ import annotations
+
+import pytest
+
+from tessera import errors
+from tessera.api.controller.v1.spec_pb2 import (
+    DataSpec,
+    JobSpec,
+    LoRASpec,
+    ModelSpec,
+    TaskSpec,
+    TokenizerSpec,
+    TrainSpec,
+    TuningSpec,
+)
+from tessera.models.registry import FAMILIES
+from tessera.models.task import TASKS
+from tessera.spec import check, resolve
+from tessera.spec.formats import format_of
+from tessera.spec.rules.model import model_config
+from tessera.spec.tasks import TRAITS
+
+CHOICES = ("norm", "norm_order", "positions", "activation")
+DATA = {
+    "text": DataSpec(files=["stdlib://**/*.py"]),
+    "parallel": DataSpec(files=["s3://a/x.en"], target_files=["s3://a/x.de"]),
+    "jsonl": DataSpec(files=["s3://a/x.jsonl.gz"]),
+}
+
+
+def job(family, kind="", data=None, task=None, **fields) -> JobSpec:
+    """A job on data that suits its task."""
+    kind = kind or TASKS[family][0]
+    form = next(form for form in DATA if form in TRAITS[kind].formats)
+    return JobSpec(
+        name="demo",
+        model=ModelSpec(family=family, **fields.pop("model", {})),
+        data=data or DATA[form],
+        task=TaskSpec(kind=kind, **(task or {})),
+        **fields,
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "preset"), [(name, preset) for name in FAMILIES for preset in FAMILIES[name].presets]
+)
+def test_every_preset_is_right(family, preset):
+    spec = job(family, model={"preset": preset})
+    check(spec)
+    model = resolve(spec).model
+    for name, value in FAMILIES[family].presets[preset].items():
+        assert getattr(model, name) == value, name
+    assert model_config(resolve(spec), 4096) == FAMILIES[family].config(
+        FAMILIES[family].presets[preset], FAMILIES[family].task(), vocab_size=4096
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"), [(family, kind) for family, kinds in TASKS.items() for kind in kinds]
+)
+def test_every_task_of_every_family(family, kind):
+    spec = job(family, kind)
+    check(spec)
+    task = resolve(spec).task
+    set_ = {field.name for field, _ in task.ListFields()} - {"kind"}
+    # The classes are those of the data; everything else that the task has is filled in.
+    assert set_ == {*TRAITS[kind].fields} - {"labels"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_defaults_of_a_family(family):
+    spec = resolve(job(family))
+    model, both = spec.model, family in {"transformer", "bert_gpt"}
+    assert (model.layers, model.heads, model.width, model.context) == (4, 4, 256, 256)
+    assert (model.ff_width, model.kv_heads, model.bias) == (1024, 4, True)
+    assert (model.HasField("decoder_layers"), model.HasField("share_embeddings")) == (both, both)
+    assert model.share_embeddings == (family == "transformer")
+    # The two stacks of a family differ in these, so that no one value could be told.
+    assert not any(getattr(model, name) for name in CHOICES)
+    kind = "wordpiece" if family.startswith("bert") else "byte_bpe"
+    assert spec.tokenizer == TokenizerSpec(kind=kind, vocab_size=4096, lowercase=False)
+    assert spec.tuning == TuningSpec(method="full")
+
+
+def test_kind_of_the_task():
+    bare = {
+        family: JobSpec(name="a", model=ModelSpec(family=family), data=DATA["jsonl"])
+        for family in FAMILIES
+    }
+    assert {family: resolve(spec).task.kind for family, spec in bare.items()} == {
+        "transformer": "translation",
+        "bert": "masked_language_modeling",
+        "gpt": "language_modeling",
+        "bert_gpt": "joint",
+    }
+    with pytest.raises(errors.InvalidArgumentError, match="a gpt has no task `joint`") as caught:
+        resolve(JobSpec(model=ModelSpec(family="gpt"), task=TaskSpec(kind="joint")))
+    assert caught.value.reason == "TASK_NOT_FOR_FAMILY"
+    assert caught.value.violations[0].field == "task.kind"
+
+
+def test_values_of_tasks():
+    assert resolve(job("bert", "masked_language_modeling")).task == TaskSpec(
+        kind="masked_language_modeling", mask_probability=0.15, label_smoothing=0, packing=True
+    )
+    assert resolve(job("bert_gpt")).task == TaskSpec(
+        kind="joint", mask_probability=0.15, masked_weight=1, next_weight=1, label_smoothing=0
+    )
+    for kind in ("translation", "summarization"):
+        assert resolve(job("transformer", kind)).task.label_smoothing == 0.1
+    pooled = {
+        (family, kind): resolve(job(family, kind)).task.pooling
+        for family in ("bert", "gpt", "bert_gpt")
+        for kind in ("sentiment", "sentence_embedding")
+    }
+    assert pooled == {
+        ("bert", "sentiment"): "first",
+        ("bert", "sentence_embedding"): "mean",
+        ("gpt", "sentiment"): "last",
+        ("gpt", "sentence_embedding"): "last",
+        ("bert_gpt", "sentiment"): "first",
+        ("bert_gpt", "sentence_embedding"): "mean",
+    }
+    many = resolve(job("bert", "classification", task={"multi_label": True})).task
+    assert many.multi_label
+    assert not many.HasField("label_smoothing")
+
+
+def test_stride_follows_the_sequences():
+    task = resolve(job("bert", "question_answering", train=TrainSpec(sequence_length=101))).task
+    assert task.stride == 25
+    task = resolve(job("bert", "question_answering", model={"preset": "bert-base"})).task
+    assert task.stride == 128
+    # Only the trainer knows the context of the version.
+    started = {"init": {"from": "earlier"}}
+    assert not resolve(job("bert", "question_answering", model=started)).task.HasField("stride")
+
+
+def test_tuning():
+    def tuned(**fields):
+        return resolve(job("bert", tuning=TuningSpec(**fields))).tuning
+
+    assert tuned(method="frozen") == TuningSpec(method="frozen", freeze=["trunk"], freeze_steps=0)
+    encoder = tuned(method="frozen", freeze=["encoder"], freeze_steps=9)
+    assert encoder == TuningSpec(method="frozen", freeze=["encoder"], freeze_steps=9)
+    staged = tuned(freeze=["encoder"], freeze_steps=9)
+    assert staged == TuningSpec(method="full", freeze=["encoder"], freeze_steps=9)
+    attention = ["attention.qkv", "attention.out", "cross.q", "cross.kv", "cross.out"]
+    assert tuned(method="lora") == TuningSpec(
+        method="lora", lora=LoRASpec(rank=8, alpha=16, targets=attention, merge=False)
+    )
+    some = tuned(method="lora", lora=LoRASpec(rank=3, targets=["mlp.up"], merge=True)).lora
+    assert some == LoRASpec(rank=3, alpha=6, targets=["mlp.up"], merge=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "form"),
+    [
+        ({"files": ["a.txt"]}, "text"),
+        ({"files": ["stdlib://**/*.py"]}, "text"),
+        ({"files": ["data/*"]}, "text"),
+        ({"files": ["a.gz"]}, "text"),
+        ({"files": ["a.jsonl", "b.csv"]}, "jsonl"),
+        ({"files": ["data/*.csv"]}, "csv"),
+        ({"files": ["A.CSV"]}, "csv"),
+        ({"files": ["s3://b/x.v2.tsv.gz"]}, "tsv"),
+        ({"files": [f"blob://{'a' * 64}/deep_x.jsonl.zst"]}, "jsonl"),
+        ({"files": ["x.parquet.bz2"]}, "parquet"),
+        ({"files": ["x.csv.xz"]}, "csv"),
+        ({"files": ["dataset://owner/name?split=test"]}, "dataset"),
+        ({"files": ["hf://datasets/a/b/x.parquet"]}, "parquet"),
+        ({"files": ["a.csv"], "target_files": ["b.csv"]}, "parallel"),
+    ],
+    ids=str,
+)
+def test_format_by_name(fields, form):
+    assert format_of(DataSpec(**fields)) == form
+
+
+def test_data():
+    assert resolve(job("bert", data=DataSpec(files=["a.csv"]))).data.header
+    assert not resolve(job("bert")).data.HasField("header")
+    apart = DataSpec(files=["a.txt"], validation_files=["b.txt"])
+    assert not resolve(job("bert", data=apart)).data.HasField("held_out")

@@ -1,0 +1,323 @@
+"""Rules of tasks, tuning, data and families: exact reason and field of each, and that all fire."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import tessera.spec.rules.problem
+from tessera import errors
+from tessera.models.config import ACTIVATIONS, NORM_ORDERS, NORMS, POSITIONS
+from tessera.models.registry import FAMILIES, SIZES
+from tessera.models.task import KINDS, POOLINGS
+from tessera.spec import check, json_schema
+from tessera.spec.document import parse_document
+from tessera.spec.schema import descriptions
+from tessera.spec.tasks import TRAITS
+from tessera.spec.vocabulary import SPECIAL, least_size
+from tessera.text import training
+
+GPT = "model: {family: gpt}\n"
+BERT = "model: {family: bert}\n"
+BOTH = "model: {family: bert_gpt}\n"
+CLASSES = BERT + "task: {kind: classification}\n"
+TRANSLATE = "model: {family: transformer}\n"
+TEXT = "data: {files: ['stdlib://**']}\n"
+TABLE = "data: {files: ['s3://a/x.jsonl']}\n"
+
+# spec without its name, reason, field, place of that field or what is around it, words
+BAD = {
+    "task of another family": (
+        GPT + "task: {kind: translation}\n" + TEXT,
+        "TASK_NOT_FOR_FAMILY", "task.kind", "3:14", "task of transformer, bert_gpt",
+    ),
+    "decoder of a bert": (
+        "model: {family: bert, decoder_layers: 3}\n" + TEXT,
+        "FIELD_NOT_FOR_FAMILY", "model.decoder_layers", "2:39", "no encoder beside a decoder",
+    ),
+    "nothing to share": (
+        "model: {family: gpt, share_embeddings: false}\n" + TEXT,
+        "FIELD_NOT_FOR_FAMILY", "model.share_embeddings", "2:40", "leave this out",
+    ),
+    "heads of keys": (
+        "model: {family: gpt, heads: 8, kv_heads: 3}\n" + TEXT,
+        "KV_HEADS_DO_NOT_DIVIDE_HEADS", "model.kv_heads", "2:42", "8 heads; 2 would",
+    ),
+    "odd heads": (
+        "model: {family: gpt, heads: 4, width: 60, positions: rotary}\n" + TEXT,
+        "ROTARY_HEAD_ODD", "model.positions", "2:54", "an odd 15",
+    ),
+    "labels of a language": (
+        GPT + "task:\n  labels: [a, b]\n" + TEXT,
+        "FIELD_NOT_FOR_TASK", "task.labels", "4:11",
+        "only for classification, sentiment, token_classification",
+    ),
+    "many classes of tokens": (
+        BERT + "task: {kind: token_classification, multi_label: true}\n" + TABLE,
+        "FIELD_NOT_FOR_TASK", "task.multi_label", "3:49", "only for classification",
+    ),
+    "stride of a language": (
+        BERT + "task: {stride: 0}\n" + TEXT,
+        "FIELD_NOT_FOR_TASK", "task.stride", "3:16", "question_answering",
+    ),
+    "masks of a gpt": (
+        GPT + "task: {mask_probability: 0.2}\n" + TEXT,
+        "FIELD_NOT_FOR_TASK", "task.mask_probability", "3:26", "masked_language_modeling, joint",
+    ),
+    "packing of classes": (
+        BERT + "task: {kind: classification, packing: false}\n" + TABLE,
+        "FIELD_NOT_FOR_TASK", "task.packing", "3:39", "only for masked_language_modeling",
+    ),
+    "weights of one loss": (
+        BERT + "task: {masked_weight: 2}\n" + TEXT,
+        "FIELD_NOT_FOR_TASK", "task.masked_weight", "3:23", "only for joint",
+    ),
+    "pooling of a language": (
+        GPT + "task: {pooling: mean}\n" + TEXT,
+        "FIELD_NOT_FOR_TASK", "task.pooling", "3:17", "leave it out",
+    ),
+    "smoothed and many": (
+        BERT + "task: {kind: classification, multi_label: true, label_smoothing: 0.1}\n" + TABLE,
+        "FIELD_NOT_FOR_TASK", "task.label_smoothing", "3:66", "multi_label",
+    ),
+    "smoothed embeddings": (
+        BERT + "task: {kind: sentence_embedding, label_smoothing: 0.1}\n" + TABLE,
+        "FIELD_NOT_FOR_TASK", "task.label_smoothing", "3:51", "leave it out",
+    ),
+    "no loss": (
+        BOTH + "task: {masked_weight: 0, next_weight: 0}\n" + TEXT,
+        "WEIGHTS_ALL_ZERO", "task.masked_weight", "3:23", "there is no loss",
+    ),
+    "one class": (
+        BERT + "task: {kind: sentiment, labels: [good]}\n" + TABLE,
+        "ONE_LABEL", "task.labels", "3:33", "nothing to tell apart",
+    ),
+    "first state of a gpt": (
+        GPT + "task: {kind: sentiment, pooling: first}\n" + TABLE,
+        "POOLING_SEES_NOTHING", "task.pooling", "3:34", "`last` or `mean`",
+    ),
+    "windows that stand still": (
+        BERT + "task: {kind: question_answering, stride: 64}\n"
+        "train: {sequence_length: 64}\n" + TABLE,
+        "STRIDE_TOO_LARGE", "task.stride", "3:42", "16 would do",
+    ),
+    "classes of plain text": (
+        CLASSES + TEXT,
+        "FORMAT_NOT_FOR_TASK", "data.format", "4:7",
+        "classification cannot be learned from `text`; it takes jsonl, csv, tsv, parquet, dataset",
+    ),
+    "translation of plain text": (
+        TRANSLATE + TEXT,
+        "FORMAT_NOT_FOR_TASK", "data.format", "3:7", "data.target_files",
+    ),
+    "a language of pairs": (
+        GPT + "data: {files: ['s3://a/x'], target_files: ['s3://a/y']}\n",
+        "FORMAT_NOT_FOR_TASK", "data.format", "3:7", "cannot be learned from `parallel`",
+    ),
+    "no translations": (
+        TRANSLATE + "data: {files: ['s3://a/x'], format: parallel}\n",
+        "TARGETS_MISSING", "data.target_files", "3:7", "translations of data.files",
+    ),
+    "no translations to evaluate on": (
+        TRANSLATE + "data:\n  files: ['s3://a/x']\n  target_files: ['s3://a/y']\n"
+        "  validation_files: ['s3://a/v']\n",
+        "TARGETS_MISSING", "data.validation_target_files", "4:3", "of data.validation_files",
+    ),
+    "translations of a table": (
+        TRANSLATE + "data: {files: ['s3://a/x'], format: csv, target_files: ['s3://a/y']}\n",
+        "TARGETS_WITHOUT_PARALLEL", "data.target_files", "3:56", "in its columns",
+    ),
+    "files without partners": (
+        TRANSLATE + "data: {files: ['s3://a/x', 's3://a/y'], target_files: ['s3://a/z']}\n",
+        "FILES_NOT_PAIRED", "data.target_files", "3:55", "1 files cannot be translations of the 2",
+    ),
+    "translations of nothing": (
+        TRANSLATE + "data: {files: ['s3://a/x'], target_files: ['s3://a/y'], "
+        "validation_target_files: ['s3://a/z']}\n",
+        "FILES_NOT_PAIRED", "data.validation_target_files", "3:82", "the 0 in",
+    ),
+    "unknown role": (
+        CLASSES + "data:\n  files: ['s3://a/x.csv']\n  columns: {text: body, lable: stars}\n",
+        "UNKNOWN_ROLE", "data.columns[lable]", "6:32",
+        "classification has no role `lable`; it has text, text_pair, label",
+    ),
+    "columns of plain text": (
+        GPT + "data: {files: ['s3://a/x'], columns: {text: body}}\n",
+        "COLUMNS_NOT_FOR_FORMAT", "data.columns", "3:38", "`text` has no columns",
+    ),
+    "header of JSON": (
+        CLASSES + "data: {files: ['s3://a/x.jsonl'], header: true}\n",
+        "HEADER_NOT_FOR_FORMAT", "data.header", "4:43", "only csv, tsv have",
+    ),
+    "data set among files": (
+        CLASSES + "data: {files: ['s3://a/x.csv', 'dataset://a/b'], format: csv}\n",
+        "FORMAT_NOT_FOR_FILES", "data.files[1]", "4:32", "takes no dataset://",
+    ),
+    "file among data sets": (
+        CLASSES + "data: {files: ['dataset://a/b'], validation_files: ['s3://a/x.csv']}\n",
+        "FORMAT_NOT_FOR_FILES", "data.validation_files[0]", "4:53", "takes only dataset://",
+    ),
+    "held out twice": (
+        GPT + "data: {files: ['s3://a/x'], held_out: 0.1, validation_files: ['s3://a/y']}\n",
+        "HELD_OUT_AND_VALIDATION", "data.held_out", "3:39", "leave one of them out",
+    ),
+    "too few bytes": (
+        TRANSLATE + "tokenizer: {vocab_size: 260}\n"
+        "data: {files: ['s3://a/x'], target_files: ['s3://a/y']}\n",
+        "VOCABULARY_TOO_SMALL", "tokenizer.vocab_size", "3:25", "at least 261",
+    ),
+    "learned and given": (
+        GPT + "tokenizer: {path: 's3://a/t.json', lowercase: true}\n" + TEXT,
+        "TOKENIZER_FIELD_WITH_PATH", "tokenizer.lowercase", "3:47", "tokenizer.path brings one",
+    ),
+    "learned and the version's": (
+        "model: {family: gpt, init: {from: a}}\ntokenizer: {kind: unigram}\n" + TEXT,
+        "TOKENIZER_FIELD_WITH_INIT", "tokenizer.kind", "3:19", "model.init brings one",
+    ),
+    "adapters without a method": (
+        GPT + "tuning: {lora: {rank: 4}}\n" + TEXT,
+        "LORA_WITHOUT_METHOD", "tuning.lora", "3:16", "set tuning.method to lora",
+    ),
+    "thawed past the end": (
+        GPT + "tuning: {method: frozen, freeze_steps: 11}\ntrain: {steps: 10}\n" + TEXT,
+        "FREEZE_STEPS", "tuning.freeze_steps", "3:40", "10 steps never comes to step 11",
+    ),
+    "thawed, never frozen": (
+        GPT + "tuning: {freeze_steps: 5}\n" + TEXT,
+        "FREEZE_STEPS", "tuning.freeze_steps", "3:24", "nothing is frozen",
+    ),
+    "part that is not there": (
+        "model: {family: gpt, init: {encoder: a}}\n" + TEXT,
+        "INIT_PARTS", "model.init.encoder", "2:38", "a gpt has no encoder",
+    ),
+    "whole and part": (
+        "model: {family: bert_gpt, init: {from: a, decoder: b}}\n" + TEXT,
+        "INIT_PARTS", "model.init.from", "2:40", "leaves no part open",
+    ),
+    "start from nothing": (
+        "model: {family: gpt, init: {}}\n" + TEXT,
+        "INIT_PARTS", "model.init", "2:28", "names no version",
+    ),
+    "part of no version": (
+        "model: {family: bert_gpt, init: {decoder: a@b}}\n" + TEXT,
+        "BAD_INIT", "model.init.decoder", "2:43", "set@version",
+    ),
+    "no data set": (
+        CLASSES + "data: {files: ['dataset://a/b/c']}\n",
+        "BAD_URL", "data.files[0]", "4:16", "dataset://OWNER/NAME",
+    ),
+    "data set as a tokenizer": (
+        GPT + "tokenizer: {path: 'dataset://a/b'}\n" + TEXT,
+        "BAD_URL", "tokenizer.path", "3:19", "data.files only",
+    ),
+    "translation that was not uploaded": (
+        TRANSLATE + "data: {files: ['s3://a/x'], target_files: [y.de]}\n",
+        "FILE_NOT_UPLOADED", "data.target_files[0]", "3:44", "client must upload",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_spec(name):
+    text, reason, field, place, words = BAD[name]
+    document = parse_document(f"name: a\n{text}", "job.yaml", Path())
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        check(document.spec)
+    assert caught.value.reason == reason, caught.value.message
+    assert len(caught.value.violations) == 1, caught.value.violations
+    assert caught.value.violations[0].field == field
+    located = document.locate(caught.value)
+    assert located.message.startswith(f"job.yaml:{place}: {field}: "), located.message
+    assert words in located.message
+    assert "\n" not in located.message
+
+
+def test_every_rule_is_tried():
+    folder = Path(tessera.spec.rules.problem.__file__).parent
+    source = "".join(path.read_text() for path in folder.glob("*.py"))
+    reasons = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', source))
+    tried = {row[1] for row in BAD.values()}
+    elsewhere = Path(__file__).with_name("test_check.py").read_text()
+    assert "LORA_WITHOUT_METHOD" in reasons
+    assert {reason for reason in reasons - tried if f'"{reason}"' not in elsewhere} == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CLASSES + "data: {files: ['s3://a/x.csv'], columns: {text: '0'}, header: false}\n",
+        CLASSES + "data: {files: ['dataset://imdb?split=train'], validation_files: "
+        "['dataset://o/imdb?config=plain&split=test', 'dataset:///data/saved set?split=a']}\n",
+        TRANSLATE + "data: {files: ['s3://a/*.en', x], target_files: ['s3://a/*.de']}\n",
+        TRANSLATE + "data: {files: ['hf://datasets/a/b/x.parquet'], columns: {source: de}}\n",
+        BOTH + "task: {next_weight: 0}\n" + TEXT,
+        BOTH + "data: {files: ['s3://a/x'], target_files: ['s3://a/y']}\n",
+        "model: {family: bert_gpt, init: {encoder: a, decoder: b@3}}\n"
+        "tuning: {freeze: [encoder], freeze_steps: 1000}\n" + TEXT,
+        "model: {family: bert, init: {from: a}}\n"
+        "task: {kind: question_answering, stride: 64}\n" + TABLE,
+        # What an entrypoint reads is its own affair.
+        CLASSES + "entrypoint: 'mine:build'\n" + TEXT,
+        GPT + "tuning: {method: lora, freeze: [heads], freeze_steps: 5}\n" + TEXT,
+        BERT + "tokenizer: {kind: character, vocab_size: 8}\n" + TEXT,
+    ],
+)  # fmt: skip
+def test_good_spec(text):
+    check(parse_document(f"name: a\n{text}", "job.yaml", Path()).spec, uploaded=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "dataset://",
+        "dataset:///",
+        "dataset://a b",
+        "dataset://../secret",
+        "dataset://a/b?splitt=x",
+        "dataset://a/b?split=",
+        "dataset://a/b?split",
+        "dataset://a/b#x",
+    ],
+)
+def test_data_sets_that_are_none(url):
+    spec = parse_document(f"name: a\n{CLASSES}data: {{files: ['{url}']}}\n", "x", Path()).spec
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        check(spec)
+    assert caught.value.reason == "BAD_URL"
+
+
+def test_traits_are_those_of_the_api():
+    task = json_schema()["properties"]["task"]["properties"]
+    fields = {name for traits in TRAITS.values() for name in traits.fields}
+    assert fields == set(task) - {"kind"}
+    told = descriptions()["tessera.api.controller.v1.DataSpec.columns"]
+    roles = {role for traits in TRAITS.values() for role in traits.roles}
+    assert roles == set(re.findall(r"`(\w+)`", told))
+    formats = {form for traits in TRAITS.values() for form in traits.formats}
+    assert formats == set(json_schema()["properties"]["data"]["properties"]["format"]["enum"])
+
+
+def test_choices_of_the_api_are_those_of_the_models():
+    schema = json_schema()["properties"]
+    model = schema["model"]["properties"]
+    assert set(schema["task"]["properties"]["kind"]["enum"]) == set(KINDS) == set(TRAITS)
+    assert schema["task"]["properties"]["pooling"]["enum"] == list(POOLINGS)
+    assert model["norm"]["enum"] == list(NORMS)
+    assert model["norm_order"]["enum"] == list(NORM_ORDERS)
+    assert model["positions"]["enum"] == list(POSITIONS)
+    assert model["activation"]["enum"] == list(ACTIVATIONS)
+    assert set(model) - {"family", "preset", "init"} == set(SIZES)
+    assert schema["tokenizer"]["properties"]["kind"]["enum"] == list(training.KINDS)
+    assert set(SPECIAL) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_smallest_vocabulary_is_the_trainers(family):
+    least = least_size("byte_bpe", family)
+    learned = training.train("byte_bpe", iter(["a"]), least, SPECIAL[family])
+    assert learned.vocab_size == least
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        training.train("byte_bpe", iter(["a"]), least - 1, SPECIAL[family])
+    assert caught.value.reason == "VOCABULARY_TOO_SMALL"
