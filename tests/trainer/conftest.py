@@ -8,17 +8,37 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
 
+from tessera import errors
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
 from tessera.controller.records import Pool
+from tessera.device import Device
+from tessera.models.config import ModelConfig
+from tessera.models.registry import build
 from tessera.parameters.local import start_parameters
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
+from tessera.trainer.commands import Commands
+from tessera.trainer.gang import Gang as Ranks
+from tessera.trainer.layout import to_bytes
+from tessera.trainer.origin import Store
+from tessera.trainer.rank import no_blobs
+from tessera.trainer.recorder import Recorder
+from tessera.trainer.run import Run
+from tessera.trainer.spec import settings_of_json
+from tessera.weights.coordinator import Coordinator
+from tessera.weights.manifest import TensorSpec
+from tessera.weights.pull import Want, pull
+from tessera.weights.push import LocalSlice, push
 
 SCRIPT = Path(__file__).with_name("rank_process.py")
 
@@ -211,6 +231,92 @@ class Gang:
 
     spec = staticmethod(spec)
     run = staticmethod(run_gang)
+
+
+@dataclass
+class Alone:
+    """Runs jobs of one rank in this process: they need not wait for torch to be imported."""
+
+    platform: Platform
+
+    def run(self, spec: dict, attempt: int = 1) -> Result:
+        """Run a spec whose name is that of the job and of its set."""
+        told, recorder = self.platform.store(spec["name"], attempt), Recorder()
+        run = Run(
+            settings=settings_of_json(json.dumps(spec)),
+            gang=Ranks(rank=0, world_size=1, local_rank=0),
+            device=Device.for_accelerator(""),
+            reporter=recorder,
+            commands=Commands(),
+            store=Store(
+                coordinator=Coordinator(told["controller"], told["token"]),
+                token=told["token"],
+                tenant="default",
+                job=told["job"],
+                attempt=attempt,
+            ),
+            read_blob=no_blobs,
+        )
+        found = {"metrics": recorder.metrics, "events": recorder.events}
+        try:
+            outcome = run.execute()
+            found.update(finished=outcome.finished, version=outcome.version)
+        except errors.TesseraError as error:
+            found.update(reason=error.reason, message=error.message)
+        return Result(ranks=[found])
+
+    def version(self, name: str, number: int = 0):
+        """The manifest of a version, its config, and its weights by name."""
+        token = self.platform.token(Principal(subject="service:inference", role=SERVICE))
+        manifest = Coordinator(self.platform.address, token).get_manifest(f"default/{name}", number)
+        wants = [
+            Want(group="model", name=n, box=spec.box, out=np.empty(spec.size, dtype=np.uint8))
+            for n, spec in manifest.group("model").items()
+        ]
+        pull(manifest, wants, token)
+        weights = {
+            want.name: torch.from_numpy(want.out).view(torch.float32).reshape(want.box.extents)
+            for want in wants
+        }
+        return manifest, ModelConfig.from_json(manifest.assets["config.json"]), weights
+
+    def commit(self, name: str, weights: dict, assets: dict) -> None:
+        """Commit weights in bfloat16, as an import does."""
+        told = self.platform.store(f"import-{name}", 1)
+        coordinator = Coordinator(told["controller"], told["token"])
+        grant = coordinator.acquire_writer(f"default/{name}", told["job"], 1)
+        specs = [
+            TensorSpec(group="model", name=n, shape=tuple(weight.shape), dtype="BF16")
+            for n, weight in weights.items()
+        ]
+        opened = coordinator.open_version(grant.set, grant.epoch, 0, specs, assets)
+        slices = [
+            LocalSlice(tensor=index, group="model", box=spec.box, data=to_bytes(weight.bfloat16()))
+            for index, (spec, weight) in enumerate(zip(specs, weights.values(), strict=True))
+        ]
+        push(opened, 0, slices, told["token"])
+        coordinator.seal_version(opened)
+        coordinator.commit_version(opened)
+
+    def model(self, name: str, number: int = 0):
+        """The model of a version, with its weights."""
+        _, config, weights = self.version(name, number)
+        module = build(config).eval()
+        named = dict(module.named_parameters())
+        assert named.keys() == weights.keys()
+        with torch.no_grad():
+            for weight, parameter in named.items():
+                parameter.copy_(weights[weight])
+        return module
+
+
+@pytest.fixture(scope="module")
+def alone(platform, tmp_path_factory):
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("tmp"))
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield Alone(platform)
+    dist.destroy_process_group()
+    tempfile.tempdir = before
 
 
 @pytest.fixture(scope="session")

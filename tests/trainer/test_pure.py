@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tessera import errors
 from tessera.trainer.attempt import AttemptRecord, Ended
-from tessera.trainer.bigram import bigram_loss
 from tessera.trainer.commands import Commands, Orders
+from tessera.trainer.data.sampler import Sampler, windows
+from tessera.trainer.data.split import Text, split
 from tessera.trainer.failure import (
     Category,
     CollateralError,
@@ -27,9 +28,9 @@ from tessera.trainer.failure import (
 from tessera.trainer.logs import Lines
 from tessera.trainer.outbox import Outbox
 from tessera.trainer.position import Position
-from tessera.trainer.sampler import Sampler, windows
 from tessera.trainer.schedule import Schedule
-from tessera.trainer.split import Text, split
+from tessera.trainer.tasks.bigram import bigram_loss
+from tessera.trainer.tuning import Tuning
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_its_floor():
@@ -60,9 +61,10 @@ def test_every_rate_is_within_bounds(steps, warmup):
 )
 def test_samples_depend_on_their_number_only(tokens, length, seed, at, count):
     sampler = Sampler(tokens=tokens, length=length, seed=seed)
-    whole = sampler.starts(0, at + count)
-    assert sampler.starts(at, count).tolist() == whole[at:].tolist()
-    assert all(0 <= start <= tokens - length - 1 for start in whole)
+    whole = sampler.keys(0, at + count)
+    assert sampler.keys(at, count).tolist() == whole[at:].tolist()
+    assert whole[:, 1].tolist() == list(range(at + count))
+    assert all(0 <= start <= tokens - length - 1 for start in whole[:, 0])
 
 
 @settings(max_examples=100, deadline=None)
@@ -84,7 +86,9 @@ def test_epochs_and_seeds_differ():
 
 @given(st.integers(10, 500), st.integers(2, 9), st.integers(0, 40))
 def test_held_out_windows_fit_and_do_not_overlap(tokens, length, count):
-    starts = windows(tokens, length, count).tolist()
+    keys = windows(tokens, length, count)
+    starts = keys[:, 0].tolist()
+    assert keys[:, 1].tolist() == list(range(len(keys)))
     assert len(starts) == min(count or tokens, (tokens - 1) // length)
     assert all(start + length + 1 <= tokens for start in starts)
     assert all(b - a >= length for a, b in itertools.pairwise(starts))
@@ -227,3 +231,50 @@ def test_an_attempt_ends_well_only_if_nobody_failed():
     assert record.ended({}) == Ended(version=4)
     record.left[1] = failed(1)
     assert record.ended({}).failure == failed(1)
+
+
+_WEIGHTS = st.lists(
+    st.sampled_from([
+        ("trunk.encoder.embeddings.tokens.weight", "heads.masked.projection.weight"),
+        ("trunk.encoder.blocks.0.attention.qkv.weight",),
+        ("trunk.encoder.blocks.0.attention.qkv.lora_a",),
+        ("trunk.decoder.embeddings.positions.weight",),
+        ("trunk.decoder.blocks.1.mlp.up.weight",),
+        ("heads.masked.dense.weight",),
+    ]),
+    min_size=1,
+    unique=True,
+)  # fmt: skip
+_PARTS = {
+    "encoder": lambda name: name.startswith("trunk.encoder."),
+    "decoder": lambda name: name.startswith("trunk.decoder."),
+    "embeddings": lambda name: ".embeddings." in name,
+    "trunk": lambda name: name.startswith("trunk."),
+    "heads": lambda name: name.startswith("heads."),
+    "trunk.decoder.b": lambda name: name.startswith("trunk.decoder.b"),
+}
+
+
+@given(
+    _WEIGHTS,
+    st.lists(st.sampled_from(list(_PARTS)), max_size=2),
+    st.sampled_from(["full", "lora"]),
+    st.integers(0, 1),
+)
+def test_what_is_named_does_not_learn_and_all_else_does(weights, freeze, method, steps):
+    tuning = Tuning(method=method, freeze=tuple(freeze), freeze_steps=steps)
+    named = {names[0] for names in weights for part in freeze if any(map(_PARTS[part], names))}
+    base = {
+        names[0]
+        for names in weights
+        if method == "lora" and names[0].startswith("trunk.") and "lora_" not in names[0]
+    }
+    vain = [part for part in freeze if not any(map(_PARTS[part], itertools.chain(*weights)))]
+    if vain or len(named | base) == len(weights):
+        with pytest.raises(UserError) as caught:
+            tuning.fixed(weights)
+        reason = "FREEZE_MATCHES_NOTHING" if vain else "NOTHING_LEARNS"
+        assert caught.value.reason == reason
+        return
+    assert tuning.fixed(weights) == (base if steps else named | base)
+    assert tuning.held(weights) == (named - base if steps else set())

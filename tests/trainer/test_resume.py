@@ -52,7 +52,7 @@ def test_the_live_tensors_hash_to_what_a_reader_pulls(whole, platform):
         assert f"{xxhash.xxh3_64_intdigest(out.data):016x}" == digest["checksum"]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_rank_costs_no_bit(  # noqa: PLR0917 - fixtures
     rank, whole, platform, texts, tmp_path, gang
 ):
@@ -101,7 +101,8 @@ def test_another_number_of_ranks_goes_on_too(platform, texts, tmp_path, gang):
 
 
 def test_a_warm_start_takes_weights_and_tokenizer(whole, platform, texts, tmp_path, gang):
-    warm = gang.spec(texts, name="warm", train={"lr": 1e-9, "min_lr": 0, "steps": 1})
+    train = {"lr": 1e-9, "min_lr": 0, "steps": 1}
+    warm = gang.spec(texts, name="warm", train=train, resources={"workers": 1})
     warm["model"] = {"family": "gpt", "init": {"from": f"whole@{whole.lead['version']}"}}
     result = gang.run({"spec": warm, "store": platform.store("warm", 1)}, tmp_path / "out")
     assert result.lead["finished"], result.output
@@ -124,7 +125,7 @@ def test_a_warm_start_that_cannot_be(  # noqa: PLR0917 - fixtures
     model, reason, field, whole, platform, texts, tmp_path, gang
 ):
     name = f"warm-{reason.lower().replace('_', '-')}"
-    told = gang.spec(texts, name=name)
+    told = gang.spec(texts, name=name, resources={"workers": 1})
     told["model"] = model
     result = gang.run({"spec": told, "store": platform.store(name, 1)}, tmp_path / "out")
     assert (result.lead["category"], result.lead["reason"]) == ("USER", reason)
@@ -132,14 +133,14 @@ def test_a_warm_start_that_cannot_be(  # noqa: PLR0917 - fixtures
 
 
 def test_an_older_attempt_is_fenced(platform, texts, tmp_path, gang):
-    told = gang.spec(texts, name="fenced", train={"steps": 4})
+    told = gang.spec(texts, name="fenced", train={"steps": 4}, resources={"workers": 1})
     newer = gang.run({"spec": told, "store": platform.store("fenced", 2)}, tmp_path / "newer")
     assert newer.lead["finished"], newer.output
     older = gang.run({"spec": told, "store": platform.store("fenced", 1)}, tmp_path / "older")
     assert older.lead["reason"] in {"FENCED", "ATTEMPT_FENCED"}
 
 
-@pytest.mark.parametrize("strategy", ["fsdp", "ddp"])
+@pytest.mark.parametrize("strategy", ["fsdp", pytest.param("ddp", marks=pytest.mark.slow)])
 def test_orders_are_taken_at_a_step_boundary(strategy, platform, texts, tmp_path, gang):
     name = f"ordered-{strategy}"
     told = gang.spec(texts, name=name, parallel={"strategy": strategy}, publish={"every": 0})
@@ -154,3 +155,94 @@ def test_orders_are_taken_at_a_step_boundary(strategy, platform, texts, tmp_path
     stopped = gang.run({"spec": told, "store": store, "order": order}, tmp_path / "stopped")
     assert stopped.lead["finished"] is False
     assert [event["step"] for event in stopped.events("version")] == [5]
+
+
+WORDS = {"one": "eins", "two": "zwei", "three": "drei", "four": "vier", "five": "fünf"}
+
+FAMILIES = {
+    # The encoder is frozen up to step 6: one kill comes before that, one after it.
+    "bert_gpt": {"tuning": {"freeze": ["encoder"], "freeze_steps": 6}},
+    "bert": {},
+    "transformer": {"tokenizer": {"kind": "wordpiece", "vocab_size": 80}},
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Numbers in two languages, line by line."""
+    folder = tmp_path_factory.mktemp("pairs")
+    words = list(WORDS)
+    lines = [[words[(at * at + i) % 5] for i in range(1 + at % 7)] for at in range(120)]
+    (folder / "en.txt").write_text("".join(" ".join(line) + "\n" for line in lines))
+    translated = (" ".join(WORDS[word] for word in line) for line in lines)
+    (folder / "de.txt").write_text("".join(line + "\n" for line in translated))
+    return {"files": [f"{folder}/en.txt"], "target_files": [f"{folder}/de.txt"]}
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        "bert_gpt",
+        pytest.param("bert", marks=pytest.mark.slow),
+        pytest.param("transformer", marks=pytest.mark.slow),
+    ],
+)
+def test_every_family_goes_on_bit_for_bit(  # noqa: PLR0917 - fixtures
+    family, platform, texts, pairs, tmp_path, gang
+):
+    def told(name, attempt):
+        spec = gang.spec(
+            texts,
+            name=f"{name}-{family}".replace("_", "-"),
+            model={"family": family},
+            publish={"every": 3, "keep": 9},
+            **FAMILIES[family],
+        )
+        if family == "transformer":
+            spec["data"] = pairs
+        return {"spec": spec, "store": platform.store(spec["name"], attempt)}
+
+    reference = gang.run(told("reference", 1), tmp_path / "reference")
+    assert reference.lead["finished"], reference.output
+    kill = {"rank": 1, "step": 4}
+    first = gang.run({**told("hurt", 1), "kill": kill}, tmp_path / "first")
+    assert first.ranks[1] is None
+    kill["step"] = 10
+    second = gang.run({**told("hurt", 2), "kill": kill}, tmp_path / "second")
+    assert [event["step"] for event in second.events("resume")] == [3], second.output
+    third = gang.run(told("hurt", 3), tmp_path / "third")
+    assert third.lead["finished"], third.output
+    assert [event["step"] for event in third.events("resume")] == [9]
+    wanted = curve(reference)
+    for part in (first, second, third):
+        assert {at: wanted[at] for at in curve(part)} == curve(part)
+    assert set(curve(first)) | set(curve(second)) | set(curve(third)) == set(wanted)
+    assert third.events("digests")[0]["digests"] == reference.events("digests")[0]["digests"]
+    if family == "bert_gpt":
+        check_stages(reader(platform)[0], reference)
+
+
+def curve(result):
+    """What was measured by step and name, but for the speed."""
+    return {
+        (step, name): value
+        for step, values in result.lead["metrics"]
+        for name, value in values.items()
+        if name not in {"tokens_per_second", "commit_seconds"}
+    }
+
+
+def check_stages(coordinator, result):
+    """The encoder stands still in the first stage, and moves in the second."""
+    versions = [event["version"] for event in result.events("version")]
+    sums = []
+    for version in versions:
+        manifest = coordinator.get_manifest("default/reference-bert-gpt", version, ["model"])
+        sums.append({
+            (manifest.tensors[s.tensor].name, s.box.offsets): s.checksum for s in manifest.slices
+        })  # fmt: skip
+    encoder = [key for key in sums[0] if key[0].startswith("trunk.encoder.")]
+    decoder = [key for key in sums[0] if key[0].startswith("trunk.decoder.")]
+    assert all(sums[0][key] == sums[1][key] for key in encoder)
+    assert all(sums[0][key] != sums[1][key] for key in decoder)
+    assert all(sums[1][key] != sums[2][key] for key in encoder)

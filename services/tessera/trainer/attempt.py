@@ -52,6 +52,12 @@ class AttemptRecord:
         if not self.stop:
             self.stop, self.checkpoint_before_stop = True, checkpoint
 
+    @property
+    def explained(self) -> bool:
+        """Whether a rank has told a failure of its own, or none is left that could."""
+        own = any(not failure.collateral for failure in self.left.values())
+        return own or len(self.left) == self.world_size
+
     def ended(self, lost: dict[int, Failure]) -> Ended:
         """How it ended, once every worker is gone.
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tessera.trainer.gang import Gang
 from tessera.trainer.layout import Placed, owned, to_bytes
+from tessera.trainer.reporter import Reporter
 from tessera.weights.box import Box
 from tessera.weights.manifest import Manifest
 
@@ -50,6 +51,24 @@ def stored_boxes(manifest: Manifest, group: str) -> dict[str, list[Box]]:
         if spec.group == group:
             boxes.setdefault(spec.name, []).append(piece.box)
     return boxes
+
+
+def tell_digests(
+    reporter: Reporter, gang: Gang, placed: Sequence[Placed], version: tuple[int, int]
+) -> None:
+    """Hash the live model, not what was pushed: a proof of the last version from outside.
+
+    Args:
+        reporter: of rank 0.
+        gang: the ranks.
+        placed: the tensors of the model.
+        version: that they are, and its step.
+    """
+    found = live(gang, placed)
+    if gang.leads:
+        about = {"version": version[0], "step": version[1], "digests": found}
+        message = f"{len(found)} slices of the model as the ranks hold them"
+        reporter.event("digests", message, about)
 
 
 def _gathered(gang: Gang, own: list[Digest]) -> list[Digest]:

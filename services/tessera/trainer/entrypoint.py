@@ -8,17 +8,18 @@ None to keep what is built in, or an object with any of the attributes of `Overr
 
     class Smoothed:
         def loss(self, model, batch):
-            logits = model(batch.inputs).flatten(0, 1)
-            targets = batch.targets.flatten()
+            logits = model(batch.inputs).logits.flatten(0, 1)
+            targets = batch.targets["next"].flatten()
             return functional.cross_entropy(
                 logits, targets, label_smoothing=0.1, reduction="sum")
 
     def smoothed(context):
         return Smoothed()
 
-`loss` returns the *sum* over the targets, so that any number of ranks and of micro-batches
-optimizes the same thing. `dataset` follows `tessera.trainer.batch.Dataset`. What either raises
-fails the job with reason ENTRYPOINT_FAILED and is never repeated.
+`loss` returns the *sum* over the targets, of which `batch.counts[0]` says the number, so that any
+number of ranks and of micro-batches optimizes the same thing. `dataset` follows
+`tessera.trainer.batch.Dataset`. What either raises fails the job with reason ENTRYPOINT_FAILED and
+is never repeated.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ from torch import Tensor, nn
 
 from tessera.device import is_out_of_memory
 from tessera.text.tokenizer import Tokenizer
-from tessera.trainer.batch import Dataset, Objective, TokenBatch
+from tessera.trainer.batch import Dataset, TokenBatch
+from tessera.trainer.data.sources import ReadBlob, read_one
 from tessera.trainer.failure import EntrypointError, UserError, suffered
-from tessera.trainer.sources import ReadBlob, read_one
+from tessera.trainer.objective import Loss
 
 R = TypeVar("R")
 
@@ -70,7 +72,7 @@ class Override:
     """What an entrypoint supplied; None keeps the built-in one."""
 
     dataset: Dataset | None = None
-    loss: Objective | None = None
+    loss: Loss | None = None
 
 
 def install(url: str, read_blob: ReadBlob) -> None:
@@ -139,20 +141,20 @@ class GuardedDataset:
         """As the inner one."""
         return guarded(lambda: self.inner.held_out(count), self.entrypoint)
 
-    def rows(self, split: str, keys: Any) -> Tensor:
+    def batch(self, split: str, keys: Any) -> TokenBatch:
         """As the inner one."""
-        return guarded(lambda: self.inner.rows(split, keys), self.entrypoint)
+        return guarded(lambda: self.inner.batch(split, keys), self.entrypoint)
 
     def epoch(self, samples: int) -> int:
         """As the inner one."""
         return guarded(lambda: self.inner.epoch(samples), self.entrypoint)
 
 
-def _guarded_loss(loss: Objective, entrypoint: str) -> Objective:
-    def objective(model: nn.Module, batch: TokenBatch) -> Tensor:
+def _guarded_loss(loss: Loss, entrypoint: str) -> Loss:
+    def own(model: nn.Module, batch: TokenBatch) -> Tensor:
         return guarded(lambda: loss(model, batch), entrypoint)
 
-    return objective
+    return own
 
 
 def _imported(module: str) -> Any:

@@ -1,54 +1,71 @@
-"""The held-out loss, over the same sequences every time and however many ranks there are."""
+"""Held-out losses and measures, over the same samples every time and however many ranks."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from tessera.device import Device
-from tessera.trainer.batch import Dataset, Objective, TokenBatch
+from tessera.trainer.batch import Dataset
 from tessera.trainer.gang import Gang
-from tessera.trainer.parallel import Parallel
+from tessera.trainer.means import Means, means
+from tessera.trainer.step import Stepper
 
 
-def held_out_loss(
-    parallel: Parallel,
-    objective: Objective,
-    dataset: Dataset,
-    *,
-    sequences: int,
-    rows: int,
-    gang: Gang,
-    device: Device,
-    bf16: bool,
-) -> float:
-    """Mean loss in nats per target.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """What an evaluation found."""
+
+    losses: Means
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """By the names that they are reported under."""
+        every = {**self.losses.values, **self.metrics}
+        return {f"held_out_{name}": value for name, value in every.items()}
+
+
+def evaluate(stepper: Stepper, dataset: Dataset, gang: Gang, *, samples: int, rows: int) -> HeldOut:
+    """Losses in nats per target, and the task's metrics.
 
     Args:
-        parallel: the model.
-        objective: sums its losses.
-        dataset: gives the sequences.
-        sequences: held-out sequences at most; 0: all.
-        rows: sequences that a rank takes at once.
+        stepper: has the model and the objective.
+        dataset: gives the samples.
         gang: the ranks.
-        device: of this rank.
-        bf16: whether to compute in bfloat16.
+        samples: held-out samples at most; 0: all.
+        rows: samples that a rank takes at once.
     """
-    keys = np.asarray(dataset.held_out(sequences))
+    parallel, objective, device = stepper.parallel, stepper.objective, stepper.device
+    keys = np.asarray(dataset.held_out(samples))
     mine = keys[gang.rank :: gang.world_size]
     most = -(-len(keys) // gang.world_size)
-    total, targets = 0.0, 0
+    losses = torch.zeros(len(objective.terms), dtype=torch.float64)
+    counts = torch.zeros_like(losses)
+    measures = torch.zeros(0, dtype=torch.float64)
     parallel.model.eval()
     with torch.no_grad():
         # Every rank makes the same number of passes: each of them is a collective.
         for at in range(0, most, rows):
             part = mine[at : at + rows]
-            batch = TokenBatch(tokens=dataset.rows("held_out", part if len(part) else keys[:1]))
-            with device.autocast(bf16=bf16):
-                loss = float(objective(parallel.model, batch.to(device.torch)))
+            batch = dataset.batch("held_out", part if len(part) else keys[:1])
+            with device.autocast(bf16=stepper.bf16):
+                judged = objective.judge(parallel.model, batch.to(device.torch))
+            found, measured = (sums.double().to(losses.device) for sums in judged)
+            if not len(measures):
+                measures = torch.zeros_like(measured)
             if len(part):
-                total, targets = total + loss, targets + batch.count
+                losses += found
+                counts += torch.tensor(batch.counts[: len(counts)])
+                measures += measured
     parallel.reshard()
     parallel.model.train()
-    losses, counted = gang.sum(total, targets)
-    return losses / max(1.0, counted)
+    every = gang.sum(*losses.tolist(), *counts.tolist(), *measures.tolist())
+    terms = objective.terms
+    size = len(terms)
+    return HeldOut(
+        losses=means(terms, every[:size], every[size : 2 * size]),
+        metrics=objective.metrics(every[2 * size :]) if len(keys) else {},
+    )

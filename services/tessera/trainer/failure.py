@@ -88,15 +88,15 @@ def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) ->
         category, reason = Category.OUT_OF_MEMORY, "OUT_OF_MEMORY"
         message = (
             f"rank {rank} ran out of memory; lower `train.batch_size`, raise "
-            f"`train.grad_accumulation` or `resources.workers`: {_first_line(error)}"
+            f"`train.grad_accumulation` or `resources.workers`: {first_line(error)}"
         )
     elif isinstance(error, errors.TesseraError):
         category, reason, message = _category_of(error), error.reason, error.message
     elif suffered(str(error)):
         category, reason, collateral = Category.WORKER_LOST, "WORKER_LOST", True
-        message = f"rank {rank} lost contact with another worker: {_first_line(error)}"
+        message = f"rank {rank} lost contact with another worker: {first_line(error)}"
     if not message:
-        message = f"{type(error).__name__}: {_first_line(error)}"
+        message = f"{type(error).__name__}: {first_line(error)}"
     return Failure(
         category=category,
         reason=reason,
@@ -110,6 +110,11 @@ def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) ->
 def suffered(message: str) -> bool:
     """Whether a collective failed because the other side is gone."""
     return bool(_SUFFERED.search(message))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its type if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]
 
 
 def guilty(left: Mapping[int, Failure], lost: Mapping[int, Failure]) -> Failure:
@@ -142,7 +147,3 @@ def _traceback_of(error: BaseException) -> str:
     if isinstance(error, UserError) and not isinstance(error, EntrypointError):
         return ""
     return "".join(tracebacks.format_exception(shown))[-MAX_TRACEBACK:]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]

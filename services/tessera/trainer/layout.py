@@ -14,6 +14,7 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 
 from tessera.device import HOST
 from tessera.trainer.parallel import local
+from tessera.trainer.tuning import ADAPTERS
 from tessera.weights.box import Box
 from tessera.weights.manifest import TensorSpec
 
@@ -28,6 +29,7 @@ _DTYPES = {
     torch.int32: "I32",
     torch.uint8: "U8",
 }
+_TORCH = {name: dtype for dtype, name in _DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +49,30 @@ class Placed:
     replicated: bool
 
 
-def layout(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> list[Placed]:
-    """Tensors of the group `model` and, with an optimizer, `optimizer`: on all ranks the same."""
-    named = list(module.named_parameters())
+def layout(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    adapters: bool = True,
+) -> list[Placed]:
+    """Tensors of the group `model` and, with an optimizer, `optimizer`: on all ranks the same.
+
+    Args:
+        module: as it is spread over the ranks.
+        optimizer: has states of what learns.
+        adapters: whether those are among the tensors.
+    """
+    named = [
+        (name, parameter)
+        for name, parameter in module.named_parameters()
+        if adapters or not name.endswith(ADAPTERS)
+    ]
     placed = [_placed(MODEL, name, parameter) for name, parameter in named]
     if optimizer is not None:
         for name, parameter in named:
-            state = optimizer.state[parameter]
+            state = optimizer.state.get(parameter)
+            if state is None:
+                continue  # It never learns.
             placed.extend(
                 _placed(OPTIMIZER, f"{kind}/{name}", state[kind])
                 for kind in ("exp_avg", "exp_avg_sq", "step")
@@ -75,9 +94,15 @@ def to_bytes(part: Tensor) -> NDArray[np.uint8]:
     return flat.view(torch.uint8).numpy()
 
 
-def fill(part: Tensor, content: NDArray[np.uint8]) -> None:
-    """Put bytes that `to_bytes` made back into a part."""
-    flat = torch.from_numpy(content).view(part.dtype)
+def fill(part: Tensor, content: NDArray[np.uint8], dtype: str) -> None:
+    """Put bytes that `to_bytes` made back into a part.
+
+    Args:
+        part: of the same number of elements.
+        content: the bytes.
+        dtype: of the elements in them; the part may have another one.
+    """
+    flat = torch.from_numpy(content).view(_TORCH[dtype])
     with torch.no_grad():
         part.copy_(flat.reshape(part.shape))
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 
 from tessera.trainer.batch import Dataset, TokenBatch
 from tessera.trainer.commands import Commands, Orders
-from tessera.trainer.evaluate import held_out_loss
+from tessera.trainer.digests import tell_digests
+from tessera.trainer.evaluate import evaluate
 from tessera.trainer.failure import CollateralError, UserError
 from tessera.trainer.gang import Gang
+from tessera.trainer.means import Means, means
 from tessera.trainer.position import Position
 from tessera.trainer.publish import Publisher
 from tessera.trainer.reporter import Progress, Reporter
@@ -38,12 +40,12 @@ class Loop:
 
     Args:
         stepper: takes the steps.
-        dataset: gives the sequences.
+        dataset: gives the samples.
         publisher: commits versions; None: nobody wants any.
         commands: of rank 0; the others are told by it.
         position: where to begin.
         version: newest committed version of this job, and its step.
-        baseline: held-out loss of the bigram model.
+        baseline: held-out loss that is reached without a model.
     """
 
     def __init__(
@@ -87,12 +89,12 @@ class Loop:
         self._window = (time.monotonic(), 0)
         while self.position.step < self._settings.steps:
             batches = self._batches()
-            targets, orders = self._agree(sum(batch.count for batch in batches))
+            counts, tokens, orders = self._agree(batches)
             if orders.checkpoint:
                 self._commit()
             if orders.stop:
                 return self._outcome(finished=False)
-            self._step(batches, targets)
+            self._step(batches, counts, tokens)
             step = self.position.step
             if self._settings.evaluates_at(step):
                 self._evaluate()
@@ -105,16 +107,19 @@ class Loop:
     def _outcome(self, *, finished: bool) -> Outcome:
         return Outcome(finished=finished, version=self._progress.version)
 
-    def _agree(self, count: int) -> tuple[float, Orders]:
-        """Targets of the step over all ranks, and what rank 0 was told, in one sum."""
+    def _agree(self, batches: list[TokenBatch]) -> tuple[list[float], float, Orders]:
+        """Targets and tokens of the step over all ranks, and what rank 0 was told, in one sum."""
         orders = Orders()
         if self._gang.leads:
             self._reporter.check()
             if self._reporter.cancelled:
                 self._commands.cancel()
             orders = self._commands.take()
-        targets, *numbers = self._gang.sum(count, *orders.to_numbers())
-        return targets, Orders.from_numbers(*numbers)
+        terms = range(len(self._stepper.objective.terms))
+        own = (sum(batch.counts[term] for batch in batches) for term in terms)
+        tokens = sum(batch.tokens for batch in batches)
+        *counts, total, first, second = self._gang.sum(*own, tokens, *orders.to_numbers())
+        return counts, total, Orders.from_numbers(first, second)
 
     def _batches(self) -> list[TokenBatch]:
         settings, gang = self._settings, self._gang
@@ -122,13 +127,14 @@ class Loop:
         rows = settings.batch_size // (gang.world_size * settings.grad_accumulation)
         begin = gang.rank * rows * settings.grad_accumulation
         return [
-            TokenBatch(tokens=self._dataset.rows("train", keys[at : at + rows]))
+            self._dataset.batch("train", keys[at : at + rows])
             for at in range(begin, begin + rows * settings.grad_accumulation, rows)
         ]
 
-    def _step(self, batches: list[TokenBatch], targets: float) -> None:
+    def _step(self, batches: list[TokenBatch], counts: list[float], tokens: float) -> None:
         rate = self._settings.schedule.rate(self.position.step)
-        done = self._stepper.step(batches, targets, rate)
+        hold = self.position.step < self._settings.tuning.freeze_steps
+        done = self._stepper.step(batches, counts, rate, hold=hold)
         step = self.position.step + 1
         if not math.isfinite(done.norm):
             self._not_finite(done, step)
@@ -136,28 +142,36 @@ class Loop:
         self.position = replace(
             self.position, step=step, samples=samples, epoch=self._dataset.epoch(samples)
         )
-        begin, tokens = self._window
-        self._window = (begin, tokens + int(targets))
+        begin, seen = self._window
+        self._window = (begin, seen + int(tokens))
         if self._settings.logs_at(step):
-            self._report(done, targets, rate)
+            self._report(done, counts, tokens, rate)
 
-    def _report(self, done: Stepped, targets: float, rate: float) -> None:
-        loss = self._gang.sum(float(done.loss))[0] / targets
-        begin, tokens = self._window
+    def _report(self, done: Stepped, counts: list[float], tokens: float, rate: float) -> None:
+        losses = self._means(self._gang.sum(*done.losses.tolist()), counts)
+        begin, seen = self._window
         now = time.monotonic()
-        speed = tokens / max(1e-9, now - begin)
+        speed = seen / max(1e-9, now - begin)
         self._window = (now, 0)
-        left = (self._settings.steps - self.position.step) * targets / speed
-        values = {"loss": loss, "lr": rate, "grad_norm": done.norm, "tokens_per_second": speed}
+        left = (self._settings.steps - self.position.step) * tokens / max(1e-9, speed)
+        values = {
+            **losses.values,
+            "lr": rate,
+            "grad_norm": done.norm,
+            "tokens_per_second": speed,
+        }
         memory = self._stepper.device.peak_memory()
         if memory is not None:
             values["peak_memory_bytes"] = float(memory)
         if self._gang.leads:
             self._reporter.metric(self.position.step, values)
-        self._tell(loss=loss, tokens_per_second=speed, seconds_left=left)
+        self._tell(loss=losses.loss, tokens_per_second=speed, seconds_left=left)
+
+    def _means(self, sums: list[float], counts: list[float]) -> Means:
+        return means(self._stepper.objective.terms, sums, counts)
 
     def _not_finite(self, done: Stepped, step: int) -> None:
-        losses = self._gang.gather(float(done.loss))
+        losses = self._gang.gather(float(done.losses.sum()))
         bad = [rank for rank, loss in enumerate(losses) if not math.isfinite(loss)]
         what = f"the loss of rank {bad[0]}" if bad else "the gradient"
         message = (
@@ -172,26 +186,26 @@ class Loop:
         self._tell(phase="evaluating")
         begin = time.monotonic()
         settings = self._settings
-        loss = held_out_loss(
-            self._stepper.parallel,
-            self._stepper.objective,
+        found = evaluate(
+            self._stepper,
             self._dataset,
-            sequences=settings.eval_batches * settings.batch_size,
+            self._gang,
+            samples=settings.eval_batches * settings.batch_size,
             rows=max(1, settings.batch_size // self._gang.world_size),
-            gang=self._gang,
-            device=self._stepper.device,
-            bf16=self._stepper.bf16,
         )
         if self._gang.leads:
-            self._reporter.metric(self.position.step, {"held_out_loss": loss})
+            self._reporter.metric(self.position.step, found.values)
         self._pause(time.monotonic() - begin)
-        self._tell(phase="training", held_out_loss=loss)
+        metrics = dict(found.metrics)
+        self._tell(phase="training", held_out_loss=found.losses.loss, metrics=metrics)
 
     def _commit(self) -> None:
         if self._publisher is None or self._progress.version_step == self.position.step > 0:
             return
         self._tell(phase="committing")
         begin = time.monotonic()
+        if self._settings.tuning.merge and self.position.step == self._settings.steps:
+            self._publisher.merge()
         done = self._publisher.commit(self.position, self._labels())
         self._tell(phase="training", version=done.number, version_step=done.step)
         if self._gang.leads:
@@ -207,18 +221,9 @@ class Loop:
         self._pause(time.monotonic() - begin)
 
     def _tell_digests(self) -> None:
-        """Hash the live model, not what was pushed: a proof of the last version from outside."""
-        if self._publisher is None:
-            return
-        digests = self._publisher.digests()
-        if self._gang.leads:
-            about = {
-                "version": self._progress.version,
-                "step": self._progress.version_step,
-                "digests": digests,
-            }
-            message = f"{len(digests)} slices of the model as the ranks hold them"
-            self._reporter.event("digests", message, about)
+        if self._publisher is not None:
+            version = (self._progress.version, self._progress.version_step)
+            tell_digests(self._reporter, self._gang, self._publisher.model(), version)
 
     def _labels(self) -> dict[str, str]:
         labels = {"family": self._settings.family, "job_name": self._settings.name}
@@ -226,6 +231,7 @@ class Loop:
             labels["loss"] = f"{self._progress.loss:.4f}"
         if self._progress.held_out_loss is not None:
             labels["held_out_loss"] = f"{self._progress.held_out_loss:.4f}"
+        labels.update((name, f"{value:.4f}") for name, value in self._progress.metrics.items())
         return labels
 
     def _pause(self, seconds: float) -> None:

@@ -1,19 +1,22 @@
-"""Which version a run begins with, and what it takes over from it."""
+"""Which versions a run begins with."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 from tessera import errors
-from tessera.models.config import GPTConfig
-from tessera.models.registry import family
-from tessera.trainer import resume
+from tessera.models.config import ModelConfig
+from tessera.models.registry import load_config
 from tessera.trainer.failure import UserError
 from tessera.trainer.gang import Gang
 from tessera.trainer.settings import Settings
 from tessera.weights.coordinator import Coordinator
-from tessera.weights.manifest import Grant, Manifest
+from tessera.weights.manifest import Grant, Manifest, TensorSpec
+
+WHOLE, ENCODER, DECODER = "from", "encoder", "decoder"
+"""What is taken of a version, as the fields of `model.init` call it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,60 +38,95 @@ class Store:
     attempt: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A version that first weights are taken from.
+
+    Args:
+        part: `from`, `encoder` or `decoder`.
+        manifest: of the version.
+        config: of its model.
+    """
+
+    part: str
+    manifest: Manifest
+    config: ModelConfig
+
+    @property
+    def field(self) -> str:
+        """Where the spec names it."""
+        return f"model.init.{self.part}"
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its tensors begin with."""
+        return "" if self.part == WHOLE else f"trunk.{self.part}."
+
+    @property
+    def tokenizer(self) -> bytes | None:
+        """The content of its tokenizer.json; imported models may lack one."""
+        return self.manifest.assets.get("tokenizer.json")
+
+    @cached_property
+    def tensors(self) -> dict[str, TensorSpec]:
+        """Its weights by name."""
+        return self.manifest.group("model")
+
+    def __str__(self) -> str:
+        version = self.manifest.version
+        return f"{version.set}@{version.number}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Where a run begins.
 
     Args:
         grant: the right to write; None: nothing is committed.
-        manifest: the version to load; None: random weights.
+        own: the version of this very job to go on from exactly; None: it begins anew.
+        sources: versions that the first weights are taken from; none: they are random.
     """
 
     grant: Grant | None = None
-    manifest: Manifest | None = None
-
-    @property
-    def resumed(self) -> bool:
-        """Whether the version is this job's own, to be gone on with exactly."""
-        return self.grant is not None and self.grant.resume is not None
+    own: Source | None = None
+    sources: tuple[Source, ...] = ()
 
     @property
     def version(self) -> tuple[int, int]:
         """Newest version of this job and its step; zeros if none."""
-        if self.grant is None or self.grant.resume is None:
+        if self.own is None:
             return 0, 0
-        return self.grant.resume.number, self.grant.resume.step
+        version = self.own.manifest.version
+        return version.number, version.step
 
     def tokenizer(self, settings: Settings) -> bytes | None:
-        """The tokenizer that the version brings, unless the spec names another one."""
-        if self.manifest is None or (settings.tokenizer_path and not self.resumed):
-            return None
-        return self.manifest.assets["tokenizer.json"]
-
-    def config(self, settings: Settings, vocab_size: int) -> GPTConfig:
-        """Sizes of the model: the spec's, and where it is silent the version's.
+        """The tokenizer that a version brings, unless the spec names another one.
 
         Raises:
-            UserError: INIT_MISMATCH, SEQUENCE_LONGER_THAN_CONTEXT.
+            UserError: INIT_WITHOUT_TOKENIZER.
         """
-        sizes: dict[str, Any] = dict(settings.sizes)
-        if self.manifest is not None:
-            sizes = {**asdict(resume.config_of(self.manifest)), **sizes}
-        config = family(settings.family).config(
-            **{**sizes, "family": settings.family, "vocab_size": vocab_size}
-        )
-        if self.manifest is not None:
-            resume.check_warm_start(config, self.manifest)
-        if settings.sequence_length > config.context:
-            description = (
-                f"{settings.sequence_length} tokens do not fit a context of {config.context}"
-            )
-            raise UserError.at("train.sequence_length", description, "SEQUENCE_LONGER_THAN_CONTEXT")
-        return config
+        if self.own is not None:
+            return self.own.tokenizer
+        if not self.sources or settings.tokenizer_path:
+            return None
+        found = next((s.tokenizer for s in self.sources if s.tokenizer is not None), None)
+        if found is None:
+            description = f"{self.sources[0]} brings no tokenizer; name the one that it has"
+            raise UserError.at("tokenizer.path", description, "INIT_WITHOUT_TOKENIZER")
+        return found
+
+    def labels(self, settings: Settings) -> tuple[str, ...]:
+        """The classes that a version has for the same task, unless the spec names others."""
+        if self.own is not None:
+            return self.own.config.task.labels
+        tasks = [source.config.task for source in self.sources if source.part == WHOLE]
+        if settings.task.labels or not tasks or tasks[0].kind != settings.task.kind:
+            return ()
+        return tasks[0].labels
 
 
 def find_origin(store: Store | None, settings: Settings, gang: Gang) -> Origin:
-    """Become the set's writer and choose the version to begin with; every rank calls it.
+    """Become the set's writer and choose the versions to begin with; every rank calls it.
 
     Raises:
         UserError: INIT_NOT_FOUND.
@@ -98,10 +136,14 @@ def find_origin(store: Store | None, settings: Settings, gang: Gang) -> Origin:
     grant = gang.led(lambda: _acquire(store, settings))
     if grant.resume is not None:
         manifest = store.coordinator.get_manifest(grant.set, grant.resume.number)
-        return Origin(grant=grant, manifest=manifest)
-    if not settings.init:
-        return Origin(grant=grant)
-    return Origin(grant=grant, manifest=gang.led(lambda: _named(store, settings.init)))
+        return Origin(grant=grant, own=_source(WHOLE, manifest))
+    named = (
+        (WHOLE, settings.init),
+        (ENCODER, settings.init_encoder),
+        (DECODER, settings.init_decoder),
+    )
+    found = [(part, gang.led(_finder(store, part, name))) for part, name in named if name]
+    return Origin(grant=grant, sources=tuple(_source(*pair) for pair in found))
 
 
 def _acquire(store: Store, settings: Settings) -> Grant:
@@ -110,9 +152,19 @@ def _acquire(store: Store, settings: Settings) -> Grant:
     )
 
 
-def _named(store: Store, init: str) -> Manifest:
+def _finder(store: Store, part: str, init: str) -> Callable[[], Manifest]:
     name, _, number = init.partition("@")
-    try:
-        return store.coordinator.get_manifest(f"{store.tenant}/{name}", int(number or 0), ["model"])
-    except (errors.NotFoundError, errors.InvalidArgumentError, ValueError) as error:
-        raise UserError.at("model.init.from", str(error), "INIT_NOT_FOUND") from None
+
+    def find() -> Manifest:
+        try:
+            return store.coordinator.get_manifest(
+                f"{store.tenant}/{name}", int(number or 0), ["model"]
+            )
+        except (errors.NotFoundError, errors.InvalidArgumentError, ValueError) as error:
+            raise UserError.at(f"model.init.{part}", str(error), "INIT_NOT_FOUND") from None
+
+    return find
+
+
+def _source(part: str, manifest: Manifest) -> Source:
+    return Source(part=part, manifest=manifest, config=load_config(manifest.assets["config.json"]))

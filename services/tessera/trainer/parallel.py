@@ -11,6 +11,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tessera.device import Device
+from tessera.models.block import Block
 from tessera.trainer.gang import Gang
 from tessera.trainer.settings import Settings
 
@@ -23,18 +24,28 @@ class Parallel:
         strategy: `fsdp` or `ddp`.
         device: of this rank.
         gang: the ranks.
+        sparing: whether a pass may leave weights that learn without a gradient.
     """
 
-    def __init__(self, module: nn.Module, strategy: str, device: Device, gang: Gang) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        strategy: str,
+        device: Device,
+        gang: Gang,
+        *,
+        sparing: bool = False,
+    ) -> None:
         self.module = module.to(device.torch)
         self._ddp: DistributedDataParallel | None = None
         if strategy == "fsdp":
             mesh = device.mesh(gang.world_size)
-            for block in module.get_submodule("blocks").children():
+            # What is tied or shared lies outside of the blocks, together in the root's group.
+            for block in [part for part in module.modules() if isinstance(part, Block)]:
                 fully_shard(block, mesh=mesh)
             fully_shard(module, mesh=mesh)
         else:
-            self._ddp = DistributedDataParallel(module)
+            self._ddp = DistributedDataParallel(module, find_unused_parameters=sparing)
 
     @property
     def model(self) -> nn.Module:
@@ -70,19 +81,22 @@ class Parallel:
 
 
 def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """AdamW with its states in place; vectors (norms, biases) do not decay."""
-    parameters = list(module.parameters())
+    """AdamW over what learns, its states in place; vectors (norms, biases) do not decay.
+
+    Fused: one pass over the memory of each weight, on a CPU too, where it takes a third of the time.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(
-        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), foreach=True
+        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=True
     )
     # Torch makes the states at the first step; a version may be taken, or loaded, before it.
     for parameter in parameters:
         optimizer.state[parameter] = {
-            "step": torch.zeros((), dtype=torch.float32),
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from torch import nn
 
 from tessera import errors
 from tessera.device import Device
-from tessera.trainer import digests, layout, randomness
+from tessera.models.config import ModelConfig
+from tessera.trainer import layout, learning, randomness
 from tessera.trainer.failure import CollateralError, FencedError
 from tessera.trainer.gang import Gang
 from tessera.trainer.position import Position
@@ -50,7 +51,8 @@ class Publisher:
         token: for the pushes.
         set: `{tenant}/{name}`.
         epoch: of the writer.
-        assets: files that every version carries.
+        config: of the model.
+        assets: other files that every version carries.
     """
 
     gang: Gang
@@ -61,8 +63,10 @@ class Publisher:
     token: str
     set: str
     epoch: int
+    config: ModelConfig
     assets: Mapping[str, bytes]
     pause: float = field(default=2.0)
+    merged: bool = field(default=False, init=False)
 
     def commit(self, position: Position, labels: Mapping[str, str]) -> Published:
         """Open, push, seal, commit; every rank calls it.
@@ -86,9 +90,18 @@ class Publisher:
             time.sleep(self.pause * attempt)
         raise errors.UnavailableError("the version could not be committed", reason="COMMIT_FAILED")
 
-    def digests(self) -> list[digests.Digest]:
-        """A hash of every slice of the model as it is in memory now, of all ranks."""
-        return digests.live(self.gang, layout.layout(self.module))
+    def merge(self) -> None:
+        """From now on commit a model without adapters: they are in the weights.
+
+        Training cannot go on from there, so that the optimizer's states are left out too.
+        """
+        learning.merge(self.module)
+        self.merged = True
+        self.config = replace(self.config, lora=None)
+
+    def model(self) -> list[layout.Placed]:
+        """The tensors of the model as they are in memory now."""
+        return layout.layout(self.module, adapters=not self.merged)
 
     def _once(
         self,
@@ -126,7 +139,8 @@ class Publisher:
     def _open(
         self, specs: Sequence[TensorSpec], step: int, labels: Mapping[str, str]
     ) -> OpenedVersion:
-        return self.coordinator.open_version(self.set, self.epoch, step, specs, self.assets, labels)
+        assets = {"config.json": self.config.to_json().encode(), **self.assets}
+        return self.coordinator.open_version(self.set, self.epoch, step, specs, assets, labels)
 
     def _push(self, opened: OpenedVersion, placed: Sequence[layout.Placed]) -> PushReport:
         slices = [
@@ -145,7 +159,7 @@ class Publisher:
         return self.coordinator.commit_version(opened)
 
     def _placed(self, position: Position) -> list[layout.Placed]:
-        placed = layout.layout(self.module, self.optimizer)
+        placed = self.model() if self.merged else layout.layout(self.module, self.optimizer)
         states = randomness.capture(self.device)
         for rank in range(self.gang.world_size):
             mine = rank == self.gang.rank

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from google.protobuf import json_format, struct_pb2
@@ -39,6 +39,7 @@ class Progress:
     seconds_left: float | None = None
     version: int = 0
     version_step: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Reporter(Protocol):
@@ -150,4 +151,5 @@ def _progress_message(progress: Progress) -> job_pb2.Progress:
         seconds_left=progress.seconds_left,
         version=progress.version,
         phase=progress.phase,
+        metrics=progress.metrics,
     )

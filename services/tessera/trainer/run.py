@@ -8,40 +8,47 @@ from dataclasses import dataclass, replace
 
 import structlog
 import torch
+from torch import nn
 
 from tessera.device import Device
-from tessera.models.config import GPTConfig
-from tessera.models.registry import family
-from tessera.text.tokenizer import Tokenizer
-from tessera.trainer import corpus as corpora
-from tessera.trainer import digests, entrypoint, layout, resume
-from tessera.trainer.batch import Objective, next_token
+from tessera.models.config import ModelConfig
+from tessera.models.registry import build
+from tessera.trainer import digests, entrypoint, layout, learning, resume, sizing, warm_start
 from tessera.trainer.commands import Commands
+from tessera.trainer.data.sources import ReadBlob, read_one
 from tessera.trainer.gang import Gang
 from tessera.trainer.loop import Loop, Outcome
-from tessera.trainer.origin import Origin, Store, find_origin
+from tessera.trainer.objective import Objective, OwnObjective, TaskObjective
+from tessera.trainer.origin import Origin, Source, Store, find_origin
 from tessera.trainer.parallel import Parallel, make_optimizer
 from tessera.trainer.position import Position
 from tessera.trainer.publish import Publisher
 from tessera.trainer.randomness import seed_all
 from tessera.trainer.reporter import Progress, Reporter
 from tessera.trainer.settings import Settings
-from tessera.trainer.sources import ReadBlob, read_one
 from tessera.trainer.step import Stepper
-from tessera.trainer.text_dataset import TextDataset
+from tessera.trainer.tasks.registry import make_task
+from tessera.trainer.tasks.task import Material, Task, Work
 from tessera.weights.manifest import Manifest
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    """What a run works on: sizes, tokenizer, text, and what the user put in its place."""
+class Plan:
+    """What a run does: its task, data and model, and what the user put in their place."""
 
-    config: GPTConfig
-    tokenizer: Tokenizer
-    text: TextDataset
+    task: Task
+    material: Material
+    config: ModelConfig
     override: entrypoint.Override
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimized."""
+        if self.override.loss is not None:
+            return OwnObjective(self.override.loss)
+        return TaskObjective(self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,31 +72,57 @@ class Run:
 
     def execute(self) -> Outcome:
         """Everything from fetching the data to the last commit."""
-        return self.prepare().run()
+        self._tell("preparing")
+        origin = find_origin(self.store, self.settings, self.gang)
+        if origin.own is not None and origin.version[1] >= self.settings.steps:
+            return self._conclude(origin.own)
+        return self._loop(self._plan(origin), origin).run()
 
-    def prepare(self) -> Loop:
-        """Everything before the first step."""
-        progress = Progress(step=0, total_steps=self.settings.steps, phase="preparing")
+    def _conclude(self, own: Source) -> Outcome:
+        """End a run whose last version was committed by an attempt that could not say so."""
+        assert self.store is not None
+        version = own.manifest.version
+        module = Parallel(build(own.config), self.settings.strategy, self.device, self.gang).module
+        resume.load_tensors(own.manifest, module, None, self.store.token)
+        placed = layout.layout(module)
+        digests.tell_digests(self.reporter, self.gang, placed, (version.number, version.step))
+        self._tell("finished", step=version.step, version=version.number)
+        return Outcome(finished=True, version=version.number)
+
+    def _tell(self, phase: str, step: int = 0, version: int = 0) -> None:
+        progress = Progress(
+            step=step,
+            total_steps=self.settings.steps,
+            phase=phase,
+            version=version,
+            version_step=step if version else 0,
+        )
         self.on_progress(progress)
         if self.gang.leads:
             self.reporter.progress(progress)
-        origin = find_origin(self.store, self.settings, self.gang)
-        return self._loop(self._material(origin), origin)
 
-    def _material(self, origin: Origin) -> Material:
+    def _plan(self, origin: Origin) -> Plan:
         settings = self.settings
+        drafted = sizing.draft(settings, origin)
         given = origin.tokenizer(settings)
         if given is None and settings.tokenizer_path and self.gang.leads:
             given = read_one(settings.tokenizer_path, self.read_blob)
-        corpus, tokenizer = corpora.prepare(settings, self.gang, self.read_blob, given)
-        config = origin.config(settings, tokenizer.vocab_size)
-        length = settings.sequence_length or config.context
-        corpora.check_length(corpus, length)
-        text = TextDataset(corpus=corpus, length=length, seed=settings.seed)
-        override = self._override(tokenizer, text)
-        return Material(config=config, tokenizer=tokenizer, text=text, override=override)
+        task = make_task(settings)
+        material = task.material(
+            Work(
+                settings=settings,
+                gang=self.gang,
+                read_blob=self.read_blob,
+                tokenizer=given,
+                labels=origin.labels(settings),
+                context=drafted.context,
+            )
+        )
+        config = sizing.complete(drafted, settings, origin, material.task, material.tokenizer)
+        override = self._override(material)
+        return Plan(task=task, material=material, config=config, override=override)
 
-    def _override(self, tokenizer: Tokenizer, text: TextDataset) -> entrypoint.Override:
+    def _override(self, material: Material) -> entrypoint.Override:
         settings = self.settings
         if not settings.entrypoint:
             return entrypoint.Override()
@@ -99,30 +132,33 @@ class Run:
             rank=self.gang.rank,
             world_size=self.gang.world_size,
             seed=settings.seed,
-            tokenizer=tokenizer,
-            dataset=text,
+            tokenizer=material.tokenizer,
+            dataset=material.dataset,
         )
         return entrypoint.call(settings.entrypoint, context)
 
-    def _loop(self, material: Material, origin: Origin) -> Loop:
-        settings, own = self.settings, material.override
+    def _loop(self, plan: Plan, origin: Origin) -> Loop:
+        settings, override = self.settings, plan.override
         seed_all(settings.seed)
-        module = family(settings.family).build(material.config)
-        parallel = Parallel(module, settings.strategy, self.device, self.gang)
+        module = build(plan.config)
+        learning.freeze(module, settings.tuning)
+        # What a loss of the user's leaves out is not known before.
+        sparing = override.loss is not None
+        parallel = Parallel(module, settings.strategy, self.device, self.gang, sparing=sparing)
         optimizer = make_optimizer(parallel.module, settings)
         # From here on every rank draws differently: dropout must not repeat itself over the ranks.
         seed_all(settings.seed * 1_000_003 + 1 + self.gang.rank)
-        baseline = self._baseline(material) if own.dataset is None else None
+        baseline = self._baseline(plan) if override.dataset is None else None
         return Loop(
             settings=settings,
             gang=self.gang,
-            stepper=self._stepper(parallel, optimizer, own.loss or next_token),
-            dataset=own.dataset or material.text,
+            stepper=self._stepper(parallel, optimizer, plan.objective),
+            dataset=override.dataset or plan.material.dataset,
             reporter=self.reporter,
             commands=self.commands,
-            publisher=self._publisher(parallel, optimizer, material, origin),
+            publisher=self._publisher(parallel, optimizer, plan, origin),
             # Last, for it puts back the random states that everything above may have drawn from.
-            position=self._load(parallel.module, optimizer, material, origin),
+            position=self._load(parallel.module, optimizer, plan.material, origin),
             version=origin.version,
             baseline=baseline,
             on_progress=self.on_progress,
@@ -140,29 +176,38 @@ class Run:
             world_size=self.gang.world_size,
             clip_norm=self.settings.clip_norm,
             bf16=precision == "bf16" or (precision == "auto" and self.device.native_bf16),
+            held=learning.held(parallel.module, self.settings.tuning),
         )
 
     def _load(
         self,
-        module: torch.nn.Module,
+        module: nn.Module,
         optimizer: torch.optim.Optimizer,
         material: Material,
         origin: Origin,
     ) -> Position:
-        data = material.text.corpus.digest
+        data = material.digest
         fresh = Position(seed=self.settings.seed, world_size=self.gang.world_size, data=data)
-        if self.store is None or origin.manifest is None:
+        if self.store is None:
             return fresh
         token = self.store.token
-        if not origin.resumed:
-            resume.load_tensors(origin.manifest, module, None, token)
+        if origin.own is None:
+            if origin.sources:
+                self._tell_init(origin, warm_start.take(module, origin.sources, token))
             return fresh
-        resume.load_tensors(origin.manifest, module, optimizer, token)
-        saved = resume.load_state(origin.manifest, self.gang, self.device, token)
+        manifest = origin.own.manifest
+        resume.load_tensors(manifest, module, optimizer, token)
+        saved = resume.load_state(manifest, self.gang, self.device, token)
         if saved.data != data:
             log.warning("the data has changed since the version was committed", step=saved.step)
-        self._tell_resume(origin.manifest, layout.layout(module, optimizer), saved.step)
+        self._tell_resume(manifest, layout.layout(module, optimizer), saved.step)
         return replace(fresh, step=saved.step, samples=saved.samples, epoch=saved.epoch)
+
+    def _tell_init(self, origin: Origin, taken: warm_start.Taken) -> None:
+        if self.gang.leads:
+            facts = {source.part: str(source) for source in origin.sources}
+            details = {**facts, "taken": sum(taken.numbers), "fresh": list(taken.fresh)}
+            self.reporter.event("init", taken.describe(origin.sources), details)
 
     def _tell_resume(self, manifest: Manifest, placed: Sequence[layout.Placed], step: int) -> None:
         states = [item for item in placed if item.spec.group == layout.OPTIMIZER]
@@ -178,7 +223,7 @@ class Run:
         self,
         parallel: Parallel,
         optimizer: torch.optim.Optimizer,
-        material: Material,
+        plan: Plan,
         origin: Origin,
     ) -> Publisher | None:
         if self.store is None or origin.grant is None:
@@ -192,21 +237,20 @@ class Run:
             token=self.store.token,
             set=origin.grant.set,
             epoch=origin.grant.epoch,
+            config=plan.config,
             assets={
-                "config.json": material.config.to_json().encode(),
-                "tokenizer.json": material.tokenizer.to_json(),
+                "tokenizer.json": plan.material.tokenizer.to_json(),
                 "job.json": self.settings.spec_json,
             },
         )
 
-    def _baseline(self, material: Material) -> float | None:
+    def _baseline(self, plan: Plan) -> float | None:
         if not self.gang.leads:
             return None
-        sequences = self.settings.eval_batches * self.settings.batch_size
-        loss = material.text.baseline(sequences, material.config.vocab_size)
-        self.reporter.event(
-            "baseline",
-            f"a token-bigram model has a held-out loss of {loss:.4f} nats per token",
-            {"baseline_loss": loss},
-        )
-        return loss
+        samples = self.settings.eval_batches * self.settings.batch_size
+        found = plan.task.baseline(plan.material, samples)
+        if found is None:
+            return None
+        details = {"baseline_loss": found.loss, "metrics": dict(found.metrics)}
+        self.reporter.event("baseline", found.text, details)
+        return found.loss

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from tessera import errors
@@ -10,6 +12,9 @@ from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.rpc import identity
 from tessera.trainer.attempt import AttemptRecord, Ended, Status
 from tessera.trainer.failure_messages import failure_of
+
+GUILTY_SECONDS = 15.0
+"""How long a rank that suffers from another one's failure is kept until that one has spoken."""
 
 
 class TrainerService(pb_grpc.TrainerServiceServicer):
@@ -51,6 +56,7 @@ class RankService(pb_grpc.RankServiceServicer):
 
     def __init__(self, record: AttemptRecord) -> None:
         self._record = record
+        self._explained = asyncio.Event()
 
     async def Sync(self, request: pb.SyncRequest, _context: Any) -> pb.SyncResponse:
         """Status for commands."""
@@ -75,12 +81,16 @@ class RankService(pb_grpc.RankServiceServicer):
         return pb.JoinResponse()
 
     async def Leave(self, request: pb.LeaveRequest, _context: Any) -> pb.LeaveResponse:
-        """A rank has ended."""
+        """A rank has ended; one that only suffers hears back when the guilty one has ended too."""
         self._check_caller()
         kind = request.WhichOneof("outcome")
         if kind == "failure":
             failure = failure_of(request.failure, collateral=request.collateral)
             self._record.left[request.rank] = failure
+            if self._record.explained:
+                self._explained.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._explained.wait(), GUILTY_SECONDS)
         elif request.rank == 0:
             stopped = kind == "stopped"
             version = request.stopped.version if stopped else request.success.version

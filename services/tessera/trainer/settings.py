@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tessera import errors
+from tessera.trainer.data.settings import DataSettings, TokenizerSettings
 from tessera.trainer.failure import UserError
 from tessera.trainer.schedule import Schedule
+from tessera.trainer.tasks.settings import TaskSettings
+from tessera.trainer.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,9 +17,15 @@ class Settings:
     """The resolved spec as the trainer reads it.
 
     Args:
-        sizes: of the model, those that the spec states.
+        data: where it is and how to read it.
+        sizes: of the model, those of `tessera.models.registry.SIZES` that the spec states.
         init: `set@version` or `set` to start from; empty: random weights.
-        tokenizer_path: URL of a tokenizer.json; empty: one is trained.
+        init_encoder: the same for the encoder alone.
+        init_decoder: the same for the decoder alone.
+        tokenizer: how one is learned.
+        tokenizer_path: URL of a tokenizer.json; empty: one is learned.
+        task: what the model learns to do.
+        tuning: which weights learn.
         batch_size: sequences of one step over all ranks.
         sequence_length: tokens of a sequence; 0: the model's context.
         accelerator: type, empty: none.
@@ -31,13 +39,15 @@ class Settings:
 
     name: str
     family: str = "gpt"
-    sizes: Mapping[str, int | float | bool] = field(default_factory=dict)
+    data: DataSettings
+    sizes: Mapping[str, int | float | bool | str] = field(default_factory=dict)
     init: str = ""
-    vocab_size: int = 4096
+    init_encoder: str = ""
+    init_decoder: str = ""
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     tokenizer_path: str = ""
-    files: tuple[str, ...]
-    held_out: float = 0.05
-    max_bytes: int = 0
+    task: TaskSettings = field(default_factory=TaskSettings)
+    tuning: Tuning = field(default_factory=Tuning)
     steps: int = 1000
     batch_size: int = 8
     sequence_length: int = 0
@@ -73,11 +83,7 @@ class Settings:
                 f"a batch of {self.batch_size} sequences does not divide over {self.workers} "
                 f"workers x {self.grad_accumulation} micro-batches; take a multiple of {parts}"
             )
-            raise UserError(
-                f"train.batch_size: {description}",
-                reason="BATCH_NOT_DIVISIBLE",
-                violations=[errors.Violation("train.batch_size", description)],
-            )
+            raise UserError.at("train.batch_size", description, "BATCH_NOT_DIVISIBLE")
 
     @property
     def schedule(self) -> Schedule:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from tessera.api.controller.v1 import spec_pb2 as pb
+from tessera.models.registry import SIZES
 from tessera.spec import resolve
+from tessera.spec.vocabulary import SPECIAL
+from tessera.trainer.data.settings import DataSettings, TokenizerSettings
 from tessera.trainer.settings import Settings
+from tessera.trainer.tasks.settings import TaskSettings
+from tessera.trainer.tuning import Tuning
 
-_SIZES = ("layers", "heads", "width", "ff_width", "context", "dropout", "tie_embeddings")
 _TRAIN = (
     "steps",
     "batch_size",
@@ -44,11 +49,13 @@ def settings_of(spec: pb.JobSpec) -> Settings:
         family=model.family,
         sizes=_sizes(model),
         init=getattr(model.init, "from"),
-        vocab_size=full.tokenizer.vocab_size,
+        init_encoder=model.init.encoder,
+        init_decoder=model.init.decoder,
+        tokenizer=_tokenizer(full.tokenizer, model.family),
         tokenizer_path=full.tokenizer.path,
-        files=tuple(full.data.files),
-        held_out=full.data.held_out,
-        max_bytes=full.data.max_bytes,
+        data=_data(full.data),
+        task=_task(full.task),
+        tuning=_tuning(full.tuning),
         **_train(full.train),
         strategy=full.parallel.strategy,
         publish_set=full.publish.set,
@@ -81,5 +88,45 @@ def _train(train: pb.TrainSpec) -> dict[str, Any]:
 
 def _sizes(model: pb.ModelSpec) -> dict[str, Any]:
     """Those that are set; with `init` the others are the version's."""
-    stated = {field.name: value for field, value in model.ListFields()}
-    return {name: stated[name] for name in _SIZES if name in stated}
+    return {name: value for name, value in _stated(model).items() if name in SIZES}
+
+
+def _tokenizer(spec: pb.TokenizerSpec, family: str) -> TokenizerSettings:
+    return TokenizerSettings(
+        kind=spec.kind,
+        vocab_size=spec.vocab_size,
+        lowercase=spec.lowercase,
+        special=SPECIAL[family],
+    )
+
+
+def _data(spec: pb.DataSpec) -> DataSettings:
+    return DataSettings(
+        files=tuple(spec.files),
+        format=spec.format,
+        target_files=tuple(spec.target_files),
+        validation_files=tuple(spec.validation_files),
+        validation_target_files=tuple(spec.validation_target_files),
+        columns=dict(spec.columns),
+        header=spec.header,
+        held_out=spec.held_out,
+        max_bytes=spec.max_bytes,
+    )
+
+
+def _task(spec: pb.TaskSpec) -> TaskSettings:
+    """What is not set means nothing for the task, or follows from the version started from."""
+    return TaskSettings(**{**_stated(spec), "labels": tuple(spec.labels)})
+
+
+def _tuning(spec: pb.TuningSpec) -> Tuning:
+    return Tuning(
+        method=spec.method,
+        freeze=tuple(spec.freeze),
+        freeze_steps=spec.freeze_steps,
+        **{**_stated(spec.lora), "targets": tuple(spec.lora.targets)},
+    )
+
+
+def _stated(message: Message) -> dict[str, Any]:
+    return {field.name: value for field, value in message.ListFields()}

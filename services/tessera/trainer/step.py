@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tessera.device import Device
-from tessera.trainer.batch import Objective, TokenBatch
+from tessera.trainer.batch import TokenBatch
+from tessera.trainer.objective import Objective
 from tessera.trainer.parallel import Parallel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepped:
-    """What a step left: this rank's summed loss and the norm of the whole gradient."""
+    """What a step left: this rank's sums of the terms, and the norm of the whole gradient."""
 
-    loss: Tensor
+    losses: Tensor
     norm: float
 
 
@@ -29,6 +30,7 @@ class Stepper:
         world_size: number of ranks that the strategy averages gradients over.
         clip_norm: largest norm of the gradient; 0: any.
         bf16: whether to compute in bfloat16.
+        held: weights that do not learn yet in the first steps.
     """
 
     parallel: Parallel
@@ -38,27 +40,40 @@ class Stepper:
     world_size: int
     clip_norm: float
     bf16: bool
+    held: Sequence[nn.Parameter] = ()
 
-    def step(self, batches: Sequence[TokenBatch], targets: float, rate: float) -> Stepped:
+    def step(
+        self, batches: Sequence[TokenBatch], counts: Sequence[float], rate: float, *, hold: bool
+    ) -> Stepped:
         """Train on this rank's micro-batches.
 
         Args:
             batches: at least one.
-            targets: targets of the step over all ranks and micro-batches.
+            counts: targets of every term over all ranks and micro-batches of the step.
             rate: learning rate.
+            hold: whether the weights that are held do not learn yet.
         """
-        total = torch.zeros((), device=self.device.torch)
+        terms = self.objective.terms
+        total = torch.zeros(len(terms), device=self.device.torch)
         # The strategies average over the ranks; what is wanted is the sum over all targets.
-        scale = self.world_size / targets
+        scales = [
+            self.world_size * term.weight / max(1.0, count)
+            for term, count in zip(terms, counts, strict=True)
+        ]
         for index, batch in enumerate(batches):
             with self.parallel.synchronizing(now=index == len(batches) - 1):
                 with self.device.autocast(bf16=self.bf16):
-                    loss = self.objective(self.parallel.model, batch.to(self.device.torch))
-                (loss * scale).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+                    losses = self.objective.losses(self.parallel.model, batch.to(self.device.torch))
+                parts = zip(losses.unbind(), scales, strict=True)
+                sum(loss * scale for loss, scale in parts).backward()  # type: ignore[union-attr]
+            total += losses.detach()
+        if hold:
+            # Without a gradient AdamW leaves a weight alone, weight decay included.
+            for parameter in self.held:
+                parameter.grad = None
         norm = self.parallel.clip(self.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return Stepped(loss=total, norm=norm)
+        return Stepped(losses=total, norm=norm)

@@ -63,7 +63,8 @@ def _attend(settings: Settings, link: Link, gang: Gang) -> None:
             leave.collateral = failure.collateral
             raise
         finally:
-            # A driver that is gone takes its workers with it; there is nobody left to tell.
+            # The first worker that ends takes all others with it, so the driver lets one that only
+            # suffers wait here. A driver that is gone takes its workers with it.
             with suppress(errors.UnavailableError, errors.DeadlineExceededError), mapped_errors():
                 stub.Leave(leave, metadata=metadata, timeout=SECONDS)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera.trainer.data.keys import Keys, consecutive
+
 Starts = NDArray[np.int64]
 
 
@@ -49,15 +51,9 @@ class Sampler:
         shift = int(random.integers(0, min(slack, self.length - 1) + 1))
         return random.permutation(self.sequences).astype(np.int64) * self.length + shift
 
-    def starts(self, samples: int, count: int) -> Starts:
-        """First tokens of the `count` sequences after `samples` consumed ones."""
-        parts: list[Starts] = []
-        while count > 0:
-            epoch, used = divmod(samples, self.sequences)
-            part = self._order(epoch)[used : used + count]
-            parts.append(part)
-            samples, count = samples + len(part), count - len(part)
-        return np.concatenate(parts)
+    def keys(self, samples: int, count: int) -> Keys:
+        """First tokens and draws of the `count` sequences after `samples` consumed ones."""
+        return consecutive(self._order, self.sequences, samples, count)
 
     def _order(self, epoch: int) -> Starts:
         key = (self.tokens, self.length, self.seed, epoch)
@@ -71,15 +67,13 @@ _last: dict[tuple[int, int, int, int], Starts] = {}
 """The order in use: a permutation for every step would cost more than the step."""
 
 
-def share(starts: Starts, rank: int, world_size: int) -> Starts:
-    """The rows of a batch that one rank takes."""
-    rows = len(starts) // world_size
-    return starts[rank * rows : (rank + 1) * rows]
+def windows(tokens: int, length: int, count: int) -> Keys:
+    """First tokens of at most `count` sequences, evenly spread over a held-out line; 0: all.
 
-
-def windows(tokens: int, length: int, count: int) -> Starts:
-    """First tokens of at most `count` sequences, evenly spread over a held-out line; 0: all."""
+    The draw of each is its place among them.
+    """
     found = (tokens - 1) // length
+    starts = np.arange(found, dtype=np.int64) * length
     if count and count < found:
-        return (np.arange(count, dtype=np.int64) * found // count) * length
-    return np.arange(found, dtype=np.int64) * length
+        starts = (np.arange(count, dtype=np.int64) * found // count) * length
+    return np.stack([starts, np.arange(len(starts), dtype=np.int64)], axis=1)

@@ -1,0 +1,1 @@
+"""What a run learns from: read, split, tokenised, cached, ordered."""

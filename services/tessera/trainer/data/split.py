@@ -1,0 +1,59 @@
+"""What is trained on and what is held out, by name. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """One file: its name, relative to what the spec names, and its content."""
+
+    name: str
+    content: str
+
+
+def lot(name: str) -> float:
+    """A number in [0, 1) that depends on a name only."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def by_lot(items: Sequence[T], names: Sequence[str], held_out: float) -> tuple[list[T], list[T]]:
+    """Training and held-out items, by a hash of their names, so that no new one moves others.
+
+    Args:
+        items: at least two, so that neither part is empty.
+        names: of the items.
+        held_out: share that is held out, in (0, 1).
+    """
+    lots = [lot(name) for name in names]
+    apart = [drawn < held_out for drawn in lots]
+    if not any(apart):
+        apart[lots.index(min(lots))] = True
+    if all(apart):
+        apart[lots.index(max(lots))] = False
+    chosen = list(zip(items, apart, strict=True))
+    return [item for item, held in chosen if not held], [item for item, held in chosen if held]
+
+
+def split(texts: Sequence[Text], held_out: float) -> tuple[list[Text], list[Text]]:
+    """Training and held-out texts; neither is empty.
+
+    Whole files are held out; a single file is cut and its tail held out.
+
+    Args:
+        texts: at least one.
+        held_out: share that is held out, in (0, 1).
+    """
+    if len(texts) == 1:
+        only = texts[0]
+        cut = min(len(only.content) - 1, max(1, round(len(only.content) * (1 - held_out))))
+        head, tail = only.content[:cut], only.content[cut:]
+        return [Text(name=only.name, content=head)], [Text(name=only.name, content=tail)]
+    return by_lot(texts, [text.name for text in texts], held_out)

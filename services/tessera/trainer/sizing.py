@@ -1,0 +1,199 @@
+"""Sizes of a run's model: the spec's, and where it is silent those of the versions it begins with.
+
+A model is drafted before the data is read, for tasks have to know its context, and completed with
+what the data has told: the vocabulary, and the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import tokenizers
+
+from tessera.models.config import ModelConfig, StackConfig
+from tessera.models.registry import STACK_SIZES, family
+from tessera.models.task import TaskConfig
+from tessera.text.tokenizer import Tokenizer
+from tessera.trainer.failure import UserError
+from tessera.trainer.origin import DECODER, ENCODER, WHOLE, Origin, Source
+from tessera.trainer.settings import Settings
+
+_FREE = ("dropout",)
+"""Values that the weights do not depend on: they may be other ones than the version's."""
+
+_COMMON = ("layers", "heads", "kv_heads", "width", "ff_width", "context", "dropout")
+"""What a stack without a version takes from the other one's."""
+
+_OPEN = 1
+"""The vocabulary's size while it is not known."""
+
+
+def draft(settings: Settings, origin: Origin) -> ModelConfig:
+    """The model but for its vocabulary and its task.
+
+    Raises:
+        UserError: INIT_MISMATCH, SEQUENCE_LONGER_THAN_CONTEXT.
+        InvalidArgumentError: the sizes do not go together.
+    """
+    if origin.own is not None:
+        return origin.own.config
+    if not origin.sources:
+        config = family(settings.family).config(settings.sizes, vocab_size=_OPEN)
+    elif origin.sources[0].part == WHOLE:
+        config = _from_whole(settings, origin.sources[0])
+    else:
+        config = _from_parts(settings, {source.part: source for source in origin.sources})
+    if settings.sequence_length > config.context:
+        description = f"{settings.sequence_length} tokens do not fit a context of {config.context}"
+        raise UserError.at("train.sequence_length", description, "SEQUENCE_LONGER_THAN_CONTEXT")
+    return config
+
+
+def complete(
+    config: ModelConfig, settings: Settings, origin: Origin, task: TaskConfig, tokenizer: Tokenizer
+) -> ModelConfig:
+    """The whole model.
+
+    Raises:
+        UserError: INIT_MISMATCH: a version has another vocabulary, or other adapters.
+    """
+    if origin.own is not None:
+        return config
+    for source in origin.sources:
+        _check_vocabulary(source, settings, tokenizer)
+    lora = settings.tuning.lora
+    if lora is not None and config.lora not in {None, lora}:
+        description = (
+            f"{origin.sources[0]} has adapters of its own; give the same rank, alpha and targets, "
+            "or start from a version into which they are merged"
+        )
+        raise UserError.at("tuning.lora", description, "INIT_MISMATCH")
+    return replace(
+        config,
+        vocab_size=config.vocab_size if origin.sources else tokenizer.vocab_size,
+        task=task,
+        lora=lora or config.lora,
+        start_id=tokenizer.start_id,
+        end_id=tokenizer.end_id,
+        pad_id=tokenizer.pad_id,
+        mask_id=-1 if tokenizer.mask_id is None else tokenizer.mask_id,
+        decoder_start_id=-1,
+    )
+
+
+def _from_whole(settings: Settings, source: Source) -> ModelConfig:
+    """The version's model; the spec may repeat its sizes, not contradict them."""
+    config, sizes = source.config, settings.sizes
+    _check("model.family", settings.family, config.family, source)
+    first, last = config.stacks[0], config.stacks[-1]
+    _check_stack(sizes, first, source)
+    found: dict[str, Any] = {
+        "decoder_layers": last.layers,
+        "tie_embeddings": config.tie_embeddings,
+        "share_embeddings": config.share_embeddings,
+    }
+    for name, value in found.items():
+        _check(f"model.{name}", sizes.get(name, value), value, source)
+    return replace(
+        config,
+        encoder=_freed(config.encoder, sizes),
+        decoder=_freed(config.decoder, sizes),
+    )
+
+
+def _from_parts(settings: Settings, parts: Mapping[str, Source]) -> ModelConfig:
+    """A model whose stacks are the versions', or as large as those."""
+    sizes = settings.sizes
+    stacks = {part: _stack_of(source) for part, source in parts.items()}
+    for part, stack in stacks.items():
+        _check_stack(sizes if part == ENCODER else _of_decoder(sizes), stack, parts[part])
+    some = next(iter(stacks.values()))
+    if any(stack.width != some.width for stack in stacks.values()):
+        description = (
+            f"{parts[DECODER]} has a width of {stacks[DECODER].width}, {parts[ENCODER]} one of "
+            f"{stacks[ENCODER].width}; take versions of the same width"
+        )
+        raise UserError.at(parts[DECODER].field, description, "INIT_MISMATCH")
+    common = {name: getattr(some, name) for name in _COMMON}
+    tied = parts.get(DECODER, parts.get(ENCODER))
+    assert tied is not None
+    plain = family(settings.family).config(
+        {
+            "tie_embeddings": tied.config.tie_embeddings,
+            # A decoder of its own has an embedding of its own.
+            **({"share_embeddings": False} if DECODER in parts else {}),
+            **common,
+            **sizes,
+        },
+        vocab_size=_rows(parts, ENCODER) or _rows(parts, DECODER),
+    )
+    return replace(
+        plain,
+        decoder_vocab_size=_rows(parts, DECODER),
+        encoder=_freed(stacks.get(ENCODER, plain.encoder), sizes),
+        decoder=_freed(stacks.get(DECODER, plain.decoder), sizes),
+    )
+
+
+def _stack_of(source: Source) -> StackConfig:
+    config = source.config
+    stack = config.encoder if source.part == ENCODER else config.decoder
+    if stack is None:
+        description = f"{source} is a {config.family}, which has no {source.part}"
+        raise UserError.at(source.field, description, "INIT_MISMATCH")
+    return stack
+
+
+def _of_decoder(sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes with the decoder's own number of layers, where that is stated."""
+    return {**sizes, "layers": sizes["decoder_layers"]} if "decoder_layers" in sizes else {**sizes}
+
+
+def _rows(parts: Mapping[str, Source], part: str) -> int:
+    if part not in parts:
+        return 0
+    config = parts[part].config
+    return config.vocab_size if part == ENCODER else config.target_vocab_size
+
+
+def _check_stack(sizes: Mapping[str, Any], stack: StackConfig, source: Source) -> None:
+    for name in STACK_SIZES:
+        if name not in _FREE:
+            found = getattr(stack, name)
+            _check(f"model.{name}", sizes.get(name, found), found, source)
+
+
+def _check(field: str, wanted: object, found: object, source: Source) -> None:
+    if wanted != found:
+        name = "vocabulary" if field == "tokenizer.path" else field.removeprefix("model.")
+        description = (
+            f"{wanted} does not fit {source}, whose {name} is {found}; leave the field out "
+            "to take what the version has"
+        )
+        raise UserError.at(field, description, "INIT_MISMATCH")
+
+
+def _freed(stack: StackConfig | None, sizes: Mapping[str, Any]) -> StackConfig | None:
+    """The stack with those of its values that the spec may change."""
+    if stack is None:
+        return None
+    return replace(stack, **{name: sizes[name] for name in _FREE if name in sizes})
+
+
+def _check_vocabulary(source: Source, settings: Settings, tokenizer: Tokenizer) -> None:
+    """A row of an embedding means the token that it was learned for."""
+    if source.part == WHOLE:
+        if settings.tokenizer_path:
+            _check("tokenizer.path", tokenizer.vocab_size, source.config.vocab_size, source)
+    elif source.tokenizer and _vocabulary(source.tokenizer) != _vocabulary(tokenizer.to_json()):
+        description = (
+            f"{source} has another vocabulary than the tokenizer of this run; train the parts "
+            "with one tokenizer, which `tokenizer.path` takes"
+        )
+        raise UserError.at(source.field, description, "INIT_MISMATCH")
+
+
+def _vocabulary(content: bytes) -> dict[str, int]:
+    return dict(tokenizers.Tokenizer.from_str(content.decode()).get_vocab(with_added_tokens=True))

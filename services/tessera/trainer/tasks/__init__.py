@@ -1,0 +1,1 @@
+"""What runs learn: for each task its data, losses, measures and baseline."""

@@ -1,0 +1,116 @@
+"""Classification of texts and of pairs of texts: one class each, or any number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tessera.models.inputs import Outputs
+from tessera.trainer.batch import TokenBatch
+from tessera.trainer.data.record import Roles
+from tessera.trainer.settings import Settings
+from tessera.trainer.tasks.class_samples import ClassCollate, ClassEncoder, multi_hot
+from tessera.trainer.tasks.classes import class_metrics, measure_classes, one_hot
+from tessera.trainer.tasks.frames import PAIR
+from tessera.trainer.tasks.labels import numbered
+from tessera.trainer.tasks.records import Records
+from tessera.trainer.tasks.task import Baseline, Material, Term, Work
+from tessera.trainer.tasks.tokens import cross_entropy
+from tessera.trainer.tasks.work import (
+    encoded,
+    examples,
+    labels_for,
+    material_of,
+    sequence_length,
+)
+
+
+@dataclass(slots=True)
+class Classification:
+    """Which class a text is of, or which classes.
+
+    Args:
+        settings: of the run.
+    """
+
+    settings: Settings
+    terms: tuple[Term, ...] = (Term(name="classes"),)
+
+    @property
+    def _multi(self) -> bool:
+        return self.settings.task.multi_label
+
+    def material(self, work: Work) -> Material:
+        """Texts between a start and an end, with their classes; see `Task`."""
+        longest = sequence_length(work, PAIR + 2)
+        found = examples(work, roles(multi=self._multi))
+        tokenizer = found.tokenizer
+        labels = labels_for(work, found.train, "label")
+        encode = ClassEncoder(
+            tokenizer=tokenizer, longest=longest, numbers=numbered(labels), multi=self._multi
+        )
+        tables = encoded(work, found, encode, ("classes", longest, labels, self._multi))
+        collate = ClassCollate(
+            tokenizer=tokenizer, longest=longest, classes=len(labels), multi=self._multi
+        )
+        return material_of(work, found, tables, ("tokens",), collate, labels=labels)
+
+    def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
+        """[1] of the classes: one target a text, or as many as there are classes; see `Task`."""
+        logits, wanted = outputs.logits, batch.targets["classes"]
+        assert logits is not None
+        if not self._multi:
+            return cross_entropy(logits, wanted, self.settings.task.label_smoothing)[None]
+        # In float32, which autocast sees to for the other loss only.
+        logits = logits.float()
+        wanted = wanted.to(logits.dtype)
+        return functional.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")[None]
+
+    def measure(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
+        """[2 + 3 C] as `measure_classes`; see `Task`."""
+        logits, wanted = outputs.logits, batch.targets["classes"]
+        assert logits is not None
+        if self._multi:
+            return measure_classes(logits > 0, wanted)
+        classes = logits.shape[-1]
+        return measure_classes(one_hot(logits.argmax(dim=-1), classes), one_hot(wanted, classes))
+
+    def metrics(self, sums: Sequence[float]) -> dict[str, float]:
+        """Accuracy, where of several classes all must be right, and macro F1; see `Task`."""
+        return class_metrics(sums)
+
+    def baseline(self, material: Material, samples: int) -> Baseline:
+        """The frequencies of the classes, and the most frequent one; see `Task`."""
+        dataset, labels = material.dataset, material.task.labels
+        assert isinstance(dataset, Records)
+        train, classes = dataset.tables["train"], len(labels)
+        seen = np.bincount(train.line("labels"), minlength=classes)
+        held_out = dataset.held_out(samples)[:, 0]
+        wanted = multi_hot(dataset.tables["held_out"], held_out, classes)
+        if self._multi:
+            share = (seen + 1) / (len(train) + 2)
+            loss = -float(np.mean(np.where(wanted, np.log(share), np.log(1 - share))))
+            guess, said = share > 1 / 2, "what most texts have"
+        else:
+            share = (seen + 1) / (len(train) + classes)
+            loss = -float(np.mean(np.log(share)[wanted.argmax(axis=1)]))
+            guess, said = np.arange(classes) == seen.argmax(), f"`{labels[int(seen.argmax())]}`"
+        guesses = torch.from_numpy(np.tile(guess, (len(wanted), 1)))
+        metrics = class_metrics(measure_classes(guesses, torch.from_numpy(wanted)).tolist())
+        text = (
+            f"always guessing {said} is right for {metrics['accuracy']:.1%} of the held-out "
+            f"texts; the frequencies of the classes have a loss of {loss:.4f} nats"
+        )
+        return Baseline(text=text, loss=loss, metrics=metrics)
+
+
+def roles(*, multi: bool) -> Roles:
+    """What is wanted of a record; one that may have any number of classes may have none."""
+    if multi:
+        return Roles(required=("text",), optional=("text_pair", "label"))
+    return Roles(required=("text", "label"), optional=("text_pair",))

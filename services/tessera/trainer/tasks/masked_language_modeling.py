@@ -1,0 +1,130 @@
+"""Masked language modelling: hidden tokens of a text from all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tessera.models.inputs import Inputs, Outputs
+from tessera.text.tokenizer import Tokenizer
+from tessera.trainer.batch import TokenBatch
+from tessera.trainer.data import corpus as corpora
+from tessera.trainer.data.record import Roles
+from tessera.trainer.settings import Settings
+from tessera.trainer.tasks.counting import batches, unigram
+from tessera.trainer.tasks.frames import ONE, framed
+from tessera.trainer.tasks.masked_samples import COLUMN, TextCollate, TextEncoder
+from tessera.trainer.tasks.masking import Masker, hide
+from tessera.trainer.tasks.records import Records
+from tessera.trainer.tasks.task import Baseline, Material, Term, Work
+from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, perplexity, token_metrics
+from tessera.trainer.tasks.windows import Rows, Windows
+from tessera.trainer.tasks.work import (
+    encoded,
+    examples,
+    material_of,
+    packed,
+    sequence_length,
+)
+
+
+@dataclass(slots=True)
+class MaskedLanguageModeling:
+    """What a BERT is pre-trained for.
+
+    Args:
+        settings: of the run.
+    """
+
+    settings: Settings
+    terms: tuple[Term, ...] = (Term(name="masked"),)
+
+    def material(self, work: Work) -> Material:
+        """Windows of the packed texts, or texts, between a start and an end; see `Task`."""
+        settings = self.settings
+        if not settings.task.packing:
+            return self._texts(work)
+        corpus, tokenizer = packed(work)
+        length = sequence_length(work, ONE + 1) - ONE
+        corpora.check_length(corpus, length)
+        masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
+        return Material(
+            tokenizer=tokenizer,
+            dataset=Windows(
+                corpus=corpus,
+                length=length,
+                seed=settings.seed,
+                collate=Collate(masker, tokenizer),
+            ),
+            task=settings.task.config(settings.family),
+            digest=corpus.digest,
+        )
+
+    def _texts(self, work: Work) -> Material:
+        longest = sequence_length(work, ONE + 1)
+        found = examples(work, Roles(required=(COLUMN,)))
+        tokenizer, settings = found.tokenizer, self.settings
+        masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
+        encode = TextEncoder(tokenizer=tokenizer, longest=longest)
+        tables = encoded(work, found, encode, ("masked", longest))
+        collate = TextCollate(tokenizer=tokenizer, longest=longest, masker=masker)
+        return material_of(work, found, tables, (COLUMN,), collate)
+
+    def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
+        """[1] of hidden tokens; see `Task`."""
+        assert outputs.masked is not None
+        smoothing = self.settings.task.label_smoothing
+        return cross_entropy(outputs.masked, batch.targets["masked"], smoothing)[None]
+
+    def measure(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
+        """[3] of hidden tokens; see `Task`."""
+        assert outputs.masked is not None
+        return measure_tokens(outputs.masked, batch.targets["masked"])
+
+    def metrics(self, sums: Sequence[float]) -> dict[str, float]:
+        """Perplexity and accuracy; see `Task`."""
+        return token_metrics(sums)
+
+    def baseline(self, material: Material, samples: int) -> Baseline:
+        """How often each token occurs in the training text; see `Task`."""
+        dataset, tokenizer = material.dataset, material.tokenizer
+        if isinstance(dataset, Windows):
+            line = dataset.corpus.train
+        else:
+            assert isinstance(dataset, Records)
+            line = dataset.tables["train"].line(COLUMN)
+        found = batches(dataset, samples, self.settings.batch_size)
+        targets = np.concatenate([batch.targets["masked"].numpy() for batch in found])
+        guess = unigram(line, targets, tokenizer.vocab_size, tokenizer.special_ids)
+        text = (
+            f"guessing hidden tokens by their frequency has a held-out loss of {guess.loss:.4f} "
+            f"nats per token; the most frequent one is right {guess.accuracy:.1%} of the time"
+        )
+        metrics = {"perplexity": perplexity(guess.loss), "accuracy": guess.accuracy}
+        return Baseline(text=text, loss=guess.loss, metrics=metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class Collate:
+    """Makes batches of windows: all are full, and only hidden places reach the head."""
+
+    masker: Masker
+    tokenizer: Tokenizer
+
+    def __call__(self, split: str, rows: Rows, draws: Rows) -> TokenBatch:
+        """A batch whose counts depend on the windows only, not on the draws."""
+        whole = np.stack([framed(row, self.tokenizer) for row in rows])
+        seen, places = hide(self.masker, split, list(whole), draws)
+        return TokenBatch(
+            inputs=Inputs(
+                torch.from_numpy(np.stack(seen)),
+                masked_at=torch.from_numpy(places),
+            ),
+            targets={"masked": torch.from_numpy(whole.ravel()[places])},
+            counts=(len(places),),
+            tokens=whole.size,
+        )

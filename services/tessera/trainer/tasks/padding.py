@@ -1,0 +1,88 @@
+"""Rows of several lengths as one batch of few shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tessera.trainer.data.buckets import shape_of, shapes
+
+Ids = NDArray[np.int64]
+
+FULL_ENOUGH = 0.9
+"""Share of real tokens from which on padding is computed like them.
+
+Forward and backward of a BERT-mini on one core of a CPU, 16 rows, time of padded over padding-free:
+
+    real      0.53   0.70   0.80   0.85   0.90   0.95   1.00
+    T = 32    1.71   1.36   1.18   1.11   1.06   1.00   0.96
+    T = 64    1.72   1.32   1.20   1.07   1.19   1.03   0.97
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Padded:
+    """Rows filled up to one length.
+
+    Args:
+        ids: [B, T] int64.
+        mask: [B, T] bool, False where it is filled up; None: nowhere.
+        index: [N] int64, places of real tokens among B * T, where it pays to compute them only.
+        real: number of real tokens.
+    """
+
+    ids: Tensor
+    mask: Tensor | None
+    index: Tensor | None
+    real: int
+
+    @property
+    def places(self) -> Tensor | None:
+        """[N] int64, places of real tokens among B * T; None: all are real."""
+        return None if self.mask is None else self.mask.flatten().nonzero()[:, 0]
+
+
+def pad(rows: Sequence[Ids], fill: int, longest: int) -> Padded:
+    """Rows as one batch.
+
+    Args:
+        rows: none longer than `longest`.
+        fill: id that stands where there is nothing.
+        longest: tokens of any row of the data set; it decides which shapes there are. 0: the rows
+            come in few lengths, which are the shapes.
+    """
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    width = int(lengths.max())
+    if longest:
+        available = shapes(longest)
+        width = available[int(shape_of(lengths.max(), available))]
+    mask = np.arange(width) < lengths[:, None]
+    ids = np.full(mask.shape, fill, dtype=np.int64)
+    ids[mask] = np.concatenate(rows)
+    real = int(lengths.sum())
+    index = np.flatnonzero(mask) if real < FULL_ENOUGH * mask.size else None
+    return Padded(
+        ids=torch.from_numpy(ids),
+        mask=None if real == mask.size else torch.from_numpy(mask),
+        index=None if index is None else torch.from_numpy(index),
+        real=real,
+    )
+
+
+def segments(padded: Padded, second: Sequence[int]) -> Tensor | None:
+    """[B, T] int64: 1 from the place on where the second text of a row begins; None: nowhere.
+
+    Args:
+        padded: the rows.
+        second: [B] places; the length of a row if it has no second text.
+    """
+    width = padded.ids.shape[1]
+    found = torch.arange(width) >= torch.tensor(second)[:, None]
+    if padded.mask is not None:
+        found &= padded.mask
+    return found.long() if bool(found.any()) else None

@@ -1,0 +1,134 @@
+"""Samples of two texts, of which a decoder writes the second one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tessera.models.inputs import Inputs
+from tessera.text.tokenizer import Tokenizer
+from tessera.trainer.batch import TokenBatch
+from tessera.trainer.data.record import Record, Roles
+from tessera.trainer.data.table import Sample
+from tessera.trainer.failure import UserError
+from tessera.trainer.tasks.encoding import with_ids
+from tessera.trainer.tasks.frames import framed
+from tessera.trainer.tasks.masked_samples import hide_padded
+from tessera.trainer.tasks.masking import Masker
+from tessera.trainer.tasks.padding import pad
+from tessera.trainer.tasks.records import Row
+
+ROLES = Roles(required=("source", "target"))
+COLUMNS = ("source", "target")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairEncoder:
+    """Makes samples of records with a source and a target.
+
+    Args:
+        tokenizer: of both.
+        longest: tokens of a sequence.
+        starts: whether sources begin with a start token, as an encoder's texts do that is a BERT.
+        cut: whether targets that are too long are cut; else their records are left out.
+    """
+
+    tokenizer: Tokenizer
+    longest: int
+    starts: bool
+    cut: bool
+
+    def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
+        """`source` as the encoder reads it, and `target` with its end.
+
+        Raises:
+            UserError: DATA_TOO_LONG: every record is left out.
+        """
+        kept = 0
+        for _, source, target in with_ids(self.tokenizer, records, *COLUMNS):
+            said = [*target, self.tokenizer.end_id]
+            if len(said) <= self.longest or self.cut:
+                kept += 1
+                yield {"source": self._source(source), "target": said[: self.longest]}
+        if not kept:
+            description = (
+                f"every target has more than {self.longest - 1} tokens; raise "
+                "`train.sequence_length`"
+            )
+            raise UserError.at("data.files", description, "DATA_TOO_LONG")
+
+    def _source(self, ids: list[int]) -> NDArray[np.int64]:
+        if self.starts:
+            return framed(ids, self.tokenizer, self.longest)
+        return np.array([*ids[: self.longest - 1], self.tokenizer.end_id], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairCollate:
+    """Makes batches of sources that are read and targets that are written.
+
+    Args:
+        tokenizer: has the special tokens.
+        longest: tokens of a sequence; 0: see `pad`.
+        masker: hides tokens of the source, where they are targets too.
+    """
+
+    tokenizer: Tokenizer
+    longest: int
+    masker: Masker | None = None
+
+    def __call__(self, split: str, rows: Sequence[Row], draws: NDArray[np.int64]) -> TokenBatch:
+        """A batch of samples."""
+        sources = [row["source"] for row in rows]
+        return self.batch(split, sources, [row["target"] for row in rows], draws)
+
+    def batch(
+        self,
+        split: str,
+        sources: Sequence[NDArray[np.int64]],
+        targets: Sequence[NDArray[np.int64]],
+        draws: NDArray[np.int64],
+    ) -> TokenBatch:
+        """A batch of sequences.
+
+        Args:
+            split: `train` or `held_out`.
+            sources: framed.
+            targets: with an end, or without one where they go on.
+            draws: [B] of the samples.
+        """
+        read = pad(sources, self.tokenizer.pad_id, self.longest)
+        # The decoder begins with a token of its own, and never reads the last one.
+        first = [self.tokenizer.start_id]
+        written = pad(
+            [np.concatenate([first, target[:-1]]) for target in targets],
+            self.tokenizer.pad_id,
+            self.longest,
+        )
+        following = torch.from_numpy(np.concatenate(targets))
+        found = {"next": following}
+        counts: tuple[int, ...] = (len(following),)
+        seen, places = None, None
+        if self.masker is not None:
+            seen, places, found["masked"] = hide_padded(
+                self.masker, split, sources, draws, read, self.tokenizer.pad_id, self.longest
+            )
+            counts = (len(places), len(following))
+        return TokenBatch(
+            inputs=Inputs(
+                read.ids,
+                mask=read.mask,
+                index=read.index,
+                decoder_tokens=written.ids,
+                masked_tokens=seen,
+                at=written.places,
+                masked_at=places,
+            ),
+            targets=found,
+            counts=counts,
+            tokens=read.real + written.real,
+        )

@@ -1,0 +1,128 @@
+"""Translation and summarization: a decoder writes what an encoder's text means."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from tessera.models.inputs import Outputs
+from tessera.trainer.batch import TokenBatch
+from tessera.trainer.data.table import Table
+from tessera.trainer.settings import Settings
+from tessera.trainer.tasks.counting import batches, begun, bigram
+from tessera.trainer.tasks.masking import Masker
+from tessera.trainer.tasks.pairs import COLUMNS, ROLES, PairCollate, PairEncoder
+from tessera.trainer.tasks.records import Records
+from tessera.trainer.tasks.task import Baseline, Material, Term, Work
+from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, perplexity, token_metrics
+from tessera.trainer.tasks.work import (
+    Examples,
+    encoded,
+    examples,
+    material_of,
+    sequence_length,
+)
+
+_LEAST = 4
+"""Tokens without which there is no room for a text between special ones."""
+
+
+@dataclass(slots=True)
+class Translation:
+    """What an encoder-decoder learns from pairs of texts.
+
+    Args:
+        settings: of the run.
+    """
+
+    settings: Settings
+    terms: tuple[Term, ...] = (Term(name="next"),)
+
+    def material(self, work: Work) -> Material:
+        """Pairs of a source and a target; see `Task`."""
+        return pair_material(work, masked=False)
+
+    def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
+        """[1] of the target's tokens; see `Task`."""
+        assert outputs.logits is not None
+        smoothing = self.settings.task.label_smoothing
+        return cross_entropy(outputs.logits, batch.targets["next"], smoothing)[None]
+
+    def measure(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
+        """[3] of the target's tokens; see `Task`."""
+        assert outputs.logits is not None
+        return measure_tokens(outputs.logits, batch.targets["next"])
+
+    def metrics(self, sums: Sequence[float]) -> dict[str, float]:
+        """Perplexity and accuracy; see `Task`."""
+        return token_metrics(sums)
+
+    def baseline(self, material: Material, samples: int) -> Baseline:
+        """The bigrams of the targets, and copying the source; see `Task`."""
+        dataset, tokenizer = material.dataset, material.tokenizer
+        assert isinstance(dataset, Records)
+        found = list(batches(dataset, samples, self.settings.batch_size))
+        line = begun(dataset.tables["train"], "target", tokenizer.start_id)
+        loss = bigram(line, found, tokenizer.vocab_size)
+        copied = self._copied(dataset, samples)
+        text = (
+            f"a token-bigram model of the targets has a held-out loss of {loss:.4f} nats per "
+            f"token; copying the source gets {copied:.1%} of the tokens right"
+        )
+        metrics = {"perplexity": perplexity(loss), "accuracy": copied}
+        return Baseline(text=text, loss=loss, metrics=metrics)
+
+    def _copied(self, dataset: Records, samples: int) -> float:
+        """Share of the target's tokens that stand at the same place of the source."""
+        starts = self.settings.family == "bert_gpt"
+        right = total = 0
+        for index in dataset.held_out(samples)[:, 0].tolist():
+            row = dataset.tables["held_out"].row(index)
+            source, target = row["source"][int(starts) :], row["target"]
+            common = min(len(source), len(target))
+            right += int(np.sum(source[:common] == target[:common]))
+            total += len(target)
+        return right / total
+
+
+def pair_material(work: Work, *, masked: bool) -> Material:
+    """What a run on pairs of texts works on.
+
+    Args:
+        work: of the task.
+        masked: whether tokens of the source are hidden and targets too.
+
+    Raises:
+        UserError: DATA_TOO_LONG, TOKENIZER_WITHOUT_MASK, or what reading the data raises.
+    """
+    settings = work.settings
+    longest = sequence_length(work, _LEAST)
+    found = examples(work, ROLES)
+    tokenizer = found.tokenizer
+    masker = None
+    if masked:
+        masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
+    tables = _tables(work, found, longest)
+    collate = PairCollate(tokenizer=tokenizer, longest=longest, masker=masker)
+    return material_of(work, found, tables, COLUMNS, collate)
+
+
+def _tables(work: Work, found: Examples, longest: int) -> dict[str, Table]:
+    def encoder(*, cut: bool) -> PairEncoder:
+        starts = work.settings.family == "bert_gpt"
+        return PairEncoder(tokenizer=found.tokenizer, longest=longest, starts=starts, cut=cut)
+
+    key = ("pairs", longest, work.settings.family)
+    tables = encoded(work, found, encoder(cut=False), key, encoder(cut=True))
+    left_out = len(found.train) - len(tables["train"])
+    if work.gang.leads and left_out:
+        warnings.warn(
+            f"{left_out} of {len(found.train)} training records are left out: their targets have "
+            f"more than {longest - 1} tokens",
+            stacklevel=2,
+        )
+    return tables

@@ -1,0 +1,159 @@
+"""What every task does first: read the data, get the tokenizer, make samples."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tessera.text.tokenizer import Tokenizer
+from tessera.trainer.data import corpus as corpora
+from tessera.trainer.data.corpus import Corpus
+from tessera.trainer.data.hosts import on_hosts
+from tessera.trainer.data.prepared import prepare_table
+from tessera.trainer.data.read import read
+from tessera.trainer.data.record import Record, Roles
+from tessera.trainer.data.table import Sample, Table
+from tessera.trainer.data.vocabulary import learn
+from tessera.trainer.failure import UserError
+from tessera.trainer.tasks.labels import find_labels
+from tessera.trainer.tasks.records import Collate, Records
+from tessera.trainer.tasks.task import Material, Work
+
+_TEXTS = ("text", "text_pair", "source", "target", "question", "context", "tokens")
+"""Roles that a vocabulary is learned from."""
+
+Encode = Callable[[Sequence[Record]], Iterable[Sample]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """The records of a run, which only the first rank of each host has, and its tokenizer."""
+
+    train: list[Record]
+    held_out: list[Record]
+    tokenizer: Tokenizer
+
+
+def packed(work: Work) -> tuple[Corpus, Tokenizer]:
+    """The texts of a run as two lines of tokens, and the tokenizer."""
+    settings = work.settings
+
+    def tokenizer_of(texts: Sequence[str]) -> Tokenizer:
+        return learn(work.gang, texts, settings.tokenizer, work.tokenizer)
+
+    return corpora.prepare(work.gang, settings.data, work.read_blob, tokenizer_of)
+
+
+def examples(work: Work, roles: Roles) -> Examples:
+    """Read the records of a task; every rank calls it.
+
+    Raises:
+        UserError: as `read`.
+    """
+    settings = work.settings
+    parts = on_hosts(work.gang, lambda: read(settings.data, roles, work.read_blob))
+    train, held_out = parts or ([], [])
+    tokenizer = learn(work.gang, texts_of(train), settings.tokenizer, work.tokenizer)
+    return Examples(train=train, held_out=held_out, tokenizer=tokenizer)
+
+
+def encoded(
+    work: Work,
+    found: Examples,
+    encode: Encode,
+    key: Sequence[object],
+    held_out: Encode | None = None,
+) -> dict[str, Table]:
+    """The tables of samples; every rank calls it.
+
+    Args:
+        work: of the task.
+        found: what it read.
+        encode: makes samples of training records.
+        key: all that samples depend on besides records, tokenizer and code.
+        held_out: makes samples of held-out records; None: `encode` does.
+
+    Raises:
+        UserError: DATA_DIFFERS, or what `encode` raises.
+    """
+    parts = {"train": (found.train, encode), "held_out": (found.held_out, held_out or encode)}
+    tokenizer = found.tokenizer.to_json()
+    return {
+        split: prepare_table(work.gang, (repr(key), split, tokenizer), records, make)
+        for split, (records, make) in parts.items()
+    }
+
+
+def material_of(
+    work: Work,
+    found: Examples,
+    tables: dict[str, Table],
+    columns: tuple[str, ...],
+    collate: Collate,
+    *,
+    labels: tuple[str, ...] = (),
+) -> Material:
+    """What a run on records works on.
+
+    Args:
+        work: of the task.
+        found: what it read.
+        tables: the samples, by split.
+        columns: of tokens, as `Records` takes them.
+        collate: makes the batches.
+        labels: the classes, in their order.
+    """
+    settings = work.settings
+    return Material(
+        tokenizer=found.tokenizer,
+        dataset=Records(
+            tables=tables,
+            columns=columns,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            collate=collate,
+        ),
+        task=settings.task.config(settings.family, labels),
+        digest=_digest(tables),
+    )
+
+
+def labels_for(work: Work, records: Sequence[Record], role: str) -> tuple[str, ...]:
+    """The classes of a run: those that the spec names, else a version's, else the data's.
+
+    Raises:
+        UserError: DATA_ONE_LABEL.
+    """
+    given = work.settings.task.labels or work.labels
+    return given or work.gang.led(lambda: find_labels(records, role))
+
+
+def sequence_length(work: Work, least: int = 1) -> int:
+    """Tokens of the longest sequence.
+
+    Raises:
+        UserError: SEQUENCE_TOO_SHORT: not even `least` fit, which the task needs.
+    """
+    length = work.settings.sequence_length or work.context
+    if length < least:
+        description = f"{length} tokens do not do for this task, which takes at least {least}"
+        raise UserError.at("train.sequence_length", description, "SEQUENCE_TOO_SHORT")
+    return length
+
+
+def texts_of(records: Iterable[Record]) -> Iterator[str]:
+    """All texts of records, to learn a vocabulary from."""
+    for record in records:
+        for role in _TEXTS:
+            said = record.values.get(role)
+            if isinstance(said, tuple):
+                yield " ".join(said)
+            elif isinstance(said, str):
+                yield said
+
+
+def _digest(tables: dict[str, Table]) -> str:
+    """Tells the samples of a run from others."""
+    joined = " ".join(table.digest for table in tables.values())
+    return hashlib.sha256(joined.encode()).hexdigest()[:32]

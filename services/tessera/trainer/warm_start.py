@@ -1,0 +1,67 @@
+"""Takes first weights from committed versions: all that the models have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from tessera.trainer import layout
+from tessera.trainer.failure import UserError
+from tessera.trainer.learning import names_of
+from tessera.trainer.origin import Source
+from tessera.trainer.resume import fill
+from tessera.weights.manifest import TensorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a warm start did: how many tensors came from each source, and which begin at random."""
+
+    numbers: tuple[int, ...]
+    fresh: tuple[str, ...]
+
+    def describe(self, sources: Sequence[Source]) -> str:
+        """In one sentence."""
+        taken = ", ".join(
+            f"{number} tensors of {source}"
+            for number, source in zip(self.numbers, sources, strict=True)
+        )
+        return f"took {taken}; {len(self.fresh) or 'none'} begin at random"
+
+
+def take(module: nn.Module, sources: Sequence[Source], token: str) -> Taken:
+    """Fill every weight that a source has under one of its names and in its shape.
+
+    Raises:
+        UserError: INIT_MISMATCH: a source has nothing of the kind.
+    """
+    places = {item.spec.name: item for item in layout.layout(module)}
+    wanted: list[list[tuple[layout.Placed, TensorSpec]]] = [[] for _ in sources]
+    fresh = []
+    for names in names_of(module).values():
+        item = places[names[0]]
+        for source, pairs in zip(sources, wanted, strict=True):
+            theirs = _found(source, names, item.spec.shape)
+            if theirs is not None:
+                pairs.append((item, theirs))
+                break
+        else:
+            fresh.append(names[0])
+    for source, pairs in zip(sources, wanted, strict=True):
+        if not pairs:
+            description = f"{source} has no tensor that this model could take"
+            raise UserError.at(source.field, description, "INIT_MISMATCH")
+        fill(source.manifest, pairs, token)
+    return Taken(numbers=tuple(map(len, wanted)), fresh=tuple(fresh))
+
+
+def _found(source: Source, names: Sequence[str], shape: tuple[int, ...]) -> TensorSpec | None:
+    """A tied weight may have lain under any of its names."""
+    theirs = source.tensors
+    for name in names:
+        spec = theirs.get(name) if name.startswith(source.prefix) else None
+        if spec is not None and spec.shape == shape:
+            return spec
+    return None
