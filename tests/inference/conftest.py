@@ -9,54 +9,90 @@ import pytest
 import torch
 
 from tessera.inference.engine.model import LoadedModel
-from tessera.models.config import GPTConfig
-from tessera.models.gpt import GPT
-from tessera.text.tokenizer import Tokenizer, train_byte_bpe
+from tessera.models.inputs import Inputs
+from tessera.models.lora_config import LoRAConfig
+from tessera.models.registry import FAMILIES, build
+from tessera.text.special import BERT, GPT, SEQ2SEQ
+from tessera.text.tokenizer import Tokenizer
+from tessera.text.training import train
+
+from .served import Served
 
 TEXT = "def add(a, b):\n    return a + b\n\n\nclass Größe:\n    '''Maß → 尺寸 🙂'''\n" * 4
 CONTEXT = 64
+SPECIAL = {"gpt": GPT, "bert": BERT, "bert_gpt": BERT, "transformer": SEQ2SEQ}
 
 
 @cache
-def tokenizer() -> Tokenizer:
-    return train_byte_bpe(iter([TEXT]), 320)
+def tokenizer(family: str = "gpt") -> Tokenizer:
+    return train("byte_bpe", iter([TEXT]), 320, SPECIAL[family])
 
 
 @cache
-def model(version: int = 1, *, context: int = CONTEXT, layers: int = 2) -> LoadedModel:
+def model(
+    version: int = 1,
+    *,
+    family: str = "gpt",
+    task: str = "",
+    labels: tuple[str, ...] = (),
+    multi_label: bool = False,
+    pooling: str = "",
+    named: bool = True,
+    lora: bool = False,
+    **sizes,
+) -> LoadedModel:
     """A model with random weights, livelier than freshly initialised ones."""
     torch.manual_seed(version)
-    config = GPTConfig(
-        vocab_size=tokenizer().vocab_size, context=context, layers=layers, heads=4, width=32
+    words = tokenizer(family)
+    chosen = {"layers": 2, "heads": 4, "width": 32, "context": CONTEXT, **sizes}
+    choices = {"pooling": pooling} if pooling else {}
+    config = FAMILIES[family].config(
+        chosen,
+        FAMILIES[family].task(task, labels=labels, multi_label=multi_label, **choices),
+        vocab_size=words.vocab_size,
+        start_id=words.start_id,
+        end_id=words.end_id,
+        pad_id=words.pad_id,
+        mask_id=-1 if words.mask_id is None else words.mask_id,
+        lora=LoRAConfig(rank=2) if lora else None,
     )
-    module = GPT(config).eval()
+    module = build(config).eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     return LoadedModel(
-        set="default/tiny", version=version, config=config, module=module, tokenizer=tokenizer()
+        set="default/tiny",
+        version=version,
+        config=config,
+        module=module,
+        tokenizer=words if named else None,
     )
 
 
 @torch.inference_mode()
-def naive(loaded: LoadedModel, prompt: tuple[int, ...], count: int) -> list[int]:
+def logits(loaded: LoadedModel, tokens, source=()) -> torch.Tensor:
+    """[T, V] of next tokens; the source is what the encoder reads."""
+    written = torch.tensor([tokens])
+    if not source:
+        return loaded.module(Inputs(written)).logits[0]
+    return loaded.module(Inputs(torch.tensor([source]), decoder_tokens=written)).logits[0]
+
+
+def naive(loaded: LoadedModel, prompt: tuple[int, ...], count: int, source=()) -> list[int]:
     """Greedy tokens after a prompt."""
     tokens = list(prompt)
     for _ in range(count):
-        logits = loaded.module(torch.tensor([tokens]))[0, -1]
-        tokens.append(int(logits.argmax()))
+        tokens.append(int(logits(loaded, tokens, source)[-1].argmax()))
         if tokens[-1] == loaded.end_id:
             break
     return tokens[len(prompt) :]
 
 
-@torch.inference_mode()
 def naive_logprobs(
-    loaded: LoadedModel, prompt: tuple[int, ...], written: tuple[int, ...]
+    loaded: LoadedModel, prompt: tuple[int, ...], written: tuple[int, ...], source=()
 ) -> list[float]:
     """Log-probabilities of the tokens after a prompt."""
-    tokens = torch.tensor([[*prompt, *written]])
-    scores = torch.log_softmax(loaded.module(tokens)[0].float(), dim=-1)
+    scores = torch.log_softmax(logits(loaded, [*prompt, *written], source).float(), dim=-1)
     first = len(prompt) - 1
     return [float(scores[first + i, token]) for i, token in enumerate(written)]
 
@@ -67,3 +103,11 @@ def tiny() -> SimpleNamespace:
     return SimpleNamespace(
         model=model, tokenizer=tokenizer, naive=naive, naive_logprobs=naive_logprobs, text=TEXT
     )
+
+
+@pytest.fixture
+async def replica():
+    """A replica that has its weights already; `start(**limits)` gives what a client needs."""
+    served = Served(model())
+    yield served
+    await served.close()

@@ -11,7 +11,7 @@ import pytest
 
 from tessera import errors
 from tessera.inference.engine.engine import Engine
-from tessera.inference.engine.scheduler import Limits
+from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.sequence import FinishReason, Request, Sampling
 from tessera.inference.engine.settings import EngineSettings
 
@@ -58,7 +58,7 @@ async def ask(engine, request):
 def everything_returned(engine):
     assert engine.wait(5)
     status = engine.status()
-    assert status.free_blocks == status.total_blocks
+    assert status.free_blocks == status.free_memory == status.total_blocks
     assert status.running == status.waiting == 0
 
 
@@ -78,7 +78,7 @@ async def test_greedy_equals_the_plain_loop_in_any_company(start, tiny, prompts,
         assert list(whole.tokens) == tiny.naive(tiny.model(), prompt, count)
         expected = tiny.naive_logprobs(tiny.model(), prompt, whole.tokens)
         assert whole.logprobs == pytest.approx(expected, abs=1e-4)
-        assert whole.text == tiny.tokenizer().decode(whole.tokens)
+        assert whole.text == tiny.tokenizer().decode(whole.tokens, continues=True)
         assert whole.prompt_tokens == len(prompt)
 
     await asyncio.gather(*(one(prompt) for prompt in prompts))
@@ -121,7 +121,7 @@ async def test_parts_join_to_the_whole_and_no_character_is_broken(start, tiny):
     request = Request(prompt=prompt, max_tokens=50, sampling=Sampling(temperature=2, seed=11))
     parts = [part async for part in engine.submit(request, engine.active)]
     tokens = [token for part in parts for token in part.tokens]
-    assert "".join(part.text for part in parts) == tiny.tokenizer().decode(tokens)
+    assert "".join(part.text for part in parts) == tiny.tokenizer().decode(tokens, continues=True)
 
 
 async def test_a_stop_string_ends_the_answer_across_tokens(start, tiny, prompts):
@@ -146,7 +146,7 @@ async def test_the_end_token_ends_the_answer(start, tiny):
         if model.end_id in whole.tokens:
             assert whole.finish is FinishReason.END
             assert whole.tokens.index(model.end_id) == len(whole.tokens) - 1
-            assert whole.text == tiny.tokenizer().decode(whole.tokens[:-1])
+            assert whole.text == tiny.tokenizer().decode(whole.tokens[:-1], continues=True)
             return
     pytest.fail("no answer ended by itself")
 
@@ -162,7 +162,7 @@ async def test_the_context_is_the_longest_answer(start, tiny):
 
 async def test_a_small_cache_bounds_the_context(start, tiny):
     engine = start(blocks=5)
-    assert engine.context(tiny.model()) == 20
+    assert engine.bounds.writing(tiny.model()) == 20
     whole = await ask(engine, Request(prompt=(5,) * 3, max_tokens=500, sampling=GREEDY))
     assert 3 + len(whole.tokens) <= 20
 

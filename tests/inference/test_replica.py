@@ -17,6 +17,7 @@ from tessera.inference.config import ReplicaConfig
 from tessera.inference.meter import NoMeter
 from tessera.inference.replica import start_replica
 from tessera.inference.weights import Loader
+from tessera.models.inputs import Inputs
 from tessera.rpc.channel import mapped_errors
 from tessera.rpc.registration import resolve
 from tessera.weights.coordinator import Coordinator
@@ -130,6 +131,34 @@ async def test_under_load_every_answer_is_of_the_version_that_it_names(platform,
     assert {version for version, _, _ in answers} == set(models)
     status = await client.until(lambda status: not status.running)
     assert status.free_blocks == status.total_blocks
+
+
+@pytest.mark.parametrize("kind", ["translation", "classification", "adapters"])
+async def test_every_family_is_served_as_it_was_committed(platform, serve, tiny, kind):
+    model = {
+        "translation": lambda: tiny.model(family="transformer"),
+        "classification": lambda: tiny.model(
+            family="bert", task="classification", labels=("x", "y")
+        ),
+        "adapters": lambda: tiny.model(lora=True),
+    }[kind]()
+    version = Writer(platform, kind).publish(model)
+    platform.deploy(kind, kind)
+    client = await serve(kind)
+    await client.until(active(version))
+    assert kind != "adapters" or any("lora" in n for n, _ in model.module.named_parameters())
+    if kind == "classification":
+        request = pb.ClassifyRequest(model=kind, inputs=[pb.Input(tokens=pb.Tokens(ids=[5, 6]))])
+        reply = await client.inference.Classify(request, metadata=client.metadata, timeout=10)
+        logits = model.module(Inputs(torch.tensor([[5, 6]]))).logits[0].detach()
+        best = reply.classifications[0].labels[0]
+        assert best.label == ("x", "y")[logits.argmax()]
+        assert best.probability == pytest.approx(float(logits.softmax(-1).max()), abs=1e-5)
+        return
+    source = (5, 6) if kind == "translation" else ()
+    prompt = (model.config.first_id,) if source else (5, 6)
+    expected = tiny.naive(model, prompt, 20, source)
+    assert await client.generate((5, 6), 20) == (version, expected)
 
 
 async def test_a_version_that_does_not_fit_changes_nothing(platform, serve, tiny):

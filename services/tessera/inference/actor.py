@@ -34,8 +34,8 @@ class RayMeter:
         keys = tuple(tags)
         self._requests = metrics.Counter(
             "tessera_inference_requests_total",
-            description="Requests that have ended, by outcome.",
-            tag_keys=(*keys, "outcome"),
+            description="Requests that have ended, by method and outcome.",
+            tag_keys=(*keys, "method", "outcome"),
         )
         self._tokens = metrics.Counter(
             "tessera_inference_tokens_total",
@@ -56,9 +56,9 @@ class RayMeter:
         for metric in (self._requests, self._tokens, self._first, self._blocks):
             metric.set_default_tags(tags)
 
-    def request_ended(self, outcome: str) -> None:
+    def request_ended(self, method: str, outcome: str) -> None:
         """Count a request."""
-        self._requests.inc(1, {"outcome": outcome})
+        self._requests.inc(1, {"method": method, "outcome": outcome})
 
     def tokens_written(self, count: int) -> None:
         """Count tokens; Ray takes no zero."""

@@ -8,8 +8,13 @@ from typing import Protocol
 class Meter(Protocol):
     """Takes counts and times, on the event loop."""
 
-    def request_ended(self, outcome: str) -> None:
-        """One request has ended; `outcome` is a finish reason or an error's reason, lower case."""
+    def request_ended(self, method: str, outcome: str) -> None:
+        """One request has ended.
+
+        Args:
+            method: of the API.
+            outcome: `done`, a finish reason, `cancelled`, or an error's reason in lower case.
+        """
 
     def tokens_written(self, count: int) -> None:
         """So many tokens were written."""
@@ -24,7 +29,7 @@ class Meter(Protocol):
 class NoMeter:
     """Counts nothing."""
 
-    def request_ended(self, outcome: str) -> None:
+    def request_ended(self, method: str, outcome: str) -> None:
         """Ignore it."""
 
     def tokens_written(self, count: int) -> None:

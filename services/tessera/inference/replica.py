@@ -19,10 +19,11 @@ from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.device import Device
 from tessera.inference.activation import Activation
 from tessera.inference.config import ReplicaConfig, ServedModel, parse_model
-from tessera.inference.engine.scheduler import Limits
+from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.settings import EngineSettings
 from tessera.inference.meter import Meter
-from tessera.inference.service import InferenceService, ReplicaService
+from tessera.inference.services.inference import InferenceService
+from tessera.inference.services.replica import ReplicaService
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import Loader
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors

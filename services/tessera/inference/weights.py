@@ -13,8 +13,9 @@ from torch import Tensor
 from tessera import errors
 from tessera.device import Device
 from tessera.inference.engine.model import LoadedModel
-from tessera.models.config import GPTConfig
-from tessera.models.registry import family, load_config
+from tessera.models.config import ModelConfig
+from tessera.models.model import Model
+from tessera.models.registry import build, load_config
 from tessera.text.tokenizer import Tokenizer
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
@@ -144,9 +145,9 @@ def verify(manifest: Manifest, module: torch.nn.Module) -> None:
             )
 
 
-def _skeleton(config: GPTConfig) -> torch.nn.Module:
+def _skeleton(config: ModelConfig) -> Model:
     with torch.device("meta"):
-        return family(config.family).build(config)
+        return build(config)
 
 
 def _check_fit(

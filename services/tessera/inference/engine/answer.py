@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.sampling import Sampled
-from tessera.inference.engine.sequence import FinishReason, Request, Sequence
+from tessera.inference.engine.sequence import FinishReason, Request
 from tessera.inference.engine.stop import StopMatcher
 
 
@@ -43,47 +42,49 @@ class Output:
 
 
 class Answer:
-    """Takes a sequence's tokens one by one.
+    """Takes the tokens of one continuation one by one.
 
     Args:
-        sequence: it grows.
         request: what was asked for.
         model: that answers.
+        limit: tokens at which it ends.
     """
 
-    def __init__(self, sequence: Sequence, request: Request, model: LoadedModel) -> None:
-        self.sequence = sequence
-        self._logprobs = request.logprobs
+    def __init__(self, request: Request, model: LoadedModel, limit: int) -> None:
+        self.ended = False
+        self.written = 0
+        self._limit = limit
+        self._request = request
+        self._version = model.version
         self._end_id = model.end_id
         self._stop = StopMatcher(request.stop)
-        self._decoder = model.tokenizer.decoder() if model.tokenizer else None
-        # A model may have more rows than its tokenizer has ids; they stand for no text.
-        self._known = model.tokenizer.vocab_size if model.tokenizer else 0
+        self._decoder = model.decoder(continues=not request.source)
 
-    def accept(self, sampled: Sampled) -> Output:
+    def accept(self, token: int, logprob: float) -> Output:
         """Append a token.
 
         Returns:
             The part of the answer that it completes.
         """
-        self.sequence.tokens.append(sampled.token)
-        text = self._text(sampled.token)
-        finish = self._finish(sampled.token)
+        self.written += 1
+        text = self._text(token)
+        finish = self._finish(token)
         if finish in (FinishReason.END, FinishReason.LENGTH):
             text += self._rest()
             # The last bytes may have completed a stop string.
             finish = FinishReason.STOP if self._stop.stopped else finish
+        self.ended = finish is not None
         return Output(
             text=text,
-            tokens=(sampled.token,),
-            logprobs=(sampled.logprob,) if self._logprobs else (),
+            tokens=(token,),
+            logprobs=(logprob,) if self._request.logprobs else (),
             finish=finish,
-            version=self.sequence.version,
-            prompt_tokens=self.sequence.prompt_length,
+            version=self._version,
+            prompt_tokens=len(self._request.source or self._request.prompt),
         )
 
     def _text(self, token: int) -> str:
-        if self._decoder is None or token >= self._known:
+        if self._decoder is None:
             return ""
         return self._stop.push(self._decoder.push(token))
 
@@ -97,4 +98,4 @@ class Answer:
             return FinishReason.STOP
         if token == self._end_id:
             return FinishReason.END
-        return FinishReason.LENGTH if self.sequence.full else None
+        return FinishReason.LENGTH if self.written >= self._limit else None

@@ -36,6 +36,10 @@ class BlockManager:
         """Blocks that so many tokens take."""
         return -(-tokens // self.block_size)
 
+    def references(self, block: int) -> int:
+        """How often a block is held."""
+        return self._references[block]
+
     def allocate(self, count: int) -> list[int] | None:
         """So many blocks, each held once; None, and nothing taken, if too few are free."""
         if count > len(self._free):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Ordered
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from tessera.inference.engine.sequence import Sequence
-from tessera.models.gpt import Attend, causal
+from tessera.inference.engine.batch import Batch, fill_up, real_places
+from tessera.inference.engine.sequence import Branch
+from tessera.models.attention import Attend, AttendMemory, mix
+from tessera.models.config import StackConfig
+
+Held = Ordered[tuple[list[int], int]]
+"""Blocks and length of texts."""
+
+Window = Callable[[int, Tensor], Tensor]
+Remembered = Ordered[tuple[Tensor, Tensor]]
 
 
 class PagedCache:
-    """The memory behind the block manager's ids.
+    """The memory behind a block manager's ids.
 
     Args:
-        layers: of the model.
-        heads: of each layer.
-        head_dim: width of a head.
+        config: of the decoder whose keys and values it keeps.
         blocks: how many blocks.
         block_size: tokens of a block.
         dtype: of keys and values.
@@ -27,69 +33,106 @@ class PagedCache:
 
     def __init__(
         self,
+        config: StackConfig,
         *,
-        layers: int,
-        heads: int,
-        head_dim: int,
         blocks: int,
         block_size: int,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
         # Zeros: a masked place must hold a number, since 0 * NaN would spoil its row.
-        shape = (layers, blocks * block_size, heads, head_dim)
+        shape = (config.layers, blocks * block_size, config.kv_heads, config.head_dim)
         self._keys = torch.zeros(shape, dtype=dtype, device=device)
         self._values = torch.zeros(shape, dtype=dtype, device=device)
         self._blocks = blocks
         self._block_size = block_size
         self._device = device
 
-    def prefill(self, sequence: Sequence) -> Attend:
-        """Causal attention of one whole sequence that keeps its keys and values."""
-        places = torch.tensor(self._places(sequence, len(sequence)), device=self._device)
+    def copy(self, pairs: Ordered[tuple[int, int]]) -> None:
+        """Copy blocks, (from, to), whole."""
+        old, new = (torch.tensor(ids, device=self._device) for ids in zip(*pairs, strict=True))
+        for pool in (self._keys, self._values):
+            blocks = pool.view(len(pool), self._blocks, -1)
+            blocks[:, new] = blocks[:, old]
+
+    def prefill(self, branches: Ordered[Branch], batch: Batch) -> Attend:
+        """Causal attention of whole branches that keeps their keys and values."""
+        held = [(branch.blocks, len(branch)) for branch in branches]
+        places = self._places(held)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self._keys[layer].index_copy_(0, places, k[0].transpose(0, 1))
-            self._values[layer].index_copy_(0, places, v[0].transpose(0, 1))
-            return causal(layer, q, k, v)
+            self._store(layer, places, batch.real(k), batch.real(v))
+            return mix(q, k, v, causal=True)
 
         return attend
 
-    def decode(self, sequences: Ordered[Sequence]) -> Attend:
-        """Attention of the last token of each sequence over all of its tokens."""
-        width = max(len(sequence.blocks) for sequence in sequences)
-        table = torch.tensor(
-            [s.blocks + [0] * (width - len(s.blocks)) for s in sequences], device=self._device
-        ).flatten()
-        lengths = [len(s) for s in sequences]
-        places = torch.tensor(
-            [self._place(s, n - 1) for s, n in zip(sequences, lengths, strict=True)],
-            device=self._device,
-        )
-        span = torch.arange(width * self._block_size, device=self._device)
-        longest = max(lengths)
-        mask = (span[:longest] < torch.tensor(lengths, device=self._device)[:, None])[:, None, None]
-
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            self._keys[layer].index_copy_(0, places, k.squeeze(2))
-            self._values[layer].index_copy_(0, places, v.squeeze(2))
-            keys = self._gather(self._keys[layer], table, len(sequences))[:, :, :longest]
-            values = self._gather(self._values[layer], table, len(sequences))[:, :, :longest]
-            return functional.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
-
-        return attend
-
-    def _gather(self, pool: Tensor, table: Tensor, rows: int) -> Tensor:
-        """[rows, heads, places, head_dim] of the blocks in the table."""
-        heads, head_dim = pool.shape[1:]
-        blocks = pool.view(self._blocks, -1).index_select(0, table)
-        return blocks.view(rows, -1, heads, head_dim).transpose(1, 2)
-
-    def _place(self, sequence: Sequence, position: int) -> int:
-        block = sequence.blocks[position // self._block_size]
-        return block * self._block_size + position % self._block_size
-
-    def _places(self, sequence: Sequence, length: int) -> list[int]:
+    def decode(self, branches: Ordered[Branch]) -> Attend:
+        """Attention of the last token of each branch over all of its tokens."""
         size = self._block_size
-        every = (block * size + offset for block in sequence.blocks for offset in range(size))
-        return [place for _, place in zip(range(length), every, strict=False)]
+        last = [(b.blocks[(len(b) - 1) // size], (len(b) - 1) % size) for b in branches]
+        places = torch.tensor([block * size + at for block, at in last], device=self._device)
+        window = self._window([(branch.blocks, len(branch)) for branch in branches])
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            self._store(layer, places, k.squeeze(1), v.squeeze(1))
+            return window(layer, q)
+
+        return attend
+
+    def remember(self, held: Held, states: Remembered) -> None:
+        """Keep keys and values of what encoders have read, one text after the other.
+
+        Args:
+            held: blocks and length of each text.
+            states: keys and values [N, kv_heads, head_dim] of each layer.
+        """
+        places = self._places(held)
+        for layer, (keys, values) in enumerate(states):
+            self._store(layer, places, keys, values)
+
+    def recall(self, held: Held) -> AttendMemory:
+        """Attention of rows to the text that each of them belongs to.
+
+        Args:
+            held: blocks and length of the text, row by row.
+        """
+        window = self._window(held)
+
+        def attend(layer: int, q: Tensor, _k: Tensor | None, _v: Tensor | None) -> Tensor:
+            return window(layer, q)
+
+        return attend
+
+    def _store(self, layer: int, places: Tensor, k: Tensor, v: Tensor) -> None:
+        self._keys[layer].index_copy_(0, places, k)
+        self._values[layer].index_copy_(0, places, v)
+
+    def _window(self, held: Held) -> Window:
+        """Attention [rows, T, heads, head_dim] over what lies in blocks, row by row."""
+        table = fill_up([blocks for blocks, _ in held], self._device)
+        mask = real_places([length for _, length in held], self._device)
+        longest = mask.shape[1]
+
+        def attend(layer: int, q: Tensor) -> Tensor:
+            keys, values = (
+                self._gather(pool[layer], table)[:, :longest] for pool in (self._keys, self._values)
+            )
+            return mix(q, keys, values, mask=mask)
+
+        return attend
+
+    def _gather(self, pool: Tensor, table: Tensor) -> Tensor:
+        """[rows, places, kv_heads, head_dim] of the blocks in a table [rows, blocks]."""
+        blocks = pool.view(self._blocks, -1).index_select(0, table.flatten())
+        return blocks.view(len(table), -1, *pool.shape[1:])
+
+    def _places(self, held: Held) -> Tensor:
+        """Where the tokens of texts lie, one text after the other."""
+        offsets = torch.arange(self._block_size, device=self._device)
+        parts = [
+            (
+                torch.tensor(blocks, device=self._device)[:, None] * self._block_size + offsets
+            ).flatten()[:length]
+            for blocks, length in held
+        ]
+        return torch.cat(parts)

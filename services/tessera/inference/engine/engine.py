@@ -1,6 +1,6 @@
 """The engine: a thread that steps as long as there is work, and an asyncio front.
 
-    submit ──► scheduler ──► plan ──► runner ──► answers ──► streams (on the caller's loop)
+    submit ──► scheduler ──► plan ──► runner ──► tracks ──► readers (on the caller's loop)
                    ▲                                │
                    └────────── what ended ◄─────────┘
 
@@ -12,21 +12,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as Ordered
+from typing import Any
 
 import structlog
 
 from tessera import errors
-from tessera.inference.engine.answer import Answer, Output
 from tessera.inference.engine.block_manager import BlockManager
+from tessera.inference.engine.bounds import Bounds
+from tessera.inference.engine.collection import Collection
+from tessera.inference.engine.desk import Desk
 from tessera.inference.engine.generation import Generation
+from tessera.inference.engine.intake import Intake
 from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.plan import Item, Plan
+from tessera.inference.engine.reading import Text
 from tessera.inference.engine.runner import Runner
-from tessera.inference.engine.sampling import Sampled
-from tessera.inference.engine.scheduler import Plan, Scheduler
-from tessera.inference.engine.sequence import Request, Sequence
+from tessera.inference.engine.scheduler import Scheduler
+from tessera.inference.engine.sequence import Request
 from tessera.inference.engine.settings import EngineSettings, EngineStatus
-from tessera.inference.engine.stream import Outbox
+from tessera.inference.engine.stream import Outbox, Recipient
+from tessera.inference.engine.track import Track
 
 log = structlog.get_logger()
 
@@ -47,16 +54,18 @@ class Engine:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._blocks = BlockManager(settings.blocks_for(model.config.context), settings.block_size)
-        self._scheduler = Scheduler(self._blocks, settings.limits)
-        self._runner = Runner(self._blocks.total, settings.block_size, model.tensor.device)
+        blocks = settings.blocks_for(model.config.context)
+        self._blocks = BlockManager(blocks, settings.block_size)
+        memory = BlockManager(blocks, settings.block_size)
+        self.bounds = Bounds(self._blocks, memory)
+        self._scheduler = Scheduler(self._blocks, memory, settings.limits)
+        self._intake = Intake(self.bounds, self._scheduler.fork)
+        self._runner = Runner(blocks, settings.block_size, model.tensor.device)
         self._runner.load(model)
         self._clock = clock
-        self._outbox = Outbox(settings.coalesce_seconds, clock)
+        self._desk = Desk(Outbox(settings.coalesce_seconds, clock))
         self._active = model
-        self._generations: dict[int, Generation] = {}
-        self._cancelled: list[Sequence] = []
-        self._number = 0
+        self._cancelled: list[Item] = []
         self._closed = False
         self._message = ""
         self._progress = clock()
@@ -69,10 +78,6 @@ class Engine:
     def active(self) -> LoadedModel:
         """The version that new requests get."""
         return self._active
-
-    def context(self, model: LoadedModel) -> int:
-        """Longest sequence in tokens: the model's context, or all of the cache if that is less."""
-        return min(model.config.context, self._blocks.capacity)
 
     def start(self) -> None:
         """Begin to step."""
@@ -87,7 +92,7 @@ class Engine:
             self._thread.join()
         with self._changed:
             self._drop_cancelled()
-            self._fail(list(self._generations.values()), _closed())
+            self._remove(self._desk.fail_all(_closed()))
 
     def stage(self, model: LoadedModel) -> None:
         """Keep a version ready beside the active one."""
@@ -109,39 +114,40 @@ class Engine:
             ResourceExhaustedError: the queue is full.
             UnavailableError: the engine is closed.
         """
-        limit = min(len(request.prompt) + request.max_tokens, self.context(model))
         with self._changed:
-            if self._closed:
-                raise _closed()
-            if model is not self._active:
-                raise errors.AbortedError("the version was replaced", reason="VERSION_REPLACED")
-            self._number += 1
-            sequence = Sequence(
-                self._number,
-                model.version,
-                request.prompt,
-                limit=limit,
-                sampling=request.sampling,
-                deadline=request.deadline,
-            )
-            if self._scheduler.idle:
-                self._progress = self._clock()
-            self._scheduler.add(sequence)
-            generation = Generation(Answer(sequence, request, model), self.cancel)
-            self._generations[sequence.number] = generation
-            self._changed.notify_all()
+            (number,) = self._desk.numbers(1)
+            track = self._intake.stream(number, request, model)
+            generation = Generation(number, self.cancel)
+            self._enter([track], generation, model)
             return generation
 
-    async def generate(self, request: Request) -> AsyncIterator[Output]:
-        """Submit to the active version and read the answer."""
-        async for part in self.submit(request, self._active):
-            yield part
+    def collect(
+        self, works: Ordered[Request | Text], model: LoadedModel, deadline: float | None = None
+    ) -> Collection:
+        """Let several items into the queue as one request; call it on the loop that reads them.
 
-    def cancel(self, generation: Generation) -> None:
+        Of a `Request` its hypotheses come back, the best first; of a `Text` what its head says.
+        It raises what `submit` does.
+
+        Args:
+            works: the items.
+            model: that they were made for.
+            deadline: of the texts, on the engine's clock.
+        """
+        with self._changed:
+            numbers = self._desk.numbers(len(works))
+            tracks = [
+                self._intake.part(number, numbers[0], work, model, deadline)
+                for number, work in zip(numbers, works, strict=True)
+            ]
+            collection = Collection(tuple(numbers), model.version, self.cancel)
+            self._enter(tracks, collection, model)
+            return collection
+
+    def cancel(self, recipient: Recipient) -> None:
         """Give a request up; its blocks are free before the next step."""
         with self._changed:
-            if self._generations.pop(generation.number, None) is not None:
-                self._cancelled.append(generation.answer.sequence)
+            self._cancelled.extend(self._desk.withdraw(recipient))
 
     def wait(self, timeout: float, *, versions: int | None = None) -> bool:
         """Wait until nothing runs or waits or, with `versions`, at most so many are in memory.
@@ -169,8 +175,20 @@ class Engine:
                 waiting=self._scheduler.waiting,
                 free_blocks=self._blocks.free,
                 total_blocks=self._blocks.total,
+                free_memory=self.bounds.memory.free,
                 message=self._message,
             )
+
+    def _enter(self, tracks: list[Track], recipient: Recipient, model: LoadedModel) -> None:
+        if self._closed:
+            raise _closed()
+        if model is not self._active:
+            raise errors.AbortedError("the version was replaced", reason="VERSION_REPLACED")
+        if self._scheduler.idle:
+            self._progress = self._clock()
+        self._scheduler.add([track.item for track in tracks])
+        self._desk.enter(tracks, recipient)
+        self._changed.notify_all()
 
     def _loop(self) -> None:
         while True:
@@ -179,7 +197,7 @@ class Engine:
                 if self._closed:
                     return
                 plan = self._plan()
-            if not (plan.prefill or plan.decode):
+            if not plan.items:
                 continue
             try:
                 done = self._runner.run(plan)
@@ -194,28 +212,17 @@ class Engine:
         plan = self._scheduler.schedule(self._clock())
         if plan.expired:
             late = errors.DeadlineExceededError("the answer took longer than the call's deadline")
-            self._fail(self._known(plan.expired), late)
+            self._remove(self._desk.fail(plan.expired, late))
         self._settle()
         return plan
 
-    def _finish_step(self, done: Iterable[tuple[Sequence, Sampled]]) -> None:
-        urgent = False
+    def _finish_step(self, done: Iterable[tuple[Item, Any]]) -> None:
         with self._changed:
             self._progress = self._clock()
             self._drop_cancelled()
-            for sequence, sampled in done:
-                generation = self._generations.get(sequence.number)
-                if generation is None:
-                    continue  # Cancelled during the step.
-                part = generation.answer.accept(sampled)
-                self._outbox.put(generation.stream, part)
-                urgent = urgent or part.finish is not None or sequence.written == 1
-                if part.finish is not None:
-                    del self._generations[sequence.number]
-                    self._scheduler.remove(sequence, self._progress)
-                    self._runner.forget(sequence)
+            self._remove(self._desk.hand_out(done), self._progress)
             self._settle()
-        self._outbox.flush(urgent=urgent)
+        self._desk.flush()
 
     def _break_off(self, plan: Plan, error: Exception) -> None:
         """End the requests of a step that failed; the engine goes on with the others."""
@@ -224,25 +231,17 @@ class Engine:
             self._message = f"a step failed: {type(error).__name__}: {error}"
             self._progress = self._clock()
             self._drop_cancelled()
-            self._fail(self._known((*plan.prefill, *plan.decode)), broken)
+            self._remove(self._desk.fail(plan.items, broken))
             self._settle()
 
-    def _known(self, sequences: Iterable[Sequence]) -> list[Generation]:
-        return [self._generations[s.number] for s in sequences if s.number in self._generations]
-
-    def _fail(self, generations: list[Generation], error: errors.TesseraError) -> None:
-        for generation in generations:
-            del self._generations[generation.number]
-            self._scheduler.remove(generation.answer.sequence)
-            self._runner.forget(generation.answer.sequence)
-            self._outbox.put(generation.stream, error)
-        self._outbox.flush(urgent=True)
-
     def _drop_cancelled(self) -> None:
-        for sequence in self._cancelled:
-            self._scheduler.remove(sequence)
-            self._runner.forget(sequence)
+        self._remove(self._cancelled)
         self._cancelled.clear()
+
+    def _remove(self, items: Ordered[Item], now: float | None = None) -> None:
+        if items:
+            self._scheduler.remove(items, now)
+            self._runner.forget(items)
 
     def _settle(self) -> None:
         """Drop what nobody needs and tell those who wait for it."""
@@ -251,15 +250,9 @@ class Engine:
             self._changed.notify_all()
 
     def _retire(self) -> None:
-        loaded = self._runner.versions
-        if len(loaded) == 1:
-            return
         # A version that is newer than the active one is staged.
         needed = self._scheduler.versions() | {self._active.version}
-        gone = {v for v in loaded - needed if v < self._active.version}
-        for version in gone:
-            self._runner.unload(version)
-        if gone:
+        if self._runner.retire(self._active.version, needed):
             self._changed.notify_all()
 
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from tessera.inference.engine.answer import Answer, Output
-from tessera.inference.engine.stream import Stream
+from tessera import errors
+from tessera.inference.engine.answer import Output
+from tessera.inference.engine.stream import Part, Recipient, Stream
 
 
 class Generation:
     """Iterate over it for the parts of the answer, or cancel it.
 
     Args:
-        answer: that grows.
+        number: of its sequence.
         cancel: tells the engine that nobody waits for it any more.
     """
 
-    def __init__(self, answer: Answer, cancel: Callable[[Generation], None]) -> None:
-        self.answer = answer
-        self.stream = Stream()
+    def __init__(self, number: int, cancel: Callable[[Recipient], None]) -> None:
+        self.numbers: tuple[int, ...] = (number,)
+        self._stream = Stream()
+        self.loop = self._stream.loop
         self._cancel = cancel
 
-    @property
-    def number(self) -> int:
-        """Of its sequence."""
-        return self.answer.sequence.number
+    def put(self, item: Part | errors.TesseraError) -> None:
+        """Append a part, or end it with an error."""
+        self._stream.put(item)
 
     def cancel(self) -> None:
         """Give it up, from any thread; the work stops within one step. Harmless when it ended."""
@@ -37,7 +38,7 @@ class Generation:
             TesseraError: the engine broke the answer off.
         """
         try:
-            while (part := await self.stream.take()) is not None:
+            while (part := await self._stream.take()) is not None:
                 yield part
         finally:
             self.cancel()

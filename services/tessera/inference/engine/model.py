@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from tessera.models.config import GPTConfig
+from tessera.models.config import ModelConfig
+from tessera.models.model import Model
+from tessera.text.decoder import Decoder
 from tessera.text.tokenizer import Tokenizer
 
 
@@ -17,21 +19,45 @@ class LoadedModel:
     Args:
         set: `{tenant}/{name}`.
         version: its number.
-        config: sizes.
+        config: sizes, choices and task.
         module: with its weights, in eval mode.
         tokenizer: None if the version brought none; it then takes and gives token ids only.
     """
 
     set: str
     version: int
-    config: GPTConfig
-    module: torch.nn.Module
+    config: ModelConfig
+    module: Model
     tokenizer: Tokenizer | None
 
     @property
     def end_id(self) -> int | None:
-        """The token that ends a text."""
+        """The token that ends a text; None: there is none."""
+        if self.config.end_id >= 0:
+            return self.config.end_id
         return None if self.tokenizer is None else self.tokenizer.end_id
+
+    @property
+    def start_id(self) -> int | None:
+        """The token that begins what an encoder reads; None: there is none."""
+        if self.config.start_id >= 0:
+            return self.config.start_id
+        return None if self.tokenizer is None else self.tokenizer.start_id
+
+    @property
+    def mask_id(self) -> int | None:
+        """The token that hides another one; None: there is none."""
+        if self.config.mask_id >= 0:
+            return self.config.mask_id
+        return None if self.tokenizer is None else self.tokenizer.mask_id
+
+    def decoder(self, *, continues: bool) -> Decoder | None:
+        """Turns tokens that the model writes into text; None without a tokenizer.
+
+        Args:
+            continues: the text goes on with a prompt.
+        """
+        return None if self.tokenizer is None else self.tokenizer.decoder(continues=continues)
 
     @property
     def tensor(self) -> torch.Tensor:

@@ -25,7 +25,10 @@ def generator(sampling: Sampling) -> torch.Generator:
 
 
 def sample(
-    logits: Tensor, samplings: Sequence[Sampling], generators: Sequence[torch.Generator]
+    logits: Tensor,
+    samplings: Sequence[Sampling],
+    generators: Sequence[torch.Generator],
+    suppress: Sequence[int] = (),
 ) -> list[Sampled]:
     """Choose the next token of every row.
 
@@ -33,8 +36,10 @@ def sample(
         logits: [B, V], of any float type.
         samplings: how, row by row.
         generators: a random row draws one number from its own; a greedy row draws none.
+        suppress: tokens that are never chosen.
     """
-    raw = torch.log_softmax(logits.float(), dim=-1)
+    scores = torch.log_softmax(logits.float(), dim=-1)
+    raw = suppressed(scores, suppress)
     tokens = raw.argmax(dim=-1)
     random = [row for row, sampling in enumerate(samplings) if not sampling.greedy]
     if random:
@@ -42,11 +47,19 @@ def sample(
         rows = torch.tensor(random, device=raw.device)
         chosen = [samplings[row] for row in random]
         tokens[rows] = _draw(raw[rows], chosen, torch.stack(draws).to(raw.device))
-    scores = raw.gather(1, tokens[:, None]).squeeze(1)
+    chosen_scores = scores.gather(1, tokens[:, None]).squeeze(1)
     return [
         Sampled(token, logprob)
-        for token, logprob in zip(tokens.tolist(), scores.tolist(), strict=True)
+        for token, logprob in zip(tokens.tolist(), chosen_scores.tolist(), strict=True)
     ]
+
+
+def suppressed(logprobs: Tensor, suppress: Sequence[int]) -> Tensor:
+    """Log-probabilities [B, V] in which some tokens are impossible."""
+    if not suppress:
+        return logprobs
+    tokens = torch.tensor(suppress, device=logprobs.device)
+    return logprobs.index_fill(-1, tokens, -torch.inf)
 
 
 def _draw(logprobs: Tensor, samplings: Sequence[Sampling], draws: Tensor) -> Tensor:

@@ -1,109 +1,99 @@
-"""What runs in the next step. Pure: no tensors, no threads, no clock of its own."""
+"""What runs in the next step. Pure: no tensors, no threads, no clock of its own.
+
+Three kinds of work share a step: sequences that go on by one token, sequences that are let in
+(their encoder's part first, where there is one), and texts that are read once.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Collection, Iterable
 
 from tessera import errors
+from tessera.inference.engine import block_tables
 from tessera.inference.engine.block_manager import BlockManager
+from tessera.inference.engine.pace import Pace
+from tessera.inference.engine.plan import Item, Limits, Plan
+from tessera.inference.engine.reading import Reading
 from tessera.inference.engine.sequence import Sequence
-
-_SHORTEST_RETRY, _LONGEST_RETRY = 0.1, 30.0
-_SMOOTHING = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Bounds of a scheduler.
-
-    Args:
-        max_batch: sequences that run at once.
-        max_waiting: sequences that may wait beyond those for which there is a place.
-        max_waiting_tokens: tokens that may wait; one sequence may always wait.
-        max_prefill_tokens: prompt tokens of one step; one sequence is always let in.
-        watermark: blocks that a newcomer leaves free, for those that run to grow into.
-    """
-
-    max_batch: int = 16
-    max_waiting: int = 256
-    max_waiting_tokens: int = 1 << 20
-    max_prefill_tokens: int = 2048
-    watermark: int = 1
-
-
-@dataclass(slots=True, kw_only=True)
-class Plan:
-    """One step.
-
-    Args:
-        prefill: sequences whose tokens are all computed, and one new token.
-        decode: sequences that go on by one token.
-        expired: sequences given up because their deadline has passed.
-        preempted: sequences sent back to the queue because blocks ran out.
-    """
-
-    prefill: list[Sequence] = field(default_factory=list)
-    decode: list[Sequence] = field(default_factory=list)
-    expired: list[Sequence] = field(default_factory=list)
-    preempted: list[Sequence] = field(default_factory=list)
 
 
 class Scheduler:
     """First come, first served, joined by newcomers at every step.
 
+    Only texts to read may overtake, and only sequences that wait for room in the cache: they need
+    none of it.
+
     Args:
-        blocks: the cache.
+        blocks: of the cache of what decoders have written.
+        memory: blocks of what they keep of encoders.
         limits: bounds.
     """
 
-    def __init__(self, blocks: BlockManager, limits: Limits) -> None:
+    def __init__(self, blocks: BlockManager, memory: BlockManager, limits: Limits) -> None:
         self.blocks = blocks
+        self.memory = memory
         self.limits = limits
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
+        self._unread: deque[Reading] = deque()
+        self._reading: list[Reading] = []
+        self._groups: Counter[int] = Counter()
         self._waiting_tokens = 0
-        self._last_end: float | None = None
-        self._seconds_per_end = 1.0
+        self._pace = Pace()
 
     @property
     def waiting(self) -> int:
-        """Sequences that wait."""
-        return len(self._waiting)
+        """Requests of which something waits."""
+        return len({item.group for item in self._queued})
 
     @property
     def running(self) -> int:
-        """Sequences that hold blocks."""
-        return len(self._running)
+        """Requests of which something runs."""
+        return len({item.group for item in self._computed})
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not self._waiting and not self._running
+        return not self._groups
+
+    @property
+    def _queued(self) -> list[Item]:
+        return [*self._waiting, *self._unread]
+
+    @property
+    def _computed(self) -> list[Item]:
+        return [*self._running, *self._reading]
 
     def versions(self) -> set[int]:
-        """Versions that some sequence still needs."""
-        return {s.version for s in self._running} | {s.version for s in self._waiting}
+        """Versions that some item still needs."""
+        return {item.version for item in (*self._computed, *self._queued)}
 
-    def add(self, sequence: Sequence) -> None:
-        """Let a sequence wait for its turn.
+    def add(self, items: Collection[Item]) -> None:
+        """Let the items of one request wait for their turn.
 
         Raises:
-            ResourceExhaustedError: too many sequences or tokens wait; `retry_after` is about when
+            ResourceExhaustedError: too many requests or tokens wait; `retry_after` is about when
                 the next place will be free.
         """
         places = self.limits.max_batch + self.limits.max_waiting
-        tokens = self._waiting_tokens + len(sequence)
-        crowded = len(self._waiting) + len(self._running) >= places
-        if crowded or (self._waiting and tokens > self.limits.max_waiting_tokens):
+        cost = sum(item.cost for item in items)
+        queued = bool(self._waiting or self._unread)
+        crowded = self._waiting_tokens + cost > self.limits.max_waiting_tokens
+        if len(self._groups) >= places or (queued and crowded):
             raise errors.ResourceExhaustedError(
-                f"{len(self._waiting)} requests of {self._waiting_tokens} tokens wait already; "
+                f"{self.waiting} requests of {self._waiting_tokens} tokens wait already; "
                 "try again later",
                 reason="QUEUE_FULL",
-                retry_after=min(max(self._seconds_per_end, _SHORTEST_RETRY), _LONGEST_RETRY),
+                retry_after=self._pace.retry_after,
             )
-        self._waiting.append(sequence)
-        self._waiting_tokens += len(sequence)
+        for item in items:
+            self._groups[item.group] += 1
+            if isinstance(item, Reading):
+                self._unread.append(item)
+            else:
+                self._waiting.append(item)
+        self._waiting_tokens += cost
 
     def schedule(self, now: float) -> Plan:
         """Decide the next step.
@@ -113,40 +103,49 @@ class Scheduler:
         """
         plan = Plan(expired=self._expire(now))
         self._grow(plan)
-        if not plan.preempted:
-            self._admit(plan)
+        self._admit(plan)
         return plan
 
-    def remove(self, sequence: Sequence, now: float | None = None) -> bool:
-        """Take a sequence out, whether it has ended or been given up; its blocks are free at once.
+    def remove(self, items: Iterable[Item], now: float | None = None) -> int:
+        """Take items out, whether they have ended or been given up; their blocks are free at once.
 
         Args:
-            sequence: one that was added.
-            now: when it ended by itself; it then counts for `retry_after`.
+            items: that were added.
+            now: when they ended by themselves; they then count for `retry_after`.
 
         Returns:
-            False if it was out already.
+            How many of them were still in.
         """
-        if sequence in self._running:
-            self._running.remove(sequence)
-            self._release(sequence)
-        elif sequence in self._waiting:
-            self._waiting.remove(sequence)
-            self._waiting_tokens -= len(sequence)
-        else:
-            return False
-        if now is not None:
-            self._count_end(now)
-        return True
+        gone = {item.number: item for item in items}
+        found = 0
+        for queue in (self._waiting, self._unread, self._running, self._reading):
+            taken = [item for item in queue if item.number in gone]
+            if not taken:
+                continue
+            rest = [item for item in queue if item.number not in gone]
+            queue.clear()
+            queue.extend(rest)  # type: ignore[arg-type]
+            found += len(taken)
+            if queue is self._waiting or queue is self._unread:
+                self._waiting_tokens -= sum(item.cost for item in taken)
+            for item in taken:
+                self._forget(item, now)
+        return found
 
-    def _expire(self, now: float) -> list[Sequence]:
-        late = [
-            sequence
-            for sequence in (*self._running, *self._waiting)
-            if sequence.deadline is not None and sequence.deadline <= now
-        ]
-        for sequence in late:
-            self.remove(sequence)
+    def fork(self, sequence: Sequence, chosen: Iterable[tuple[int, int]]) -> None:
+        """Go on with some branches, each as often as it was chosen; the others end.
+
+        Args:
+            sequence: that runs.
+            chosen: (index of a branch, its next token).
+        """
+        block_tables.fork(self.blocks, sequence, chosen)
+
+    def _expire(self, now: float) -> list[Item]:
+        every = (*self._computed, *self._queued)
+        late = [item for item in every if item.deadline is not None and item.deadline <= now]
+        if late:
+            self.remove(late)
         return late
 
     def _grow(self, plan: Plan) -> None:
@@ -154,7 +153,7 @@ class Scheduler:
         for sequence in list(self._running):
             if sequence not in self._running:
                 continue  # It made room for an older one.
-            while not self._extend(sequence):
+            while not self._extend(sequence, plan):
                 youngest = self._running[-1]
                 self._preempt(youngest)
                 plan.preempted.append(youngest)
@@ -163,43 +162,72 @@ class Scheduler:
             else:
                 plan.decode.append(sequence)
 
-    def _extend(self, sequence: Sequence) -> bool:
-        missing = self.blocks.needed(len(sequence)) - len(sequence.blocks)
-        more = self.blocks.allocate(max(missing, 0))
-        if more is None:
+    def _extend(self, sequence: Sequence, plan: Plan) -> bool:
+        copies = block_tables.extend(self.blocks, sequence)
+        if copies is None:
             return False
-        sequence.blocks.extend(more)
+        plan.copies.extend((sequence.version, *copy) for copy in copies)
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Back to the head of the queue; its tokens are kept and computed again later."""
+        """Back to the head of the queue; its tokens are kept and computed again later.
+
+        What is kept of its encoder stays: that is computed only once, and whoever waits at the
+        head is let in before anybody who still needs memory.
+        """
         self._running.remove(sequence)
-        self._release(sequence)
+        block_tables.release(self.blocks, sequence)
         self._waiting.appendleft(sequence)
-        self._waiting_tokens += len(sequence)
+        self._waiting_tokens += sequence.cost
 
     def _admit(self, plan: Plan) -> None:
-        budget = self.limits.max_prefill_tokens
-        while self._waiting and len(self._running) < self.limits.max_batch:
-            sequence = self._waiting[0]
-            if plan.prefill and len(sequence) > budget:
+        budget, full = self.limits.max_prefill_tokens, bool(plan.preempted)
+        while (item := self._next(full=full)) is not None:
+            cost = item.cost
+            if (plan.read or plan.prefill) and cost > budget:
                 break
-            spare = self.limits.watermark if self._running else 0
-            if self.blocks.free - self.blocks.needed(len(sequence)) < spare:
-                break
-            self._extend(sequence)
-            self._waiting.popleft()
-            self._waiting_tokens -= len(sequence)
-            budget -= len(sequence)
-            self._running.append(sequence)
-            plan.prefill.append(sequence)
+            if isinstance(item, Reading):
+                self._unread.popleft()
+                self._reading.append(item)
+                plan.read.append(item)
+            elif self._let_in(item, plan):
+                self._waiting.popleft()
+            else:
+                full = True
+                continue
+            budget -= cost
+            self._waiting_tokens -= cost
 
-    def _release(self, sequence: Sequence) -> None:
-        self.blocks.release(sequence.blocks)
-        sequence.blocks = []
+    def _next(self, *, full: bool) -> Item | None:
+        """The oldest item that waits, of those that can be let in."""
+        queues = (self._unread,) if full else (self._unread, self._waiting)
+        heads: list[Item] = [queue[0] for queue in queues if queue]
+        return min(heads, key=lambda item: item.number, default=None)
 
-    def _count_end(self, now: float) -> None:
-        if self._last_end is not None:
-            gap = now - self._last_end
-            self._seconds_per_end += _SMOOTHING * (gap - self._seconds_per_end)
-        self._last_end = now
+    def _let_in(self, sequence: Sequence, plan: Plan) -> bool:
+        rows = sum(each.rows for each in self._running) + sequence.rows
+        if self._running and rows > self.limits.max_batch:
+            return False
+        unread = 0 if sequence.memory else self.memory.needed(len(sequence.source))
+        if unread > self.memory.free:
+            return False
+        spare = self.limits.watermark if self._running else 0
+        if not block_tables.fill(self.blocks, sequence, spare):
+            return False
+        if unread:
+            sequence.memory = self.memory.allocate(unread) or []
+            plan.encode.append(sequence)
+        self._running.append(sequence)
+        plan.prefill.append(sequence)
+        return True
+
+    def _forget(self, item: Item, now: float | None) -> None:
+        if isinstance(item, Sequence):
+            block_tables.release(self.blocks, item)
+            self.memory.release(item.memory)
+            item.memory = []
+        self._groups[item.group] -= 1
+        if not self._groups[item.group]:
+            del self._groups[item.group]
+            if now is not None:
+                self._pace.count_end(now)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
+
+from tessera.inference.engine.beam import BeamSearch
 
 
 class FinishReason(enum.Enum):
@@ -42,42 +45,76 @@ class Request:
     """What to write.
 
     Args:
-        prompt: token ids, at least one.
+        prompt: token ids that the decoder begins with, at least one.
+        source: token ids that an encoder reads first; empty: the model has none.
+        segments: of the source; empty: 0.
         max_tokens: tokens to write at most.
         sampling: how they are chosen.
         stop: stop before the first of these.
         logprobs: whether log-probabilities are wanted.
         deadline: on the engine's clock; None: whenever.
+        beams: hypotheses of a beam search; 1: none is made.
+        length_penalty: power of a hypothesis' length that divides its log-probability.
     """
 
     prompt: tuple[int, ...]
+    source: tuple[int, ...] = ()
+    segments: tuple[int, ...] = ()
     max_tokens: int = 128
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     deadline: float | None = None
+    beams: int = 1
+    length_penalty: float = 1.0
+
+
+class Branch:
+    """One continuation of a prompt, and the blocks that keep its keys and values.
+
+    Args:
+        tokens: the prompt and what was written.
+        blocks: in the order of the tokens; branches of a sequence share those that are alike.
+    """
+
+    __slots__ = ("blocks", "tokens")
+
+    def __init__(self, tokens: Iterable[int], blocks: Iterable[int] = ()) -> None:
+        self.tokens = list(tokens)
+        self.blocks = list(blocks)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
 
 class Sequence:
-    """Tokens of one request, and the blocks that keep their keys and values.
+    """Something to write: one branch, or those of a beam search, which are of one length.
 
     Args:
-        number: tells it from every other one; later ones are higher.
+        number: tells it from every other item; later ones are higher.
         version: of the weights that answer it.
         prompt: token ids.
         limit: tokens at which it ends, the prompt included.
+        group: number of the request that it is a part of; default its own.
         sampling: how tokens are chosen.
         deadline: when it is given up.
+        source: what an encoder reads first.
+        segments: of the source.
+        search: chooses tokens instead of `sampling`.
     """
 
     __slots__ = (
-        "blocks",
+        "branches",
         "deadline",
+        "group",
         "limit",
+        "memory",
         "number",
         "prompt_length",
         "sampling",
-        "tokens",
+        "search",
+        "segments",
+        "source",
         "version",
     )
 
@@ -88,27 +125,46 @@ class Sequence:
         prompt: Ordered[int],
         *,
         limit: int,
+        group: int | None = None,
         sampling: Sampling | None = None,
         deadline: float | None = None,
+        source: Ordered[int] = (),
+        segments: Ordered[int] = (),
+        search: BeamSearch | None = None,
     ) -> None:
         self.number = number
+        self.group = number if group is None else group
         self.version = version
-        self.tokens = list(prompt)
-        self.prompt_length = len(self.tokens)
+        self.prompt_length = len(prompt)
         self.limit = limit
         self.sampling = sampling or Sampling()
         self.deadline = deadline
-        self.blocks: list[int] = []
+        self.source = tuple(source)
+        self.segments = tuple(segments)
+        self.search = search
+        self.branches = [Branch(prompt)]
+        self.memory: list[int] = []
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.branches[0])
 
     @property
-    def written(self) -> int:
-        """Tokens that were added to the prompt."""
-        return len(self.tokens) - self.prompt_length
+    def tokens(self) -> list[int]:
+        """Of its first branch."""
+        return self.branches[0].tokens
+
+    @property
+    def rows(self) -> int:
+        """Rows of a batch that it may take."""
+        return 1 if self.search is None else self.search.beams
+
+    @property
+    def cost(self) -> int:
+        """Tokens to compute when it is let in."""
+        unread = 0 if self.memory else len(self.source)
+        return unread + len(self) * len(self.branches)
 
     @property
     def full(self) -> bool:
         """Whether it may not grow any more."""
-        return len(self.tokens) >= self.limit
+        return len(self) >= self.limit

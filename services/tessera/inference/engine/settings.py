@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tessera.inference.engine.scheduler import Limits
+from tessera.inference.engine.plan import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,8 @@ class EngineSettings:
     Args:
         limits: of the scheduler.
         block_size: tokens of a block of the cache.
-        blocks: of the cache; 0: enough for a full batch of whole contexts.
+        blocks: of the cache of what was written, and of that of what encoders have read; 0:
+            enough for a full batch of whole contexts.
         coalesce_seconds: that a token may wait for the next ones, to travel in one message; the
             first and the last of an answer never wait.
     """
@@ -38,8 +39,9 @@ class EngineStatus:
         versions: that are in memory.
         running: requests that hold blocks.
         waiting: requests that wait.
-        free_blocks: of the cache.
+        free_blocks: of the cache of what was written.
         total_blocks: of the cache.
+        free_memory: blocks of the cache of what encoders have read that are free.
         message: what went wrong last; empty if nothing did.
     """
 
@@ -49,4 +51,5 @@ class EngineStatus:
     waiting: int
     free_blocks: int
     total_blocks: int
+    free_memory: int
     message: str

@@ -5,11 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from tessera import errors
 from tessera.inference.engine.answer import Output
 
-Item = Output | errors.TesseraError
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a step has brought for a reader.
+
+    Args:
+        number: of the item that it belongs to.
+        value: the part.
+    """
+
+    number: int
+    value: Any
+
+
+class Recipient(Protocol):
+    """A request, as its reader holds it."""
+
+    numbers: tuple[int, ...]
+    loop: asyncio.AbstractEventLoop
+
+    def put(self, item: Part | errors.TesseraError) -> None:
+        """Take a part or an error, on its loop."""
 
 
 class Stream:
@@ -26,10 +49,10 @@ class Stream:
         self._error: errors.TesseraError | None = None
         self._ended = False
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Part | errors.TesseraError) -> None:
         """Append a part, or end the stream with an error."""
-        if isinstance(item, Output):
-            self._part = item if self._part is None else self._part.then(item)
+        if isinstance(item, Part):
+            self._part = item.value if self._part is None else self._part.then(item.value)
         else:
             self._error = item
         self._ready.set()
@@ -55,6 +78,9 @@ class Stream:
         return part
 
 
+_Sent = tuple[Recipient, Part | errors.TesseraError]
+
+
 class Outbox:
     """Items on their way to their loops; whoever puts them in belongs to one thread.
 
@@ -69,12 +95,12 @@ class Outbox:
     def __init__(self, patience: float, clock: Callable[[], float]) -> None:
         self._patience = patience
         self._clock = clock
-        self._items: list[tuple[Stream, Item]] = []
+        self._items: list[_Sent] = []
         self._flushed = clock()
 
-    def put(self, stream: Stream, item: Item) -> None:
+    def put(self, recipient: Recipient, item: Part | errors.TesseraError) -> None:
         """Put an item in."""
-        self._items.append((stream, item))
+        self._items.append((recipient, item))
 
     def flush(self, *, urgent: bool) -> None:
         """Hand the items over if one of them is urgent, or the first has waited long enough.
@@ -85,15 +111,15 @@ class Outbox:
         if not self._items or not (urgent or now - self._flushed >= self._patience):
             return
         self._flushed = now
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Stream, Item]]] = {}
-        for stream, item in self._items:
-            by_loop.setdefault(stream.loop, []).append((stream, item))
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Sent]] = {}
+        for recipient, item in self._items:
+            by_loop.setdefault(recipient.loop, []).append((recipient, item))
         self._items = []
         for loop, batch in by_loop.items():
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_put_all, batch)
 
 
-def _put_all(batch: list[tuple[Stream, Item]]) -> None:
-    for stream, item in batch:
-        stream.put(item)
+def _put_all(batch: list[_Sent]) -> None:
+    for recipient, item in batch:
+        recipient.put(item)

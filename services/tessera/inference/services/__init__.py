@@ -1,0 +1,1 @@
+"""The gRPC services of a replica: protobuf in, domain out, and back."""

@@ -1,0 +1,178 @@
+"""InferenceService: answers requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import grpc
+
+from tessera import errors
+from tessera.api.inference.v1 import inference_pb2 as pb
+from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
+from tessera.inference.engine.engine import Engine
+from tessera.inference.engine.generation import Generation
+from tessera.inference.meter import Meter
+from tessera.inference.services import from_wire, to_wire
+from tessera.inference.state import ReplicaState
+from tessera.inference.tasks import generate
+from tessera.inference.tasks.methods import check_served, methods
+from tessera.inference.tasks.task import Task
+
+T = TypeVar("T")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_QUICK_BYTES = 4096
+"""Larger requests are encoded, and their answers made, off the event loop."""
+
+
+class InferenceService(pb_grpc.InferenceServiceServicer):
+    """Answers requests.
+
+    Args:
+        state: of the replica.
+        meter: counts.
+    """
+
+    def __init__(self, state: ReplicaState, meter: Meter) -> None:
+        self._state = state
+        self._meter = meter
+
+    async def Generate(
+        self, request: pb.GenerateRequest, context: Context
+    ) -> AsyncIterator[pb.GenerateResponse]:
+        """Stream an answer."""
+        begin, written = time.monotonic(), 0
+        with self._metered("Generate") as outcome:
+            engine = self._state.engine_for(request.model)
+            generation = await _submit(engine, request, context)
+            # A call may be cancelled while nothing here is awaited.
+            context.add_done_callback(lambda _: generation.cancel())  # type: ignore[arg-type]
+            try:
+                async for part in generation:
+                    if not written:
+                        self._meter.first_token(time.monotonic() - begin)
+                    written += len(part.tokens)
+                    if part.finish is not None:
+                        outcome.value = part.finish.value
+                    yield to_wire.output(part)
+            finally:
+                self._meter.tokens_written(written)
+
+    async def Translate(
+        self, request: pb.TranslateRequest, context: Context
+    ) -> pb.TranslateResponse:
+        """Write what belongs to texts."""
+        task = from_wire.translate(request, _deadline(context))
+        reply = await self._whole(request, context, task, to_wire.translations)
+        written = (len(h.tokens) for t in reply.translations for h in t.hypotheses)
+        self._meter.tokens_written(sum(written))
+        return reply
+
+    async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
+        """Tell the classes of texts."""
+        task = from_wire.classify(request)
+        return await self._whole(request, context, task, to_wire.classifications)
+
+    async def FillMask(self, request: pb.FillMaskRequest, context: Context) -> pb.FillMaskResponse:
+        """Tell what is hidden."""
+        task = from_wire.fill_mask(request)
+        return await self._whole(request, context, task, to_wire.filled)
+
+    async def Answer(self, request: pb.AnswerRequest, context: Context) -> pb.AnswerResponse:
+        """Find answers."""
+        return await self._whole(request, context, from_wire.answer(request), to_wire.answers)
+
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:
+        """Turn texts into vectors."""
+        return await self._whole(request, context, from_wire.embed(request), to_wire.vectors)
+
+    async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
+        """Tell how likely texts are."""
+        return await self._whole(request, context, from_wire.score(request), to_wire.scores)
+
+    async def GetModel(self, request: pb.GetModelRequest, _context: Context) -> pb.GetModelResponse:
+        """Describe what is served."""
+        engine = self._state.engine_for(request.model)
+        model = engine.active
+        task = model.config.task
+        return pb.GetModelResponse(
+            model=self._state.served.deployment,
+            family=model.config.family,
+            set=model.set,
+            version=model.version,
+            context=engine.bounds.reading(model),
+            parameters=model.config.parameters,
+            task=task.kind,
+            labels=task.labels,
+            methods=methods(model.config),
+            width=model.config.width if "vectors" in task.heads else 0,
+        )
+
+    async def _whole(
+        self, request: Any, context: Context, task: Task, reply: Callable[[Any, int], T]
+    ) -> T:
+        """Let a task run and answer at once."""
+        with self._metered(task.method) as outcome:
+            engine = self._state.engine_for(request.model)
+            large = request.ByteSize() > _QUICK_BYTES
+            deadline = _deadline(context)
+            while True:
+                model = engine.active
+                check_served(model.config, task.method)
+                works = await _run(large, partial(task.prepare, model, engine.bounds))
+                try:
+                    collection = engine.collect(works, model, deadline)
+                    break
+                except errors.AbortedError:
+                    continue  # The model was replaced in between.
+            context.add_done_callback(lambda _: collection.cancel())  # type: ignore[arg-type]
+            results = await collection.results()
+            answer = await _run(large, lambda: reply(task.finish(results), model.version))
+            outcome.value = "done"
+            return answer
+
+    @contextmanager
+    def _metered(self, method: str) -> Iterator[_Outcome]:
+        """Count a request when it has ended, by what it sets or by its error."""
+        outcome = _Outcome()
+        try:
+            yield outcome
+        except errors.TesseraError as error:
+            outcome.value = error.reason.lower()
+            raise
+        finally:
+            self._meter.request_ended(method, outcome.value)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    value: str = "cancelled"
+
+
+async def _submit(engine: Engine, request: pb.GenerateRequest, context: Context) -> Generation:
+    """Encode for the active version and submit to it; again if it is replaced in between."""
+    given, wanted = from_wire.generate(request, _deadline(context))
+    while True:
+        model = engine.active
+        check_served(model.config, "Generate")
+        large = request.ByteSize() > _QUICK_BYTES
+        whole = await _run(large, partial(generate.prepare, model, engine.bounds, given, wanted))
+        try:
+            return engine.submit(whole, model)
+        except errors.AbortedError:
+            continue
+
+
+async def _run(large: bool, work: Callable[[], T]) -> T:
+    return await asyncio.to_thread(work) if large else work()
+
+
+def _deadline(context: Context) -> float | None:
+    seconds = context.time_remaining()
+    return None if seconds is None else time.monotonic() + seconds

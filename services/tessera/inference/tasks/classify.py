@@ -1,0 +1,87 @@
+"""Classes of whole texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera.inference.engine.bounds import Bounds
+from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.reading import Text
+from tessera.inference.engine.sequence import Request
+from tessera.inference.tasks.given import Given, read
+from tessera.inference.tasks.numbers import Logits, softmax
+from tessera.inference.tasks.tags import Tags, TokenLabel
+from tessera.models.task import TaskConfig
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """A class and its probability."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """What was found out about one text.
+
+    Args:
+        labels: of the whole text, the most likely first.
+        tokens: classes of its tokens, where the model tells those.
+    """
+
+    labels: tuple[LabelScore, ...] = ()
+    tokens: tuple[TokenLabel, ...] = ()
+
+
+class Classify:
+    """Asks for the classes of texts, or of their tokens where the model tells those.
+
+    Args:
+        inputs: the texts.
+        top_k: classes to tell of each; 0: all.
+    """
+
+    method = "Classify"
+
+    def __init__(self, inputs: Sequence[Given], top_k: int) -> None:
+        self._inputs = inputs
+        self._top_k = top_k
+        self._task = TaskConfig()
+        self._tags: Tags | None = None
+
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+        """A text for each input."""
+        self._task, self._tags = model.config.task, None
+        if "tokens" in self._task.heads:
+            self._tags = Tags(model)
+            return list(self._tags.prepare(self._inputs, bounds))
+        longest = bounds.reading(model)
+        framed = [
+            read(model, given, f"inputs[{index}]", longest)
+            for index, given in enumerate(self._inputs)
+        ]
+        return [Text(head="classes", tokens=f.tokens, segments=f.segments) for f in framed]
+
+    def finish(self, results: Sequence[Logits]) -> list[Classification]:
+        """Classes by their probability."""
+        if self._tags is not None:
+            return [Classification(tokens=tuple(found)) for found in self._tags.finish(results)]
+        return [Classification(labels=self._labels(logits)) for logits in results]
+
+    def _labels(self, logits: Logits) -> tuple[LabelScore, ...]:
+        chances = probabilities(logits, self._task)
+        order = np.argsort(-chances, kind="stable")[: self._top_k or None]
+        return tuple(LabelScore(self._task.labels[i], float(chances[i])) for i in order)
+
+
+def probabilities(logits: Logits, task: TaskConfig) -> NDArray[np.float64]:
+    """Of classes that exclude one another, or each by itself."""
+    if task.multi_label:
+        return 1 / (1 + np.exp(-logits.astype(np.float64)))
+    return softmax(logits)

@@ -1,0 +1,40 @@
+"""Vectors of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera.inference.engine.bounds import Bounds
+from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.reading import Text
+from tessera.inference.engine.sequence import Request
+from tessera.inference.tasks.given import Given, read
+
+
+class Embed:
+    """Asks for the vectors of texts.
+
+    Args:
+        inputs: the texts.
+    """
+
+    method = "Embed"
+
+    def __init__(self, inputs: Sequence[Given]) -> None:
+        self._inputs = inputs
+
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+        """A text for each input."""
+        longest = bounds.reading(model)
+        framed = [
+            read(model, given, f"inputs[{index}]", longest)
+            for index, given in enumerate(self._inputs)
+        ]
+        return [Text(head="vectors", tokens=f.tokens, segments=f.segments) for f in framed]
+
+    def finish(self, results: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """[N, width], little-endian."""
+        return np.stack(results).astype("<f4")

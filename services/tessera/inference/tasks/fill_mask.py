@@ -1,0 +1,98 @@
+"""What may stand where a token is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tessera import errors
+from tessera.inference.engine.bounds import Bounds
+from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.reading import Text
+from tessera.inference.engine.sequence import Request
+from tessera.inference.tasks.given import Given, read
+from tessera.inference.tasks.numbers import Logits, largest, softmax
+from tessera.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Filler:
+    """A token that may stand somewhere, as text, and its probability."""
+
+    token: int
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A hidden place.
+
+    Args:
+        position: its index among the tokens that the model read.
+        candidates: the most likely first.
+    """
+
+    position: int
+    candidates: tuple[Filler, ...]
+
+
+class FillMask:
+    """Asks what is hidden in texts.
+
+    Args:
+        inputs: the texts; the mask token is written in them by name.
+        top_k: candidates for each place.
+    """
+
+    method = "FillMask"
+
+    def __init__(self, inputs: Sequence[Given], top_k: int) -> None:
+        self._inputs = inputs
+        self._top_k = top_k
+        self._tokenizer: Tokenizer | None = None
+        self._places: list[tuple[int, ...]] = []
+
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+        """A text for each input."""
+        self._tokenizer, self._places = model.tokenizer, []
+        longest, works = bounds.reading(model), list[Request | Text]()
+        for index, given in enumerate(self._inputs):
+            field = f"inputs[{index}]"
+            framed = read(model, given, field, longest, marked=True)
+            places = tuple(
+                place for place, token in enumerate(framed.tokens) if token == model.mask_id
+            )
+            if not places:
+                raise errors.InvalidArgumentError.at(
+                    field, f"nothing is hidden in it; {_how(model, given)}", "NO_MASK"
+                )
+            self._places.append(places)
+            works.append(
+                Text(head="masked", tokens=framed.tokens, segments=framed.segments, places=places)
+            )
+        return works
+
+    def finish(self, results: Sequence[Logits]) -> list[tuple[Hidden, ...]]:
+        """Candidates of every place of every text."""
+        return [
+            tuple(
+                Hidden(place, self._candidates(row))
+                for place, row in zip(places, logits, strict=True)
+            )
+            for places, logits in zip(self._places, results, strict=True)
+        ]
+
+    def _candidates(self, logits: Logits) -> tuple[Filler, ...]:
+        chances = softmax(logits)
+        best = largest(chances, self._top_k)
+        return tuple(Filler(int(t), self._text(int(t)), float(chances[t])) for t in best)
+
+    def _text(self, token: int) -> str:
+        return "" if self._tokenizer is None else self._tokenizer.token_text(token)
+
+
+def _how(model: LoadedModel, given: Given) -> str:
+    if given.tokens is not None or model.tokenizer is None:
+        return f"put token {model.mask_id} where something is"
+    return f"write `{model.tokenizer.special.mask}` where something is"

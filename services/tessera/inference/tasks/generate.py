@@ -1,0 +1,65 @@
+"""Prompts: to what the engine runs, and whether a model can take them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tessera import errors
+from tessera.inference.engine.bounds import Bounds
+from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.sequence import Request
+from tessera.inference.tasks.given import Given, check_range, frame, tokenizer
+from tessera.inference.tasks.writing import check_room, first_token
+
+
+def prepare(model: LoadedModel, bounds: Bounds, given: Given, request: Request) -> Request:
+    """A request with its prompt, for the encoder where there is one.
+
+    Args:
+        model: that will answer.
+        bounds: of the engine.
+        given: the prompt.
+        request: all but that.
+
+    Raises:
+        InvalidArgumentError: EMPTY_PROMPT, PROMPT_TOO_LONG, TOKEN_OUT_OF_RANGE, NO_TOKENIZER or
+            TOO_MANY_BEAMS.
+    """
+    field = "text" if given.tokens is None else "tokens"
+    ids = _encode(model, given, field)
+    if not ids:
+        raise errors.InvalidArgumentError.at(
+            field, "the prompt is empty; give at least one token", "EMPTY_PROMPT"
+        )
+    if request.stop and model.tokenizer is None:
+        raise errors.InvalidArgumentError.at(
+            "stop", "this model has no tokenizer, so it writes no text", "NO_TOKENIZER"
+        )
+    if model.config.encoder is None:
+        _check_length(ids, field, bounds.writing(model), answer=1)
+        whole = replace(request, prompt=ids)
+    else:
+        source = ids if given.tokens is not None else frame(model, ids).tokens
+        _check_length(source, field, bounds.source(model), answer=0)
+        whole = replace(request, prompt=(first_token(model),), source=source)
+    check_room(whole, model, bounds)
+    return whole
+
+
+def _encode(model: LoadedModel, given: Given, field: str) -> tuple[int, ...]:
+    if given.tokens is None:
+        return tuple(tokenizer(model, field).encode(given.text))
+    check_range(given.tokens, field, model.config.vocab_size)
+    return given.tokens
+
+
+def _check_length(ids: tuple[int, ...], field: str, context: int, *, answer: int) -> None:
+    if len(ids) + answer > context:
+        needs = " and the answer needs at least one of them" if answer else ""
+        raise errors.InvalidArgumentError.at(
+            field,
+            f"the prompt has {len(ids)} tokens, but the model's context is {context} tokens"
+            f"{needs}; shorten it to {context - answer}",
+            "PROMPT_TOO_LONG",
+            metadata={"prompt_tokens": str(len(ids)), "context": str(context)},
+        )

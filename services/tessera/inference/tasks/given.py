@@ -1,0 +1,152 @@
+"""Texts as they are asked about, and as a model reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tessera import errors
+from tessera.inference.engine.model import LoadedModel
+from tessera.models.config import ModelConfig
+from tessera.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """One text, or its tokens.
+
+    Args:
+        text: empty where tokens are given.
+        tokens: taken as they are; None: a text is given.
+        pair: a second text; empty: there is none.
+    """
+
+    text: str = ""
+    tokens: tuple[int, ...] | None = None
+    pair: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framed:
+    """What a model reads.
+
+    Args:
+        tokens: with the special tokens around.
+        segments: of the tokens; empty: 0.
+    """
+
+    tokens: tuple[int, ...]
+    segments: tuple[int, ...] = ()
+
+
+def frame(model: LoadedModel, first: Sequence[int], second: Sequence[int] | None = None) -> Framed:
+    """Put special tokens around a text, or two, as in training.
+
+    A `transformer` sees x end, every other model start x end, or start a end b end.
+    """
+    end = [token for token in (model.end_id,) if token is not None]
+    if model.config.family == "transformer":
+        return Framed(tokens=(*first, *end))
+    start = [token for token in (model.start_id,) if token is not None]
+    left = (*start, *first, *end)
+    if second is None:
+        return Framed(tokens=left)
+    right = (*second, *end)
+    return Framed(tokens=(*left, *right), segments=(0,) * len(left) + (1,) * len(right))
+
+
+def read(
+    model: LoadedModel, given: Given, field: str, longest: int, *, marked: bool = False
+) -> Framed:
+    """What a model reads of a text.
+
+    Args:
+        model: that reads it.
+        given: the text.
+        field: of the request, for errors.
+        longest: tokens that it may have.
+        marked: whether special tokens may be written in it.
+
+    Raises:
+        InvalidArgumentError: EMPTY_INPUT, INPUT_TOO_LONG, TOKEN_OUT_OF_RANGE, NO_TOKENIZER,
+            PAIR_BESIDE_TOKENS or PAIR_NOT_READ.
+    """
+    if given.tokens is not None:
+        if given.pair:
+            raise errors.InvalidArgumentError.at(
+                f"{field}.pair",
+                "a second text goes only with a text; put both into `tokens`, or none",
+                "PAIR_BESIDE_TOKENS",
+            )
+        check_range(given.tokens, f"{field}.tokens", model.config.vocab_size)
+        check_filled(given.tokens, field)
+        framed = Framed(tokens=given.tokens)
+    else:
+        framed = _frame_text(model, given, field, marked=marked)
+    check_length(framed.tokens, field, longest)
+    return framed
+
+
+def tokenizer(model: LoadedModel, field: str) -> Tokenizer:
+    """The tokenizer of a model.
+
+    Raises:
+        InvalidArgumentError: NO_TOKENIZER.
+    """
+    if model.tokenizer is None:
+        raise errors.InvalidArgumentError.at(
+            field, "this model has no tokenizer; send `tokens`", "NO_TOKENIZER"
+        )
+    return model.tokenizer
+
+
+def check_filled(tokens: Sequence[int], field: str) -> None:
+    """Raise InvalidArgumentError EMPTY_INPUT if there is no token."""
+    if not tokens:
+        raise errors.InvalidArgumentError.at(
+            field, "it is empty; give at least one token", "EMPTY_INPUT"
+        )
+
+
+def check_length(tokens: Sequence[int], field: str, longest: int) -> None:
+    """Raise InvalidArgumentError INPUT_TOO_LONG if there are too many tokens."""
+    if len(tokens) > longest:
+        raise errors.InvalidArgumentError.at(
+            field,
+            f"it has {len(tokens)} tokens, special ones included, but the model reads {longest};"
+            " shorten it",
+            "INPUT_TOO_LONG",
+            metadata={"tokens": str(len(tokens)), "context": str(longest)},
+        )
+
+
+def check_range(tokens: Sequence[int], field: str, size: int) -> None:
+    """Raise InvalidArgumentError TOKEN_OUT_OF_RANGE if a token is none of a vocabulary's."""
+    for index, token in enumerate(tokens):
+        if not 0 <= token < size:
+            raise errors.InvalidArgumentError.at(
+                f"{field}.ids[{index}]",
+                f"{token} is not a token id of this model; use 0 to {size - 1}",
+                "TOKEN_OUT_OF_RANGE",
+            )
+
+
+def check_pair(config: ModelConfig, given: Given, field: str, *, able: bool = True) -> None:
+    """Raise InvalidArgumentError PAIR_NOT_READ if there is a second text that nothing reads."""
+    if given.pair and (config.family == "transformer" or not able):
+        raise errors.InvalidArgumentError.at(
+            f"{field}.pair", "this model reads one text at a time; leave it out", "PAIR_NOT_READ"
+        )
+
+
+def _frame_text(model: LoadedModel, given: Given, field: str, *, marked: bool) -> Framed:
+    words = tokenizer(model, field)
+    encode = words.encode_marked if marked else words.encode
+    check_pair(model.config, given, field)
+    first = encode(given.text)
+    check_filled(first, field)
+    if not given.pair:
+        return frame(model, first)
+    second = encode(given.pair)
+    check_filled(second, f"{field}.pair")
+    return frame(model, first, second)

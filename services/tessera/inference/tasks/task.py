@@ -1,0 +1,33 @@
+"""The contract between the services, which know messages, and the engine, which knows tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tessera.inference.engine.bounds import Bounds
+from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.reading import Text
+from tessera.inference.engine.sequence import Request
+
+
+class Task(Protocol):
+    """One request for something that comes whole."""
+
+    @property
+    def method(self) -> str:
+        """Of the API."""
+
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+        """What the engine runs; again if the model is replaced before it is let in.
+
+        Raises:
+            InvalidArgumentError: an input is wrong for this model; the field is named.
+        """
+
+    def finish(self, results: Sequence[Any]) -> Any:
+        """The answer.
+
+        Args:
+            results: one for each of what was prepared.
+        """
