@@ -335,15 +335,16 @@ async def test_sets_and_versions_must_exist(platform, parameters):
                 await deploy("n", model)
             assert caught.value.reason == reason
             assert [v.field for v in caught.value.violations] == ["spec.model"]
-            init = ModelSpec(family="gpt", init=InitSpec(**{"from": model}))
-            with pytest.raises(errors.NotFoundError) as caught, mapped_errors():
-                await platform.jobs.CreateJob(
-                    job_pb2.CreateJobRequest(spec=spec(model=init)),
-                    metadata=platform.user(),
-                    timeout=TIMEOUT,
-                )
-            assert caught.value.reason == reason
-            assert [v.field for v in caught.value.violations] == ["spec.model.init.from"]
+            for part in ("from", "encoder", "decoder"):
+                init = ModelSpec(family="bert_gpt", init=InitSpec(**{part: model}))
+                with pytest.raises(errors.NotFoundError) as caught, mapped_errors():
+                    await platform.jobs.CreateJob(
+                        job_pb2.CreateJobRequest(spec=spec(model=init)),
+                        metadata=platform.user(),
+                        timeout=TIMEOUT,
+                    )
+                assert caught.value.reason == reason
+                assert [v.field for v in caught.value.violations] == [f"spec.model.init.{part}"]
         with pytest.raises(errors.AlreadyExistsError) as caught:
             await deploy("m", "weights", replicas=2)
         assert caught.value.reason == "DEPLOYMENT_EXISTS"

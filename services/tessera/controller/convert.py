@@ -100,6 +100,7 @@ def progress(value: Progress | None) -> job_pb2.Progress | None:
         seconds_left=value.seconds_left,
         version=value.version,
         phase=value.phase,
+        metrics=value.metrics,
     )
 
 
@@ -115,6 +116,7 @@ def from_progress(value: job_pb2.Progress) -> Progress:
         seconds_left=value.seconds_left if value.HasField("seconds_left") else None,
         version=value.version,
         phase=value.phase,
+        metrics=dict(value.metrics),
     )
 
 

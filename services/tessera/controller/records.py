@@ -24,6 +24,7 @@ class Progress:
     seconds_left: float | None = None
     version: int = 0
     phase: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

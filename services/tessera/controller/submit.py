@@ -40,9 +40,8 @@ async def examine(runtime: Runtime, tenant: str, spec: spec_pb2.JobSpec) -> Acce
         )
     demand = convert.demand(resolved)
     fits(runtime, demand, _JOB_FIELDS)
-    if resolved.model.HasField("init"):
-        origin = getattr(resolved.model.init, "from")
-        await runtime.coordinator.check(tenant, origin, "model.init.from")
+    for field, origin in resolved.model.init.ListFields():
+        await runtime.coordinator.check(tenant, origin, f"model.init.{field.name}")
     return Accepted(spec=resolved, demand=demand)
 
 

@@ -149,10 +149,15 @@ def ensure(row: sa.Row[Any]) -> Ensure:
 
 
 def progress(value: dict[str, Any] | None) -> Progress | None:
-    """Progress of its JSON form, which writes a loss that is not finite as null."""
+    """Progress of its JSON form, which writes numbers that are not finite as null."""
     if not value:
         return None
-    return Progress(**{**value, "loss": math.nan if value["loss"] is None else value["loss"]})
+    metrics = {name: _number(found) for name, found in value.get("metrics", {}).items()}
+    return Progress(**{**value, "loss": _number(value["loss"]), "metrics": metrics})
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def clean(value: Any) -> Any:
