@@ -16,7 +16,8 @@ _spec = importlib.util.spec_from_file_location("client_platform", _path)
 _module = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 
-platform, tiny, served, client = _module.platform, _module.tiny, _module.served, _module.client
+platform, parameters, tiny = _module.platform, _module.parameters, _module.tiny
+served, zoo, client = _module.served, _module.zoo, _module.client
 
 
 @dataclass

@@ -18,16 +18,17 @@ SOURCES = [
     if "api" not in path.parts
 ]
 CODE = "\n".join(path.read_text() for path in SOURCES)
-# Raised where a spec is read, checked and uploaded: all of these are the user's to mend.
+# Raised where a spec is read, checked and uploaded, and where data is read: the user's to mend.
 MENDED_BY_USERS = [
     path
-    for folder in ("shared/tessera/spec", "shared/tessera/client")
+    for folder in ("shared/tessera/spec", "shared/tessera/client", "services/tessera/trainer/data")
     for path in (ROOT / folder).glob("*.py")
-] + [ROOT / "services/tessera/controller/submit.py", ROOT / "services/tessera/trainer/sources.py"]
+] + [ROOT / "services/tessera/controller/submit.py"]
 REASON = re.compile(r"\"([A-Z]+(?:_[A-Z]+)+)\"")
 # Not about what a caller wrote.
 OTHERS = {
     "ASSET_MISSING",
+    "DEPLOYMENT_NOT_ENDED",
     "DEPLOYMENT_NOT_READY",
     "NOT_A_DIRECTORY",
     "UNSUPPORTED_DTYPE",

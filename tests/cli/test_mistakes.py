@@ -59,6 +59,32 @@ def test_without_a_platform(tessera, arguments, words):
             "job.yaml:4:33: train.warmup_steps: a warm-up of 2 steps is longer",
         ),
         ("name: again", "job.yaml:4:1: `name` is there twice, first in line 1"),
+        (
+            "task: {kind: translation}",
+            "job.yaml:4:14: task.kind: a gpt has no task `translation`; it has language_modeling",
+        ),
+        ("task: {kind: chat}", "job.yaml:4:14: task.kind: must be in list"),
+        (
+            "task: {kind: sentiment}",
+            "job.yaml:3:7: data.format: sentiment cannot be learned from `text`; it takes jsonl",
+        ),
+        (
+            "task:\n  label_smoothing: 0.1\n  labels: [a, b]",
+            "job.yaml:6:11: task.labels: it means nothing for language_modeling",
+        ),
+        (
+            "tuning: {method: full, lora: {rank: 8}}",
+            "job.yaml:4:30: tuning.lora: `full` has no adapters; set tuning.method to lora",
+        ),
+        ("tuning: {lora: {rnak: 8}}", "unknown field `rnak` in `tuning.lora`; did you mean `rank`"),
+        (
+            "tuning: {method: frozen, freeze_steps: 2000}",
+            "job.yaml:4:40: tuning.freeze_steps: a run of 1000 steps never comes to step 2000",
+        ),
+        (
+            "tokenizer: {vocab_size: 100}",
+            "job.yaml:4:25: tokenizer.vocab_size: a byte_bpe tokenizer of a gpt takes at least 257",
+        ),
     ],
 )
 def test_bad_file_needs_no_platform(tessera, job_file, text, words):
@@ -70,6 +96,13 @@ def test_bad_file_needs_no_platform(tessera, job_file, text, words):
     [
         ("model.family=gtp", "--set model.family=gtp: model.family: there is no family `gtp`"),
         ("model.heads=5", "--set model.heads=5: model.heads: 5 heads do not divide a width of"),
+        ("model.kv_heads=3", "--set model.kv_heads=3: model.kv_heads: 3 heads of keys and values"),
+        ("model.share_embeddings=true", "model.share_embeddings: a gpt has no encoder beside"),
+        ("model.init={encoder: a}", "model.init.encoder: a gpt has no encoder"),
+        ("data.header=true", "--set data.header=true: data.header: `text` has no such line"),
+        ("data.columns.txt=a", "data.columns[txt]: language_modeling has no role `txt`"),
+        ("data.format=parallel", "data.format: language_modeling cannot be learned from"),
+        ("data.files=['dataset://a/b/c']", "`dataset://a/b/c` is not dataset://OWNER/NAME"),
         ("model.layers=-1", "--set model.layers=-1: model.layers: must be"),
         ("train.lr", "--set train.lr: write it as key=value"),
     ],

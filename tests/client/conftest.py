@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,16 +28,19 @@ from tessera.controller.store import placement
 from tessera.inference.config import ReplicaConfig
 from tessera.inference.meter import NoMeter
 from tessera.inference.replica import start_replica
-from tessera.models.config import GPTConfig
-from tessera.models.gpt import GPT
+from tessera.models.inputs import Inputs, Outputs
+from tessera.models.registry import FAMILIES, build
 from tessera.parameters.local import start_parameters
 from tessera.rpc.channel import bearer, channel
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
-from tessera.text.tokenizer import train_byte_bpe
+from tessera.text import special
+from tessera.text.training import train
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.push import LocalSlice, push
 
+STARS = ("bad", "fair", "good")
+TAGS = ("other", "name")
 TEXT = "def add(a, b):\n    return a + b\n\n\nclass Größe:\n    '''Maß → 尺寸 🙂'''\n" * 4
 
 
@@ -130,22 +134,40 @@ def job_spec(name="demo", **fields) -> JobSpec:
     return JobSpec(name=name, model=ModelSpec(family="gpt"), data=DataSpec(files=files), **fields)
 
 
-class Tiny:
-    """The committed model: its module, its tokenizer and how it is published."""
+class Published:
+    """A small model with random weights, its tokenizer, and how its versions are committed."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform, name, family, tokenizer, *, context=64, **task) -> None:
         self.platform = platform
-        self.tokenizer = train_byte_bpe(iter([TEXT]), 320)
-        self.config = GPTConfig(
-            vocab_size=self.tokenizer.vocab_size, context=64, layers=2, heads=4, width=32
+        self.name = name
+        self.tokenizer = tokenizer
+        sizes = {"context": context, "layers": 2, "heads": 4, "width": 32}
+        mask = tokenizer.mask_id
+        self.config = FAMILIES[family].config(
+            sizes,
+            FAMILIES[family].task(**task),
+            vocab_size=tokenizer.vocab_size,
+            start_id=tokenizer.start_id,
+            end_id=tokenizer.end_id,
+            pad_id=tokenizer.pad_id,
+            mask_id=-1 if mask is None else mask,
         )
         torch.manual_seed(1)
-        self.module = GPT(self.config).eval()
+        self.module = build(self.config).eval()
         with torch.no_grad():
             for parameter in self.module.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.3)
 
-    def publish(self, name="default/tiny", step=7) -> int:
+    @torch.inference_mode()
+    def outputs(self, ids, **inputs) -> Outputs:
+        """What the model says of one sequence."""
+        others = {name: torch.tensor([value]) for name, value in inputs.items()}
+        return self.module(Inputs(torch.tensor([ids]), **others))
+
+    def logits(self, ids, **inputs) -> torch.Tensor:
+        return self.outputs(ids, **inputs).logits[0]
+
+    def publish(self, step=7) -> int:
         token = self.platform.issue(subject="attempt:j1/1", role=ATTEMPT, job="j1", attempt=1)
         coordinator = Coordinator(self.platform.address, token)
         arrays = {n: p.detach().numpy() for n, p in self.module.named_parameters()}
@@ -156,8 +178,10 @@ class Tiny:
             "config.json": self.config.to_json().encode(),
             "tokenizer.json": self.tokenizer.to_json(),
         }
-        grant = coordinator.acquire_writer(name, "j1", 1)
-        opened = coordinator.open_version(name, grant.epoch, step, tensors, assets, {"loss": "2"})
+        grant = coordinator.acquire_writer(f"default/{self.name}", "j1", 1)
+        opened = coordinator.open_version(
+            f"default/{self.name}", grant.epoch, step, tensors, assets, {"loss": "2"}
+        )
         slices = [
             LocalSlice(
                 tensor=i,
@@ -173,6 +197,16 @@ class Tiny:
         coordinator.close()
         return version.number
 
+    def serve(self, client):
+        """Deploy version 1, and answer with a replica in this process."""
+        spec = DeploymentSpec(name=self.name, model=f"{self.name}@1")
+        client.deployments.create(spec)
+        token = self.platform.issue(subject="service:inference", role=SERVICE)
+        config = ReplicaConfig(
+            controller=self.platform.address, token=token, deployment=self.name, index=0
+        )
+        return self.platform.run(start_replica(config, NoMeter()))
+
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory) -> Iterator[Platform]:
@@ -182,27 +216,56 @@ def platform(tmp_path_factory) -> Iterator[Platform]:
 
 
 @pytest.fixture(scope="session")
-def tiny(platform, tmp_path_factory) -> Iterator[Tiny]:
-    """With the parameter service behind it, and one committed version."""
+def parameters(platform, tmp_path_factory) -> Iterator[None]:
+    """The parameter service."""
     service = platform.issue(subject="service:parameters", role=SERVICE)
     running = start_parameters(platform.address, service, tmp_path_factory.mktemp("parameters"))
-    tiny = Tiny(platform)
-    tiny.publish()
-    yield tiny
+    yield
     running.stop()
 
 
 @pytest.fixture(scope="session")
-def served(platform, tiny) -> Iterator[Tiny]:
+def tiny(platform, parameters) -> Published:
+    """One committed version of a GPT."""
+    tokenizer = train("byte_bpe", iter([TEXT]), 320, special.GPT)
+    tiny = Published(platform, "tiny", "gpt", tokenizer)
+    tiny.publish()
+    return tiny
+
+
+@pytest.fixture(scope="session")
+def served(platform, tiny) -> Iterator[Published]:
     """With a replica that serves it, at version 1."""
     with Client(home=platform.home) as client:
-        client.deployments.create(DeploymentSpec(name="tiny", model="tiny@1"))
-        token = platform.issue(subject="service:inference", role=SERVICE)
-        config = ReplicaConfig(controller=platform.address, token=token, deployment="tiny", index=0)
-        replica = platform.run(start_replica(config, NoMeter()))
+        replica = tiny.serve(client)
         client.deployments.wait("tiny", 30)
     yield tiny
     platform.run(replica.stop(1))
+
+
+@pytest.fixture(scope="session")
+def zoo(platform, served) -> Iterator[dict[str, Published]]:
+    """A served model of each kind, by name."""
+    bert = train("wordpiece", iter([TEXT]), 200, special.BERT)
+    seq2seq = train("byte_bpe", iter([TEXT]), 300, special.SEQ2SEQ)
+    made = [
+        Published(platform, "translator", "transformer", seq2seq, kind="translation"),
+        Published(platform, "hybrid", "bert_gpt", bert, kind="joint"),
+        Published(platform, "words", "bert", bert, kind="masked_language_modeling"),
+        Published(platform, "stars", "bert", bert, kind="classification", labels=STARS),
+        Published(platform, "names", "bert", bert, kind="token_classification", labels=TAGS),
+        Published(platform, "reader", "bert", bert, kind="question_answering"),
+        Published(platform, "meaning", "bert", bert, kind="sentence_embedding"),
+    ]
+    with Client(home=platform.home) as client:
+        for model in made:
+            model.publish()
+        replicas = [model.serve(client) for model in made]
+        for model in made:
+            client.deployments.wait(model.name, 30)
+    yield {model.name: model for model in [*made, served]}
+    for replica in replicas:
+        platform.run(replica.stop(1))
 
 
 @pytest.fixture
@@ -215,3 +278,23 @@ def client(platform) -> Iterator[Client]:
 def spec():
     """Makes short valid specs."""
     return job_spec
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory):
+    """A small GPT-2 as `save_pretrained` writes it, in bfloat16, without a tokenizer."""
+    import transformers as hf  # noqa: PLC0415 - slow to load, and only for imports
+
+    folder = tmp_path_factory.mktemp("gpt2")
+    torch.manual_seed(1)
+    config = hf.GPT2Config(
+        vocab_size=20, n_embd=8, n_layer=2, n_head=2, n_positions=16, bos_token_id=1, eos_token_id=2
+    )
+    hf.GPT2LMHeadModel(config).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(gpt2, tmp_path):
+    """A copy of the GPT-2 to break."""
+    return Path(shutil.copytree(gpt2, tmp_path / "copy"))

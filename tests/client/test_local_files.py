@@ -11,9 +11,16 @@ import pytest
 from tessera import errors
 from tessera.api.controller.v1 import pool_pb2
 from tessera.api.controller.v1.pool_pb2_grpc import BlobServiceStub
-from tessera.api.controller.v1.spec_pb2 import TokenizerSpec
+from tessera.api.controller.v1.spec_pb2 import (
+    DataSpec,
+    JobSpec,
+    ModelSpec,
+    TaskSpec,
+    TokenizerSpec,
+)
 from tessera.client.local_files import localize
 from tessera.rpc.channel import bearer, channel
+from tessera.spec import resolve
 
 
 @pytest.fixture
@@ -50,6 +57,101 @@ def test_absolute_paths_and_special_characters(spec, folder, tmp_path):
     odd.write_text("x")
     done, _ = localize(spec(files=[str(odd)]), tmp_path / "elsewhere")
     assert names(done) == ["ünï___.txt"]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Two languages, packed, in one order."""
+    for name in ("one", "two"):
+        for language in ("en", "de"):
+            path = tmp_path / language / f"{name}.{language}.gz"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"{name} in {language}")
+    (tmp_path / "dev.csv.xz").write_text("dev")
+    return tmp_path
+
+
+def translation(**data):
+    return JobSpec(
+        name="demo",
+        model=ModelSpec(family="transformer"),
+        data=DataSpec(**{"files": ["en/*.gz"], "target_files": ["de/*.gz"], **data}),
+    )
+
+
+def test_every_list_of_files_is_replaced_in_its_order(pairs):
+    spec = translation(
+        files=["en/two.en.gz", "en/one.en.gz"],
+        target_files=["de/two.de.gz", "s3://a/one.de.gz"],
+        validation_files=["en/*.gz", "hf://datasets/a/b.en"],
+        validation_target_files=["de/*.gz", "hf://datasets/a/b.de"],
+    )
+    done, files = localize(spec, pairs)
+    named = {
+        field: [url.rpartition("/")[2] for url in getattr(done.data, field)]
+        for field in ("files", "target_files", "validation_files", "validation_target_files")
+    }
+    assert named == {
+        "files": ["two.en.gz", "one.en.gz"],
+        "target_files": ["two.de.gz", "one.de.gz"],
+        "validation_files": ["one.en.gz", "two.en.gz", "b.en"],
+        "validation_target_files": ["one.de.gz", "two.de.gz", "b.de"],
+    }
+    assert done.data.target_files[1] == "s3://a/one.de.gz"
+    assert done.data.validation_files[0] == done.data.files[1]
+    assert done.data.files[0] == f"blob://{hashlib.sha256(b'two in en').hexdigest()}/two.en.gz"
+    assert len(files) == 7
+    assert spec.data.files[0] == "en/two.en.gz"
+
+
+def test_endings_tell_the_format_after_uploading(pairs):
+    spec = JobSpec(
+        name="demo",
+        model=ModelSpec(family="bert"),
+        task=TaskSpec(kind="classification"),
+        data=DataSpec(files=["*.csv.xz"], validation_files=["dev.csv.xz"]),
+    )
+    done, _ = localize(spec, pairs)
+    assert done.data.files[0].endswith("/dev.csv.xz")
+    assert resolve(done).data.format == resolve(spec).data.format == "csv"
+
+
+def test_data_sets_pass(spec, folder):
+    url = "dataset://owner/name?config=a&split=train"
+    done, files = localize(spec(files=[url]), folder)
+    assert (list(done.data.files), files) == ([url], [])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "field", "words"),
+    [
+        (
+            {"target_files": ["de/one*"]},
+            "FILES_NOT_PAIRED",
+            "data.target_files",
+            "1 files cannot be translations of the 2 in data.files",
+        ),
+        (
+            {"target_files": ["de/one.de.gz", "de/none.de.gz"]},
+            "FILE_NOT_FOUND",
+            "data.target_files[1]",
+            "there is no file `de/none.de.gz`",
+        ),
+        (
+            {"validation_files": ["en"], "validation_target_files": ["de"]},
+            "NOT_A_FILE",
+            "data.validation_files[0]",
+            "is a folder",
+        ),
+    ],
+    ids=["number", "missing", "folder"],
+)
+def test_pairs_that_are_none(pairs, data, reason, field, words):
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        localize(translation(**data), pairs)
+    assert caught.value.reason == reason
+    assert caught.value.violations[0].field == field
+    assert words in caught.value.message
 
 
 @pytest.mark.parametrize(

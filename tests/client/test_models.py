@@ -1,4 +1,4 @@
-"""Sets, export, deployments and generation through a real parameter service and replica."""
+"""Sets, export and deployments through a real parameter service."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2
-from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.client.names import parse_version
-from tessera.rpc.channel import channel
 
 PROMPT = "def add(a, b):"
 
@@ -34,9 +32,8 @@ def test_export_is_what_transformers_loads(client, tiny, tmp_path):
     ids = tokenizer(PROMPT)["input_ids"]
     assert ids == tiny.tokenizer.encode(PROMPT)
     with torch.inference_mode():
-        ours = tiny.module(torch.tensor([ids]))
-        theirs = model(torch.tensor([ids])).logits
-    assert torch.allclose(ours, theirs, atol=1e-4)
+        theirs = model(torch.tensor([ids])).logits[0]
+    assert torch.allclose(tiny.logits(ids), theirs, atol=1e-4)
     assert model.config.eos_token_id == tiny.tokenizer.end_id
     assert model.dtype == torch.float32
 
@@ -82,66 +79,6 @@ def test_names():
     assert parse_version("u/a@12", "t") == ("u/a", 12)
 
 
-def test_generate(client, served):
-    parts = list(client.generate("tiny", PROMPT, max_tokens=8, temperature=0, logprobs=True))
-    tokens = [token for part in parts for token in part.tokens]
-    assert parts[-1].finish_reason in {pb.FINISH_REASON_LENGTH, pb.FINISH_REASON_END}
-    assert {part.version for part in parts} == {1}
-    assert parts[-1].prompt_tokens == len(served.tokenizer.encode(PROMPT))
-    ids = served.tokenizer.encode(PROMPT)
-    with torch.inference_mode():
-        for token in tokens:
-            assert token == int(served.module(torch.tensor([ids]))[0, -1].argmax())
-            ids = [*ids, token]
-    by_id = client.generate("tiny", served.tokenizer.encode(PROMPT), max_tokens=8, temperature=0)
-    assert [token for part in by_id for token in part.tokens] == tokens
-
-
-def test_same_seed_same_answer(client, served):
-    def answer(seed):
-        parts = client.generate("tiny", PROMPT, max_tokens=20, seed=seed)
-        return [token for part in parts for token in part.tokens]
-
-    assert answer(1) == answer(1)
-    assert answer(1) != answer(2)
-
-
-def test_model(client, served):
-    found = client.model("tiny")
-    assert (found.set, found.version, found.family) == ("default/tiny", 1, "gpt")
-    assert found.parameters == served.config.parameters
-
-
-@pytest.mark.parametrize(
-    ("fields", "kind", "reason"),
-    [
-        ({"max_tokens": 0}, errors.InvalidArgumentError, "INVALID_FIELD"),
-        ({"max_tokens": 1 << 40}, errors.InvalidArgumentError, "INVALID_FIELD"),
-        ({"temperature": -1}, errors.InvalidArgumentError, "INVALID_FIELD"),
-        ({"prompt": "x" * 500}, errors.InvalidArgumentError, "PROMPT_TOO_LONG"),
-        ({"prompt": ""}, errors.InvalidArgumentError, "EMPTY_PROMPT"),
-        ({"prompt": []}, errors.InvalidArgumentError, "EMPTY_PROMPT"),
-        ({"prompt": [10**6]}, errors.InvalidArgumentError, "TOKEN_OUT_OF_RANGE"),
-        ({"model": "nope"}, errors.NotFoundError, "DEPLOYMENT_NOT_FOUND"),
-    ],
-    ids=str,
-)
-def test_bad_request(client, served, fields, kind, reason):
-    request = {"model": "tiny", "prompt": PROMPT, **fields}
-    with pytest.raises(kind) as caught:
-        list(client.generate(request.pop("model"), request.pop("prompt"), **request))
-    assert caught.value.reason == reason
-
-
-def test_a_replica_that_is_gone_is_replaced(client, served):
-    list(client.generate("tiny", PROMPT, max_tokens=1))
-    # As if it had moved: the address that is known answers no more.
-    client._replicas._forget("tiny")
-    client._replicas._channels["tiny"] = channel("127.0.0.1:1")
-    parts = list(client.generate("tiny", PROMPT, max_tokens=2, temperature=0))
-    assert sum(len(part.tokens) for part in parts) == 2
-
-
 def test_deployments(client, tiny):
     spec = deployment_pb2.DeploymentSpec(name="other", model="tiny")
     made = client.deployments.create(spec)
@@ -154,7 +91,11 @@ def test_deployments(client, tiny):
     other = deployment_pb2.DeploymentSpec(name="other", model="tiny@1")
     with pytest.raises(errors.AlreadyExistsError):
         client.deployments.create(other)
+    with pytest.raises(errors.DeadlineExceededError, match="not ended after 0 s") as caught:
+        client.deployments.wait_ended("other", 0)
+    assert caught.value.reason == "DEPLOYMENT_NOT_ENDED"
     client.deployments.delete("other")
+    client.deployments.wait_ended("other", 5)
     with pytest.raises(errors.NotFoundError):
         client.deployments.delete("nope")
     with pytest.raises(errors.NotFoundError):

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
+import keyword
 import os
 import signal
 import sys
+import textwrap
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,14 +40,25 @@ COMMANDS = {
     "sets": ("tessera.cli.sets", "List parameter sets."),
     "versions": ("tessera.cli.sets", "List the versions of a set."),
     "export": ("tessera.cli.sets", "Write a version as a folder that transformers loads."),
+    "import": ("tessera.cli.sets", "Commit a model that transformers wrote as a version."),
     "deploy": ("tessera.cli.deployments", "Have a version served."),
     "undeploy": ("tessera.cli.deployments", "End a deployment."),
     "models": ("tessera.cli.deployments", "List deployments."),
+    "model": ("tessera.cli.model", "Show what a deployed model is, and what one can ask it."),
     "generate": ("tessera.cli.generate", "Let a deployed model continue a prompt."),
+    "translate": ("tessera.cli.translate", "Write what belongs to each text."),
+    "classify": ("tessera.cli.classify", "Tell the classes of each text, or of its tokens."),
+    "fill-mask": ("tessera.cli.fill_mask", "Tell what may stand where a text has the mask token."),
+    "answer": ("tessera.cli.answer", "Find the answer to each question in its context."),
+    "embed": ("tessera.cli.embed", "Turn each text into a vector."),
+    "score": ("tessera.cli.score", "Tell how likely the model finds each text."),
     "pools": ("tessera.cli.pools", "List the Ray clusters that work is placed on."),
     "schema": ("tessera.cli.schema", "Print the JSON schema of a job's file."),
 }
 """Name of each command, which is that of its function: its module and one line of help."""
+
+_EXAMPLE = "tessera "
+"""What the lines of examples in the docstring of a command begin with."""
 
 GLOBAL = ("--home", "--address", "--output")
 MISTAKES = (
@@ -74,8 +88,9 @@ class Commands(TyperGroup):
                 f"there is no command `{cmd_name}`; {hint}", reason="UNKNOWN_COMMAND"
             )
         module, summary = COMMANDS[cmd_name]
+        function = getattr(importlib.import_module(module), _function(cmd_name))
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(cmd_name, help=summary)(getattr(importlib.import_module(module), cmd_name))
+        single.command(cmd_name, help=help_of(function, summary))(function)
         return typer.main.get_command(single)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -149,6 +164,23 @@ def hoist(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(argument)
     return front + rest
+
+
+def help_of(function: Callable[..., None], summary: str) -> str:
+    """The summary of a command, and what its docstring adds: paragraphs, and then examples."""
+    _, *more = (inspect.getdoc(function) or "").split("\n\n")
+    # click keeps the lines of a paragraph that begins in this way.
+    kept = [
+        f"\b\nExamples:\n{textwrap.indent(part, '  ')}" if part.startswith(_EXAMPLE) else part
+        for part in more
+    ]
+    return "\n\n".join([summary, *kept])
+
+
+def _function(command: str) -> str:
+    """A command's name as Python writes it: `fill_mask`, `import_`."""
+    name = command.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _other(error: Exception) -> int:

@@ -54,14 +54,22 @@ def deploy(  # noqa: PLR0917 - typer fills in options by name
         show.line(f"{name}  {_state(found)}  {found.spec.model}{version}  {_ready(found)} ready")
 
 
-def undeploy(context: typer.Context, name: NameArgument) -> None:
+def undeploy(
+    context: typer.Context,
+    name: NameArgument,
+    wait: Annotated[bool, typer.Option(help="Stay until every replica has ended.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 60.0,
+) -> None:
     """End a deployment; its replicas finish what they have begun."""
     with connect(context) as client:
         client.deployments.delete(name)
+        if wait:
+            with show.console(stderr=True).status("its replicas are ending …"):
+                client.deployments.wait_ended(name, timeout)
     if settings_of(context).json:
-        show.as_json({"name": name, "deleting": True})
+        show.as_json({"name": name, "deleting": not wait})
     else:
-        show.line(f"{name} is being ended")
+        show.line(f"{name} {'has ended' if wait else 'is being ended'}")
 
 
 def models(context: typer.Context) -> None:

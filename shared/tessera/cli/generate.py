@@ -11,11 +11,12 @@ import typer
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
+from tessera.cli.texts import ModelArgument
 
 
 def generate(  # noqa: PLR0917 - typer fills in options by name
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the deployment.", show_default=False)],
+    name: ModelArgument,
     prompt: Annotated[
         str, typer.Argument(help="Text to continue; `-` reads it from stdin.", show_default=False)
     ],
@@ -39,8 +40,20 @@ def generate(  # noqa: PLR0917 - typer fills in options by name
     logprobs: Annotated[
         bool, typer.Option("--logprobs", help="Also the log-probability of every token.")
     ] = False,
+    beams: Annotated[
+        int | None,
+        typer.Option(help="Hypotheses of a beam search, without chance.", show_default="1"),
+    ] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(help="Of the beam search: scores are divided by length to this power."),
+    ] = None,
 ) -> None:
-    """Let a deployed model continue a prompt."""
+    """Let a deployed model continue a prompt.
+
+    tessera generate writer "def add(a, b):" --temperature 0.8 --seed 1
+    tessera generate writer "def add(a, b):" --beams 4 --max-tokens 60
+    """
     text = sys.stdin.read() if prompt == "-" else prompt
     json = settings_of(context).json
     written, scores, started = 0, list[tuple[int, float]](), time.monotonic()
@@ -56,6 +69,8 @@ def generate(  # noqa: PLR0917 - typer fills in options by name
             seed=seed,
             stop=stop or (),
             logprobs=logprobs,
+            beams=beams,
+            length_penalty=length_penalty,
         ):
             written += len(part.tokens)
             scores += zip(part.tokens, part.logprobs, strict=False)

@@ -92,7 +92,7 @@ def _row(job: pb.Job) -> tuple[str, ...]:
 
 def _facts(job: pb.Job) -> list[tuple[str, str]]:
     progress = job.progress
-    baseline = f"  (bigram {progress.baseline_loss:.3f})" if progress.baseline_loss else ""
+    baseline = f"  (baseline {progress.baseline_loss:.3f})" if progress.baseline_loss else ""
     failure = job.failure
     guilty = f" on rank {failure.rank}" if failure.rank >= 0 else ""
     end = job.end_time if job.HasField("end_time") else None
@@ -111,6 +111,7 @@ def _facts(job: pb.Job) -> list[tuple[str, str]]:
         ("step", f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""),
         ("loss", f"{progress.loss:.4f}" if progress.loss else ""),
         ("held-out", f"{progress.held_out_loss:.4f}{baseline}" if progress.held_out_loss else ""),
+        *((name.replace("_", " "), f"{v:.4f}") for name, v in sorted(progress.metrics.items())),
         ("set", f"{job.spec.publish.set}@{progress.version}" if progress.version else ""),
         (
             "failure",

@@ -13,7 +13,7 @@ from tessera.cli import show
 from tessera.cli.chart import plot
 from tessera.cli.connect import connect, settings_of
 
-CURVES = {"loss": "loss", "held_out_loss": "held-out loss", "baseline_loss": "bigram baseline"}
+CURVES = {"loss": "loss", "held_out_loss": "held-out loss", "baseline_loss": "baseline"}
 
 
 def metrics(

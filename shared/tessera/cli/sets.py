@@ -1,15 +1,18 @@
-"""`tessera sets`, `versions` and `export`."""
+"""`tessera sets`, `versions`, `export` and `import`."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import Progress as Bar
 
 from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
+from tessera.client.imports import Imported
 from tessera.weights.manifest import Version
 
 _PLAIN = ("family", "job_name")
@@ -99,6 +102,53 @@ def export(
         f"{done.set}@{done.version} is in {done.folder}: "
         f"{done.tensors} tensors, {show.size(done.size)}"
     )
+    _warn(done.notes)
+
+
+def import_(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|REPOSITORY",
+            help="What to read, here or on the hub.",
+            show_default=False,
+        ),
+    ],
+    set_: Annotated[
+        str, typer.Option("--set", metavar="SET", help="Where to.", show_default=False)
+    ],
+    revision: Annotated[
+        str, typer.Option(help="Branch, tag or commit of the repository.", show_default=False)
+    ] = "",
+) -> None:
+    """Commit a model that transformers wrote as a version."""
+    terminal = show.console(stderr=True)
+    bar = Bar(console=terminal, transient=True, disable=not terminal.is_terminal)
+    with connect(context) as client, bar:
+        task = bar.add_task("reading …", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, description="pushing …", completed=done, total=total)
+
+        done = client.import_model(source, set_, revision=revision, progress=progress)
+    if settings_of(context).json:
+        show.as_json(dataclasses.asdict(done))
+        return
+    show.line(_imported(done))
+    _warn(done.notes)
+
+
+def _imported(done: Imported) -> str:
+    return (
+        f"{done.set}@{done.version} is a {done.family} for {done.task.replace('_', ' ')}"
+        f" ({done.architecture}): {done.parameters / 1e6:.1f}M parameters, {show.size(done.size)}"
+    )
+
+
+def _warn(notes: Sequence[str]) -> None:
+    for note in notes:
+        show.note(f"note: {note}")
 
 
 def _plain(version: Version) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class View:
         known = [
             f"loss {p.loss:.3f}" if p.loss else "",
             f"held-out {p.held_out_loss:.3f}" if p.HasField("held_out_loss") else "",
-            f"bigram {p.baseline_loss:.3f}" if p.HasField("baseline_loss") else "",
+            f"baseline {p.baseline_loss:.3f}" if p.HasField("baseline_loss") else "",
+            *(f"{name.replace('_', ' ')} {value:.3f}" for name, value in sorted(p.metrics.items())),
             f"{p.tokens_per_second:,.0f} tokens/s" if p.tokens_per_second else "",
             f"{show.duration(p.seconds_left)} left" if p.HasField("seconds_left") else "",
             f"version {p.version}" if p.version else "",

@@ -1,8 +1,7 @@
-"""The client: jobs, deployments, pools, parameter sets and generation in one object."""
+"""The client: jobs, deployments, pools, parameter sets and answers in one object."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,26 +9,29 @@ from typing import Any, Self
 from tessera import errors
 from tessera.api.controller.v1 import pool_pb2
 from tessera.api.controller.v1.pool_pb2_grpc import PoolServiceStub
-from tessera.api.inference.v1 import inference_pb2 as pb
+from tessera.client import hub, imports
+from tessera.client.answers import Answers
 from tessera.client.blobs import Blobs
 from tessera.client.connection import PATIENCE_SECONDS, Connection
 from tessera.client.deployments import Deployments
 from tessera.client.export import Exported, export
-from tessera.client.generation import Replicas
 from tessera.client.home import find
 from tessera.client.jobs import Jobs
-from tessera.client.names import full_name, parse_version
+from tessera.client.names import full_name, full_set, parse_version
+from tessera.client.replicas import Replicas
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import ParameterSet, Version
 
-GENERATE_SECONDS = 600.0
+ACTIVE = ("QUEUED", "STARTING", "RUNNING", "CANCELLING")
+"""States of jobs that have not ended."""
 
 
-class Client:
+class Client(Answers):
     """A connection to a platform; use it in a `with` statement, or close it.
 
     Jobs, deployments, pools and answers are the messages of the API (`tessera.api`); sets and
-    versions are those of `tessera.weights`. What fails raises `tessera.errors`.
+    versions are those of `tessera.weights`, embeddings are arrays. What fails raises
+    `tessera.errors`.
 
     Args:
         address: host:port of the controller; None: that of `home`.
@@ -54,7 +56,7 @@ class Client:
         self.blobs = Blobs(self._connection)
         self.jobs = Jobs(self._connection, self.blobs)
         self.deployments = Deployments(self._connection)
-        self._replicas = Replicas(self._connection, self.deployments)
+        super().__init__(Replicas(self._connection, self.deployments))
         self._pools: Any = PoolServiceStub(self._connection.channel)
         self._coordinator = Coordinator(
             self._connection.address, self._connection.token, patience=4 * patience
@@ -103,6 +105,7 @@ class Client:
             InvalidArgumentError: BAD_VERSION.
             AlreadyExistsError: the folder is not empty and `force` is not set.
             NotFoundError: there is no such set or version.
+            FailedPreconditionError: EXPORT_UNSUPPORTED: transformers has no such model.
         """
         name, version = parse_version(reference, self._connection.tenant)
         self._reach()
@@ -110,45 +113,45 @@ class Client:
             self._coordinator, self._connection.token, name, version, Path(folder), force=force
         )
 
-    def generate(
+    def import_model(
         self,
-        model: str,
-        prompt: str | Sequence[int],
+        source: str | Path,
+        name: str,
         *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-        logprobs: bool = False,
-        seconds: float = GENERATE_SECONDS,
-    ) -> Iterator[pb.GenerateResponse]:
-        """Continue a prompt (text or token ids); ending the iteration stops the work.
+        revision: str = "",
+        progress: imports.Progress | None = None,
+    ) -> imports.Imported:
+        """Commit a model of Hugging Face's as a version of a set.
 
-        The last part has a `finish_reason`; every part names the version that made it.
+        Args:
+            source: a folder that `save_pretrained` wrote, or a repository of the hub.
+            name: of the set, which is made if need be.
+            revision: of the repository: a branch, tag or commit; empty: its main branch.
+            progress: called with bytes done and bytes in all.
 
         Raises:
-            NotFoundError: there is no such model.
-            InvalidArgumentError: a parameter is out of bounds, or the prompt too long.
-            UnavailableError: no replica serves, or it died in the middle of the answer.
+            InvalidArgumentError: BAD_SET, or what it holds cannot be imported.
+            NotFoundError: there is no such folder or repository, or no model in it.
+            FailedPreconditionError: a job that has not ended writes this set (SET_BUSY), or a
+                package is not installed.
+            UnavailableError: the hub does not answer.
         """
-        try:
-            sampling = pb.Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-            request = pb.GenerateRequest(
-                model=model, max_tokens=max_tokens, sampling=sampling, stop=stop, logprobs=logprobs
-            )
-            if isinstance(prompt, str):
-                request.text = prompt
-            else:
-                request.tokens.CopyFrom(pb.Tokens(ids=prompt))
-        except ValueError as error:
-            raise errors.InvalidArgumentError(str(error), reason="INVALID_FIELD") from None
-        return self._replicas.generate(request, seconds=seconds)
+        whole = full_set(name, self._connection.tenant)
+        self._check_free(whole)
+        found = imports.read(hub.locate(str(source), revision))
+        origin = f"{source}@{revision}" if revision else str(source)
+        token = self._connection.token
+        return imports.commit(self._coordinator, token, whole, found, origin, progress)
 
-    def model(self, name: str) -> pb.GetModelResponse:
-        """What a deployed model is: family, set, version, context, parameters."""
-        return self._replicas.describe(name)
+    def _check_free(self, name: str) -> None:
+        """Raise where a job still writes a set: an import would take it away from the job."""
+        for state in ACTIVE:
+            for job in self.jobs.list(f"state={state}"):
+                if f"{job.tenant}/{job.spec.publish.set}" == name:
+                    raise errors.FailedPreconditionError(
+                        f"job {job.id} writes the set {name}: import into another one, or wait",
+                        reason="SET_BUSY",
+                    )
 
     def _reach(self) -> None:
         """Fail at once, and clearly, where no controller answers: looking for others may wait."""

@@ -10,6 +10,7 @@ import jwt
 
 from tessera import errors
 from tessera.client.home import Access
+from tessera.rpc.calls import under_way
 from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
 
 T = TypeVar("T")
@@ -82,9 +83,8 @@ class Connection:
         """
         end, pause = 0.0, 0.2
         while True:
-            call = open_call()
             try:
-                with mapped_errors():
+                with mapped_errors(), under_way(open_call) as call:
                     for message in call:
                         end, pause = 0.0, 0.2
                         yield message
@@ -93,8 +93,6 @@ class Connection:
                 end = end or time.monotonic() + patience
                 if time.monotonic() + pause > end:
                     raise self.unreachable(error) from None
-            finally:
-                call.cancel()
             time.sleep(pause)
             pause = min(2 * pause, 1.0)
 

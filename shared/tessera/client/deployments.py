@@ -96,6 +96,25 @@ class Deployments:
             last = found
         return last
 
+    def wait_ended(self, name: str, seconds: float = 60.0) -> None:
+        """Return once a deployment that was deleted is gone.
+
+        Raises:
+            DeadlineExceededError: it is still there after `seconds` (DEPLOYMENT_NOT_ENDED).
+        """
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                found = self.get(name)
+            except errors.NotFoundError:
+                return
+            if time.monotonic() > end:
+                raise errors.DeadlineExceededError(
+                    f"{name} has not ended after {seconds:.0f} s: {why(found)}",
+                    reason="DEPLOYMENT_NOT_ENDED",
+                )
+            time.sleep(PAUSE_SECONDS)
+
     @staticmethod
     def _of(reply: Any) -> pb.Deployment:
         deployment: pb.Deployment = reply.deployment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import uuid
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 from safetensors import TensorSpec, serialize_file
 
 from tessera import errors
-from tessera.models import huggingface
+from tessera.models.huggingface.catalog import choose
+from tessera.models.huggingface.files import files
+from tessera.models.merge import merge
 from tessera.models.registry import load_config
-from tessera.text.special import END_OF_TEXT
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.dtypes import numpy_name
 from tessera.weights.manifest import Manifest
@@ -34,13 +34,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written: the version, its folder, tensors and bytes."""
+    """What was written: the version, its folder, tensors and bytes, and what was left out."""
 
     set: str
     version: int
     folder: Path
     tensors: int
     size: int
+    notes: tuple[str, ...]
 
 
 def export(
@@ -65,6 +66,7 @@ def export(
     Raises:
         AlreadyExistsError: DIRECTORY_NOT_EMPTY, without `force`.
         NotFoundError: there is no such set or version.
+        FailedPreconditionError: EXPORT_UNSUPPORTED: transformers has no such model.
         DataLossError: bytes do not match their checksums.
     """
     _check_target(folder, force=force)
@@ -75,10 +77,12 @@ def export(
         arrays = _pull(manifest, token)
     finally:
         coordinator.release_pin(name, number, owner)
-    files, tensors = _convert(manifest, arrays)
-    _replace(folder, files, tensors, _one_dtype(manifest))
+    content, tensors, notes = _convert(manifest, arrays)
+    _replace(folder, content, tensors, _one_dtype(manifest))
     size = sum(array.nbytes for array in tensors.values())
-    return Exported(set=name, version=number, folder=folder, tensors=len(tensors), size=size)
+    return Exported(
+        set=name, version=number, folder=folder, tensors=len(tensors), size=size, notes=notes
+    )
 
 
 def _check_target(folder: Path, *, force: bool) -> None:
@@ -118,18 +122,13 @@ def _one_dtype(manifest: Manifest) -> str:
 
 def _convert(
     manifest: Manifest, arrays: Mapping[str, Array]
-) -> tuple[dict[str, bytes], dict[str, Array]]:
-    config = load_config(_asset(manifest, "config.json"))
-    tokenizer = _asset(manifest, "tokenizer.json")
-    end = end_id(tokenizer)
-    hf_config, tensors = huggingface.to_huggingface(config, arrays.items(), end_id=end)
-    hf_config["dtype"] = _one_dtype(manifest)
-    files = {
-        "config.json": (json.dumps(hf_config, indent=2) + "\n").encode(),
-        "generation_config.json": huggingface.generation_config(end),
-        **huggingface.tokenizer_files(tokenizer, config.context),
-    }
-    return files, tensors
+) -> tuple[dict[str, bytes], dict[str, Array], tuple[str, ...]]:
+    config, arrays = merge(load_config(_asset(manifest, "config.json")), arrays)
+    tokenizer = manifest.assets.get("tokenizer.json")
+    architecture = choose(config)
+    tensors = architecture.plan(config).to_theirs(arrays)
+    content = files(architecture, config, tokenizer, _one_dtype(manifest))
+    return content, tensors, tuple(architecture.notes(config))
 
 
 def _asset(manifest: Manifest, name: str) -> bytes:
@@ -141,25 +140,17 @@ def _asset(manifest: Manifest, name: str) -> bytes:
     return manifest.assets[name]
 
 
-def end_id(tokenizer_json: bytes) -> int:
-    """Id of the token that ends a text; 0 where the tokenizer has none."""
-    try:
-        added = json.loads(tokenizer_json).get("added_tokens", ())
-        return next((int(t["id"]) for t in added if t.get("content") == END_OF_TEXT), 0)
-    except (ValueError, TypeError, AttributeError, KeyError):
-        return 0
-
-
 def _replace(
-    folder: Path, files: Mapping[str, bytes], tensors: Mapping[str, Array], dtype: str
+    folder: Path, content: Mapping[str, bytes], tensors: Mapping[str, Array], dtype: str
 ) -> None:
     """Write beside the folder, then put it in its place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         scratch.chmod(0o755)
-        for name, content in files.items():
-            (scratch / name).write_bytes(content)
+        for name, data in content.items():
+            (scratch / name).parent.mkdir(exist_ok=True)
+            (scratch / name).write_bytes(data)
         # The library reads the memory itself: `dense` keeps it alive until it has.
         dense = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         specs = {

@@ -7,12 +7,14 @@ import hashlib
 import io
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tessera import errors
 from tessera.api.controller.v1.spec_pb2 import JobSpec
-from tessera.spec.urls import split_url
+from tessera.spec import check
+from tessera.spec.urls import DATA_FILES, split_url
 
 MAX_FILES = 10_000
 MAX_CODE_BYTES = 64 << 20
@@ -47,30 +49,16 @@ def localize(spec: JobSpec, folder: Path) -> tuple[JobSpec, list[LocalFile]]:
 
     Raises:
         InvalidArgumentError: FILE_NOT_FOUND, FILE_NOT_READABLE, NOT_A_FILE, TOO_MANY_FILES or
-            CODE_TOO_LARGE, with the field.
+            CODE_TOO_LARGE, with the field; or the spec with the files that were found breaks a
+            rule, for example FILES_NOT_PAIRED.
     """
     done = JobSpec()
     done.CopyFrom(spec)
-    del done.data.files[:]
     files: list[LocalFile] = []
-    for index, entry in enumerate(spec.data.files):
-        field = f"data.files[{index}]"
-        if split_url(entry)[0]:
-            done.data.files.append(entry)
-            continue
-        base = _literal(_absolute(entry, folder))
-        found = [
-            read_file(path, field, name=path.relative_to(base).as_posix())
-            for path in expand(entry, folder, field)
-        ]
-        done.data.files.extend(file.url for file in found)
+    for name in DATA_FILES:
+        urls, found = _localize_list(getattr(spec.data, name), folder, f"data.{name}")
+        getattr(done.data, name)[:] = urls
         files += found
-    if len(done.data.files) > MAX_FILES:
-        raise errors.InvalidArgumentError.at(
-            "data.files",
-            f"{len(done.data.files)} files are more than {MAX_FILES}; join them, or name a URL",
-            "TOO_MANY_FILES",
-        )
     if spec.tokenizer.path and not split_url(spec.tokenizer.path)[0]:
         (path,) = expand(glob.escape(spec.tokenizer.path), folder, "tokenizer.path")
         files.append(read_file(path, "tokenizer.path"))
@@ -78,7 +66,36 @@ def localize(spec: JobSpec, folder: Path) -> tuple[JobSpec, list[LocalFile]]:
     if spec.code and not split_url(spec.code)[0]:
         files.append(read_code(_absolute(spec.code, folder)))
         done.code = files[-1].url
+    # How many files there are, and what the first one is called, is known only now.
+    check(done)
     return done, files
+
+
+def _localize_list(
+    entries: Sequence[str], folder: Path, name: str
+) -> tuple[list[str], list[LocalFile]]:
+    """What stands for the entries of one field, in their order, and what is uploaded for them."""
+    urls: list[str] = []
+    files: list[LocalFile] = []
+    for index, entry in enumerate(entries):
+        field = f"{name}[{index}]"
+        if split_url(entry)[0]:
+            urls.append(entry)
+            continue
+        base = _literal(_absolute(entry, folder))
+        found = [
+            read_file(path, field, name=path.relative_to(base).as_posix())
+            for path in expand(entry, folder, field)
+        ]
+        urls += [file.url for file in found]
+        files += found
+    if len(urls) > MAX_FILES:
+        raise errors.InvalidArgumentError.at(
+            name,
+            f"{len(urls)} files are more than {MAX_FILES}; join them, or name a URL",
+            "TOO_MANY_FILES",
+        )
+    return urls, files
 
 
 def expand(entry: str, folder: Path, field: str) -> list[Path]:

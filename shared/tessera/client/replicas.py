@@ -1,0 +1,164 @@
+"""Replicas of deployed models: found through the controller, called, and replaced when they go."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import grpc
+
+from tessera import errors
+from tessera.api.controller.v1 import deployment_pb2, registry_pb2
+from tessera.api.controller.v1.registry_pb2_grpc import RegistryServiceStub
+from tessera.api.inference.v1.inference_pb2_grpc import InferenceServiceStub
+from tessera.client.connection import Connection
+from tessera.client.deployments import Deployments, why
+from tessera.rpc.calls import under_way
+from tessera.rpc.channel import channel, mapped_errors
+
+ACTIVE = "active"
+PAUSE_SECONDS = 0.2
+
+
+class Replicas:
+    """Finds a replica of each model and keeps the connection to it. Thread-safe.
+
+    Args:
+        connection: to the controller.
+        deployments: tells why a model has no replica.
+        patience: seconds to wait for a replica that serves, and for one that has room.
+    """
+
+    def __init__(
+        self, connection: Connection, deployments: Deployments, *, patience: float = 20.0
+    ) -> None:
+        self._connection = connection
+        self._deployments = deployments
+        self._registry: Any = RegistryServiceStub(connection.channel)
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._addresses: dict[str, str] = {}
+        self._channels: dict[str, grpc.Channel] = {}
+
+    def call(self, method: str, request: Any, *, seconds: float) -> Any:
+        """One answer; a replica that is gone before it came is replaced.
+
+        Args:
+            method: of InferenceService.
+            request: names the model.
+            seconds: for the answer.
+
+        Raises:
+            NotFoundError: there is no such model.
+            UnavailableError: NO_REPLICA.
+            TesseraError: whatever the replica says.
+        """
+
+        def ask(stub: Any) -> Iterator[Any]:
+            begin = partial(getattr(stub, method).future, request, **self._options(seconds))
+            with under_way(begin) as call:
+                yield call.result()
+
+        (answer,) = self._parts(request.model, ask)
+        return answer
+
+    def stream(self, method: str, request: Any, *, seconds: float) -> Iterator[Any]:
+        """The parts of an answer; a replica that is gone before the first is replaced.
+
+        Raises as `call` does, and UnavailableError where it died in the middle of the answer.
+        """
+
+        def ask(stub: Any) -> Iterator[Any]:
+            begin = partial(getattr(stub, method), request, **self._options(seconds))
+            with under_way(begin) as call:
+                yield from call
+
+        return self._parts(request.model, ask)
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for connection in self._channels.values():
+                connection.close()
+            self._channels.clear()
+            self._addresses.clear()
+
+    def _options(self, seconds: float) -> dict[str, Any]:
+        return {"metadata": self._connection.metadata, "timeout": seconds}
+
+    def _parts(self, model: str, ask: Callable[[Any], Iterator[Any]]) -> Iterator[Any]:
+        """What `ask` gets of a replica; again, and of another one, while nothing has come."""
+        end = 0.0
+        while True:
+            address, begun = self._address(model), False
+            try:
+                with mapped_errors():
+                    for part in ask(InferenceServiceStub(self._channel(address))):
+                        begun = True
+                        yield part
+            except (errors.UnavailableError, errors.CancelledError):
+                self._forget(model, address)
+                # Patience begins when the replica is lost: the answer may have been long in coming.
+                end = end or time.monotonic() + self._patience
+                if begun or time.monotonic() > end:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+            except errors.ResourceExhaustedError as error:
+                end = end or time.monotonic() + self._patience
+                if begun or error.retry_after is None or time.monotonic() > end:
+                    raise
+                time.sleep(error.retry_after)
+            else:
+                return
+
+    def _address(self, model: str) -> str:
+        with self._lock:
+            if model in self._addresses:
+                return self._addresses[model]
+        address = self._find(model)
+        with self._lock:
+            return self._addresses.setdefault(model, address)
+
+    def _forget(self, model: str, address: str) -> None:
+        """Look for another replica from now on; what still runs on the connection may end."""
+        with self._lock:
+            if self._addresses.get(model) == address:
+                del self._addresses[model]
+
+    def _channel(self, address: str) -> grpc.Channel:
+        with self._lock:
+            if address not in self._channels:
+                self._channels[address] = channel(address)
+            return self._channels[address]
+
+    def _find(self, model: str) -> str:
+        """Address of a replica that serves, waiting for one.
+
+        Raises:
+            NotFoundError: there is no such model.
+            FailedPreconditionError: DEPLOYMENT_FAILED.
+            UnavailableError: NO_REPLICA.
+        """
+        end = time.monotonic() + self._patience
+        request = registry_pb2.ResolveRequest(role=registry_pb2.ROLE_REPLICA, name=f"{model}/")
+        while True:
+            reply = self._connection.call(self._registry.Resolve, request)
+            serving: list[str] = [
+                e.control_address for e in reply.endpoints if e.labels["state"] == ACTIVE
+            ]
+            if serving:
+                return random.choice(serving)  # noqa: S311 - any will do
+            deployment = self._deployments.get(model)
+            if deployment.state == deployment_pb2.DEPLOYMENT_STATE_FAILED:
+                raise errors.FailedPreconditionError(
+                    f"{model} cannot serve: {deployment.message}", reason="DEPLOYMENT_FAILED"
+                )
+            if time.monotonic() > end:
+                raise errors.UnavailableError(
+                    f"no replica of {model} serves: {why(deployment)}", reason="NO_REPLICA"
+                )
+            time.sleep(0.3)

