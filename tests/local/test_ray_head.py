@@ -106,9 +106,27 @@ def test_stop_after_the_head_alone_was_killed(tmp_path):
 
 def test_a_cluster_that_dies_while_starting_names_its_log(tmp_path):
     head = make(tmp_path)
-    head.cpus = -1  # Ray refuses it.
-    head.start()
+    head.start().find().kill()
     with pytest.raises(errors.UnavailableError, match=r"ray\.log") as failure:
         head.wait_ready()
     assert failure.value.reason == "RAY_DIED"
     head.stop()
+
+
+def test_one_that_lacks_its_dashboard_is_started_once_more(tmp_path):
+    head = make(tmp_path)
+    head.environment = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0"}  # Ray gives it up at once.
+    started = []
+
+    def follow(ref):
+        started.append(ref)
+        head.environment = {}
+
+    try:
+        found = head.bring_up(follow)
+        first, second = started
+        assert not first.alive
+        assert second.alive
+        assert ray_api.get(f"{found.dashboard}/api/jobs/", head.token_path) == b"[]"
+    finally:
+        head.stop()

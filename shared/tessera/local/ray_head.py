@@ -21,6 +21,7 @@ from tessera.local.process import MARK, ProcessRef, end, kill_members
 
 _START_SECONDS = 90.0
 _DASHBOARD = re.compile(r"RAY_API_SERVER_ADDRESS='(http://[^']+)'")
+_NO_DASHBOARD = "Failed to start the dashboard"
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 
@@ -95,13 +96,40 @@ class RayHead:
             **self.environment,
         }
 
+    def bring_up(
+        self,
+        started: Callable[[ProcessRef], None] = lambda _: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> RayAddresses:
+        """Start it and wait until it is up; one that lacks its dashboard is started once more.
+
+        Args:
+            started: told of each process that was started.
+            stopped: whether to give up.
+
+        Raises:
+            UnavailableError: it died, took too long or lacked its dashboard twice.
+            CancelledError: `stopped` became true.
+        """
+        try:
+            started(self.start())
+            return self.wait_ready(stopped=stopped)
+        except errors.UnavailableError as error:
+            if error.reason != "RAY_NO_DASHBOARD":
+                raise
+        # Seen on a busy machine: the dashboard hangs while it forks its modules.
+        self.stop()
+        started(self.start())
+        return self.wait_ready(stopped=stopped)
+
     def wait_ready(
         self, seconds: float = _START_SECONDS, stopped: Callable[[], bool] = lambda: False
     ) -> RayAddresses:
         """The addresses, once GCS, dashboard and its job server answer.
 
         Raises:
-            UnavailableError: it died or took too long; the message names the log.
+            UnavailableError: it died, took too long or goes on without its dashboard; the message
+                names the log.
             CancelledError: `stopped` became true.
         """
         deadline = time.monotonic() + seconds
@@ -113,6 +141,11 @@ class RayHead:
                 raise errors.UnavailableError(
                     f"Ray ended with code {code} while it was starting; see {self.log_path}",
                     reason="RAY_DIED",
+                )
+            if self._lacks_dashboard():
+                raise errors.UnavailableError(
+                    f"Ray could not start its dashboard; see {self.log_path}",
+                    reason="RAY_NO_DASHBOARD",
                 )
             if (addresses := self._addresses()) and self._answers(addresses.dashboard):
                 return addresses
@@ -169,6 +202,12 @@ class RayHead:
             return None
         metrics = f"http://127.0.0.1:{port}/metrics"
         return RayAddresses(gcs=gcs, dashboard=dashboard[1], metrics=metrics)
+
+    def _lacks_dashboard(self) -> bool:
+        try:
+            return _NO_DASHBOARD in self.log_path.read_text(errors="replace")
+        except OSError:
+            return False
 
     def _answers(self, dashboard: str) -> bool:
         try:

@@ -119,14 +119,16 @@ class Supervisor:
             cpus=self._options.cpus,
             mark=self._state.platform,
         )
-        ref = head.start()
-        self._ray = Child(ref=ref, popen=head.process)
-        self._save(
-            processes={**self._state.processes, "ray": ref},
-            ray_temp_dir=str(head.temp_dir),
-            ray_token_path=str(self._home.ray_token_path),
-        )
-        found = head.wait_ready(stopped=self._stop.is_set)
+
+        def started(ref: ProcessRef) -> None:
+            self._ray = Child(ref=ref, popen=head.process)
+            self._save(
+                processes={**self._state.processes, "ray": ref},
+                ray_temp_dir=str(head.temp_dir),
+                ray_token_path=str(self._home.ray_token_path),
+            )
+
+        found = head.bring_up(started, stopped=self._stop.is_set)
         self._save(ray_address=found.gcs, dashboard=found.dashboard, metrics=found.metrics)
         log.info("ray is up", address=found.gcs, dashboard=found.dashboard)
 
