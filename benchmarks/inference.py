@@ -29,20 +29,21 @@ from tessera.inference.activation import Activation
 from tessera.inference.config import ServedModel
 from tessera.inference.engine.engine import Engine
 from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.scheduler import Limits
+from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.sequence import Request, Sampling
 from tessera.inference.engine.settings import EngineSettings
 from tessera.inference.meter import NoMeter
 from tessera.inference.replica import services
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import Loader
-from tessera.models.config import GPTConfig
-from tessera.models.gpt import GPT
+from tessera.models.registry import FAMILIES
+from tessera.models.registry import build as build_module
 from tessera.rpc.channel import aio_channel, bearer
 from tessera.rpc.identity import Issuer, Principal, Verifier
 from tessera.rpc.server import Server
 from tessera.telemetry.log import configure_logging
-from tessera.text.tokenizer import train_byte_bpe
+from tessera.text import special
+from tessera.text.training import train
 from tessera.weights.coordinator import Coordinator
 
 CORPUS = [open(os.__file__, encoding="utf-8").read()]  # noqa: SIM115, PTH123 - any text will do
@@ -75,9 +76,11 @@ class Run:
 def build(device: Device) -> LoadedModel:
     """About ten million parameters."""
     torch.manual_seed(0)
-    tokenizer = train_byte_bpe(iter(CORPUS), 2048)
-    config = GPTConfig(vocab_size=tokenizer.vocab_size, context=256, layers=5, heads=6, width=384)
-    module = GPT(config).eval().requires_grad_(requires_grad=False).to(device.torch)
+    tokenizer = train("byte_bpe", iter(CORPUS), 2048, special.GPT)
+    config = FAMILIES["gpt"].config(
+        {"context": 256, "layers": 5, "heads": 6, "width": 384}, vocab_size=tokenizer.vocab_size
+    )
+    module = build_module(config).eval().requires_grad_(requires_grad=False).to(device.torch)
     # The end is never written, so that all streams are of one length.
     tokenizer.end_id = -1
     return LoadedModel(
