@@ -38,6 +38,16 @@ demo: export TESSERA_HOME := $(CURDIR)/.demo
 demo: setup ## Start the platform here, train a small GPT, serve it, let it write
 	@$(BIN)/python examples/demo.py
 
+.PHONY: example
+example: export TESSERA_HOME := $(CURDIR)/.demo
+example: setup ## Run one example end to end: make example NAME=chinese
+	@$(BIN)/python examples/run.py $(or $(NAME),$(error name one: make example NAME=chinese))
+
+.PHONY: examples
+examples: export TESSERA_HOME := $(CURDIR)/.demo
+examples: setup ## Run every example, at most three minutes each, and print a table
+	@$(BIN)/python examples/run.py
+
 .PHONY: walkthrough
 walkthrough: export TESSERA_HOME := $(CURDIR)/.demo
 walkthrough: setup ## Run docs/walkthrough.md again and write down what it printed
@@ -47,7 +57,7 @@ walkthrough: setup ## Run docs/walkthrough.md again and write down what it print
 
 .PHONY: test
 test: setup lint protos-check ## Everything that a change must pass
-	$(PYTEST) -m 'not slow and not chaos'
+	$(PYTEST) -m 'not slow and not chaos' -n 2 --no-loadscope-reorder
 
 .PHONY: test-slow
 test-slow: setup ## The long proofs
@@ -60,6 +70,11 @@ chaos: setup ## Kill processes of a running platform, each by SIGKILL
 .PHONY: bench
 bench: setup ## Measure against a peer or a limit; one JSON object per line
 	@$(BIN)/python benchmarks/run.py
+
+.PHONY: quality
+quality: setup ## How well models learn: make quality DATA=FOLDER [ROWS="sst2"] [SEEDS=3]
+	@test -n "$(DATA)" || { echo "name the folder of the data sets: make quality DATA=FOLDER" >&2; exit 2; }
+	@$(BIN)/python benchmarks/quality.py $(ROWS) --data $(DATA) --seeds $(or $(SEEDS),3)
 
 # --- Checks ------------------------------------------------------------------
 

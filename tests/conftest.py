@@ -8,14 +8,43 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Helpers that several folders of tests share.
 sys.path.insert(0, str(Path(__file__).parent / "plugins"))
 
+pytest.register_assert_rewrite("platforms", "reading", "roundtrip")
+
 from tessera.local.files import write_private
 from tessera.local.ray_head import RayHead
+
+ROOT = Path(__file__).parents[1]
+
+
+class Shares(LoadScopeScheduling):
+    """Shares the tests out: one worker has every file with Ray, so that there is one cluster.
+
+    Those of whole platforms, which bring their own, are for another worker. The tests of any other
+    file stay together, with what they share.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        if "pytest.mark.ray" not in (ROOT / path).read_text():
+            return path
+        return "platform" if path.startswith("tests/integration/") else "ray"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
+    return Shares(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what needs Ray, for it takes longest."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 @dataclass(frozen=True)
@@ -39,8 +68,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
         token_path=token_path, log_path=folder / "ray.log", cpus=8, mark=f"test-{uuid.uuid4().hex}"
     )
     try:
-        head.start()
-        found = head.wait_ready()
+        found = head.bring_up()
         yield RayCluster(
             address=found.gcs,
             dashboard_url=found.dashboard,

@@ -1,0 +1,56 @@
+"""Write the table of presets in docs/models.md; with --check, fail if it is not up to date."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tessera.models.registry import FAMILIES, Family
+
+DOCUMENT = Path(__file__).with_name("models.md")
+BEGIN, END = "<!-- presets: written by docs/presets.py -->\n", "<!-- /presets -->"
+VOCABULARIES = {"bert": 30522, "gpt2": 50257, "tiny": 50257, "mini": 50257, "small": 50257,
+                "llama": 128256}  # fmt: skip
+COLUMNS = ("family", "preset", "layers", "width", "heads", "MLP", "context", "parameters")
+
+
+def count(parameters: int) -> str:
+    """A number of parameters as people say it."""
+    for size, unit in ((10**9, "B"), (10**6, "M")):
+        if parameters >= size:
+            return f"{parameters / size:.1f} {unit}"
+    return f"{parameters / 1000:.0f} k"
+
+
+def row(family: Family, preset: str) -> tuple[str, ...]:
+    """One preset."""
+    prefix = preset.split("-", maxsplit=1)[0]
+    vocabulary = 32000 if family.name in {"transformer", "bert_gpt"} else VOCABULARIES[prefix]
+    config = family.config(family.presets[preset], vocab_size=vocabulary)
+    stack = config.stacks[0]
+    layers = "+".join(str(each.layers) for each in config.stacks)
+    heads = str(stack.heads) + (f"/{stack.kv_heads}" if stack.kv_heads != stack.heads else "")
+    sizes = (layers, f"{stack.width}", heads, f"{stack.ff_width}", f"{config.context}")
+    return (f"`{family.name}`", f"`{preset}`", *sizes, count(config.parameters))
+
+
+def table() -> str:
+    """The whole table."""
+    rows = [row(family, name) for family in FAMILIES.values() for name in family.presets]
+    head = [COLUMNS, tuple("---" if index < 2 else "---:" for index in range(len(COLUMNS)))]  # noqa: PLR2004 - names to the left
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (*head, *rows))
+
+
+def main() -> None:
+    """Write, or check."""
+    text = DOCUMENT.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    new = f"{before}{BEGIN}{table()}{END}{after}"
+    if "--check" in sys.argv[1:]:
+        sys.exit(0 if new == text else f"{DOCUMENT.name} is old: run python docs/presets.py")
+    DOCUMENT.write_text(new)
+
+
+if __name__ == "__main__":
+    main()
