@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# Helpers that several folders of tests share.
-sys.path.insert(0, str(Path(__file__).parent / "plugins"))
-
-pytest.register_assert_rewrite("platforms", "reading", "roundtrip")
-
 from tessera.local.files import write_private
 from tessera.local.ray_head import RayHead
+
+# Helpers that several folders of tests share.
+sys.path.insert(0, str(Path(__file__).parent / "plugins"))
+pytest.register_assert_rewrite("platforms", "reading", "roundtrip")
 
 ROOT = Path(__file__).parents[1]
 

@@ -83,7 +83,7 @@ class Parallel:
 def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
     """AdamW over what learns, its states in place; vectors (norms, biases) do not decay.
 
-    Fused: one pass over the memory of each weight, on a CPU too, where it takes a third of the time.
+    Fused: one pass over the memory of each weight, which on a CPU takes a third of the time.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     groups = [
