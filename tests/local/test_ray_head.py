@@ -113,7 +113,21 @@ def test_a_cluster_that_dies_while_starting_names_its_log(tmp_path):
     head.stop()
 
 
-def test_one_that_lacks_its_dashboard_is_started_once_more(tmp_path):
+@pytest.mark.slow
+def test_one_that_always_lacks_its_dashboard_says_what_ray_said(tmp_path):
+    head = make(tmp_path)
+    head.environment = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0"}
+    started = []
+    try:
+        with pytest.raises(errors.UnavailableError, match=r"services\.py.*ray\.log") as failure:
+            head.bring_up(started.append)
+    finally:
+        head.stop()
+    assert failure.value.reason == "RAY_NO_DASHBOARD"
+    assert len(started) == 3
+
+
+def test_one_that_lacks_its_dashboard_is_started_again(tmp_path):
     head = make(tmp_path)
     head.environment = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0"}  # Ray gives it up at once.
     started = []
@@ -124,9 +138,10 @@ def test_one_that_lacks_its_dashboard_is_started_once_more(tmp_path):
 
     try:
         found = head.bring_up(follow)
-        first, second = started
-        assert not first.alive
-        assert second.alive
+        *failed, last = started
+        assert failed
+        assert not any(ref.alive for ref in failed)
+        assert last.alive
         assert ray_api.get(f"{found.dashboard}/api/jobs/", head.token_path) == b"[]"
     finally:
         head.stop()

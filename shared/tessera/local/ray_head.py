@@ -20,6 +20,7 @@ from tessera.local.network import free_port
 from tessera.local.process import MARK, ProcessRef, end, kill_members
 
 _START_SECONDS = 90.0
+_STARTS = 3
 _DASHBOARD = re.compile(r"RAY_API_SERVER_ADDRESS='(http://[^']+)'")
 _NO_DASHBOARD = "Failed to start the dashboard"
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
@@ -101,24 +102,25 @@ class RayHead:
         started: Callable[[ProcessRef], None] = lambda _: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> RayAddresses:
-        """Start it and wait until it is up; one that lacks its dashboard is started once more.
+        """Start it and wait until it is up; one that lacks its dashboard is started again.
 
         Args:
             started: told of each process that was started.
             stopped: whether to give up.
 
         Raises:
-            UnavailableError: it died, took too long or lacked its dashboard twice.
+            UnavailableError: it died, took too long or lacked its dashboard three times.
             CancelledError: `stopped` became true.
         """
-        try:
-            started(self.start())
-            return self.wait_ready(stopped=stopped)
-        except errors.UnavailableError as error:
-            if error.reason != "RAY_NO_DASHBOARD":
-                raise
-        # Seen on a busy machine: the dashboard hangs while it forks its modules.
-        self.stop()
+        for _ in range(_STARTS - 1):
+            try:
+                started(self.start())
+                return self.wait_ready(stopped=stopped)
+            except errors.UnavailableError as error:
+                if error.reason != "RAY_NO_DASHBOARD":
+                    raise
+            # Seen on a busy machine: the dashboard hangs while it forks its modules.
+            self.stop()
         started(self.start())
         return self.wait_ready(stopped=stopped)
 
@@ -142,9 +144,11 @@ class RayHead:
                     f"Ray ended with code {code} while it was starting; see {self.log_path}",
                     reason="RAY_DIED",
                 )
-            if self._lacks_dashboard():
+            if self._dashboard_failure():
+                time.sleep(0.5)  # Ray's own words are on their way.
                 raise errors.UnavailableError(
-                    f"Ray could not start its dashboard; see {self.log_path}",
+                    "Ray could not start its dashboard; its last words: "
+                    f"{self._dashboard_failure()}; see {self.log_path}",
                     reason="RAY_NO_DASHBOARD",
                 )
             if (addresses := self._addresses()) and self._answers(addresses.dashboard):
@@ -203,11 +207,14 @@ class RayHead:
         metrics = f"http://127.0.0.1:{port}/metrics"
         return RayAddresses(gcs=gcs, dashboard=dashboard[1], metrics=metrics)
 
-    def _lacks_dashboard(self) -> bool:
+    def _dashboard_failure(self) -> str:
+        """The last that Ray wrote of its dashboard's failure; empty when there is none."""
         try:
-            return _NO_DASHBOARD in self.log_path.read_text(errors="replace")
+            log = self.log_path.read_text(errors="replace")
         except OSError:
-            return False
+            return ""
+        _, found, words = log.partition(_NO_DASHBOARD)
+        return (found + words).strip().rpartition("\n")[2]
 
     def _answers(self, dashboard: str) -> bool:
         try:
