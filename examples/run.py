@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import typer
 from chinese import Chinese
 from dates import Dates
 from example import Example
@@ -49,7 +50,7 @@ class Result:
 def run(story: Story, example: Example) -> Result:
     """One example, end to end; what it needs is there, what it started for itself is ended."""
     begun = time.monotonic()
-    print(f"\n\033[1m{example.name}\033[0m: {example.family}, {example.task}")
+    typer.echo(f"\n{typer.style(example.name, bold=True)}: {example.family}, {example.task}")
     example.write()
     example.train(story)
     with story.client() as client:

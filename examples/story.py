@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from tessera.client import Client
 
 HERE = Path(__file__).parent
@@ -48,7 +50,7 @@ class Story:
         command = [str(TESSERA), "--home", HOME, *arguments]
         if not capture:
             words = [f'"{a}"'.replace("\n", "\\n") if " " in a else a for a in arguments]
-            print(f"\n\033[1m$ tessera {' '.join(words)}\033[0m", flush=True)
+            typer.secho(f"\n$ tessera {' '.join(words)}", bold=True)
         if self.interrupted:
             raise Interruption
         # A process group of its own: a terminal's Ctrl-C reaches it once, through `interrupt`.
