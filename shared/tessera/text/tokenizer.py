@@ -12,6 +12,7 @@ import tokenizers
 
 from tessera import errors
 from tessera.text.decoder import NOTHING, Decoder, Piece, Reader
+from tessera.text.frame import Frame, find_frame
 from tessera.text.special import SpecialTokens, find_special
 
 
@@ -33,13 +34,15 @@ class Tokenizer:
 
     Args:
         inner: the library's tokenizer; it is changed and must not be used elsewhere.
+        bare: whether it may state that nothing stands around a text, as GPT-2's does; else such a
+            statement is none.
 
     Raises:
         InvalidArgumentError: TOKENIZER_WITHOUT_END: it has none of the well-known tokens that
             end a text.
     """
 
-    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+    def __init__(self, inner: tokenizers.Tokenizer, *, bare: bool = False) -> None:
         # Special tokens are ours to set: written in a text they are mere characters.
         inner.encode_special_tokens = True
         inner.no_truncation()
@@ -61,11 +64,17 @@ class Tokenizer:
         self.pad_id: int = vocabulary.get(self.special.pad, self.end_id)
         self.mask_id: int | None = vocabulary.get(self.special.mask)
         self.unknown_id: int | None = vocabulary.get(self.special.unknown)
+        stated = find_frame(inner)
+        self.own_frame: Frame | None = stated if stated and (stated.one or bare) else None
         self._pieces = _Pieces(inner, self.special_ids)
 
     @classmethod
-    def from_json(cls, content: bytes) -> Tokenizer:
+    def from_json(cls, content: bytes, *, bare: bool = False) -> Tokenizer:
         """The tokenizer in a `tokenizer.json`.
+
+        Args:
+            content: of the file.
+            bare: see the class.
 
         Raises:
             InvalidArgumentError: INVALID_TOKENIZER: it is not one; TOKENIZER_WITHOUT_END.
@@ -76,11 +85,20 @@ class Tokenizer:
             raise errors.InvalidArgumentError(
                 f"not a tokenizer.json: {error}", reason="INVALID_TOKENIZER"
             ) from None
-        return cls(inner)
+        return cls(inner, bare=bare)
 
     def to_json(self) -> bytes:
         """The content of `tokenizer.json`, the same bytes every time."""
         return str(self._inner.to_str()).encode()
+
+    def frame(self, *, starts: bool = True) -> Frame:
+        """What a model reads around texts: what `tokenizer.json` states, or else our own.
+
+        Args:
+            starts: whether ours is start text end, as in BERT; else it is text end.
+        """
+        before = (self.start_id,) if starts else ()
+        return self.own_frame or Frame(before=before, between=(self.end_id,), after=(self.end_id,))
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; special tokens written in it are taken as plain text."""
