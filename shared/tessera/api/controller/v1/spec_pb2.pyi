@@ -243,6 +243,9 @@ class ModelSpec(_message.Message):
     ACTIVATION_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     SHARE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    ATTENTION_DROPOUT_FIELD_NUMBER: _builtins.int
+    ROTARY_BASE_FIELD_NUMBER: _builtins.int
+    NORM_EPSILON_FIELD_NUMBER: _builtins.int
     family: _builtins.str
     """Family of the model, for example `gpt`."""
     preset: _builtins.str
@@ -258,7 +261,7 @@ class ModelSpec(_message.Message):
     context: _builtins.int
     """Longest sequence, in tokens."""
     dropout: _builtins.float
-    """Dropout probability. Default 0."""
+    """Dropout probability, on embeddings and on what enters the residual stream. Default 0."""
     tie_embeddings: _builtins.bool
     """Whether the output projection is the embedding. Default true."""
     decoder_layers: _builtins.int
@@ -281,6 +284,14 @@ class ModelSpec(_message.Message):
     """Whether linear layers have a bias. Default true."""
     share_embeddings: _builtins.bool
     """Whether encoder and decoder share their token embedding. Default: true for transformer."""
+    attention_dropout: _builtins.float
+    """Dropout probability of attention's weights. Default 0."""
+    rotary_base: _builtins.float
+    """Base of rotary positions: the slowest wavelength over 2 pi. Only for `positions: rotary`.
+    Default 10000.
+    """
+    norm_epsilon: _builtins.float
+    """What is added in the denominator of a norm. Default: 1e-12 for BERT's encoders, else 1e-5."""
     @_builtins.property
     def init(self) -> Global___InitSpec:
         """Where the first weights come from; sizes that are not set are those of that version. Absent:
@@ -308,11 +319,16 @@ class ModelSpec(_message.Message):
         activation: _builtins.str = ...,
         bias: _builtins.bool | None = ...,
         share_embeddings: _builtins.bool | None = ...,
+        attention_dropout: _builtins.float | None = ...,
+        rotary_base: _builtins.float | None = ...,
+        norm_epsilon: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_context", b"_context", "_decoder_layers", b"_decoder_layers", "_dropout", b"_dropout", "_ff_width", b"_ff_width", "_heads", b"_heads", "_kv_heads", b"_kv_heads", "_layers", b"_layers", "_share_embeddings", b"_share_embeddings", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "bias", b"bias", "context", b"context", "decoder_layers", b"decoder_layers", "dropout", b"dropout", "ff_width", b"ff_width", "heads", b"heads", "init", b"init", "kv_heads", b"kv_heads", "layers", b"layers", "share_embeddings", b"share_embeddings", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attention_dropout", b"_attention_dropout", "_bias", b"_bias", "_context", b"_context", "_decoder_layers", b"_decoder_layers", "_dropout", b"_dropout", "_ff_width", b"_ff_width", "_heads", b"_heads", "_kv_heads", b"_kv_heads", "_layers", b"_layers", "_norm_epsilon", b"_norm_epsilon", "_rotary_base", b"_rotary_base", "_share_embeddings", b"_share_embeddings", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "attention_dropout", b"attention_dropout", "bias", b"bias", "context", b"context", "decoder_layers", b"decoder_layers", "dropout", b"dropout", "ff_width", b"ff_width", "heads", b"heads", "init", b"init", "kv_heads", b"kv_heads", "layers", b"layers", "norm_epsilon", b"norm_epsilon", "rotary_base", b"rotary_base", "share_embeddings", b"share_embeddings", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_context", b"_context", "_decoder_layers", b"_decoder_layers", "_dropout", b"_dropout", "_ff_width", b"_ff_width", "_heads", b"_heads", "_kv_heads", b"_kv_heads", "_layers", b"_layers", "_share_embeddings", b"_share_embeddings", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "activation", b"activation", "bias", b"bias", "context", b"context", "decoder_layers", b"decoder_layers", "dropout", b"dropout", "family", b"family", "ff_width", b"ff_width", "heads", b"heads", "init", b"init", "kv_heads", b"kv_heads", "layers", b"layers", "norm", b"norm", "norm_order", b"norm_order", "positions", b"positions", "preset", b"preset", "share_embeddings", b"share_embeddings", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attention_dropout", b"_attention_dropout", "_bias", b"_bias", "_context", b"_context", "_decoder_layers", b"_decoder_layers", "_dropout", b"_dropout", "_ff_width", b"_ff_width", "_heads", b"_heads", "_kv_heads", b"_kv_heads", "_layers", b"_layers", "_norm_epsilon", b"_norm_epsilon", "_rotary_base", b"_rotary_base", "_share_embeddings", b"_share_embeddings", "_tie_embeddings", b"_tie_embeddings", "_width", b"_width", "activation", b"activation", "attention_dropout", b"attention_dropout", "bias", b"bias", "context", b"context", "decoder_layers", b"decoder_layers", "dropout", b"dropout", "family", b"family", "ff_width", b"ff_width", "heads", b"heads", "init", b"init", "kv_heads", b"kv_heads", "layers", b"layers", "norm", b"norm", "norm_epsilon", b"norm_epsilon", "norm_order", b"norm_order", "positions", b"positions", "preset", b"preset", "rotary_base", b"rotary_base", "share_embeddings", b"share_embeddings", "tie_embeddings", b"tie_embeddings", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attention_dropout: _TypeAlias = _typing.Literal["attention_dropout"]  # noqa: Y015
+    _WhichOneofArgType__attention_dropout: _TypeAlias = _typing.Literal["_attention_dropout", b"_attention_dropout"]  # noqa: Y015
     _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
     _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
     _WhichOneofReturnType__context: _TypeAlias = _typing.Literal["context"]  # noqa: Y015
@@ -329,12 +345,18 @@ class ModelSpec(_message.Message):
     _WhichOneofArgType__kv_heads: _TypeAlias = _typing.Literal["_kv_heads", b"_kv_heads"]  # noqa: Y015
     _WhichOneofReturnType__layers: _TypeAlias = _typing.Literal["layers"]  # noqa: Y015
     _WhichOneofArgType__layers: _TypeAlias = _typing.Literal["_layers", b"_layers"]  # noqa: Y015
+    _WhichOneofReturnType__norm_epsilon: _TypeAlias = _typing.Literal["norm_epsilon"]  # noqa: Y015
+    _WhichOneofArgType__norm_epsilon: _TypeAlias = _typing.Literal["_norm_epsilon", b"_norm_epsilon"]  # noqa: Y015
+    _WhichOneofReturnType__rotary_base: _TypeAlias = _typing.Literal["rotary_base"]  # noqa: Y015
+    _WhichOneofArgType__rotary_base: _TypeAlias = _typing.Literal["_rotary_base", b"_rotary_base"]  # noqa: Y015
     _WhichOneofReturnType__share_embeddings: _TypeAlias = _typing.Literal["share_embeddings"]  # noqa: Y015
     _WhichOneofArgType__share_embeddings: _TypeAlias = _typing.Literal["_share_embeddings", b"_share_embeddings"]  # noqa: Y015
     _WhichOneofReturnType__tie_embeddings: _TypeAlias = _typing.Literal["tie_embeddings"]  # noqa: Y015
     _WhichOneofArgType__tie_embeddings: _TypeAlias = _typing.Literal["_tie_embeddings", b"_tie_embeddings"]  # noqa: Y015
     _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
     _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attention_dropout) -> _WhichOneofReturnType__attention_dropout | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
     @_typing.overload
@@ -351,6 +373,10 @@ class ModelSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__kv_heads) -> _WhichOneofReturnType__kv_heads | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__layers) -> _WhichOneofReturnType__layers | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__norm_epsilon) -> _WhichOneofReturnType__norm_epsilon | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rotary_base) -> _WhichOneofReturnType__rotary_base | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__share_embeddings) -> _WhichOneofReturnType__share_embeddings | None: ...
     @_typing.overload
@@ -661,9 +687,10 @@ class DataSpec(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     format: _builtins.str
-    """Form of the files. `parallel`: line i of `target_files` belongs to line i of `files`. Default:
-    `parallel` with target_files, `dataset` with a dataset:// URL, else by the ending of the first
-    file (.jsonl, .csv, .tsv, .parquet), else `text`.
+    """Form of the files. `parallel`: line i of `target_files` belongs to line i of `files`; `jsonl`: a
+    JSON object in each line, or one array of them. Default: `parallel` with target_files, `dataset`
+    with a dataset:// URL, else by the endings of the files, which have to agree (.jsonl, .ndjson
+    and .json: `jsonl`; .csv, .tsv, .parquet; any other: `text`).
     """
     held_out: _builtins.float
     """Share that is held out for evaluation: whole files of texts, single records of the other
@@ -681,7 +708,7 @@ class DataSpec(_message.Message):
         """Paths, globs or fsspec URLs. A path without a scheme lies on the client's machine and is
         uploaded; `stdlib://` is the source of the workers' own Python standard library, `dataset://`
         a data set of the `datasets` library (`dataset://owner/name?config=…&split=…`). Files that end
-        in .gz, .bz2 or .xz are unpacked.
+        in .gz, .bz2, .xz or .zst are unpacked.
         """
 
     @_builtins.property

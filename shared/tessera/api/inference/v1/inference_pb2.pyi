@@ -756,23 +756,29 @@ Global___FillMaskResponse: _TypeAlias = FillMaskResponse  # noqa: Y015
 
 @_typing.final
 class Question(_message.Message):
-    """Question is a question and the text that may answer it."""
+    """Question is a question and the text that may answer it, each without a `pair`. Special tokens are
+    put around the two, also where they are given as tokens.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     QUESTION_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
-    question: _builtins.str
-    """The question."""
-    context: _builtins.str
-    """The text; a long one is read in windows that overlap."""
+    @_builtins.property
+    def question(self) -> Global___Input:
+        """The question."""
+
+    @_builtins.property
+    def context(self) -> Global___Input:
+        """The text; a long one is read in windows that overlap."""
+
     def __init__(
         self,
         *,
-        question: _builtins.str = ...,
-        context: _builtins.str = ...,
+        question: Global___Input | None = ...,
+        context: Global___Input | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "question", b"question"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "question", b"question"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -834,13 +840,15 @@ class Span(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     PROBABILITY_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """The piece."""
+    """The piece; empty where tokens were given and the model has no tokenizer."""
     begin: _builtins.int
-    """Its first character in the context, counted from 0."""
+    """Its first character in the context, counted from 0; its first token where tokens were given."""
     end: _builtins.int
-    """The character after its last one."""
+    """The character, or token, after its last one."""
     probability: _builtins.float
-    """Its probability among all pieces of all windows."""
+    """Its probability among all pieces of all windows, of max_answer_tokens at most: their softmax,
+    each by the sum of its logits as first and last.
+    """
     def __init__(
         self,
         *,
@@ -864,18 +872,27 @@ class Answers(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SPANS_FIELD_NUMBER: _builtins.int
+    NO_ANSWER_PROBABILITY_FIELD_NUMBER: _builtins.int
+    no_answer_probability: _builtins.float
+    """Probability that the context does not hold the answer, in one softmax with all pieces. Its logits
+    are those of place 0 of what the model reads as first and last (Devlin et al., 2019, 4.3): the
+    least sum of all windows. In that softmax a piece has (1 - no_answer_probability) × probability;
+    no answer is the likeliest where it has more than the first one. It means something only for
+    models that learned from questions without an answer.
+    """
     @_builtins.property
     def spans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Span]:
-        """The most likely first."""
+        """The most likely first; some are there even where it is likelier that there is no answer."""
 
     def __init__(
         self,
         *,
         spans: _abc.Iterable[Global___Span] | None = ...,
+        no_answer_probability: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["spans", b"spans"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["no_answer_probability", b"no_answer_probability", "spans", b"spans"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
