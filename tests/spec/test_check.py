@@ -42,6 +42,42 @@ BAD = {
         "model.heads",
         "5 heads do not divide a width of 64; 4 would",
     ),
+    "all of attention dropped": (
+        spec(model={"attention_dropout": 1}),
+        "INVALID_FIELD",
+        "model.attention_dropout",
+        "less than 1",
+    ),
+    "attention that gains": (
+        spec(model={"attention_dropout": -0.1}),
+        "INVALID_FIELD",
+        "model.attention_dropout",
+        "greater than or equal to 0",
+    ),
+    "no waves": (
+        spec(model={"positions": "rotary", "rotary_base": 1}),
+        "INVALID_FIELD",
+        "model.rotary_base",
+        "greater than 1",
+    ),
+    "waves without end": (
+        spec(model={"positions": "rotary", "rotary_base": math.inf}),
+        "INVALID_FIELD",
+        "model.rotary_base",
+        "less than or equal to",
+    ),
+    "no epsilon": (
+        spec(model={"norm_epsilon": 0}),
+        "INVALID_FIELD",
+        "model.norm_epsilon",
+        "greater than or equal to",
+    ),
+    "no number for an epsilon": (
+        spec(model={"norm_epsilon": math.nan}),
+        "INVALID_FIELD",
+        "model.norm_epsilon",
+        "must be",
+    ),
     "sequence": (
         spec(model={"context": 64}, train=TrainSpec(sequence_length=65)),
         "SEQUENCE_LONGER_THAN_CONTEXT",
@@ -116,6 +152,18 @@ BAD = {
         "BAD_URL",
         "tokenizer.path",
         "data.files only",
+    ),
+    "a file beside the standard library": (
+        spec(files=["stdlib:///etc/passwd"]),
+        "BAD_URL",
+        "data.files[0]",
+        "leaves the standard library",
+    ),
+    "a file above the standard library": (
+        spec(files=["stdlib://json/../../x"]),
+        "BAD_URL",
+        "data.files[0]",
+        "leaves the standard library",
     ),
     "code of another kind": (
         spec(code="s3://a/code.zip", entrypoint="a:b"),

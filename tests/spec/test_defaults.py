@@ -22,7 +22,7 @@ from tessera.spec.formats import format_of
 from tessera.spec.rules.model import model_config
 from tessera.spec.tasks import TRAITS
 
-CHOICES = ("norm", "norm_order", "positions", "activation")
+CHOICES = ("norm", "norm_order", "norm_epsilon", "positions", "rotary_base", "activation")
 DATA = {
     "text": DataSpec(files=["stdlib://**/*.py"]),
     "parallel": DataSpec(files=["s3://a/x.en"], target_files=["s3://a/x.de"]),
@@ -75,6 +75,7 @@ def test_defaults_of_a_family(family):
     model, both = spec.model, family in {"transformer", "bert_gpt"}
     assert (model.layers, model.heads, model.width, model.context) == (4, 4, 256, 256)
     assert (model.ff_width, model.kv_heads, model.bias) == (1024, 4, True)
+    assert (model.dropout, model.attention_dropout) == (0, 0)
     assert (model.HasField("decoder_layers"), model.HasField("share_embeddings")) == (both, both)
     assert model.share_embeddings == (family == "transformer")
     # The two stacks of a family differ in these, so that no one value could be told.
@@ -82,6 +83,14 @@ def test_defaults_of_a_family(family):
     kind = "wordpiece" if family.startswith("bert") else "byte_bpe"
     assert spec.tokenizer == TokenizerSpec(kind=kind, vocab_size=4096, lowercase=False)
     assert spec.tuning == TuningSpec(method="full")
+
+
+def test_the_base_of_rotary_positions():
+    assert resolve(job("gpt", model={"positions": "rotary"})).model.rotary_base == 10_000
+    stated = {"preset": "llama-8b", "rotary_base": 7}
+    assert resolve(job("gpt", model=stated)).model.rotary_base == 7
+    learned = {"preset": "llama-8b", "positions": "learned"}
+    assert not resolve(job("gpt", model=learned)).model.HasField("rotary_base")
 
 
 def test_kind_of_the_task():
@@ -162,7 +171,13 @@ def test_tuning():
         ({"files": ["stdlib://**/*.py"]}, "text"),
         ({"files": ["data/*"]}, "text"),
         ({"files": ["a.gz"]}, "text"),
-        ({"files": ["a.jsonl", "b.csv"]}, "jsonl"),
+        ({"files": ["a.json", "b.ndjson", "C.JSON.gz", "d.jsonl"]}, "jsonl"),
+        ({"files": ["a.py", "README", "b.txt.gz", "stdlib://**"]}, "text"),
+        ({"files": ["a.jsonl", "b.csv"]}, ""),
+        ({"files": ["a.py", "b.json"]}, ""),
+        ({"files": ["a.csv"], "validation_files": ["b.tsv"]}, ""),
+        ({"files": ["a.csv", "dataset://owner/name"]}, "dataset"),
+        ({"files": ["a.csv"], "validation_files": ["dataset://owner/name"]}, "csv"),
         ({"files": ["data/*.csv"]}, "csv"),
         ({"files": ["A.CSV"]}, "csv"),
         ({"files": ["s3://b/x.v2.tsv.gz"]}, "tsv"),

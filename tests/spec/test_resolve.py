@@ -135,7 +135,7 @@ def maybe(values):
     return st.one_of(st.none(), values)
 
 
-FILES = st.sampled_from(["a b.txt", "stdlib://**", "s3://a/*.csv.gz", "dataset://a/b", "x.jsonl"])
+FILES = st.sampled_from(["a b.txt", "stdlib://**", "s3://a/*.csv.gz", "dataset://a/b", "x.json"])
 
 
 @st.composite
@@ -153,6 +153,9 @@ def models_and_tasks(draw):
             width=maybe(st.integers(1, 131072)),
             context=maybe(st.integers(2, 1 << 24)),
             dropout=maybe(st.floats(0, 0.99)),
+            attention_dropout=maybe(st.floats(0, 0.99)),
+            rotary_base=maybe(st.floats(2, 1e12)),
+            norm_epsilon=maybe(st.floats(1e-15, 0.1)),
             tie_embeddings=maybe(st.booleans()),
             share_embeddings=maybe(st.booleans()),
             decoder_layers=maybe(st.integers(1, 1024)),

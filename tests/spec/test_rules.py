@@ -49,6 +49,14 @@ BAD = {
         "model: {family: gpt, heads: 4, width: 60, positions: rotary}\n" + TEXT,
         "ROTARY_HEAD_ODD", "model.positions", "2:54", "an odd 15",
     ),
+    "base of no rotary positions": (
+        "model: {family: gpt, rotary_base: 500000}\n" + TEXT,
+        "BASE_WITHOUT_ROTARY", "model.rotary_base", "2:35", "set model.positions to rotary",
+    ),
+    "base of a version's other positions": (
+        "model: {family: gpt, init: {from: a}, positions: learned, rotary_base: 500000}\n" + TEXT,
+        "BASE_WITHOUT_ROTARY", "model.rotary_base", "2:72", "leave this out",
+    ),
     "labels of a language": (
         GPT + "task:\n  labels: [a, b]\n" + TEXT,
         "FIELD_NOT_FOR_TASK", "task.labels", "4:11",
@@ -159,6 +167,20 @@ BAD = {
         CLASSES + "data: {files: ['dataset://a/b'], validation_files: ['s3://a/x.csv']}\n",
         "FORMAT_NOT_FOR_FILES", "data.validation_files[0]", "4:53", "takes only dataset://",
     ),
+    "files of several formats": (
+        GPT + "data: {files: ['s3://a/x.jsonl', 's3://a/y.json', 's3://a/z.csv.gz']}\n",
+        "FORMATS_DIFFER", "data.files[2]", "3:51",
+        "`s3://a/z.csv.gz` is `csv` by its ending, but `s3://a/x.jsonl` is `jsonl`; take files",
+    ),
+    "uploads of several formats": (
+        BERT + f"data: {{files: ['blob://{'a' * 64}/x.py', 'blob://{'b' * 64}/y.json']}}\n",
+        "FORMATS_DIFFER", "data.files[1]", "3:96", "`y.json` is `jsonl` by its ending, but `x.py`",
+    ),
+    "another format to evaluate on": (
+        CLASSES + "data: {files: ['s3://a/x.csv'], validation_files: ['s3://a/y.tsv'], "
+        "columns: {text: '0'}, header: false}\n",
+        "FORMATS_DIFFER", "data.validation_files[0]", "4:52", "or set data.format",
+    ),
     "held out twice": (
         GPT + "data: {files: ['s3://a/x'], held_out: 0.1, validation_files: ['s3://a/y']}\n",
         "HELD_OUT_AND_VALIDATION", "data.held_out", "3:39", "leave one of them out",
@@ -258,6 +280,12 @@ def test_every_rule_is_tried():
         "tuning: {freeze: [encoder], freeze_steps: 1000}\n" + TEXT,
         "model: {family: bert, init: {from: a}}\n"
         "task: {kind: question_answering, stride: 64}\n" + TABLE,
+        # The base of a preset goes with its positions, and a version has its own.
+        "model: {family: gpt, preset: llama-8b, positions: learned}\n" + TEXT,
+        "model: {family: gpt, init: {from: a}, rotary_base: 500000}\n" + TEXT,
+        "model: {family: gpt, positions: rotary, rotary_base: 1000000.0}\n" + TEXT,
+        GPT + "data: {files: ['s3://a/x.py', 's3://a/y.json'], format: text}\n",
+        GPT + "data: {files: ['s3://a/x.json', 's3://a/y.ndjson.zst']}\n",
         # What an entrypoint reads is its own affair.
         CLASSES + "entrypoint: 'mine:build'\n" + TEXT,
         GPT + "tuning: {method: lora, freeze: [heads], freeze_steps: 5}\n" + TEXT,

@@ -15,7 +15,9 @@ DELIMITED = ("csv", "tsv")
 """Formats whose first line may name the columns."""
 
 _ENDINGS: Mapping[str, str] = {
+    ".json": "jsonl",
     ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
@@ -23,12 +25,19 @@ _ENDINGS: Mapping[str, str] = {
 
 
 def format_of(data: DataSpec) -> str:
-    """The format of data that names none."""
+    """The format of data that names none; empty: its files are of several."""
     if data.target_files:
         return "parallel"
     if any(split_url(url)[0] == DATASET for url in data.files):
         return "dataset"
-    path = PurePosixPath(next(iter(data.files), "").lower())
+    urls = (url for url in (*data.files, *data.validation_files) if split_url(url)[0] != DATASET)
+    found = {format_by_name(url) for url in urls} or {"text"}
+    return found.pop() if len(found) == 1 else ""
+
+
+def format_by_name(url: str) -> str:
+    """The format of a file, or of all that a pattern stands for, by its ending."""
+    path = PurePosixPath(url.lower())
     if path.suffix in PACKED:
         path = path.with_suffix("")
     return _ENDINGS.get(path.suffix, "text")

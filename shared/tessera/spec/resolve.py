@@ -23,8 +23,8 @@ def resolve(spec: JobSpec) -> JobSpec:
     """A copy of `spec` in which every default is filled in; what is set stays.
 
     Fields that mean nothing for the family or the task stay unset. With `model.init`, so do sizes
-    that are not set and the tokenizer: they are those of the version. Resolving twice changes
-    nothing more.
+    that are not set and the tokenizer: they are those of the version. So does the format of files
+    that are of several, which `check` refuses. Resolving twice changes nothing more.
 
     Raises:
         InvalidArgumentError: UNKNOWN_FAMILY, UNKNOWN_PRESET or TASK_NOT_FOR_FAMILY.
@@ -67,7 +67,10 @@ def preset_sizes(model: ModelSpec, known: Family) -> Sizes:
 
 
 def _fill_model(model: ModelSpec, known: Family) -> None:
-    fill(model, preset_sizes(model, known))
+    sizes = dict(preset_sizes(model, known))
+    if model.positions not in {"", "rotary"}:
+        sizes.pop("rotary_base", None)  # It is of the positions that are given up.
+    fill(model, sizes)
     if model.HasField("init"):
         return  # What is still open is as in the version, which the trainer reads.
     fill(model, {name: known.defaults[name] for name in ("layers", "heads", "width")})
@@ -76,6 +79,8 @@ def _fill_model(model: ModelSpec, known: Family) -> None:
         "kv_heads": model.heads,
         "bias": StackConfig().bias,
     }
+    if model.positions == "rotary":
+        derived["rotary_base"] = StackConfig().rotary_base
     fill(model, {**known.defaults, **derived})
     if known.encoder is not None and known.decoder is not None:
         shared = known.share_embeddings
@@ -124,8 +129,9 @@ def _fill_task(spec: JobSpec, known: Family) -> None:
         "packing": True,
         "masked_weight": 1.0,
         "next_weight": 1.0,
-        "pooling": known.task(task.kind).pooling,
     }
+    if not spec.model.HasField("init"):
+        values["pooling"] = known.task(task.kind).pooling
     if not task.multi_label:
         values["label_smoothing"] = 0.1 if task.kind in {TRANSLATION, SUMMARIZATION} else 0.0
     if train.HasField("sequence_length"):

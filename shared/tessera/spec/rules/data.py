@@ -5,12 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tessera.api.controller.v1.spec_pb2 import JobSpec
-from tessera.spec.formats import DELIMITED
+from tessera.spec.formats import DELIMITED, format_by_name
 from tessera.spec.rules.problem import Problem, Rule, listed
 from tessera.spec.tasks import TABLES, TRAITS
-from tessera.spec.urls import DATA_FILES, DATASET, is_pattern, split_url
+from tessera.spec.urls import BLOB, DATA_FILES, DATASET, is_pattern, split_url
 
 _PAIRS = (("files", "target_files"), ("validation_files", "validation_target_files"))
+
+
+def _by_format(spec: JobSpec) -> Iterator[Problem]:
+    """What must hold of a format, if there is one."""
+    if spec.data.format:
+        yield from (problem for rule in _OF_FORMAT for problem in rule(spec))
+    else:
+        yield from _several(spec)
+
+
+def _several(spec: JobSpec) -> Iterator[Problem]:
+    named = [
+        (f"data.{name}[{index}]", url, format_by_name(url))
+        for name in ("files", "validation_files")
+        for index, url in enumerate(getattr(spec.data, name))
+        if split_url(url)[0] != DATASET
+    ]
+    _, first, form = named[0]
+    field, url, other = next(each for each in named if each[2] != form)
+    yield Problem(
+        reason="FORMATS_DIFFER",
+        field=field,
+        description=f"`{_short(url)}` is `{other}` by its ending, but `{_short(first)}` is "
+        f"`{form}`; take files of one format, or set data.format",
+    )
+
+
+def _short(url: str) -> str:
+    """A file as its owner knows it."""
+    scheme, rest = split_url(url)
+    return rest.partition("/")[2] if scheme == BLOB else url
 
 
 def _format(spec: JobSpec) -> Iterator[Problem]:
@@ -115,4 +146,6 @@ def _held_out(spec: JobSpec) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Rule, ...] = (_format, _roles, _columns, _header, _datasets, _targets, _held_out)
+_OF_FORMAT: tuple[Rule, ...] = (_format, _columns, _header, _datasets, _targets)
+
+RULES: tuple[Rule, ...] = (_roles, _by_format, _held_out)

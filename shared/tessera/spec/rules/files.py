@@ -46,6 +46,8 @@ def _problems(field: str, url: str, *, uploaded: bool, data: bool) -> Iterator[P
         yield _bad(field, f"`{url}` is not blob://SHA256/FILENAME")
     elif scheme in {STDLIB, DATASET} and not data:
         yield _bad(field, f"{scheme}:// is for data.files only")
+    elif scheme == STDLIB and (rest.startswith("/") or ".." in rest.split("/")):
+        yield _bad(field, f"`{url}` leaves the standard library; write stdlib://json/*.py")
     elif scheme == DATASET and not is_dataset(rest):
         yield _bad(
             field,

@@ -77,6 +77,20 @@ def _rotary(spec: JobSpec) -> Iterator[Problem]:
         )
 
 
+def _rotary_base(spec: JobSpec) -> Iterator[Problem]:
+    model = spec.model
+    if not model.HasField("rotary_base") or model.positions == "rotary":
+        return
+    if model.HasField("init") and not model.positions:
+        return  # The positions are the version's, which the trainer reads.
+    yield Problem(
+        reason="BASE_WITHOUT_ROTARY",
+        field="model.rotary_base",
+        description="only rotary positions have a base; set model.positions to rotary, or leave "
+        "this out",
+    )
+
+
 def _size(spec: JobSpec) -> Iterator[Problem]:
     stated = {field.name for field, _ in spec.model.ListFields()}
     if not stated >= _COUNTED or any(True for rule in _SHAPE for _ in rule(spec)):
@@ -125,4 +139,4 @@ def _divisor(of: int, near: int) -> int:
 
 _SHAPE: tuple[Rule, ...] = (_heads, _kv_heads, _rotary)
 
-RULES: tuple[Rule, ...] = (_family, *_SHAPE, _size, _init)
+RULES: tuple[Rule, ...] = (_family, *_SHAPE, _rotary_base, _size, _init)
