@@ -10,6 +10,7 @@ import torch
 
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
+from tessera.client.results import has_answer
 
 TEXTS = ["def add(a, b):", "class Größe:"]
 CLOSE = 1e-5
@@ -121,6 +122,30 @@ def test_answer(client, zoo):
         assert ranked == sorted(ranked, reverse=True)
         for span in answers.spans:
             assert span.text == context[span.begin : span.end]
+        assert 0 < answers.no_answer_probability < 1
+    encode = zoo["reader"].tokenizer.encode
+    by_ids = client.answer("reader", [(encode("add?"), encode(context))], top_k=3)[0]
+    assert [s.probability for s in by_ids.spans] == [s.probability for s in found[0].spans]
+    assert by_ids.no_answer_probability == found[0].no_answer_probability
+    ids, best = encode(context), by_ids.spans[0]
+    assert best.text == zoo["reader"].tokenizer.decode(ids[best.begin : best.end])
+
+
+@pytest.mark.parametrize(
+    ("nothing", "best", "margin", "expected"),
+    [
+        (0.5, 1.0, 0.0, True),
+        (0.5, 0.9, 0.0, False),
+        (0.5, 0.9, 0.2, True),
+        (0.4, 0.9, -1.0, False),
+        (0.0, 0.1, -9.0, True),
+        (1.0, 1.0, 9.0, False),
+    ],
+)
+def test_an_answer_is_there_unless_none_is_likelier(nothing, best, margin, expected):
+    spans = [pb.Span(probability=best), pb.Span(probability=1 - best)]
+    found = pb.Answers(spans=spans, no_answer_probability=nothing)
+    assert has_answer(found, margin=margin) == expected
 
 
 def test_embed(client, zoo):
@@ -183,10 +208,11 @@ def test_what_a_model_does_not_answer(client, zoo):
         (lambda c: c.translate("translator", ["a"], beams=99), "beams"),
         (lambda c: c.fill_mask("words", ["no mask here"]), "inputs[0]"),
         (lambda c: c.answer("reader", [("a", "b"), ("", "c")]), "questions[1].question"),
+        (lambda c: c.answer("reader", [("a", "b"), ("a", [0.5])]), "questions[1].context"),
         (lambda c: c.score("tiny", ["a", ""]), "texts[1]"),
         (lambda c: list(c.generate("tiny", "a", beams=2, temperature=0.5)), "sampling"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_bad_requests(client, zoo, call, field):
     with pytest.raises(errors.InvalidArgumentError) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from tessera.models.huggingface.tokenizer import vocabulary
 from tessera.models.inputs import Inputs
 from tessera.models.registry import build, load_config
 from tessera.rpc.identity import SERVICE
-from tessera.text.special import SEQ2SEQ
+from tessera.text.special import BERT, SEQ2SEQ
 from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
 from tessera.weights.pull import Want, pull
@@ -31,6 +32,8 @@ from tessera.weights.pull import Want, pull
 hf.logging.set_verbosity_error()
 hf.logging.disable_progress_bar()
 
+# With its special tokens as long as a text of all-MiniLM may be, half of its table of positions.
+LONGEST = "fox " * 254
 TEXTS = [
     "A man is eating food.",
     "Das Maß ist voll: 42!",
@@ -100,10 +103,18 @@ def replica(platform, client, name):
 
 def test_a_replica_serves_the_same_embeddings(platform, client, minilm):
     running = replica(platform, client, "minilm")
-    found = client.embed("minilm", TEXTS)
+    found = client.embed("minilm", [*TEXTS, LONGEST])
+    with pytest.raises(errors.InvalidArgumentError, match="the model reads 256") as caught:
+        client.embed("minilm", [*TEXTS, f"{LONGEST} fox"])
     platform.run(running.stop(1))
-    theirs = SentenceTransformer(str(MINILM), device="cpu").encode(TEXTS)
-    np.testing.assert_allclose(found.vectors, theirs, atol=1e-5)
+    assert caught.value.reason == "INPUT_TOO_LONG"
+    assert dict(caught.value.metadata) == {"tokens": "257", "context": "256"}
+    assert caught.value.violations[0].field == f"inputs[{len(TEXTS)}]"
+    sentences = SentenceTransformer(str(MINILM), device="cpu")
+    # They cut what is longer, so that both texts would have one vector.
+    ours, cut = found.vectors[-1], sentences.encode(f"{LONGEST} cat")
+    np.testing.assert_allclose(ours, cut, atol=1e-5)
+    np.testing.assert_allclose(found.vectors, sentences.encode([*TEXTS, LONGEST]), atol=1e-5)
 
 
 def test_a_replica_translates_as_transformers_does(platform, client, tiny, tmp_path):
@@ -132,6 +143,10 @@ def test_a_replica_translates_as_transformers_does(platform, client, tiny, tmp_p
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     # As Marian's models do: the token that the decoder begins with is never written.
     model.generation_config.bad_words_ids = [[tokenizer.pad_id]]
+    settings = {"max_new_tokens": 12, "do_sample": False, "num_beams": 1}
+    first = torch.tensor([[*tokenizer.encode(TEXTS[0]), tokenizer.end_id]])
+    unwanted = model.generate(first, **settings)[0, 1].item()
+    model.generation_config.suppress_tokens = [unwanted]
     model.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes(tokenizer.to_json())
     client.import_model(tmp_path, "marian")
@@ -140,9 +155,49 @@ def test_a_replica_translates_as_transformers_does(platform, client, tiny, tmp_p
     platform.run(running.stop(1))
     for text, translation in zip(TEXTS, found, strict=True):
         source = torch.tensor([[*tokenizer.encode(text), tokenizer.end_id]])
-        expected = model.generate(source, max_new_tokens=12, do_sample=False, num_beams=1)[0, 1:]
+        expected = model.generate(source, **settings)[0, 1:]
+        assert unwanted not in expected
         ids = [token for token in expected.tolist() if token != tokenizer.end_id]
         assert list(translation.hypotheses[0].tokens) == ids
+
+
+def test_two_vocabularies_take_and_give_tokens(platform, client, tiny, tmp_path):
+    stack = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
+    reads = train("wordpiece", iter(TEXTS * 20), 120, BERT)
+    bert = hf.BertConfig(vocab_size=reads.vocab_size, intermediate_size=32, **stack)
+    gpt2 = hf.GPT2Config(vocab_size=75, n_embd=16, n_layer=2, n_head=2, n_positions=64,
+                         bos_token_id=70, eos_token_id=71)  # fmt: skip
+    config = hf.EncoderDecoderConfig.from_encoder_decoder_configs(bert, gpt2)
+    config.decoder_start_token_id, config.pad_token_id = 70, reads.pad_id
+    torch.manual_seed(3)
+    model = hf.EncoderDecoderModel(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    model.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes(reads.to_json())
+    done = client.import_model(tmp_path, "two-vocabularies")
+    (note,) = (note for note in done.notes if "vocabular" in note)
+    assert f"a vocabulary of {reads.vocab_size} tokens" in note
+    assert "of 75" in note
+    assert "send `tokens`" in note
+    _, manifest = served(client, "two-vocabularies")
+    assert "tokenizer.json" not in manifest.assets
+    found = load_config(manifest.assets["config.json"])
+    assert (found.first_id, found.end_id, found.pad_id) == (70, 71, reads.pad_id)
+    running = replica(platform, client, "two-vocabularies")
+    rows = [[reads.start_id, *reads.encode(text), reads.end_id] for text in TEXTS]
+    answers = client.translate("two-vocabularies", rows, max_tokens=12)
+    for ask in (client.translate, partial(client.score, contexts=rows)):
+        with pytest.raises(errors.InvalidArgumentError, match="send `tokens`") as caught:
+            ask("two-vocabularies", TEXTS)
+        assert caught.value.reason == "NO_TOKENIZER"
+    platform.run(running.stop(1))
+    for row, answer in zip(rows, answers, strict=True):
+        expected = model.generate(torch.tensor([row]), max_new_tokens=12, do_sample=False)[0, 1:]
+        (hypothesis,) = answer.hypotheses
+        assert hypothesis.text == ""
+        assert list(hypothesis.tokens) == [token for token in expected.tolist() if token != 71]
 
 
 def test_what_an_import_says(client, minilm):
@@ -171,7 +226,10 @@ def test_an_export_of_an_import_is_the_same(client, minilm, tmp_path):
     for name in before.keys() - left_out:
         assert np.array_equal(before[name], after[name]), name
     theirs = SentenceTransformer(str(MINILM), device="cpu").encode(TEXTS)
+    sizes = json.loads((done.folder / "sentence_bert_config.json").read_text())
+    assert sizes == {"max_seq_length": 256}
     again = SentenceTransformer(str(done.folder), device="cpu")
+    assert again.max_seq_length == 256
     np.testing.assert_allclose(again.encode(TEXTS), theirs, atol=1e-6)
     _, info = hf.AutoModel.from_pretrained(done.folder, output_loading_info=True)
     assert not any(info.values())

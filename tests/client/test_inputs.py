@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.client import batches
-from tessera.client.inputs import to_inputs, to_scored
+from tessera.client.inputs import to_inputs, to_questions, to_scored
 from tessera.client.results import Results
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -96,6 +96,8 @@ def test_texts_ids_and_pairs():
     (scored,) = to_scored("a", "b")
     assert (scored.target.text, scored.context.text) == ("a", "b")
     assert not to_scored([[1]])[0].HasField("context")
+    (asked,) = to_questions([("a", (1, 2))])
+    assert (asked.question.text, asked.context.tokens.ids) == ("a", [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,8 @@ def test_texts_ids_and_pairs():
         (lambda: to_inputs(["a", "b"], "c"), "pairs", "NUMBERS_DIFFER"),
         (lambda: to_scored(["a"], []), "contexts", "NUMBERS_DIFFER"),
         (lambda: to_scored("a", [3]), "contexts[0]", "INVALID_FIELD"),
+        (lambda: to_questions([("a", "b"), (3, "c")]), "questions[1].question", "INVALID_FIELD"),
+        (lambda: to_questions([("a", [0.5])]), "questions[0].context", "INVALID_FIELD"),
     ],
 )
 def test_what_is_no_text(call, field, reason):

@@ -116,6 +116,16 @@ def test_endings_tell_the_format_after_uploading(pairs):
     assert resolve(done).data.format == resolve(spec).data.format == "csv"
 
 
+def test_a_glob_may_match_files_of_several_formats(spec, folder):
+    (folder / "text" / "e.json").write_text("{}")
+    with pytest.raises(errors.InvalidArgumentError, match=r"`e\.json` is `jsonl` by") as caught:
+        localize(spec(files=["text/*"]), folder)
+    assert caught.value.reason == "FORMATS_DIFFER"
+    as_text = spec(files=["text/*"])
+    as_text.data.format = "text"
+    assert names(localize(as_text, folder)[0])[-1] == "e.json"
+
+
 def test_data_sets_pass(spec, folder):
     url = "dataset://owner/name?config=a&split=train"
     done, files = localize(spec(files=[url]), folder)

@@ -1,6 +1,7 @@
 """Replicas that go away, have no room or change their version while many texts are answered.
 
-They are gRPC servers that the real registry knows; they embed a text as what `reply` says.
+They are gRPC servers that the real registry knows; they embed a text as its length, and continue it
+with itself.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class StandIn(pb_grpc.InferenceServiceServicer):
         self.platform = platform
         self.sizes: list[int] = []
         self.refusals: list[Exception] = []
-        self.seconds, self.width = 0.0, 2
+        self.seconds, self.width, self.version = 0.0, 2, index + 1
         self.begun, self.cancelled = threading.Event(), threading.Event()
         verifier: Verifier = fetch_verifier(platform.address)
         platform.run(self._start(verifier, model, index))
@@ -60,15 +61,25 @@ class StandIn(pb_grpc.InferenceServiceServicer):
         self._registration = Registration(self.platform.address, token, endpoint)
         await self._registration.start()
 
-    async def Embed(self, request, _context):
-        if self.refusals:
-            raise self.refusals.pop(0)
+    async def _work(self):
         self.begun.set()
         try:
             await asyncio.sleep(self.seconds)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+
+    async def Generate(self, request, _context):
+        if request.text == "bad":
+            raise errors.InvalidArgumentError.at("text", "it is bad", "EMPTY_PROMPT")
+        yield pb.GenerateResponse(text=request.text, tokens=[1], version=self.version)
+        await self._work()
+        yield pb.GenerateResponse(text="!", tokens=[2], finish_reason=1, version=self.version)
+
+    async def Embed(self, request, _context):
+        if self.refusals:
+            raise self.refusals.pop(0)
+        await self._work()
         rows = np.zeros((len(request.inputs), self.width), "<f4")
         rows[:, 0] = [len(item.text) for item in request.inputs]
         rows[:, 1] = len(self.sizes)
@@ -215,11 +226,12 @@ def test_the_deadline_is_kept(client, stand_in):
     assert time.monotonic() - begin < 5
 
 
-def test_ctrl_c_ends_the_request_too(platform, stand_in):
+@pytest.mark.parametrize("command", [["embed", "endless", "x"], ["generate", "endless", "x", "y"]])
+def test_ctrl_c_ends_the_request_too(platform, stand_in, command):
     replica = stand_in("endless")
     replica.seconds = 60.0
     child = subprocess.Popen(
-        [TESSERA, "--home", platform.home, "embed", "endless", "x"],
+        [TESSERA, "--home", platform.home, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -229,6 +241,35 @@ def test_ctrl_c_ends_the_request_too(platform, stand_in):
     out, told = child.communicate(timeout=20)
     assert (child.returncode, out, told) == (130, "", "")
     assert replica.cancelled.wait(5)
+
+
+def test_one_bad_prompt_ends_the_others(client, stand_in):
+    replica = stand_in("strict")
+    replica.seconds = 60.0
+    begin = time.monotonic()
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        client.generate_all("strict", ["a", "b", "c", "bad", "d"], at_once=4)
+    assert time.monotonic() - begin < 20
+    assert caught.value.message == "prompts[3].text: it is bad"
+    assert caught.value.violations[0].field == "prompts[3].text"
+    assert replica.cancelled.wait(5)
+
+
+def test_answers_that_a_replica_had_half_written_are_written_by_another(client, stand_in):
+    first = stand_in("halfway")
+    first.seconds = 30.0
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(client.generate_all("halfway", ["a", "b"]))
+    )
+    thread.start()
+    assert first.begun.wait(5)
+    stand_in("halfway")
+    first.withdraw()
+    first.kill()
+    thread.join(20)
+    assert [(each.text, list(each.tokens)) for each in found[0]] == [("a!", [1, 2]), ("b!", [1, 2])]
+    assert found[0].versions == (2, 2)
 
 
 def test_numbers_that_no_message_holds(client):

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tessera import errors
 from tessera.models.inputs import Inputs
 from tessera.models.lora_config import LoRAConfig
 from tessera.models.merge import _floats, _like, merge
@@ -50,6 +51,14 @@ def test_a_merged_model_does_the_same_without_adapters(family):
         ):
             if expected is not None:
                 torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_adapter_beside_an_embedding_cannot_be_merged():
+    lora = LoRAConfig(rank=2, targets=("language.projection",))
+    module = build(FAMILIES["gpt"].config(SIZES, vocab_size=20, lora=lora))
+    with pytest.raises(errors.FailedPreconditionError, match="embedding") as caught:
+        merge(module.config, arrays_of(module))
+    assert caught.value.reason == "EXPORT_UNSUPPORTED"
 
 
 def test_bfloat16_is_rounded_once():

@@ -7,7 +7,8 @@ from concurrent import futures
 import grpc
 import pytest
 
-from tessera.rpc.calls import under_way
+from tessera import errors
+from tessera.rpc.calls import Calls, under_way
 
 METHOD = "/tests.Endless/Wait"
 
@@ -85,3 +86,33 @@ def test_threads_have_no_signals(endless):
     with futures.ThreadPoolExecutor(1) as pool:
         assert pool.submit(ask).result(20)
     endless.channel.close()
+
+
+def test_calls_of_several_threads_end_together(endless):
+    calls, begun = Calls(), threading.Barrier(3)
+
+    def ask():
+        with calls.under_way(lambda: endless.channel.unary_unary(METHOD).future(b"")) as call:
+            begun.wait(20)
+            with pytest.raises(grpc.FutureCancelledError):
+                call.result()
+
+    with futures.ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(ask) for _ in range(2)]
+        begun.wait(20)
+        calls.end()
+        for each in asked:
+            each.result(20)
+    # So do those to come.
+    with calls.under_way(lambda: endless.channel.unary_unary(METHOD).future(b"")) as call:
+        assert call.cancelled()
+    assert calls.ended
+    endless.channel.close()
+
+
+def test_a_pause_ends_with_the_calls():
+    calls = Calls()
+    calls.pause(0)
+    calls.end()
+    with pytest.raises(errors.CancelledError):
+        calls.pause(60)

@@ -11,16 +11,15 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from tessera.api.inference.v1 import inference_pb2 as pb
-from tessera.client.batches import M, ask, joined, range_checked
-from tessera.client.inputs import Text, Texts, to_inputs, to_scored
-from tessera.client.replicas import Replicas
+from tessera.client.batches import M, ask, joined
+from tessera.client.generation import ANSWER_SECONDS, Generation
+from tessera.client.inputs import Text, Texts, to_inputs, to_questions, to_scored
 from tessera.client.results import Embeddings, Results
 
-ANSWER_SECONDS = 600.0
 DESCRIBE_SECONDS = 30.0
 
 
-class Answers:
+class Answers(Generation):
     """Asks deployed models.
 
     A text is a `str` or a sequence of token ids; where many are taken, one `str` will do. As many
@@ -36,50 +35,6 @@ class Answers:
     Args:
         replicas: that answer.
     """
-
-    def __init__(self, replicas: Replicas) -> None:
-        self._replicas = replicas
-
-    def generate(
-        self,
-        model: str,
-        prompt: Text,
-        *,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-        logprobs: bool = False,
-        beams: int | None = None,
-        length_penalty: float | None = None,
-        seconds: float = ANSWER_SECONDS,
-    ) -> Iterator[pb.GenerateResponse]:
-        """Continue a prompt; ending the iteration stops the work.
-
-        The last part has a `finish_reason`; every part names the version that made it. With more
-        than one of `beams`, the whole answer is one part.
-
-        Raises:
-            UnavailableError: no replica serves, or it died in the middle of the answer.
-        """
-        with range_checked():
-            sampling = pb.Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-            request = pb.GenerateRequest(
-                model=model,
-                max_tokens=max_tokens,
-                sampling=sampling,
-                stop=stop,
-                logprobs=logprobs,
-                beams=beams,
-                length_penalty=length_penalty,
-            )
-            if isinstance(prompt, str):
-                request.text = prompt
-            else:
-                request.tokens.CopyFrom(pb.Tokens(ids=prompt))
-        return self._replicas.stream("Generate", request, seconds=seconds)
 
     def translate(
         self,
@@ -155,13 +110,16 @@ class Answers:
     def answer(
         self,
         model: str,
-        questions: Sequence[tuple[str, str]],
+        questions: Sequence[tuple[Text, Text]],
         *,
         top_k: int | None = None,
         max_answer_tokens: int | None = None,
         seconds: float = ANSWER_SECONDS,
     ) -> Results[pb.Answers]:
         """Where each question is answered in its context, the likeliest place first.
+
+        `results.has_answer` tells whether there is an answer at all. Places are characters of the
+        context, or tokens where it is given as such.
 
         Args:
             model: the deployment.
@@ -170,7 +128,7 @@ class Answers:
             max_answer_tokens: tokens of an answer at most.
             seconds: for each request.
         """
-        asked = [pb.Question(question=question, context=text) for question, text in questions]
+        asked = to_questions(questions)
         make = partial(
             pb.AnswerRequest, model=model, top_k=top_k, max_answer_tokens=max_answer_tokens
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -77,17 +78,26 @@ def fitting(items: Sequence[M], begin: int, most: int = MAX_ITEMS) -> Sequence[M
     return items[begin:end]
 
 
-@contextmanager
-def counted_from(begin: int) -> Iterator[None]:
+def counted_from(begin: int) -> AbstractContextManager[None]:
     """Errors raised inside count items from `begin`; outside they count them from 0."""
+    return renamed(partial(_moved, begin=begin))
+
+
+@contextmanager
+def renamed(change: Callable[[str], str]) -> Iterator[None]:
+    """Errors raised inside name other fields.
+
+    Args:
+        change: of what begins with the name of a field.
+    """
     try:
         yield
     except errors.TesseraError as error:
         raise type(error)(
-            _moved(error.message, begin),
+            change(error.message),
             reason=error.reason,
             violations=[
-                errors.Violation(_moved(found.field, begin), found.description)
+                errors.Violation(change(found.field), found.description)
                 for found in error.violations
             ],
             metadata=error.metadata,

@@ -67,7 +67,7 @@ def _download(repository: str, revision: str) -> Path:
             f" {_first_line(error)}",
             reason="SOURCE_NOT_FOUND",
         ) from None
-    except (OSError, hub_errors.HfHubHTTPError) as error:
+    except (OSError, hub_errors.HTTPError) as error:  # type: ignore[attr-defined]
         raise errors.UnavailableError(
             f"there is no folder {repository}, and the hub does not answer: {_first_line(error)}",
             reason="HUB_UNREACHABLE",

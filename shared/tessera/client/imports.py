@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tessera import errors
 from tessera.client.checkpoint import Stored, read_config, read_json, stored
+from tessera.client.sentence_files import read_vectors
 from tessera.client.tokenizer_file import read_tokenizer
 from tessera.models.config import ModelConfig
-from tessera.models.huggingface import catalog, sentence
+from tessera.models.huggingface import catalog
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.tensors import Entry
-from tessera.models.huggingface.tokenizer import with_ids
-from tessera.models.task import EMBEDDING
+from tessera.models.huggingface.tokenizer import vocabulary, with_ids
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What was committed: the version, what it was made of, and what of that was left out."""
+    """What was committed: the version, what it was made of, and what of that it does not keep."""
 
     set: str
     version: int
@@ -59,7 +59,7 @@ class Source:
         entries: our tensors.
         parts: where their parts are stored, by the entries' names.
         tokenizer: the content of `tokenizer.json`, if it has one.
-        notes: what was left out, in a sentence each.
+        notes: what was left out or is not followed, in a sentence each.
     """
 
     architecture: Architecture
@@ -80,11 +80,12 @@ def read(folder: Path) -> Source:
         FailedPreconditionError: TOKENIZER_NEEDS_TRANSFORMERS.
     """
     values, generation = read_config(folder), read_json(folder, "generation_config.json") or {}
-    architecture, config = catalog.read(values, generation)
-    config = _pooled(folder, config)
-    tokenizer = read_tokenizer(folder)
+    architecture, config, unfollowed = catalog.read(values, generation)
+    config = read_vectors(folder, config)
+    tokenizer = None if config.decoder_vocab_size else read_tokenizer(folder)
     if tokenizer is not None:
         config = with_ids(config, tokenizer)
+        _check_vocabulary(config, tokenizer)
     there = stored(folder)
     plan = architecture.plan(config)
     names, dropped = plan.locate(there, architecture.base)
@@ -93,14 +94,14 @@ def read(folder: Path) -> Source:
     _check_shapes(plan.entries, parts)
     notes = [f"{name} was left out: our {config.family} has no place for it" for name in dropped]
     if tokenizer is None:
-        notes.append("there is no tokenizer: the model takes and gives token ids only")
+        notes.append(_no_tokenizer(config))
     return Source(
         architecture=architecture,
         config=config,
         entries=plan.entries,
         parts=parts,
         tokenizer=tokenizer,
-        notes=tuple(notes),
+        notes=(*notes, *unfollowed),
     )
 
 
@@ -199,19 +200,26 @@ def _spec(entry: Entry, parts: Mapping[str, Stored]) -> TensorSpec:
     return TensorSpec(group=GROUP, name=entry.ours, shape=entry.shape, dtype=dtype)
 
 
-def _pooled(folder: Path, config: ModelConfig) -> ModelConfig:
-    """With the pooling of sentence-transformers, where the folder is one of its."""
-    modules = read_json(folder, sentence.MODULES)
-    if modules is None or config.task.kind != EMBEDDING:
-        return config
-    try:
-        pooling = read_json(folder, sentence.pooling_path(modules))
-        return replace(config, task=replace(config.task, **sentence.read(modules, pooling)))
-    except (TypeError, KeyError, AttributeError) as error:
+def _no_tokenizer(config: ModelConfig) -> str:
+    """Why a version has none, and what that means."""
+    if config.decoder_vocab_size:
+        return (
+            f"the encoder has a vocabulary of {config.vocab_size} tokens, the decoder another one"
+            f" of {config.decoder_vocab_size}, and a version holds one tokenizer, so it has none:"
+            " send `tokens` of the first, and read the tokens of answers with the second"
+        )
+    return "there is no tokenizer: the model takes and gives token ids only"
+
+
+def _check_vocabulary(config: ModelConfig, tokenizer: bytes) -> None:
+    tokens = max(vocabulary(tokenizer).values()) + 1
+    if tokens > config.vocab_size:
         raise errors.InvalidArgumentError(
-            f"{folder / sentence.MODULES} is not of sentence-transformers: {error!r}",
+            f"tokenizer.json has {tokens} tokens, and the model embeddings of {config.vocab_size}:"
+            " they do not belong together; resize the embeddings in transformers"
+            " (resize_token_embeddings), or take the tokenizer that it was trained with",
             reason="INVALID_CHECKPOINT",
-        ) from None
+        )
 
 
 def _check_dtypes(parts: Mapping[str, Stored]) -> None:

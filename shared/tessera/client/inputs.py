@@ -24,9 +24,9 @@ def to_inputs(texts: Texts, pairs: str | Sequence[str] | None = None) -> list[pb
     Raises:
         InvalidArgumentError: INVALID_FIELD, NUMBERS_DIFFER.
     """
-    inputs = [_input(text, f"texts[{i}]") for i, text in enumerate(_listed(texts))]
+    inputs = [to_input(text, f"texts[{i}]") for i, text in enumerate(listed(texts))]
     if pairs is not None:
-        seconds = _listed(pairs)
+        seconds = listed(pairs)
         _check_numbers("pairs", len(seconds), len(inputs))
         for i, (found, pair) in enumerate(zip(inputs, seconds, strict=True)):
             with _sendable(f"pairs[{i}]"):
@@ -42,18 +42,43 @@ def to_scored(texts: Texts, contexts: Texts | None = None) -> list[pb.ScoredText
     """
     scored = [pb.ScoredText(target=target) for target in to_inputs(texts)]
     if contexts is not None:
-        befores = _listed(contexts)
+        befores = listed(contexts)
         _check_numbers("contexts", len(befores), len(scored))
         for i, (found, before) in enumerate(zip(scored, befores, strict=True)):
-            found.context.CopyFrom(_input(before, f"contexts[{i}]"))
+            found.context.CopyFrom(to_input(before, f"contexts[{i}]"))
     return scored
 
 
-def _listed(texts: str | Sequence[T]) -> Sequence[str] | Sequence[T]:
+def to_questions(asked: Sequence[tuple[Text, Text]]) -> list[pb.Question]:
+    """Questions with their contexts.
+
+    Raises:
+        InvalidArgumentError: INVALID_FIELD.
+    """
+    return [
+        pb.Question(
+            question=to_input(question, f"questions[{i}].question"),
+            context=to_input(context, f"questions[{i}].context"),
+        )
+        for i, (question, context) in enumerate(asked)
+    ]
+
+
+def listed(texts: str | Sequence[T]) -> Sequence[str] | Sequence[T]:
+    """Many texts, also where it is one."""
     return [texts] if isinstance(texts, str) else texts
 
 
-def _input(text: Text, field: str) -> pb.Input:
+def to_input(text: Text, field: str) -> pb.Input:
+    """One text.
+
+    Args:
+        text: to send.
+        field: of the caller's, for errors.
+
+    Raises:
+        InvalidArgumentError: INVALID_FIELD.
+    """
     with _sendable(field):
         if isinstance(text, str):
             return pb.Input(text=text)

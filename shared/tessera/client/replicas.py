@@ -17,7 +17,7 @@ from tessera.api.controller.v1.registry_pb2_grpc import RegistryServiceStub
 from tessera.api.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from tessera.client.connection import Connection
 from tessera.client.deployments import Deployments, why
-from tessera.rpc.calls import under_way
+from tessera.rpc.calls import Calls
 from tessera.rpc.channel import channel, mapped_errors
 
 ACTIVE = "active"
@@ -57,13 +57,14 @@ class Replicas:
             UnavailableError: NO_REPLICA.
             TesseraError: whatever the replica says.
         """
+        calls = Calls()
 
         def ask(stub: Any) -> Iterator[Any]:
             begin = partial(getattr(stub, method).future, request, **self._options(seconds))
-            with under_way(begin) as call:
+            with calls.under_way(begin) as call:
                 yield call.result()
 
-        (answer,) = self._parts(request.model, ask)
+        (answer,) = self._parts(request.model, ask, calls)
         return answer
 
     def stream(self, method: str, request: Any, *, seconds: float) -> Iterator[Any]:
@@ -71,13 +72,34 @@ class Replicas:
 
         Raises as `call` does, and UnavailableError where it died in the middle of the answer.
         """
+        calls = Calls()
 
         def ask(stub: Any) -> Iterator[Any]:
             begin = partial(getattr(stub, method), request, **self._options(seconds))
-            with under_way(begin) as call:
+            with calls.under_way(begin) as call:
                 yield from call
 
-        return self._parts(request.model, ask)
+        return self._parts(request.model, ask, calls)
+
+    def whole(self, method: str, request: Any, calls: Calls, *, seconds: float) -> list[Any]:
+        """All parts of an answer; a replica that is gone before the last is replaced.
+
+        Args:
+            method: of InferenceService.
+            request: names the model.
+            calls: that the answer is given up with.
+            seconds: for the answer.
+
+        Raises as `call` does, and CancelledError where it is given up.
+        """
+
+        def ask(stub: Any) -> Iterator[Any]:
+            begin = partial(getattr(stub, method), request, **self._options(seconds))
+            with calls.under_way(begin) as call:
+                yield list(call)
+
+        (parts,) = self._parts(request.model, ask, calls)
+        return parts  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close every connection."""
@@ -90,11 +112,13 @@ class Replicas:
     def _options(self, seconds: float) -> dict[str, Any]:
         return {"metadata": self._connection.metadata, "timeout": seconds}
 
-    def _parts(self, model: str, ask: Callable[[Any], Iterator[Any]]) -> Iterator[Any]:
+    def _parts(
+        self, model: str, ask: Callable[[Any], Iterator[Any]], calls: Calls
+    ) -> Iterator[Any]:
         """What `ask` gets of a replica; again, and of another one, while nothing has come."""
         end = 0.0
         while True:
-            address, begun = self._address(model), False
+            address, begun = self._address(model, calls), False
             try:
                 with mapped_errors():
                     for part in ask(InferenceServiceStub(self._channel(address))):
@@ -104,22 +128,22 @@ class Replicas:
                 self._forget(model, address)
                 # Patience begins when the replica is lost: the answer may have been long in coming.
                 end = end or time.monotonic() + self._patience
-                if begun or time.monotonic() > end:
+                if begun or calls.ended or time.monotonic() > end:
                     raise
-                time.sleep(PAUSE_SECONDS)
+                calls.pause(PAUSE_SECONDS)
             except errors.ResourceExhaustedError as error:
                 end = end or time.monotonic() + self._patience
                 if begun or error.retry_after is None or time.monotonic() > end:
                     raise
-                time.sleep(error.retry_after)
+                calls.pause(error.retry_after)
             else:
                 return
 
-    def _address(self, model: str) -> str:
+    def _address(self, model: str, calls: Calls) -> str:
         with self._lock:
             if model in self._addresses:
                 return self._addresses[model]
-        address = self._find(model)
+        address = self._find(model, calls)
         with self._lock:
             return self._addresses.setdefault(model, address)
 
@@ -135,7 +159,7 @@ class Replicas:
                 self._channels[address] = channel(address)
             return self._channels[address]
 
-    def _find(self, model: str) -> str:
+    def _find(self, model: str, calls: Calls) -> str:
         """Address of a replica that serves, waiting for one.
 
         Raises:
@@ -161,4 +185,4 @@ class Replicas:
                 raise errors.UnavailableError(
                     f"no replica of {model} serves: {why(deployment)}", reason="NO_REPLICA"
                 )
-            time.sleep(0.3)
+            calls.pause(0.3)

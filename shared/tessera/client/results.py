@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tessera.api.inference.v1 import inference_pb2 as pb
 
 T = TypeVar("T")
 
@@ -55,3 +58,16 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.versions)
+
+
+def has_answer(found: pb.Answers, *, margin: float = 0.0) -> bool:
+    """Whether the first piece is the likeliest, rather than that the context holds no answer.
+
+    Args:
+        found: what answers a question; of a model that learned that some have no answer.
+        margin: nats by which no answer must be likelier, to be tuned on held-out questions
+            (Devlin et al., 2019, 4.3).
+    """
+    nothing = found.no_answer_probability
+    best = (1 - nothing) * max((span.probability for span in found.spans), default=0.0)
+    return nothing <= best * math.exp(margin)

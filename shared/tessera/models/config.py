@@ -45,7 +45,7 @@ class StackConfig:
         norm_epsilon: in the norm's denominator.
         positions: `learned`, `sinusoidal` or `rotary`.
         position_offset: rows of a learned table before that of position 0.
-        rotary_base: slowest wavelength over 2 pi.
+        rotary_base: slowest wavelength over 2 pi, of rotary positions.
         activation: `gelu`, `gelu_tanh`, `relu`, `silu`, or `swiglu` with its gate.
         bias: whether linear layers add one.
         embedding_norm: whether the sum of embeddings is normed.

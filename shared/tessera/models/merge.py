@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera import errors
 from tessera.models.config import ModelConfig
 
 Array = NDArray[Any]
@@ -26,6 +27,10 @@ def merge(
     Args:
         config: of the model.
         arrays: its weights by name, all of one element type.
+
+    Raises:
+        FailedPreconditionError: EXPORT_UNSUPPORTED: an adapter is beside a weight that an embedding
+            has too.
     """
     if config.lora is None:
         return config, arrays
@@ -33,7 +38,14 @@ def merge(
     for name in arrays:
         layer, _, kind = name.rpartition(".")
         if kind == "lora_a":
-            weight = arrays[f"{layer}.weight"]
+            weight = arrays.get(f"{layer}.weight")
+            if weight is None:
+                raise errors.FailedPreconditionError.at(
+                    "tuning.lora.targets",
+                    f"the weight of `{layer}` is an embedding's too, so that its adapter cannot be"
+                    " merged into it; adapt other layers, or do not tie embeddings",
+                    "EXPORT_UNSUPPORTED",
+                )
             low = _floats(arrays[f"{layer}.lora_b"]) @ _floats(arrays[name])
             merged[f"{layer}.weight"] = _like(_floats(weight) + config.lora.scale * low, weight)
     return replace(config, lora=None), merged

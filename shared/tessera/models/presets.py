@@ -13,6 +13,11 @@ _MODERN: dict[str, Value] = {
     "bias": False,
     "tie_embeddings": False,
 }
+_LLAMA3: dict[str, Value] = {**_MODERN, "rotary_base": 500000.0}
+"""Long texts want slower waves (Grattafiori et al., 2024)."""
+
+_BERT: dict[str, Value] = {"dropout": 0.1, "attention_dropout": 0.1}
+"""On all layers, as in Devlin et al. (2018), and on attention's weights, as in their code."""
 
 
 def _sizes(layers: int, width: int, heads: int, context: int, **rest: Value) -> dict[str, Value]:
@@ -27,12 +32,12 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Value]]] = {
         "transformer-big": _sizes(6, 1024, 16, 512, ff_width=4096, dropout=0.3),
     },
     "bert": {
-        "bert-tiny": _sizes(2, 128, 2, 512, dropout=0.1),
-        "bert-mini": _sizes(4, 256, 4, 512, dropout=0.1),
-        "bert-small": _sizes(4, 512, 8, 512, dropout=0.1),
-        "bert-medium": _sizes(8, 512, 8, 512, dropout=0.1),
-        "bert-base": _sizes(12, 768, 12, 512, dropout=0.1),
-        "bert-large": _sizes(24, 1024, 16, 512, dropout=0.1),
+        "bert-tiny": _sizes(2, 128, 2, 512, **_BERT),
+        "bert-mini": _sizes(4, 256, 4, 512, **_BERT),
+        "bert-small": _sizes(4, 512, 8, 512, **_BERT),
+        "bert-medium": _sizes(8, 512, 8, 512, **_BERT),
+        "bert-base": _sizes(12, 768, 12, 512, **_BERT),
+        "bert-large": _sizes(24, 1024, 16, 512, **_BERT),
     },
     "gpt": {
         "tiny": _sizes(2, 64, 2, 64),
@@ -44,9 +49,9 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Value]]] = {
         "gpt2-xl": _sizes(48, 1600, 25, 1024),
         "llama-mini": _sizes(4, 256, 8, 512, kv_heads=4, ff_width=704, **_MODERN),
         "llama-1b": _sizes(
-            16, 2048, 32, 8192, kv_heads=8, ff_width=8192, **{**_MODERN, "tie_embeddings": True}
+            16, 2048, 32, 8192, kv_heads=8, ff_width=8192, **{**_LLAMA3, "tie_embeddings": True}
         ),
-        "llama-8b": _sizes(32, 4096, 32, 8192, kv_heads=8, ff_width=14336, **_MODERN),
+        "llama-8b": _sizes(32, 4096, 32, 8192, kv_heads=8, ff_width=14336, **_LLAMA3),
     },
     "bert_gpt": {
         "bert-gpt-tiny": _sizes(2, 128, 4, 128, dropout=0.1),

@@ -39,9 +39,12 @@ STACK_SIZES = (
     "ff_width",
     "context",
     "dropout",
+    "attention_dropout",
     "norm",
     "norm_order",
+    "norm_epsilon",
     "positions",
+    "rotary_base",
     "activation",
     "bias",
 )
@@ -90,7 +93,8 @@ class Family:
         values: dict[str, Value] = {
             name: getattr(plain, name) for name in ("layers", "heads", "width", "context")
         }
-        return {**values, "ff_width": 0, "dropout": 0.0, "tie_embeddings": True}
+        dropouts = {"dropout": plain.dropout, "attention_dropout": plain.attention_dropout}
+        return {**values, **dropouts, "ff_width": 0, "tie_embeddings": True}
 
     def task(self, kind: str = "", **choices: Any) -> TaskConfig:
         """A task with this family's choices where none are made.

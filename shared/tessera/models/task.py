@@ -60,6 +60,8 @@ class TaskConfig:
             al., 2018).
         bias: whether the projection to the classes of a text has one.
         normalize: whether embeddings have length 1.
+        longest: tokens of a text that an embedding is made of, special ones included; 0: as many
+            as the context.
     """
 
     kind: str = LANGUAGE
@@ -69,6 +71,7 @@ class TaskConfig:
     pooler: bool = False
     bias: bool = True
     normalize: bool = True
+    longest: int = 0
 
     @property
     def heads(self) -> tuple[str, ...]:

@@ -8,7 +8,50 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from tessera import errors
+
 C = TypeVar("C")
+
+
+class Calls:
+    """Calls that several threads may have under way, and that are ended together. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: list[Any] = []
+        self._ended = threading.Event()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody waits for them any more."""
+        return self._ended.is_set()
+
+    @contextmanager
+    def under_way(self, begin: Callable[[], C]) -> Iterator[C]:
+        """One of them, as the function `under_way` has it."""
+        with under_way(begin) as call:
+            with self._lock:
+                self._running.append(call)
+            try:
+                if self.ended:
+                    self.end()
+                yield call
+            finally:
+                with self._lock:
+                    self._running.remove(call)
+
+    def pause(self, seconds: float) -> None:
+        """Wait between two of them; raise CancelledError once they are ended."""
+        if self._ended.wait(seconds):
+            raise errors.CancelledError("nobody waits for the answer any more")
+
+    def end(self) -> None:
+        """Cancel those that run, and those to come."""
+        self._ended.set()
+        with self._lock:
+            running = list(self._running)
+        for call in running:
+            call.cancel()
 
 
 @contextmanager

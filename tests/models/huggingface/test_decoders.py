@@ -106,3 +106,20 @@ def test_decoders(name, data):
         assert old.pop("problem_type") is None
     old["n_inner"] = new.get("n_inner")  # None is written as what it means.
     assert {key: new.get(key) for key in old} == old
+
+
+@pytest.mark.parametrize(
+    ("name", "configs"), [("GPT2Model", gpt2_configs), ("LlamaModel", llama_configs)]
+)
+@few(max_examples=3)
+@given(data=st.data(), seed=st.integers(0, 1000))
+def test_decoders_alone_make_vectors(name, configs, data, seed):
+    def compare(module, model):
+        generator = np.random.default_rng(seed)
+        tokens = torch.from_numpy(generator.integers(0, model.config.vocab_size, (3, 8)))
+        hidden = model(input_ids=tokens).last_hidden_state[:, -1]
+        close(module(Inputs(tokens=tokens)).vectors, torch.nn.functional.normalize(hidden, dim=-1))
+
+    source, _, _ = check(randomized(getattr(hf, name)(data.draw(configs())), seed), compare)
+    assert source.config.task.kind == "sentence_embedding"
+    assert not [note for note in source.notes if "tokenizer" not in note]

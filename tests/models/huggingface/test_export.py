@@ -18,6 +18,7 @@ from tessera.models.huggingface.files import files
 from tessera.models.inputs import Inputs
 from tessera.models.registry import FAMILIES, build
 from tessera.text import special
+from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
 
 hf.logging.set_verbosity_error()
@@ -313,11 +314,41 @@ def test_weights_that_are_not_of_the_config_are_refused(change):
     assert caught.value.reason == "UNKNOWN_PARAMETER"
 
 
-def test_a_tokenizer_with_a_frame_of_its_own_keeps_it(tokenizer):
+BYTE_LEVEL = {
+    "type": "ByteLevel",
+    "add_prefix_space": True,
+    "trim_offsets": True,
+    "use_regex": True,
+}
+ROBERTA = {
+    "type": "RobertaProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2],
+    "trim_offsets": True, "add_prefix_space": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "processor"),
+    [
+        ("bert", "", ROBERTA),
+        ("bert", "", {"type": "Sequence", "processors": [BYTE_LEVEL, ROBERTA]}),
+        # A GPT may read texts as they stand, and then learns from them so.
+        ("gpt", "classification", BYTE_LEVEL),
+    ],
+)
+def test_a_tokenizer_with_a_frame_of_its_own_keeps_it(tokenizer, family, kind, processor):
+    own = tokenizer("bert")
+    config = made(family, kind, {}, own).config
+    raw = json.dumps({**json.loads(own.to_json()), "post_processor": processor}).encode()
+    assert files(choose(config), config, raw, "float32")["tokenizer.json"] == raw
+
+
+def test_one_that_adds_nothing_gets_the_frame_of_the_training(tokenizer):
     own = tokenizer("bert")
     config = made("bert", "", {}, own).config
-    content = json.loads(own.to_json())
-    content["post_processor"] = {"type": "ByteLevel", "add_prefix_space": True,
-                                 "trim_offsets": True, "use_regex": True}  # fmt: skip
-    raw = json.dumps(content).encode()
-    assert files(choose(config), config, raw, "float32")["tokenizer.json"] == raw
+    raw = json.dumps({**json.loads(own.to_json()), "post_processor": BYTE_LEVEL}).encode()
+    exported = files(choose(config), config, raw, "float32")["tokenizer.json"]
+    processors = json.loads(exported)["post_processor"]["processors"]
+    assert processors[0] == BYTE_LEVEL
+    read = Tokenizer.from_json(raw)
+    assert read.own_frame is None
+    assert Tokenizer.from_json(exported).own_frame == read.frame()

@@ -34,7 +34,7 @@ class Architecture(ABC):
 
         Args:
             values: of `config.json`.
-            generation: of `generation_config.json`.
+            generation: what it says about writing, as `generation.read` finds it.
 
         Raises:
             InvalidArgumentError: IMPORT_UNSUPPORTED.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tessera import errors
 from tessera.models.config import ModelConfig
-from tessera.models.huggingface import bert
+from tessera.models.huggingface import bert, generation
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.bert import Bert
 from tessera.models.huggingface.encoder_decoder import EncoderDecoder
@@ -38,12 +38,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {one.name: one for one in _ALL}
 """By the name of the class in transformers."""
 
 
-def read(values: Values, generation: Values) -> tuple[Architecture, ModelConfig]:
-    """The architecture of a `config.json`, and our config.
+def read(values: Values, settings: Values) -> tuple[Architecture, ModelConfig, list[str]]:
+    """The architecture of a `config.json`, our config, and what is not followed.
 
     Args:
         values: its content.
-        generation: the content of `generation_config.json`; empty where there is none.
+        settings: the content of `generation_config.json`; empty where there is none.
 
     Raises:
         InvalidArgumentError: UNSUPPORTED_ARCHITECTURE, IMPORT_UNSUPPORTED, or INVALID_CHECKPOINT
@@ -58,7 +58,9 @@ def read(values: Values, generation: Values) -> tuple[Architecture, ModelConfig]
         )
     architecture = ARCHITECTURES[found[0]]
     try:
-        return architecture, architecture.read(values, generation)
+        written = generation.read(values, settings)
+        config = architecture.read(values, written)
+        return architecture, config, list(generation.notes(written, config))
     except KeyError as error:
         raise _invalid(f"it lacks {error}") from None
     except (TypeError, ValueError, AttributeError) as error:

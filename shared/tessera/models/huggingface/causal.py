@@ -12,6 +12,7 @@ from tessera.models.huggingface import fields
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import Values
 from tessera.models.huggingface.form import Misfit, differ
+from tessera.models.huggingface.generation import read_end, read_suppressed
 from tessera.models.huggingface.names import StackNames, linear
 from tessera.models.huggingface.tensors import Entry, Plan
 from tessera.models.registry import FAMILIES
@@ -64,14 +65,18 @@ class Causal(Architecture):
             choices["labels"] = fields.read_labels(values)
         if self.kind == task.CLASSIFICATION:
             choices["multi_label"] = fields.is_multi_label(values)
+        ids = {
+            **fields.read_ids(values),
+            "end_id": read_end(values["eos_token_id"], generation),
+        }
         return ModelConfig(
             family=self.family,
             vocab_size=values["vocab_size"],
             decoder=self.read_stack(values),
             tie_embeddings=values["tie_word_embeddings"],
             task=FAMILIES[self.family].task(self.kind, **choices),
-            suppress_ids=fields.read_suppressed(generation),
-            **fields.read_ids(values),
+            suppress_ids=read_suppressed(generation, ids["end_id"], values["vocab_size"]),
+            **ids,
         )
 
     def misfits(self, config: ModelConfig) -> Iterator[Misfit]:

@@ -11,6 +11,7 @@ from tessera.models.huggingface import bert, fields, gpt2
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import Values
 from tessera.models.huggingface.form import Misfit, differ
+from tessera.models.huggingface.generation import read_end, read_suppressed
 from tessera.models.huggingface.names import linear
 from tessera.models.huggingface.tensors import Plan
 from tessera.models.registry import FAMILIES
@@ -43,17 +44,19 @@ class EncoderDecoder(Architecture):
                 f"both stacks must have one width, as here {encoder['hidden_size']}",
             )
         stated = {name: value for name, value in values.items() if value is not None}
+        words = decoder["vocab_size"]
+        end_id = read_end(stated.get("eos_token_id", decoder["eos_token_id"]), generation)
         return ModelConfig(
             family=self.family,
             vocab_size=encoder["vocab_size"],
-            decoder_vocab_size=decoder["vocab_size"],
+            decoder_vocab_size=words,
             encoder=bert.read_stack(encoder),
             decoder=gpt2.read_stack(decoder),
             tie_embeddings=decoder["tie_word_embeddings"],
             task=FAMILIES[self.family].task(task.TRANSLATION),
-            decoder_start_id=fields.read_start({**generation, **stated}),
-            suppress_ids=fields.read_suppressed(generation),
-            end_id=fields.read_ids({"eos_token_id": decoder["eos_token_id"], **stated})["end_id"],
+            decoder_start_id=_start({**stated, **generation}, words),
+            suppress_ids=read_suppressed(generation, end_id, words),
+            end_id=end_id,
             pad_id=fields.read_ids({"pad_token_id": encoder["pad_token_id"], **stated})["pad_id"],
         )
 
@@ -116,3 +119,9 @@ class EncoderDecoder(Architecture):
         """The head that the class has no place for."""
         if config.task.kind == task.JOINT:
             yield "EncoderDecoderModel has no masked-language head: the encoder's is left out"
+
+
+def _start(values: Values, words: int) -> int:
+    """The token that the decoder begins with: as in transformers, else the one of a text."""
+    start = fields.read_start(values, values.get("bos_token_id"))
+    return start if start < words else -1

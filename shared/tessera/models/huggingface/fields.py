@@ -71,12 +71,6 @@ def read_start(values: Values, default: int | None = None) -> int:
     return _first(values.get("decoder_start_token_id", default))
 
 
-def read_suppressed(generation: Values) -> tuple[int, ...]:
-    """Tokens that a `generation_config.json` forbids; longer phrases are not among them."""
-    phrases = generation.get("bad_words_ids") or ()
-    return tuple(sorted(phrase[0] for phrase in phrases if len(phrase) == 1))
-
-
 def read_labels(values: Values) -> tuple[str, ...]:
     """Names of the classes, by their number.
 

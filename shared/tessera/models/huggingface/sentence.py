@@ -11,6 +11,7 @@ from tessera.models.huggingface.fields import unsupported
 from tessera.models.huggingface.tokenizer import dump
 
 MODULES = "modules.json"
+SIZES = "sentence_bert_config.json"
 _MODES = {"first": "cls_token", "mean": "mean_tokens", "last": "lasttoken"}
 _OTHERS = ("max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens")
 _SHORT = {"cls": "first", "mean": "mean", "lasttoken": "last"}
@@ -47,6 +48,26 @@ def read(modules: Sequence[Mapping[str, Any]], pooling: Mapping[str, Any]) -> di
     return {"pooling": _SHORT[modes[0]], "normalize": len(modules) > 2}  # noqa: PLR2004
 
 
+def read_longest(sizes: Mapping[str, Any], tokenizer: Mapping[str, Any], context: int) -> int:
+    """Tokens of a text that a vector is made of, as a `TaskConfig` has it.
+
+    Args:
+        sizes: of `sentence_bert_config.json`; newer folders leave the number to the tokenizer.
+        tokenizer: of `tokenizer_config.json`.
+        context: of the model, in tokens.
+
+    Raises:
+        ValueError: it is not positive.
+    """
+    stated = sizes.get("max_seq_length")
+    limit = tokenizer.get("model_max_length") if stated is None else stated
+    if limit is None or (stated is None and limit >= context):
+        return 0
+    if int(limit) < 1:
+        raise ValueError(f"a text of at most {limit} tokens")
+    return int(limit)
+
+
 def files(config: ModelConfig) -> dict[str, bytes]:
     """Name and content of each file; none where the model makes no vectors."""
     if config.task.kind != task.EMBEDDING:
@@ -67,7 +88,7 @@ def files(config: ModelConfig) -> dict[str, bytes]:
     return {
         MODULES: dump(modules),
         "1_Pooling/config.json": dump({"word_embedding_dimension": config.width, **modes}),
-        "sentence_bert_config.json": dump({"max_seq_length": config.context}),
+        SIZES: dump({"max_seq_length": config.task.longest or config.context}),
     }
 
 

@@ -11,6 +11,7 @@ from tessera.models.huggingface import fields
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import ACTIVATIONS, Values
 from tessera.models.huggingface.form import Form, Misfit, differ, plain_heads, same
+from tessera.models.huggingface.generation import read_end, read_suppressed
 from tessera.models.huggingface.names import StackNames
 from tessera.models.huggingface.tensors import Entry, Plan
 from tessera.models.registry import FAMILIES
@@ -87,6 +88,10 @@ class Seq2Seq(Architecture):
             normalize_embedding=self.form.fixed["embedding_norm"],
             static_position_embeddings=self.form.fixed["positions"] == "sinusoidal",
         )
+        ids = {
+            **fields.read_ids(values),
+            "end_id": read_end(values["eos_token_id"], generation),
+        }
         return ModelConfig(
             family=self.family,
             vocab_size=values["vocab_size"],
@@ -95,9 +100,9 @@ class Seq2Seq(Architecture):
             share_embeddings=True,
             head_bias=True,
             task=FAMILIES[self.family].task(self.kind),
-            decoder_start_id=fields.read_start(values),
-            suppress_ids=fields.read_suppressed(generation),
-            **fields.read_ids(values),
+            decoder_start_id=fields.read_start({**values, **generation}),
+            suppress_ids=read_suppressed(generation, ids["end_id"], values["vocab_size"]),
+            **ids,
         )
 
     def misfits(self, config: ModelConfig) -> Iterator[Misfit]:

@@ -26,6 +26,7 @@ _ROLES = {
 
 _COMMON = {"pad_token": "pad", "mask_token": "mask", "unk_token": "unknown"}
 _IDS = ("start", "end", "pad", "mask")
+_ADDING = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")
 _BARE_END = "transformer"
 """The family whose sources have an end but no start (Vaswani et al., 2017)."""
 
@@ -113,12 +114,14 @@ def _names(config: ModelConfig, tokenizer_json: bytes) -> dict[str, str]:
 def _framing(config: ModelConfig, tokenizer_json: bytes, names: Mapping[str, str]) -> bytes:
     """The tokenizer with the special tokens that training adds to what an encoder reads.
 
-    One that frames texts already stays as it is.
+    One that frames texts already stays as it is; so does a GPT's that says that nothing is added.
     """
     content = json.loads(tokenizer_json)
     start, end = names["start"], names["end"]
     writes_on = config.encoder is None and config.task.writes
-    if content.get("post_processor") is not None or writes_on or not end:
+    own = content.get("post_processor")
+    stated = own is not None and (config.encoder is None or _adds_tokens(own))
+    if stated or writes_on or not end:
         return tokenizer_json
     framed = config.family != _BARE_END and bool(start)
     before = [_token(start, 0)] if framed else []
@@ -126,7 +129,7 @@ def _framing(config: ModelConfig, tokenizer_json: bytes, names: Mapping[str, str
     kind = 1 if config.encoder is not None and config.encoder.segments > 1 else 0
     ids = vocabulary(tokenizer_json)
     used = (start, end) if framed else (end,)
-    content["post_processor"] = {
+    template = {
         "type": "TemplateProcessing",
         "single": first,
         "pair": [*first, _sequence("B", kind), _token(end, kind)],
@@ -134,7 +137,15 @@ def _framing(config: ModelConfig, tokenizer_json: bytes, names: Mapping[str, str
             name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in used
         },
     }
+    both = {"type": "Sequence", "processors": [own, template]}
+    content["post_processor"] = template if own is None else both
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+def _adds_tokens(processor: Mapping[str, Any]) -> bool:
+    """Whether a post-processor puts anything around a text."""
+    parts = processor.get("processors", [processor])
+    return any(part["type"] in _ADDING for part in parts)
 
 
 def _token(name: str, kind: int) -> dict[str, Any]:
