@@ -129,6 +129,18 @@ def test_classes_of_a_version_keep_their_numbers(alone, classes, records):
     assert alone.version("again")[1].task.labels == ("no", "yes")
 
 
+def test_a_row_of_a_class_is_of_that_class(alone, classes, records):
+    other = ["yes", "no"]
+    spec = job("turned", "bert", records, train={"steps": 1})
+    spec.update(model={"family": "bert", "init": {"from": "classes"}})
+    spec.update(task={"kind": "classification", "labels": other})
+    del spec["tokenizer"]
+    result = alone.run(spec)
+    assert result.lead["finished"], result.lead
+    names = ("heads.classes.projection.weight", "heads.classes.projection.bias")
+    assert result.events("init")[0]["fresh"] == list(names)
+
+
 def test_a_model_is_put_together_of_two(alone, bert, gpt, text):
     spec = job("both", "bert_gpt", text, tuning={"method": "frozen", "freeze": ["encoder"]})
     spec["model"] = {"family": "bert_gpt", "init": {"encoder": "bert", "decoder": "gpt"}}

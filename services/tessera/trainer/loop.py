@@ -227,7 +227,7 @@ class Loop:
 
     def _labels(self) -> dict[str, str]:
         labels = {"family": self._settings.family, "job_name": self._settings.name}
-        if self._progress.step:
+        if self._progress.loss:
             labels["loss"] = f"{self._progress.loss:.4f}"
         if self._progress.held_out_loss is not None:
             labels["held_out_loss"] = f"{self._progress.held_out_loss:.4f}"

@@ -124,6 +124,13 @@ class Origin:
             return ()
         return tasks[0].labels
 
+    def first_id(self, settings: Settings) -> int:
+        """The token that a version's decoder begins with; -1: the tokenizer's start."""
+        if self.own is not None:
+            return self.own.config.first_id
+        whole = [source.config for source in self.sources if source.part == WHOLE]
+        return whole[0].first_id if whole and not settings.tokenizer_path else -1
+
 
 def find_origin(store: Store | None, settings: Settings, gang: Gang) -> Origin:
     """Become the set's writer and choose the versions to begin with; every rank calls it.

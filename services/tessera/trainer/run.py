@@ -116,6 +116,7 @@ class Run:
                 tokenizer=given,
                 labels=origin.labels(settings),
                 context=drafted.context,
+                first_id=origin.first_id(settings),
             )
         )
         config = sizing.complete(drafted, settings, origin, material.task, material.tokenizer)
@@ -193,7 +194,9 @@ class Run:
         token = self.store.token
         if origin.own is None:
             if origin.sources:
-                self._tell_init(origin, warm_start.take(module, origin.sources, token))
+                labels = material.task.labels
+                taken = warm_start.take(module, origin.sources, labels, token)
+                self._tell_init(origin, taken)
             return fresh
         manifest = origin.own.manifest
         resume.load_tensors(manifest, module, optimizer, token)

@@ -20,10 +20,10 @@ from tessera.trainer.failure import UserError
 from tessera.trainer.origin import DECODER, ENCODER, WHOLE, Origin, Source
 from tessera.trainer.settings import Settings
 
-_FREE = ("dropout",)
+_FREE = ("dropout", "attention_dropout")
 """Values that the weights do not depend on: they may be other ones than the version's."""
 
-_COMMON = ("layers", "heads", "kv_heads", "width", "ff_width", "context", "dropout")
+_COMMON = ("layers", "heads", "kv_heads", "width", "ff_width", "context", *_FREE)
 """What a stack without a version takes from the other one's."""
 
 _OPEN = 1
@@ -62,7 +62,7 @@ def complete(
     if origin.own is not None:
         return config
     for source in origin.sources:
-        _check_vocabulary(source, settings, tokenizer)
+        _check_vocabulary(source, tokenizer)
     lora = settings.tuning.lora
     if lora is not None and config.lora not in {None, lora}:
         description = (
@@ -70,16 +70,17 @@ def complete(
             "or start from a version into which they are merged"
         )
         raise UserError.at("tuning.lora", description, "INIT_MISMATCH")
+    first = origin.first_id(settings)
     return replace(
         config,
         vocab_size=config.vocab_size if origin.sources else tokenizer.vocab_size,
-        task=task,
+        task=_inherited(task, settings, origin),
         lora=lora or config.lora,
         start_id=tokenizer.start_id,
         end_id=tokenizer.end_id,
         pad_id=tokenizer.pad_id,
         mask_id=-1 if tokenizer.mask_id is None else tokenizer.mask_id,
-        decoder_start_id=-1,
+        decoder_start_id=-1 if first == tokenizer.start_id or len(config.stacks) == 1 else first,
     )
 
 
@@ -105,6 +106,13 @@ def _from_whole(settings: Settings, source: Source) -> ModelConfig:
 
 def _from_parts(settings: Settings, parts: Mapping[str, Source]) -> ModelConfig:
     """A model whose stacks are the versions', or as large as those."""
+    for source in parts.values():
+        if source.config.lora is not None:
+            description = (
+                f"{source} has adapters apart from its weights; start from a version into which "
+                "they are merged (`tuning.lora.merge`)"
+            )
+            raise UserError.at(source.field, description, "INIT_MISMATCH")
     sizes = settings.sizes
     stacks = {part: _stack_of(source) for part, source in parts.items()}
     for part, stack in stacks.items():
@@ -167,7 +175,7 @@ def _check_stack(sizes: Mapping[str, Any], stack: StackConfig, source: Source) -
 
 def _check(field: str, wanted: object, found: object, source: Source) -> None:
     if wanted != found:
-        name = "vocabulary" if field == "tokenizer.path" else field.removeprefix("model.")
+        name = field.removeprefix("model.")
         description = (
             f"{wanted} does not fit {source}, whose {name} is {found}; leave the field out "
             "to take what the version has"
@@ -182,17 +190,42 @@ def _freed(stack: StackConfig | None, sizes: Mapping[str, Any]) -> StackConfig |
     return replace(stack, **{name: sizes[name] for name in _FREE if name in sizes})
 
 
-def _check_vocabulary(source: Source, settings: Settings, tokenizer: Tokenizer) -> None:
+def _check_vocabulary(source: Source, tokenizer: Tokenizer) -> None:
     """A row of an embedding means the token that it was learned for."""
-    if source.part == WHOLE:
-        if settings.tokenizer_path:
-            _check("tokenizer.path", tokenizer.vocab_size, source.config.vocab_size, source)
-    elif source.tokenizer and _vocabulary(source.tokenizer) != _vocabulary(tokenizer.to_json()):
+    if source.tokenizer and _vocabulary(source.tokenizer) != _vocabulary(tokenizer.to_json()):
+        if source.part == WHOLE:
+            description = (
+                f"it has another vocabulary than {source}; leave it out to take what the version "
+                "has"
+            )
+            raise UserError.at("tokenizer.path", description, "INIT_MISMATCH")
         description = (
             f"{source} has another vocabulary than the tokenizer of this run; train the parts "
             "with one tokenizer, which `tokenizer.path` takes"
         )
         raise UserError.at(source.field, description, "INIT_MISMATCH")
+    rows = source.config.vocab_size
+    if source.part == WHOLE and tokenizer.vocab_size > rows:
+        description = (
+            f"{tokenizer.vocab_size} tokens do not fit {source}, which has embeddings of {rows}; "
+            "take the tokenizer that it was trained with"
+        )
+        raise UserError.at("tokenizer.path", description, "INIT_MISMATCH")
+
+
+def _inherited(task: TaskConfig, settings: Settings, origin: Origin) -> TaskConfig:
+    """The task, with what the spec leaves open as in a version that does the same."""
+    whole = [source.config.task for source in origin.sources if source.part == WHOLE]
+    if not whole or whole[0].heads != task.heads:
+        return task
+    pooling = settings.task.pooling or whole[0].pooling
+    return replace(
+        whole[0],
+        kind=task.kind,
+        labels=task.labels,
+        multi_label=task.multi_label,
+        pooling=pooling,
+    )
 
 
 def _vocabulary(content: bytes) -> dict[str, int]:

@@ -14,6 +14,9 @@ from tessera.trainer.origin import Source
 from tessera.trainer.resume import fill
 from tessera.weights.manifest import TensorSpec
 
+_OF_CLASSES = ("heads.classes.projection.", "heads.tokens.projection.")
+"""Weights with a row for each class."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
@@ -31,8 +34,16 @@ class Taken:
         return f"took {taken}; {len(self.fresh) or 'none'} begin at random"
 
 
-def take(module: nn.Module, sources: Sequence[Source], token: str) -> Taken:
+def take(
+    module: nn.Module, sources: Sequence[Source], labels: tuple[str, ...], token: str
+) -> Taken:
     """Fill every weight that a source has under one of its names and in its shape.
+
+    Args:
+        module: to fill.
+        sources: to take from, the first one first.
+        labels: classes that the module tells apart.
+        token: for the bulk data.
 
     Raises:
         UserError: INIT_MISMATCH: a source has nothing of the kind.
@@ -43,7 +54,7 @@ def take(module: nn.Module, sources: Sequence[Source], token: str) -> Taken:
     for names in names_of(module).values():
         item = places[names[0]]
         for source, pairs in zip(sources, wanted, strict=True):
-            theirs = _found(source, names, item.spec.shape)
+            theirs = _found(source, names, item.spec.shape, labels)
             if theirs is not None:
                 pairs.append((item, theirs))
                 break
@@ -57,9 +68,13 @@ def take(module: nn.Module, sources: Sequence[Source], token: str) -> Taken:
     return Taken(numbers=tuple(map(len, wanted)), fresh=tuple(fresh))
 
 
-def _found(source: Source, names: Sequence[str], shape: tuple[int, ...]) -> TensorSpec | None:
-    """A tied weight may have lain under any of its names."""
+def _found(
+    source: Source, names: Sequence[str], shape: tuple[int, ...], labels: tuple[str, ...]
+) -> TensorSpec | None:
+    """A tied weight may have lain under any of its names; a row of a class is of that class."""
     theirs = source.tensors
+    if names[0].startswith(_OF_CLASSES) and source.config.task.labels != labels:
+        return None
     for name in names:
         spec = theirs.get(name) if name.startswith(source.prefix) else None
         if spec is not None and spec.shape == shape:

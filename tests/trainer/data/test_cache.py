@@ -129,6 +129,23 @@ def test_the_least_recently_used_go_and_what_is_in_use_stays(tmp_path):
     let_go("last", tmp_path)
 
 
+def test_whoever_dies_while_one_is_removed_leaves_none_by_half(tmp_path, monkeypatch):
+    cached(tmp_path, "old", made(10))
+    let_go("old", tmp_path)
+
+    def killed(path, **_):
+        if path.exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cache._evict(tmp_path, 0)
+    monkeypatch.undo()
+    assert not (tmp_path / "old").exists()
+    folder = cached(tmp_path, "old", made(3))
+    assert (folder / "file").read_bytes() == b"xxx"
+
+
 def test_the_default_is_private(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = private_folder("tables")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from tessera.trainer.data.read import read
 from tessera.trainer.data.record import Roles
 from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.data.texts import read_texts
+from tessera.trainer.failure import UserError
 
 BOTH = Roles(required=("text", "text_pair"))
 TEXT = st.text(
@@ -55,9 +57,26 @@ def test_what_csv_and_json_lines_write_is_read_back(rows):
     assert sorted(map(str, as_csv.values())) == sorted(map(str, told))
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_array_of_objects_is_read_as_lines_of_them_are(indent):
+    told = json.dumps(ROWS, indent=indent)
+    found = records({"a.json": f"\n {told}\n"}, format="jsonl")
+    assert found == {f"a.json:{number}": row for number, row in enumerate(ROWS, 1)}
+    packed = gzip.compress(b"\xef\xbb\xbf" + told.encode())
+    assert records({"a.json.gz": packed}, format="jsonl") == {
+        place.replace(".json", ".json.gz"): row for place, row in found.items()
+    }
+
+
 def test_tsv_knows_no_quotes():
     found = records({"a": 'text\tlabel\n"half\t1\r\n\nb\t2\n'}, format="tsv")
     assert found == {"a:2": {"text": '"half', "label": "1"}, "a:4": {"text": "b", "label": "2"}}
+    packed = gzip.compress(b'text\tlabel\r\n"half\t1\r\nb\t2\r\n')
+    found = records({"a.tsv.gz": packed}, format="tsv")
+    assert found == {
+        "a.tsv.gz:2": {"text": '"half', "label": "1"},
+        "a.tsv.gz:3": {"text": "b", "label": "2"},
+    }
 
 
 def test_columns_are_named_or_numbered_or_nested():
@@ -179,6 +198,36 @@ def test_parallel_text():
         validation_target_files=urls[3:],
         **told,
     )
+
+
+def test_parallel_text_is_paired_in_the_order_of_its_names(tmp_path):
+    written = {"b": ("three", "drei"), "a": ("one\ntwo", "ein\nzwei"), "c": ("four", "vier")}
+    for name, sides in written.items():
+        for language, content in zip(("en", "de"), sides, strict=True):
+            path = tmp_path / language / f"{name}.{language}.gz"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(gzip.compress(content.encode()))
+    told = {
+        "format": "parallel",
+        "files": (f"file://{tmp_path}/en/[ab].en.gz", f"{tmp_path}/en/c*"),
+        "target_files": (f"file://{tmp_path}/de/*.gz",),
+    }
+    found = both(DataSettings(**told), PAIRS, {}.__getitem__)
+    assert {r.place.rpartition("/")[2]: tuple(r.values.values()) for r in found} == {
+        "a.en.gz:1": ("one", "ein"),
+        "a.en.gz:2": ("two", "zwei"),
+        "b.en.gz:1": ("three", "drei"),
+        "c.en.gz:1": ("four", "vier"),
+    }
+    (tmp_path / "de" / "d.de.gz").write_bytes(gzip.compress(b"zu viel"))
+    with pytest.raises(UserError) as caught:
+        read(DataSettings(**told), PAIRS, {}.__getitem__)
+    assert caught.value.reason == "DATA_NOT_PARALLEL"
+    assert "there are 4 files here, but 3 in `data.files`" in caught.value.message
+    (tmp_path / "de" / "d.de.gz").unlink()
+    (tmp_path / "de" / "b.de.gz").write_bytes(gzip.compress(b"drei\nvier"))
+    with pytest.raises(UserError, match=r"b\.de\.gz has 2 lines, but b\.en\.gz has 1"):
+        read(DataSettings(**told), PAIRS, {}.__getitem__)
 
 
 def test_validation_files_are_held_out():

@@ -9,7 +9,13 @@ from tessera.trainer.data.record import Roles
 
 BROKEN = [
     ("jsonl", '{"text": "a", "label": 1}\n{"text": \n', "a:2: not JSON"),
-    ("jsonl", '\n["text"]\n', "a:2: a list where an object is needed"),
+    ("jsonl", '{"text": "a", "label": 1}\n["text"]\n', "a:2: a list where an object is needed"),
+    ("jsonl", '{"text": "a",\n"label": 1}\n', "a:1: not JSON, which has one object per line here"),
+    ("jsonl", '\n["text"]\n', "a:1: a str where an object is needed"),
+    ("jsonl", '[{"text": "a", "label": 1}, []]', "a:2: a list where an object is needed"),
+    ("jsonl", '["text", 1]\n["more", 2]\n', "a:2: not JSON, which has one object per line here"),
+    ("jsonl", '[\n{"text": "a"},\n{"text" 5}\n]', "a:3: not JSON"),
+    ("jsonl", '[{"text": "a", "label": 1}', "a:1: not JSON"),
     ("jsonl", "[" * 100_000, "a:1: not JSON"),
     ("csv", 'text,label\n"two\nlines",1\nx,y,z\n', "a:4: 3 cells, but 2 columns: text, label"),
     ("csv", "text,label\nx,y\nz\n", "a:3: 1 cells"),
@@ -97,7 +103,7 @@ def test_data_that_is_no_text_or_no_parquet():
 
 def test_neither_part_is_empty():
     good = jsonl(*ROWS)
-    for content in ("", "\n\n"):
+    for content in ("", "\n\n", "[]", " [\n] "):
         fails("DATA_EMPTY", "data.files", {"a": content}, format="jsonl")
     fails("DATA_EMPTY", "data.files", {"a": "text,label\n"}, format="csv")
     fails("DATA_EMPTY", "data.files", {"a": in_parquet(ROWS[:1])}, format="parquet", max_bytes=1)

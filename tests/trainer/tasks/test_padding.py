@@ -61,7 +61,7 @@ def test_segments_begin_where_the_second_text_does(rows, data):
     st.integers(5, 70),
 )
 def test_the_longer_text_of_a_pair_is_cut(first, second, longest):
-    tokens, begin = framed_pair(first, second, TOKENIZER, longest)
+    tokens, begin = framed_pair(first, second, TOKENIZER.frame(), longest)
     end = TOKENIZER.end_id
     left, right = tokens[1 : begin - 1].tolist(), tokens[begin:-1].tolist()
     assert tokens[0] == TOKENIZER.start_id
@@ -78,5 +78,5 @@ def test_the_longer_text_of_a_pair_is_cut(first, second, longest):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(10, 30), max_size=30), st.integers(3, 40))
 def test_a_text_is_cut_to_what_fits(ids, longest):
-    tokens = framed(ids, TOKENIZER, longest).tolist()
+    tokens = framed(ids, TOKENIZER.frame(), longest).tolist()
     assert tokens == [TOKENIZER.start_id, *ids[: longest - 2], TOKENIZER.end_id]

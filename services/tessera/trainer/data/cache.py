@@ -112,7 +112,12 @@ def _remove(path: Path) -> bool:
     """Delete a folder, or what is left of building it, unless a process holds its lock."""
     with _exclusive(path, wait=False) as alone:
         if alone:
-            shutil.rmtree(path, ignore_errors=True)
+            # What has its name stays whole, even if this process dies right now.
+            part = path.with_suffix(".part")
+            if path != part and path.is_dir():
+                shutil.rmtree(part, ignore_errors=True)
+                path.rename(part)
+            shutil.rmtree(part, ignore_errors=True)
             _lock_path(path).unlink(missing_ok=True)
         return alone
 

@@ -44,6 +44,8 @@ def prepare(
     read_blob: ReadBlob,
     tokenizer_of: Callable[[Sequence[str]], Tokenizer],
     root: Path | None = None,
+    *,
+    begins: bool = False,
 ) -> tuple[Corpus, Tokenizer]:
     """Read, split, get the tokenizer, encode; every rank calls it.
 
@@ -54,6 +56,7 @@ def prepare(
         tokenizer_of: gives the tokenizer for the training texts, which only the first rank of each
             host has; every rank calls it.
         root: keeps what was encoded; see `prepare_table`.
+        begins: whether texts begin with what the tokenizer's own frame puts before them.
 
     Raises:
         UserError: as `read_texts` and `prepare_table`.
@@ -61,10 +64,13 @@ def prepare(
     parts = on_hosts(gang, lambda: read_texts(data, read_blob)) or ([], [])
     tokenizer = tokenizer_of([text.content for text in parts[0]])
 
-    def encode(records: Sequence[Record]) -> Iterator[Sample]:
-        return samples(records, tokenizer)
+    own = tokenizer.own_frame if begins else None
+    before = () if own is None else own.before
 
-    key = ("corpus", tokenizer.to_json())
+    def encode(records: Sequence[Record]) -> Iterator[Sample]:
+        return samples(records, tokenizer, before)
+
+    key = ("corpus", tokenizer.to_json(), repr(before))
     train, held_out = (
         prepare_table(gang, key, _records(part), encode, root=root) for part in parts
     )
@@ -73,12 +79,14 @@ def prepare(
     return Corpus(**lines, digest=digest), tokenizer
 
 
-def samples(records: Sequence[Record], tokenizer: Tokenizer) -> Iterator[Sample]:
-    """The tokens of each text, followed by the end-of-text token."""
+def samples(
+    records: Sequence[Record], tokenizer: Tokenizer, before: Sequence[int] = ()
+) -> Iterator[Sample]:
+    """The tokens of each text between those `before` it and the end-of-text token."""
     for at in range(0, len(records), _GROUP):
         texts = [str(record.values["text"]) for record in records[at : at + _GROUP]]
         for ids in tokenizer.encode_batch(texts):
-            yield {"ids": [*ids, tokenizer.end_id]}
+            yield {"ids": [*before, *ids, tokenizer.end_id]}
 
 
 def check_length(corpus: Corpus, length: int) -> None:

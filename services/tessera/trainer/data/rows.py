@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tessera.trainer.data.content import lines, plain_bytes, plain_text
 from tessera.trainer.data.sources import Source
 from tessera.trainer.failure import UserError
 
 Row = tuple[int, Mapping[str, object]]
-"""Number of its line, from 1, and values by column."""
+"""Number of its line, or of the row where a file has no lines, from 1, and values by column."""
+
+_ARRAY = re.compile(r"\s*\[")
 
 
 def text_rows(source: Source) -> Iterator[Row]:
@@ -24,24 +28,36 @@ def text_rows(source: Source) -> Iterator[Row]:
 
 
 def jsonl_rows(source: Source) -> Iterator[Row]:
-    """One JSON object per line; blank lines are skipped.
+    """One JSON object per line; blank lines are skipped. Or those of the array that the file is.
 
     Raises:
         UserError: DATA_BROKEN_LINE, or what reading text raises.
     """
-    for number, line in lines(plain_text(source)):
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-        except json.JSONDecodeError as error:
-            why = f"not JSON, which has one object per line here: {error.msg} at {error.colno}"
-            raise broken(source, number, why) from None
-        except (ValueError, RecursionError) as error:
-            raise broken(source, number, f"not JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise broken(source, number, f"a {type(found).__name__} where an object is needed")
-        yield number, found
+    text = plain_text(source)
+    found: Iterable[tuple[int, Any]]
+    if _ARRAY.match(text):
+        found = enumerate(_parsed(source, 1, text), 1)
+    else:
+        given = ((number, line) for number, line in lines(text) if line.strip())
+        found = ((number, _parsed(source, number, line)) for number, line in given)
+    for number, row in found:
+        if not isinstance(row, dict):
+            raise broken(source, number, f"a {type(row).__name__} where an object is needed")
+        yield number, row
+
+
+def _parsed(source: Source, number: int, text: str) -> Any:
+    """What a text says that begins in a line."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        why = (
+            "not JSON, which has one object per line here, or one array of them: "
+            f"{error.msg} at {error.colno}"
+        )
+        raise broken(source, number + error.lineno - 1, why) from None
+    except (ValueError, RecursionError) as error:
+        raise broken(source, number, f"not JSON: {error}") from None
 
 
 def csv_rows(source: Source, *, header: bool) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import fsspec
 
 from tessera import errors
+from tessera.spec.urls import BLOB, STDLIB, split_url
 from tessera.trainer.failure import UserError, first_line
 
 ReadBlob = Callable[[str], bytes]
@@ -96,11 +97,11 @@ def read_one(url: str, read_blob: ReadBlob, field: str = FILES) -> bytes:
 
 
 def _expand(url: str, read_blob: ReadBlob, field: str) -> Iterator[Source]:
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme == "blob":
+    scheme, rest = split_url(url)
+    if scheme == BLOB:
         digest, _, name = rest.partition("/")
         yield Source(name=name, url=url, field=field, open=partial(read_blob, digest))
-    elif separator and scheme == "stdlib":
+    elif scheme == STDLIB:
         yield from _standard_library(rest, field)
     else:
         yield from _remote(url, field)

@@ -31,4 +31,5 @@ def learn(
         kind, size, special = settings.kind, settings.vocab_size, settings.special
         return train(kind, iter(texts), size, special, lowercase=settings.lowercase).to_json()
 
-    return Tokenizer.from_json(gang.led(made))
+    # A model whose texts need no start may read them as they stand.
+    return Tokenizer.from_json(gang.led(made), bare=not settings.special.start)

@@ -15,7 +15,7 @@ from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.record import Record
 from tessera.trainer.data.table import Sample
 from tessera.trainer.failure import UserError
-from tessera.trainer.tasks.frames import PAIR, framed_pair
+from tessera.trainer.tasks.frames import framed_pair
 from tessera.trainer.tasks.padding import pad, segments
 from tessera.trainer.tasks.records import Row
 from tessera.trainer.tasks.spans import covering, windows
@@ -54,12 +54,13 @@ class AnswerEncoder:
                 yield from self._samples(record, question, context)
 
     def _samples(self, record: Record, question: list[int], context: Encoded) -> Iterator[Sample]:
-        asked = question[: (self.longest - PAIR) // 2]
+        frame = self.tokenizer.frame()
+        asked = question[: (self.longest - frame.pair) // 2]
         span = answer_span(record, context.offsets)
-        room = self.longest - PAIR - len(asked)
+        room = self.longest - frame.pair - len(asked)
         for begin, end in windows(len(context.ids), room, self.overlap):
             ids = context.ids[begin:end]
-            tokens, second = framed_pair(asked, ids, self.tokenizer, self.longest)
+            tokens, second = framed_pair(asked, ids, frame, self.longest)
             place = [0, 0]
             if span is not None and begin <= span[0] and span[1] < end:
                 place = [second - begin + span[0], second - begin + span[1]]
@@ -82,8 +83,9 @@ class AnswerCollate:
         """Targets are [B, 2] places of first and last token, and [B, T] where one may be."""
         read = pad([row["tokens"] for row in rows], self.tokenizer.pad_id, self.longest)
         second = np.array([row["second"][0] for row in rows])
-        # The end of the context is no part of it.
-        last = np.array([len(row["tokens"]) - 1 for row in rows])
+        # What follows the context is no part of it.
+        after = len(self.tokenizer.frame().after)
+        last = np.array([len(row["tokens"]) - after for row in rows])
         place = np.arange(read.ids.shape[1])
         allowed = (place >= second[:, None]) & (place < last[:, None]) | (place == 0)
         return TokenBatch(

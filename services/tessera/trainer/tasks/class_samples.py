@@ -52,9 +52,9 @@ class ClassEncoder:
             )
             raise UserError.at("data.columns.label", description, "DATA_SEVERAL_LABELS")
         if "text_pair" in record.values:
-            tokens, second = framed_pair(first, other, self.tokenizer, self.longest)
+            tokens, second = framed_pair(first, other, self.tokenizer.frame(), self.longest)
         else:
-            tokens = framed(first, self.tokenizer, self.longest)
+            tokens = framed(first, self.tokenizer.frame(), self.longest)
             second = len(tokens)
         return {"tokens": tokens, "second": [second], "labels": labels}
 

@@ -38,7 +38,7 @@ class EmbeddingEncoder:
     def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
         """`text`, `text_pair`, and `score`, which is empty where there is none."""
         for record, *pair in with_ids(self.tokenizer, records, *COLUMNS):
-            left, right = (framed(ids, self.tokenizer, self.longest) for ids in pair)
+            left, right = (framed(ids, self.tokenizer.frame(), self.longest) for ids in pair)
             score = record.values.get("score")
             found = [] if score is None else [score]
             yield {"text": left, "text_pair": right, "score": np.array(found, np.float32)}

@@ -20,7 +20,7 @@ from tessera.trainer.tasks.pairs import PairCollate
 from tessera.trainer.tasks.records import Records
 from tessera.trainer.tasks.task import Baseline, Material, Term, Work
 from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, perplexity, token_metrics
-from tessera.trainer.tasks.translation import pair_material
+from tessera.trainer.tasks.translation import first_id, pair_material
 from tessera.trainer.tasks.windows import Rows, Windows
 from tessera.trainer.tasks.work import packed, sequence_length
 
@@ -56,7 +56,8 @@ class Joint:
         corpus, tokenizer = packed(work)
         corpora.check_length(corpus, length)
         masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
-        pairs = PairCollate(tokenizer=tokenizer, longest=0, masker=masker)
+        first = first_id(work, tokenizer)
+        pairs = PairCollate(tokenizer=tokenizer, first=first, longest=0, masker=masker)
         return Material(
             tokenizer=tokenizer,
             dataset=Windows(
@@ -137,8 +138,8 @@ class CutCollate:
         """A batch of as many tokens whatever the draws."""
         width = rows.shape[1]
         cuts = [self._cut(split, width, draw) for draw in draws.tolist()]
-        tokenizer = self.pairs.tokenizer
-        sources = [framed(row[:cut], tokenizer) for row, cut in zip(rows, cuts, strict=True)]
+        frame = self.pairs.tokenizer.frame()
+        sources = [framed(row[:cut], frame) for row, cut in zip(rows, cuts, strict=True)]
         targets = [row[cut:] for row, cut in zip(rows, cuts, strict=True)]
         return self.pairs.batch(split, sources, targets, draws)
 
@@ -147,7 +148,8 @@ class CutCollate:
         # Another counter than that of hidden tokens, which have the same key.
         bits = np.random.Philox(key=[seed, draw // _TOGETHER], counter=[0, 0, 0, 1])
         part = int(np.random.Generator(bits).integers(1, _CUTS))
-        return min(max(1, width * part // _CUTS), width - 2)
+        room = width - max(self.pairs.tokenizer.frame().one, 1)
+        return min(max(1, width * part // _CUTS), room)
 
 
 def has_pairs(settings: Settings) -> bool:
@@ -161,6 +163,7 @@ def _lines(material: Material) -> tuple[Rows, Rows]:
     dataset = material.dataset
     if isinstance(dataset, Records):
         table = dataset.tables["train"]
-        return table.line("source"), begun(table, "target", material.tokenizer.start_id)
+        assert isinstance(dataset.collate, PairCollate)
+        return table.line("source"), begun(table, "target", dataset.collate.first)
     assert isinstance(dataset, Windows)
     return dataset.corpus.train, dataset.corpus.train

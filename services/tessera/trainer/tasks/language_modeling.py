@@ -33,7 +33,7 @@ class LanguageModeling:
     def material(self, work: Work) -> Material:
         """Windows of the packed texts; see `Task`."""
         settings = self.settings
-        corpus, tokenizer = packed(work)
+        corpus, tokenizer = packed(work, begins=True)
         length = sequence_length(work)
         corpora.check_length(corpus, length)
         return Material(

@@ -49,7 +49,7 @@ class MaskedLanguageModeling:
         if not settings.task.packing:
             return self._texts(work)
         corpus, tokenizer = packed(work)
-        length = sequence_length(work, ONE + 1) - ONE
+        length = sequence_length(work, ONE + 1) - tokenizer.frame().one
         corpora.check_length(corpus, length)
         masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
         return Material(
@@ -117,7 +117,8 @@ class Collate:
 
     def __call__(self, split: str, rows: Rows, draws: Rows) -> TokenBatch:
         """A batch whose counts depend on the windows only, not on the draws."""
-        whole = np.stack([framed(row, self.tokenizer) for row in rows])
+        frame = self.tokenizer.frame()
+        whole = np.stack([framed(row, frame) for row in rows])
         seen, places = hide(self.masker, split, list(whole), draws)
         return TokenBatch(
             inputs=Inputs(

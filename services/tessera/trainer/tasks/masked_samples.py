@@ -37,7 +37,7 @@ class TextEncoder:
     def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
         """Texts between a start and an end, cut to what fits."""
         for _, ids in with_ids(self.tokenizer, records, COLUMN):
-            yield {COLUMN: framed(ids, self.tokenizer, self.longest)}
+            yield {COLUMN: framed(ids, self.tokenizer.frame(), self.longest)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,19 @@ ROLES = Roles(required=("source", "target"))
 COLUMNS = ("source", "target")
 
 
+def opening(tokenizer: Tokenizer, first: int) -> tuple[int, ...]:
+    """What a decoder writes before a text: the frame's beginning, unless it begins with that.
+
+    BART begins with `</s>` and then writes `<s>`; Marian begins with `<pad>` and writes the text.
+
+    Args:
+        tokenizer: of the text.
+        first: token that the decoder begins with.
+    """
+    before = () if tokenizer.own_frame is None else tokenizer.own_frame.before
+    return () if before == (first,) else before
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairEncoder:
     """Makes samples of records with a source and a target.
@@ -34,12 +47,14 @@ class PairEncoder:
         tokenizer: of both.
         longest: tokens of a sequence.
         starts: whether sources begin with a start token, as an encoder's texts do that is a BERT.
+        first: token that the decoder begins with.
         cut: whether targets that are too long are cut; else their records are left out.
     """
 
     tokenizer: Tokenizer
     longest: int
     starts: bool
+    first: int
     cut: bool
 
     def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
@@ -49,22 +64,20 @@ class PairEncoder:
             UserError: DATA_TOO_LONG: every record is left out.
         """
         kept = 0
+        frame = self.tokenizer.frame(starts=self.starts)
+        begin = opening(self.tokenizer, self.first)
         for _, source, target in with_ids(self.tokenizer, records, *COLUMNS):
-            said = [*target, self.tokenizer.end_id]
+            said = [*begin, *target, self.tokenizer.end_id]
             if len(said) <= self.longest or self.cut:
                 kept += 1
-                yield {"source": self._source(source), "target": said[: self.longest]}
+                read = framed(source, frame, self.longest)
+                yield {"source": read, "target": said[: self.longest]}
         if not kept:
             description = (
                 f"every target has more than {self.longest - 1} tokens; raise "
                 "`train.sequence_length`"
             )
             raise UserError.at("data.files", description, "DATA_TOO_LONG")
-
-    def _source(self, ids: list[int]) -> NDArray[np.int64]:
-        if self.starts:
-            return framed(ids, self.tokenizer, self.longest)
-        return np.array([*ids[: self.longest - 1], self.tokenizer.end_id], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +86,13 @@ class PairCollate:
 
     Args:
         tokenizer: has the special tokens.
+        first: token that the decoder begins with.
         longest: tokens of a sequence; 0: see `pad`.
         masker: hides tokens of the source, where they are targets too.
     """
 
     tokenizer: Tokenizer
+    first: int
     longest: int
     masker: Masker | None = None
 
@@ -103,7 +118,7 @@ class PairCollate:
         """
         read = pad(sources, self.tokenizer.pad_id, self.longest)
         # The decoder begins with a token of its own, and never reads the last one.
-        first = [self.tokenizer.start_id]
+        first = [self.first]
         written = pad(
             [np.concatenate([first, target[:-1]]) for target in targets],
             self.tokenizer.pad_id,

@@ -14,7 +14,7 @@ from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.record import Record
 from tessera.trainer.data.table import Sample
-from tessera.trainer.tasks.frames import ONE, framed
+from tessera.trainer.tasks.frames import framed
 from tessera.trainer.tasks.labels import label_ids
 from tessera.trainer.tasks.padding import pad
 from tessera.trainer.tasks.records import Row
@@ -36,6 +36,7 @@ class TagEncoder:
 
     def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
         """`tokens`, `places` of the first token of each word, and its `tags`."""
+        frame = self.tokenizer.frame()
         for record in records:
             tags = np.array(label_ids(record, "tags", self.numbers), dtype=np.int64)
             ids, owners = self.tokenizer.encode_words(record.values["tokens"])  # type: ignore[arg-type]
@@ -43,14 +44,14 @@ class TagEncoder:
             # before a word tells nothing of it.
             shown = [
                 place
-                for place, token in enumerate(ids[: self.longest - ONE])
+                for place, token in enumerate(ids[: self.longest - frame.one])
                 if self.tokenizer.token_text(token).strip()
             ]
             owned = np.array(owners, dtype=np.int64)[shown]
             words, firsts = np.unique(owned, return_index=True)
             yield {
-                "tokens": framed(ids, self.tokenizer, self.longest),
-                "places": np.array(shown, dtype=np.int64)[firsts] + 1,
+                "tokens": framed(ids, frame, self.longest),
+                "places": np.array(shown, dtype=np.int64)[firsts] + len(frame.before),
                 "tags": tags[words],
             }
 

@@ -33,6 +33,7 @@ class Work:
         tokenizer: content of a tokenizer.json to take; None: one is trained.
         labels: classes that an earlier version of the model had; empty: none are given.
         context: of the model, in tokens, where it is known before the data is read; 0: it is not.
+        first_id: token that an earlier version's decoder begins with; -1: the tokenizer's start.
     """
 
     settings: Settings
@@ -41,6 +42,7 @@ class Work:
     tokenizer: bytes | None = None
     labels: tuple[str, ...] = ()
     context: int = 0
+    first_id: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from tessera.models.inputs import Outputs
+from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.table import Table
 from tessera.trainer.settings import Settings
@@ -66,9 +67,11 @@ class Translation:
         dataset, tokenizer = material.dataset, material.tokenizer
         assert isinstance(dataset, Records)
         found = list(batches(dataset, samples, self.settings.batch_size))
-        line = begun(dataset.tables["train"], "target", tokenizer.start_id)
+        collate = dataset.collate
+        assert isinstance(collate, PairCollate)
+        line = begun(dataset.tables["train"], "target", collate.first)
         loss = bigram(line, found, tokenizer.vocab_size)
-        copied = self._copied(dataset, samples)
+        copied = self._copied(material, samples)
         text = (
             f"a token-bigram model of the targets has a held-out loss of {loss:.4f} nats per "
             f"token; copying the source gets {copied:.1%} of the tokens right"
@@ -76,13 +79,15 @@ class Translation:
         metrics = {"perplexity": perplexity(loss), "accuracy": copied}
         return Baseline(text=text, loss=loss, metrics=metrics)
 
-    def _copied(self, dataset: Records, samples: int) -> float:
+    def _copied(self, material: Material, samples: int) -> float:
         """Share of the target's tokens that stand at the same place of the source."""
-        starts = self.settings.family == "bert_gpt"
+        dataset = material.dataset
+        assert isinstance(dataset, Records)
+        starts = len(material.tokenizer.frame(starts=_starts(self.settings)).before)
         right = total = 0
         for index in dataset.held_out(samples)[:, 0].tolist():
             row = dataset.tables["held_out"].row(index)
-            source, target = row["source"][int(starts) :], row["target"]
+            source, target = row["source"][starts:], row["target"]
             common = min(len(source), len(target))
             right += int(np.sum(source[:common] == target[:common]))
             total += len(target)
@@ -107,16 +112,34 @@ def pair_material(work: Work, *, masked: bool) -> Material:
     if masked:
         masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
     tables = _tables(work, found, longest)
-    collate = PairCollate(tokenizer=tokenizer, longest=longest, masker=masker)
+    first = first_id(work, tokenizer)
+    collate = PairCollate(tokenizer=tokenizer, first=first, longest=longest, masker=masker)
     return material_of(work, found, tables, COLUMNS, collate)
 
 
-def _tables(work: Work, found: Examples, longest: int) -> dict[str, Table]:
-    def encoder(*, cut: bool) -> PairEncoder:
-        starts = work.settings.family == "bert_gpt"
-        return PairEncoder(tokenizer=found.tokenizer, longest=longest, starts=starts, cut=cut)
+def first_id(work: Work, tokenizer: Tokenizer) -> int:
+    """The token that a run's decoder begins with."""
+    return tokenizer.start_id if work.first_id < 0 else work.first_id
 
-    key = ("pairs", longest, work.settings.family)
+
+def _starts(settings: Settings) -> bool:
+    """Whether sources begin with a start token: the encoder of a hybrid is a BERT."""
+    return settings.family == "bert_gpt"
+
+
+def _tables(work: Work, found: Examples, longest: int) -> dict[str, Table]:
+    first = first_id(work, found.tokenizer)
+
+    def encoder(*, cut: bool) -> PairEncoder:
+        return PairEncoder(
+            tokenizer=found.tokenizer,
+            longest=longest,
+            starts=_starts(work.settings),
+            first=first,
+            cut=cut,
+        )
+
+    key = ("pairs", longest, work.settings.family, first)
     tables = encoded(work, found, encoder(cut=False), key, encoder(cut=True))
     left_out = len(found.train) - len(tables["train"])
     if work.gang.leads and left_out:

@@ -35,14 +35,19 @@ class Examples:
     tokenizer: Tokenizer
 
 
-def packed(work: Work) -> tuple[Corpus, Tokenizer]:
-    """The texts of a run as two lines of tokens, and the tokenizer."""
+def packed(work: Work, *, begins: bool = False) -> tuple[Corpus, Tokenizer]:
+    """The texts of a run as two lines of tokens, and the tokenizer.
+
+    Args:
+        work: of the task.
+        begins: see `corpus.prepare`.
+    """
     settings = work.settings
 
     def tokenizer_of(texts: Sequence[str]) -> Tokenizer:
         return learn(work.gang, texts, settings.tokenizer, work.tokenizer)
 
-    return corpora.prepare(work.gang, settings.data, work.read_blob, tokenizer_of)
+    return corpora.prepare(work.gang, settings.data, work.read_blob, tokenizer_of, begins=begins)
 
 
 def examples(work: Work, roles: Roles) -> Examples:
