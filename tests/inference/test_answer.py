@@ -1,11 +1,25 @@
+"""Where an answer is, and whether there is one."""
+
 from __future__ import annotations
+
+import math
+import random
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from tessera.inference.tasks.answer import Window, span_scores, windows
+from tessera.api.inference.v1 import inference_pb2 as pb
+from tessera.client.results import has_answer
+from tessera.inference.tasks.answer import Window, no_answer, span_scores, windows
+from tessera.trainer.data.record import Record
+from tessera.trainer.tasks.answer_samples import AnswerCollate, AnswerEncoder
+from tessera.trainer.tasks.question_answering import QuestionAnswering
+
+from .served import ask
 
 
 @settings(max_examples=200, deadline=None)
@@ -42,3 +56,105 @@ def test_spans_are_never_longer_than_allowed_nor_than_a_window(longest):
     parts = [Window(begin=0, count=3, place=0)]
     scores = span_scores(3, parts, [np.zeros((3, 2), np.float32)], longest)
     assert scores.shape == (3, min(longest, 3))
+
+
+LOGITS = st.integers(2, 9).flatmap(
+    lambda length: arrays.arrays(np.float32, (length, 2), elements=st.floats(-8, 8, width=32))
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(LOGITS, min_size=1, max_size=4), st.floats(-20, 20))
+def test_no_answer_is_one_more_span_of_the_least_sure_window(results, more):
+    counts = [len(logits) - 1 for logits in results]
+    begins = np.cumsum([0, *counts]).tolist()
+    parts = [Window(begin=b, count=c, place=1) for b, c in zip(begins, counts, strict=False)]
+    scores = span_scores(begins[-1], parts, results, 3)
+    found = no_answer(scores, results)
+    empty = min(float(logits[0, 0]) + float(logits[0, 1]) for logits in results)
+    others = np.exp(scores).sum()
+    assert found == pytest.approx(math.exp(empty) / (math.exp(empty) + others), abs=1e-9)
+    assert 0 < found < 1
+    # Every window says it louder: its odds rise by as much.
+    louder = [np.concatenate([logits[:1] + more / 2, logits[1:]]) for logits in results]
+    risen = no_answer(scores, louder)
+    odds = math.log(found / (1 - found)) + more
+    assert risen == pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-4)
+    # One that lacks the answer changes nothing.
+    sure = np.full((3, 2), 99, np.float32)
+    assert no_answer(scores, [*results, sure]) == found
+
+
+def test_no_answer_stays_a_probability_where_numbers_end():
+    assert no_answer(np.array([[-1e6]]), [np.zeros((1, 2), np.float32)]) == 1.0
+    assert no_answer(np.array([[1e6]]), [np.zeros((1, 2), np.float32)]) == 0.0
+
+
+@pytest.mark.parametrize(("raised", "expected"), [(40.0, 1.0), (-40.0, 0.0)])
+async def test_place_0_says_that_there_is_no_answer(replica, tiny, raised, expected):
+    fields = {"family": "bert", "task": "question_answering"}
+    model = tiny.model.__wrapped__(**fields)
+
+    def raise_first(_module, _inputs, outputs):
+        outputs.logits[:, 0] += raised
+
+    model.module.register_forward_hook(raise_first)
+    # The second context is read in several windows.
+    contexts = ["def add(a, b)", tiny.text[:150]]
+    questions = [
+        pb.Question(question=pb.Input(text="a?"), context=pb.Input(text=text)) for text in contexts
+    ]
+    changed = await ask(await replica(model), "Answer", questions=questions, top_k=3)
+    plain = await ask(await replica(tiny.model(**fields)), "Answer", questions=questions, top_k=3)
+    for found, before in zip(changed.answers, plain.answers, strict=True):
+        assert found.no_answer_probability == pytest.approx(expected, abs=1e-6)
+        assert has_answer(found) == (raised < 0)
+        # Whoever asks a model that never learned it has the pieces all the same.
+        assert list(found.spans) == list(before.spans)
+        assert 0 < before.no_answer_probability < 1
+
+
+def learned(tiny):
+    """A model that finds the only `b` of a context, or nothing; trained as jobs train it."""
+    sizes = {"layers": 1, "context": 32}
+    model = tiny.model.__wrapped__(family="bert", task="question_answering", **sizes)
+    draw, length = random.Random(3), sizes["context"]
+    records = [record(draw, at % 2 == 0) for at in range(48)]
+    encode = AnswerEncoder(tokenizer=model.tokenizer, longest=length, overlap=8)
+    collate = AnswerCollate(tokenizer=model.tokenizer, longest=length)
+    batch = collate("train", list(encode(records)), np.zeros(0, np.int64))
+    optimizer = torch.optim.AdamW(model.module.parameters(), 3e-3)
+    task = QuestionAnswering(settings=None)
+    for _ in range(80):
+        optimizer.zero_grad()
+        (task.losses(model.module(batch.inputs), batch).sum() / batch.counts[0]).backward()
+        optimizer.step()
+    return model
+
+
+def record(draw, answered):
+    """A question after `b`, and a context of one window or of several."""
+    letters = [draw.choice("xyz") for _ in range(draw.choice((8, 40)))]
+    if answered:
+        letters[draw.randrange(len(letters))] = "b"
+    found = {"answer": "b"} if answered else {}
+    return Record(values={"question": "b?", "context": "".join(letters), **found}, place="")
+
+
+async def test_a_model_learns_when_there_is_no_answer(replica, tiny):
+    it = await replica(learned(tiny))
+    draw = random.Random(2)
+    records = [record(draw, at % 2 == 0) for at in range(40)]
+    questions = [
+        pb.Question(
+            question=pb.Input(text=each.values["question"]),
+            context=pb.Input(text=each.values["context"]),
+        )
+        for each in records
+    ]
+    reply = await ask(it, "Answer", questions=questions)
+    right = 0
+    for each, found in zip(records, reply.answers, strict=True):
+        answer = found.spans[0].text if has_answer(found) else None
+        right += answer == each.values.get("answer")
+    assert right >= 36

@@ -23,6 +23,12 @@ def given(**fields):
     return {"inputs": [pb.Input(text="a"), pb.Input(**fields)]}
 
 
+def asked(context, question=None):
+    """A good question, and one that is not."""
+    good = pb.Question(question=TOKENS, context=TOKENS)
+    return {"questions": [good, pb.Question(question=question or TOKENS, context=context)]}
+
+
 CLASSES = {"family": "bert", "task": "classification", "labels": ("x", "y")}
 TAGS = {"family": "bert", "task": "token_classification", "labels": ("x", "y")}
 MASKED = {"family": "bert"}
@@ -106,16 +112,81 @@ BAD = [
         "question without an end",
         SPANS,
         "Answer",
-        {"questions": [pb.Question(question="\0" * 60, context="a")]},
+        asked(TOKENS, question=pb.Input(text="\0" * 60)),
         "INPUT_TOO_LONG",
-        "questions[0].question",
+        "questions[1].question",
+    ),
+    (
+        "question of tokens without an end",
+        SPANS,
+        "Answer",
+        asked(TOKENS, question=pb.Input(tokens=pb.Tokens(ids=[5] * 60))),
+        "INPUT_TOO_LONG",
+        "questions[1].question",
+    ),
+    ("no context", SPANS, "Answer", asked(None), "INVALID_FIELD", "questions[1].context"),
+    (
+        "neither text nor tokens of a context",
+        SPANS,
+        "Answer",
+        asked(pb.Input()),
+        "INVALID_FIELD",
+        "questions[1].context.value",
     ),
     (
         "empty context",
         SPANS,
         "Answer",
-        {"questions": [pb.Question(question="a")]},
-        "INVALID_FIELD",
+        asked(pb.Input(text="")),
+        "EMPTY_INPUT",
+        "questions[1].context",
+    ),
+    (
+        "empty question",
+        SPANS,
+        "Answer",
+        asked(TOKENS, question=pb.Input(text="")),
+        "EMPTY_INPUT",
+        "questions[1].question",
+    ),
+    (
+        "no tokens of a context",
+        SPANS,
+        "Answer",
+        asked(pb.Input(tokens=pb.Tokens())),
+        "EMPTY_INPUT",
+        "questions[1].context",
+    ),
+    (
+        "context past the vocabulary",
+        SPANS,
+        "Answer",
+        asked(pb.Input(tokens=pb.Tokens(ids=[1, 5000]))),
+        "TOKEN_OUT_OF_RANGE",
+        "questions[1].context.tokens.ids[1]",
+    ),
+    (
+        "pair of a question",
+        SPANS,
+        "Answer",
+        asked(TOKENS, question=pb.Input(text="a", pair="b")),
+        "PAIR_NOT_READ",
+        "questions[1].question.pair",
+    ),
+    (
+        "pair beside tokens of a context",
+        SPANS,
+        "Answer",
+        asked(pb.Input(tokens=pb.Tokens(ids=[5]), pair="b")),
+        "PAIR_NOT_READ",
+        "questions[1].context.pair",
+    ),
+    (
+        "context without a tokenizer",
+        {**SPANS, "named": False},
+        "Answer",
+        {"questions": [pb.Question(question=TOKENS, context=pb.Input(text="a"))]},
+        "NO_TOKENIZER",
         "questions[0].context",
     ),
     ("empty source", PAIRS, "Translate", given(text=""), "EMPTY_INPUT", "inputs[1]"),

@@ -14,7 +14,7 @@ REQUESTS = {
     "Translate": {"inputs": [pb.Input(text="def")]},
     "Classify": {"inputs": [pb.Input(text="def")]},
     "FillMask": {"inputs": [pb.Input(text="def [MASK]")]},
-    "Answer": {"questions": [pb.Question(question="a", context="b")]},
+    "Answer": {"questions": [pb.Question(question=pb.Input(text="a"), context=pb.Input(text="b"))]},
     "Embed": {"inputs": [pb.Input(text="def")]},
     "Score": {"texts": [pb.ScoredText(context=pb.Input(text="a"), target=pb.Input(text="b"))]},
 }

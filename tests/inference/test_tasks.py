@@ -60,8 +60,9 @@ async def test_classes_are_those_of_the_text_alone(replica, tiny, family, multi)
     assert it.counts.requests == [("Classify", "done")] * 2
 
 
-async def test_pieces_of_a_text_have_classes_and_characters(replica, tiny):
-    model = tiny.model(family="bert", task="token_classification", labels=LABELS)
+@pytest.mark.parametrize("family", ["bert", "gpt", "bert_gpt"])
+async def test_pieces_of_a_text_have_classes_and_characters(replica, tiny, family):
+    model = tiny.model(family=family, task="token_classification", labels=LABELS)
     it = await replica(model)
     reply = await ask(it, "Classify", inputs=inputs())
     for text, found in zip(TEXTS, reply.classifications, strict=True):
@@ -113,7 +114,7 @@ async def test_what_is_hidden(replica, tiny, family, task):
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt", "bert_gpt"])
-@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("pooling", ["first", "mean", "last"])
 async def test_vectors_are_those_of_the_text_alone(replica, tiny, family, pooling):
     model = tiny.model(family=family, task="sentence_embedding", pooling=pooling)
     it = await replica(model)
@@ -180,44 +181,71 @@ async def test_what_belongs_to_a_text_and_how_likely_it_is(replica, tiny, family
     all_returned(it.engine)
 
 
-async def test_every_question_gets_its_best_spans(replica, tiny):
-    model = tiny.model(family="bert", task="question_answering")
+@pytest.mark.parametrize("family", ["bert", "bert_gpt"])
+@pytest.mark.parametrize("kind", ["text", "tokens"])
+async def test_every_question_gets_its_best_spans(replica, tiny, family, kind):
+    model = tiny.model(family=family, task="question_answering")
+    words = model.tokenizer
     it = await replica(model)
     asked = [("a?", "def add(a, b): return a + b"), ("größe?", tiny.text[:150]), ("b", "b")]
-    questions = [pb.Question(question=q, context=c) for q, c in asked]
+    ids = [(pb.Tokens(ids=words.encode(q)), pb.Tokens(ids=words.encode(c))) for q, c in asked]
+    questions = [
+        pb.Question(question=pb.Input(**{kind: question}), context=pb.Input(**{kind: context}))
+        for question, context in (asked if kind == "text" else ids)
+    ]
     reply = await ask(it, "Answer", questions=questions, top_k=4, max_answer_tokens=5)
     for (question, context), found in zip(asked, reply.answers, strict=True):
-        expected = spans_by_hand(model, question, context, 5)
+        encoded = words.encode_offsets(context)
+        nothing, expected = answers_by_hand(model, words.encode(question), encoded.ids, 5)
+        assert found.no_answer_probability == pytest.approx(nothing, abs=CLOSE)
         assert len(found.spans) == min(4, len(expected))
-        for span, (chance, begin, end) in zip(found.spans, expected, strict=False):
-            assert (span.begin, span.end, span.text) == (begin, end, context[begin:end])
+        for span, (chance, first, last) in zip(found.spans, expected, strict=False):
             assert span.probability == pytest.approx(chance, abs=CLOSE)
+            if kind == "tokens":
+                assert (span.begin, span.end) == (first, last + 1)
+                assert span.text == words.decode(encoded.ids[first : last + 1])
+            else:
+                begin, end = encoded.offsets[first][0], encoded.offsets[last][1]
+                assert (span.begin, span.end, span.text) == (begin, end, context[begin:end])
 
 
-def spans_by_hand(model, question, context, longest):
-    """(probability, begin, end) of every span of every window, the most likely first."""
+async def test_a_model_without_a_tokenizer_answers_by_places(replica, tiny):
+    model = tiny.model(family="bert", task="question_answering", named=False)
+    it = await replica(model)
+    question, context = [5, 6], [7, 8, 9, 7]
+    tokens = [pb.Input(tokens=pb.Tokens(ids=ids)) for ids in (question, context)]
+    asked = pb.Question(question=tokens[0], context=tokens[1])
+    (found,) = (await ask(it, "Answer", questions=[asked])).answers
+    named = tiny.model(family="bert", task="question_answering")
+    _, ((chance, first, last), *_) = answers_by_hand(named, question, context, 30)
+    assert [(span.text, span.begin, span.end) for span in found.spans] == [("", first, last + 1)]
+    assert found.spans[0].probability == pytest.approx(chance, abs=CLOSE)
+
+
+def answers_by_hand(model, asked, context, longest):
+    """Probability of no answer, and (probability, first, last) of every span, the likeliest first.
+
+    Of every window, the best of each span and the worst of no answer counts.
+    """
     words = model.tokenizer
-    encoded = words.encode_offsets(context)
-    asked = words.encode(question)
     room = model.config.context - len(asked) - 3
     step = room - min(longest, room // 2)
-    scores, begin = {}, 0
+    left = [words.start_id, *asked, words.end_id]
+    scores, nothing, begin = {}, [], 0
     while True:
-        ids = encoded.ids[begin : begin + room]
-        left = [words.start_id, *asked, words.end_id]
+        ids = context[begin : begin + room]
         tokens = [*left, *ids, words.end_id]
         logits = alone(model, tokens, [0] * len(left) + [1] * (len(ids) + 1)).logits[0].double()
+        nothing.append(float(logits[0].sum()))
         for i in range(len(ids)):
             for j in range(i, min(i + longest, len(ids))):
                 score = float(logits[len(left) + i, 0] + logits[len(left) + j, 1])
                 key = (begin + i, begin + j)
                 scores[key] = max(score, scores.get(key, score))
-        if begin + room >= len(encoded.ids):
+        if begin + room >= len(context):
             break
         begin += step
-    chances = torch.softmax(torch.tensor(list(scores.values()), dtype=torch.float64), 0).tolist()
-    found = [
-        (chance, encoded.offsets[i][0], encoded.offsets[j][1])
-        for chance, (i, j) in zip(chances, scores, strict=True)
-    ]
-    return sorted(found, key=lambda each: -each[0])
+    of_all = torch.tensor([min(nothing), *scores.values()], dtype=torch.float64)
+    chances = torch.softmax(of_all[1:], 0).tolist()
+    found = [(chance, *span) for chance, span in zip(chances, scores, strict=True)]
+    return float(torch.softmax(of_all, 0)[0]), sorted(found, key=lambda each: -each[0])

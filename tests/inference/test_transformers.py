@@ -22,6 +22,8 @@ from tessera.inference.tasks.given import Given
 from tessera.models.registry import build
 from tessera.text.tokenizer import Tokenizer
 
+from .theirs import fill, ours
+
 END, PAD, FIRST, WORDS = 2, 1, 0, 29
 WRITTEN = 10
 WAYS = [(1, 1.0), (1, 1.0), (2, 1.0), (3, 0.0), (3, 2.0), (4, -0.7)]
@@ -113,26 +115,6 @@ def lively(model, seed, share):
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
         model.get_output_embeddings().weight[END] *= share
     return model.eval()
-
-
-def fill(module, source):
-    """Put the weights of a folder into our module."""
-    with torch.no_grad():
-        for entry in source.entries:
-            parts = [entry.from_theirs(source.parts[name].read()) for name in entry.theirs]
-            whole = torch.from_numpy(np.array(np.concatenate(parts)))
-            module.get_parameter(entry.ours).copy_(whole)
-
-
-def ours(theirs, folder):
-    """Their model as we load it."""
-    theirs.save_pretrained(folder)
-    source = imports.read(folder)
-    module = build(source.config).eval()
-    fill(module, source)
-    return LoadedModel(
-        set="default/theirs", version=1, config=source.config, module=module, tokenizer=None
-    )
 
 
 def prompts():

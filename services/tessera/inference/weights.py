@@ -106,13 +106,13 @@ class Loader:
             bytes=report.size,
             seconds=round(report.seconds, 3),
         )
-        asset = manifest.assets.get("tokenizer.json")
+        asset, bare = manifest.assets.get("tokenizer.json"), config.family == "gpt"
         return LoadedModel(
             set=self._set,
             version=manifest.version.number,
             config=config,
             module=module.eval(),
-            tokenizer=None if asset is None else Tokenizer.from_json(asset),
+            tokenizer=None if asset is None else Tokenizer.from_json(asset, bare=bare),
         )
 
 

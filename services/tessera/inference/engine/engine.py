@@ -200,12 +200,10 @@ class Engine:
             if not plan.items:
                 continue
             try:
-                done = self._runner.run(plan)
+                self._finish_step(self._runner.run(plan))
             except Exception as error:
                 log.exception("a step failed")
                 self._break_off(plan, error)
-            else:
-                self._finish_step(done)
 
     def _plan(self) -> Plan:
         self._drop_cancelled()

@@ -9,6 +9,7 @@ import torch
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
 from tessera.text.decoder import Decoder
+from tessera.text.frame import Frame
 from tessera.text.tokenizer import Tokenizer
 
 
@@ -45,6 +46,26 @@ class LoadedModel:
         return None if self.tokenizer is None else self.tokenizer.start_id
 
     @property
+    def frame(self) -> Frame:
+        """What stands around the texts that it reads, as in training.
+
+        What its tokenizer states; else a `transformer` reads x end, every other model start x end,
+        or start a end b end.
+        """
+        if self.tokenizer is not None and self.tokenizer.own_frame is not None:
+            return self.tokenizer.own_frame
+        start = () if self.config.family == "transformer" else _some(self.start_id)
+        end = _some(self.end_id)
+        return Frame(before=start, between=end, after=end)
+
+    @property
+    def opening(self) -> tuple[int, ...]:
+        """What a decoder reads or writes before a text, beside the token that it begins with."""
+        own = None if self.tokenizer is None else self.tokenizer.own_frame
+        before = () if own is None else own.before
+        return () if len(self.config.stacks) > 1 and before == (self.config.first_id,) else before
+
+    @property
     def mask_id(self) -> int | None:
         """The token that hides another one; None: there is none."""
         if self.config.mask_id >= 0:
@@ -63,3 +84,7 @@ class LoadedModel:
     def tensor(self) -> torch.Tensor:
         """Any parameter: for the element type and the device."""
         return next(self.module.parameters())
+
+
+def _some(token: int | None) -> tuple[int, ...]:
+    return () if token is None else (token,)

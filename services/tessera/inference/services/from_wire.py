@@ -70,7 +70,10 @@ def fill_mask(request: pb.FillMaskRequest) -> FillMask:
 
 def answer(request: pb.AnswerRequest) -> Answer:
     """A task."""
-    questions = [Question(question=q.question, context=q.context) for q in request.questions]
+    questions = [
+        Question(question=_input(asked.question), context=_input(asked.context))
+        for asked in request.questions
+    ]
     return Answer(questions, request.top_k or 1, request.max_answer_tokens or _ANSWER_TOKENS)
 
 

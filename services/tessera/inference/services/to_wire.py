@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.inference.engine.answer import Output
 from tessera.inference.engine.sequence import FinishReason
-from tessera.inference.tasks.answer import Span
+from tessera.inference.tasks.answer import Found
 from tessera.inference.tasks.classify import Classification
 from tessera.inference.tasks.fill_mask import Hidden
 from tessera.inference.tasks.score import Likelihood
@@ -106,7 +106,7 @@ def filled(found: Iterable[Sequence[Hidden]], version: int) -> pb.FillMaskRespon
     )
 
 
-def answers(found: Iterable[Sequence[Span]], version: int) -> pb.AnswerResponse:
+def answers(found: Iterable[Found], version: int) -> pb.AnswerResponse:
     """Answers to questions."""
     return pb.AnswerResponse(
         answers=[
@@ -118,10 +118,11 @@ def answers(found: Iterable[Sequence[Span]], version: int) -> pb.AnswerResponse:
                         end=span.end,
                         probability=span.probability,
                     )
-                    for span in spans
-                ]
+                    for span in one.spans
+                ],
+                no_answer_probability=one.no_answer,
             )
-            for spans in found
+            for one in found
         ],
         version=version,
     )

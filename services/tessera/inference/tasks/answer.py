@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,9 +14,9 @@ from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.model import LoadedModel
 from tessera.inference.engine.reading import Text
 from tessera.inference.engine.sequence import Request
-from tessera.inference.tasks.given import check_filled, frame, tokenizer
+from tessera.inference.tasks.given import Given, frame, plain
 from tessera.inference.tasks.numbers import Logits, largest, softmax
-from tessera.text.tokenizer import Encoded
+from tessera.text.tokenizer import Encoded, Tokenizer
 
 _LEAST_ROOM = 1 / 4
 """Of what the model reads: less of a context beside a question is no window worth reading."""
@@ -25,8 +26,8 @@ _LEAST_ROOM = 1 / 4
 class Question:
     """A question and the text that may answer it."""
 
-    question: str
-    context: str
+    question: Given
+    context: Given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +35,9 @@ class Span:
     """A piece of a context.
 
     Args:
-        text: the piece.
-        begin: its first character.
-        end: the character after the last one.
+        text: the piece; empty where nothing can tell it.
+        begin: its first character; its first token where tokens were given.
+        end: the character, or token, after the last one.
         probability: among all pieces of all windows.
     """
 
@@ -44,6 +45,19 @@ class Span:
     begin: int
     end: int
     probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What answers one question.
+
+    Args:
+        spans: the most likely first.
+        no_answer: probability that the context does not hold it, beside all pieces.
+    """
+
+    spans: tuple[Span, ...]
+    no_answer: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +77,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    context: str
+    context: Given
     encoded: Encoded
     windows: list[Window]
+    tokenizer: Tokenizer | None
+
+    def text(self, begin: int, end: int) -> str:
+        """A piece, by what the offsets count."""
+        if self.context.tokens is None:
+            return self.context.text[begin:end]
+        return "" if self.tokenizer is None else self.tokenizer.decode(self.encoded.ids[begin:end])
 
 
 class Answer:
@@ -93,39 +114,38 @@ class Answer:
             works.extend(self._windows(model, bounds, question, f"questions[{index}]"))
         return works
 
-    def finish(self, results: Sequence[Logits]) -> list[list[Span]]:
+    def finish(self, results: Sequence[Logits]) -> list[Found]:
         """The best answers to every question."""
         left = iter(results)
-        return [self._spans(found, [next(left) for _ in found.windows]) for found in self._reads]
+        return [self._found(read, [next(left) for _ in read.windows]) for read in self._reads]
 
     def _windows(
         self, model: LoadedModel, bounds: Bounds, asked: Question, field: str
     ) -> list[Text]:
-        words = tokenizer(model, f"{field}.question")
-        question = words.encode(asked.question)
-        check_filled(question, f"{field}.question")
-        encoded = words.encode_offsets(asked.context)
-        check_filled(encoded.ids, f"{field}.context")
+        size = model.config.vocab_size
+        question = plain(model, asked.question, f"{field}.question", size).ids
+        encoded = plain(model, asked.context, f"{field}.context", size)
         longest = bounds.reading(model)
-        around = frame(model, question, ()).tokens
-        room = longest - len(around)
-        if room < longest * _LEAST_ROOM:
+        around = frame(model, question, ())
+        room = longest - len(around.tokens)
+        least = math.ceil(longest * _LEAST_ROOM)
+        if room < least:
             raise errors.InvalidArgumentError.at(
                 f"{field}.question",
                 f"it has {len(question)} tokens, but the model reads {longest}, its context"
-                f" included; shorten it to {len(question) - int(longest * _LEAST_ROOM) + room}",
+                f" included; shorten it to {len(question) - least + room}",
                 "INPUT_TOO_LONG",
                 metadata={"tokens": str(len(question)), "context": str(longest)},
             )
         # Every answer that is short enough stands whole in one window.
         parts = windows(len(encoded.ids), room, min(self._max_tokens, room // 2))
-        place = len(around) - 1
+        place = around.segments.count(0)
         found = [Window(begin=begin, count=count, place=place) for begin, count in parts]
-        self._reads.append(_Read(asked.context, encoded, found))
+        self._reads.append(_Read(asked.context, encoded, found, model.tokenizer))
         framed = [frame(model, question, encoded.ids[b : b + count]) for b, count in parts]
         return [Text(head="span", tokens=f.tokens, segments=f.segments) for f in framed]
 
-    def _spans(self, read: _Read, results: Sequence[Logits]) -> list[Span]:
+    def _found(self, read: _Read, results: Sequence[Logits]) -> Found:
         scores = span_scores(len(read.encoded.ids), read.windows, results, self._max_tokens)
         chances = softmax(scores.ravel())
         spans = []
@@ -136,13 +156,13 @@ class Answer:
             begin, end = read.encoded.offsets[first][0], read.encoded.offsets[first + more][1]
             spans.append(
                 Span(
-                    text=read.context[begin:end],
+                    text=read.text(begin, end),
                     begin=begin,
                     end=end,
                     probability=float(chances[index]),
                 )
             )
-        return spans
+        return Found(spans=tuple(spans), no_answer=no_answer(scores, results))
 
 
 def windows(tokens: int, room: int, overlap: int) -> list[tuple[int, int]]:
@@ -177,3 +197,17 @@ def span_scores(
             column = scores[part.begin : part.begin + count, more]
             np.maximum(column, both[:count, 0] + both[more:, 1], out=column)
     return scores
+
+
+def no_answer(scores: NDArray[np.float64], results: Sequence[Logits]) -> float:
+    """Probability of the span of place 0 alone, beside all others (Devlin et al., 2019, 4.3).
+
+    A window that lacks the answer says so whatever the others hold, so that the one counts which
+    says it least.
+
+    Args:
+        scores: of spans, as `span_scores` has them.
+        results: [T, 2] logits of start and end of what was read with each window.
+    """
+    empty = min(float(logits[0].astype(np.float64).sum()) for logits in results)
+    return float(softmax(np.append(scores, empty))[-1])

@@ -28,7 +28,8 @@ class Embed:
 
     def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
         """A text for each input."""
-        longest = bounds.reading(model)
+        context = bounds.reading(model)
+        longest = min(context, model.config.task.longest or context)
         framed = [
             read(model, given, f"inputs[{index}]", longest)
             for index, given in enumerate(self._inputs)

@@ -48,7 +48,8 @@ def prepare(model: LoadedModel, bounds: Bounds, given: Given, request: Request) 
 
 def _encode(model: LoadedModel, given: Given, field: str) -> tuple[int, ...]:
     if given.tokens is None:
-        return tuple(tokenizer(model, field).encode(given.text))
+        ids = tokenizer(model, field).encode(given.text)
+        return (*model.opening, *ids) if ids and model.config.encoder is None else tuple(ids)
     check_range(given.tokens, field, model.config.vocab_size)
     return given.tokens
 

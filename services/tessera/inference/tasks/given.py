@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tessera import errors
 from tessera.inference.engine.model import LoadedModel
 from tessera.models.config import ModelConfig
-from tessera.text.tokenizer import Tokenizer
+from tessera.text.tokenizer import Encoded, Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +40,11 @@ class Framed:
 
 
 def frame(model: LoadedModel, first: Sequence[int], second: Sequence[int] | None = None) -> Framed:
-    """Put special tokens around a text, or two, as in training.
-
-    A `transformer` sees x end, every other model start x end, or start a end b end.
-    """
-    end = [token for token in (model.end_id,) if token is not None]
-    if model.config.family == "transformer":
-        return Framed(tokens=(*first, *end))
-    start = [token for token in (model.start_id,) if token is not None]
-    left = (*start, *first, *end)
+    """Put special tokens around a text, or two, as in training."""
     if second is None:
-        return Framed(tokens=left)
-    right = (*second, *end)
-    return Framed(tokens=(*left, *right), segments=(0,) * len(left) + (1,) * len(right))
+        return Framed(tokens=tuple(model.frame.around(first)))
+    tokens, place = model.frame.around_pair(first, second)
+    return Framed(tokens=tuple(tokens), segments=(0,) * place + (1,) * (len(tokens) - place))
 
 
 def read(
@@ -85,6 +77,29 @@ def read(
         framed = _frame_text(model, given, field, marked=marked)
     check_length(framed.tokens, field, longest)
     return framed
+
+
+def plain(model: LoadedModel, given: Given, field: str, size: int) -> Encoded:
+    """A text with nothing around it; where tokens were given, each stands for its own place.
+
+    Args:
+        model: that reads it.
+        given: the text.
+        field: of the request, for errors.
+        size: of the vocabulary that it is in.
+
+    Raises:
+        InvalidArgumentError: EMPTY_INPUT, TOKEN_OUT_OF_RANGE, NO_TOKENIZER or PAIR_NOT_READ.
+    """
+    check_pair(model.config, given, field, able=False)
+    if given.tokens is None:
+        encoded = tokenizer(model, field).encode_offsets(given.text)
+    else:
+        check_range(given.tokens, f"{field}.tokens", size)
+        places = [(place, place + 1) for place in range(len(given.tokens))]
+        encoded = Encoded(list(given.tokens), places)
+    check_filled(encoded.ids, field)
+    return encoded
 
 
 def tokenizer(model: LoadedModel, field: str) -> Tokenizer:

@@ -13,15 +13,7 @@ from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.model import LoadedModel
 from tessera.inference.engine.reading import Text
 from tessera.inference.engine.sequence import Request
-from tessera.inference.tasks.given import (
-    Given,
-    check_filled,
-    check_length,
-    check_pair,
-    check_range,
-    read,
-    tokenizer,
-)
+from tessera.inference.tasks.given import Given, check_length, plain, read
 from tessera.inference.tasks.writing import first_token
 
 
@@ -81,9 +73,10 @@ def _after(
                 "the model has no token that begins a document; give a context",
                 "CONTEXT_NEEDED",
             )
-        before: tuple[int, ...] = (end,)
+        before = model.opening or (end,)
     else:
-        before = _plain(model, context, f"{field}.context")
+        opening = () if context.tokens is not None else model.opening
+        before = (*opening, *_plain(model, context, f"{field}.context"))
     wanted = _plain(model, target, f"{field}.target")
     # The last token is only asked for.
     tokens = (*before, *wanted[:-1])
@@ -105,24 +98,17 @@ def _given_source(
     longest = bounds.reading(model)
     source = read(model, context, f"{field}.context", longest)
     wanted = _plain(model, target, f"{field}.target")
-    check_length(wanted, f"{field}.target", longest)
+    opening = () if target.tokens is not None else model.opening
+    check_length((*opening, *wanted), f"{field}.target", longest)
     return Text(
         head="language",
         tokens=source.tokens,
         segments=source.segments,
-        written=(first_token(model), *wanted[:-1]),
-        places=tuple(range(len(wanted))),
+        written=(first_token(model), *opening, *wanted[:-1]),
+        places=tuple(range(len(opening), len(opening) + len(wanted))),
         targets=wanted,
     )
 
 
 def _plain(model: LoadedModel, given: Given, field: str) -> tuple[int, ...]:
-    """Tokens with nothing around them."""
-    check_pair(model.config, given, field, able=False)
-    if given.tokens is None:
-        tokens = tuple(tokenizer(model, field).encode(given.text))
-    else:
-        tokens = given.tokens
-        check_range(tokens, f"{field}.tokens", model.config.target_vocab_size)
-    check_filled(tokens, field)
-    return tokens
+    return tuple(plain(model, given, field, model.config.target_vocab_size).ids)

@@ -88,7 +88,7 @@ class Tags:
         check_filled(encoded.ids, field)
         tokens = frame(self._model, encoded.ids).tokens
         check_length(tokens, field, longest)
-        first = tokens.index(encoded.ids[0], 0 if self._model.start_id is None else 1)
+        first = len(self._model.frame.before)
         self._pieces.append(
             [
                 _Piece(first + at, begin, end, text[begin:end])
