@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -68,16 +69,26 @@ def test_fill_mask(on, zoo):
     assert len(line["masks"][0]["candidates"]) == 5
 
 
-def test_answer(on, zoo, tmp_path):
+def test_answer(on, zoo, tmp_path, monkeypatch):
     (tmp_path / "letter.txt").write_text("class Größe: def add(a, b):\n")
     ask = ("answer", "reader", "--question", "add?", "--question", "class?", "--top-k", "2")
-    done = on(*ask, "--context-file", "letter.txt")
-    assert done.code == 0, done.err
-    assert len(done.out.splitlines()) == 4
-    assert "(characters " in done.out
     lines = on(*ask, "--context", "class Größe: def add(a, b):\n", "--output", "json").lines
     assert [line["text"] for line in lines] == ["add?", "class?"]
     assert len(lines[0]["spans"]) == 2
+    assert 0 < lines[0]["no_answer_probability"] < 1
+    for there in (True, False):
+        monkeypatch.setattr("tessera.cli.answer.has_answer", lambda _, there=there: there)
+        done = on(*ask, "--context-file", "letter.txt")
+        assert done.code == 0, done.err
+        shown = done.out.splitlines()
+        pieces = [line for line in shown if "(characters " in line]
+        assert len(pieces) == 4
+        if there:
+            assert shown == pieces
+        else:
+            told = f"no answer, with probability {lines[0]['no_answer_probability']:.3f}"
+            assert shown[0] == told
+            assert len(shown) == 6
 
 
 def test_embed(on, zoo, client, two, tmp_path):
@@ -108,6 +119,34 @@ def test_generate_with_beams(on, zoo):
     parts = on("generate", "tiny", "def", *options, "--output", "json").lines
     assert len(parts) == 1
     assert parts[0]["finish_reason"] != "FINISH_REASON_UNSPECIFIED"
+
+
+def test_generate_of_many(on, served, client, two):
+    options = ("--max-tokens", "6", "--temperature", "0")
+    found = client.generate_all("tiny", TEXTS, max_tokens=6, temperature=0, logprobs=True)
+    for given in (TEXTS, ("--file", two)):
+        done = on("generate", "tiny", *given, *options)
+        assert done.code == 0, done.err
+        lines = done.out.removesuffix("\n").split("\n")
+        assert lines == [bulk.one_line(answer.text) for answer in found]
+        assert done.err.startswith("version 1 · 2 texts · ")
+    lines = on("generate", "tiny", *TEXTS, *options, "--logprobs", "--output", "json").lines
+    for line, text, answer in zip(lines, TEXTS, found, strict=True):
+        assert (line["text"], line["version"], line["answer"]) == (text, 1, answer.text)
+        assert line["tokens"] == answer.tokens
+        assert line["logprobs"] == pytest.approx(list(answer.logprobs), abs=1e-4)
+        assert line["finish_reason"].startswith("FINISH_REASON_")
+        assert line["prompt_tokens"] == answer.prompt_tokens
+    shown = on("generate", "tiny", *TEXTS, *options, "--logprobs")
+    written = sum(len(answer.tokens) for answer in found)
+    assert len(shown.err.splitlines()) == written + 1
+
+
+def test_generate_reads_a_prompt_from_stdin(on, served, monkeypatch):
+    options = ("--max-tokens", "6", "--temperature", "0")
+    monkeypatch.setattr("sys.stdin", io.StringIO("def\nadd"))
+    shown = on("generate", "tiny", "-", *options).out
+    assert shown == on("generate", "tiny", "def\nadd", *options).out
 
 
 def test_model(on, zoo):
@@ -150,6 +189,10 @@ def test_model(on, zoo):
         (["embed", "meaning", "a", "--save", "."], "'.' is a directory"),
         (["score", "tiny", "a", "--context-file", "gap.txt"], "gap.txt:2: there is no text for it"),
         (["generate", "tiny", "a", "--beams", "2", "--temperature", "0.5"], "sampling"),
+        (["generate", "tiny", "a", ""], "text 2: the prompt is empty"),
+        (["generate", "tiny", "--file", "gap.txt"], "gap.txt:2: the prompt is empty"),
+        (["generate", "tiny", "a", "--file", "gap.txt"], "give texts or --file, not both"),
+        (["generate", "tiny", "a", "b", "--max-tokens", "0"], "max_tokens"),
         (["model", "nope"], "nope"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",

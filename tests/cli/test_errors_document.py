@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -33,11 +35,12 @@ OTHERS = {
     "NOT_A_DIRECTORY",
     "UNSUPPORTED_DTYPE",
 }
-STATUSES = {
-    re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).upper()
+CLASSES = {
+    name: re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).upper()
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, errors.TesseraError)
 }
+STATUSES = set(CLASSES.values())
 CATEGORIES = {"OUT_OF_MEMORY", "WORKER_LOST"}
 
 
@@ -60,3 +63,37 @@ def test_statuses_are_real():
     cells = re.findall(r"\| ([A-Z]+(?:_[A-Z]+)+) \|", DOCUMENT)
     assert cells
     assert not set(cells) - STATUSES - CATEGORIES
+
+
+def stated():
+    """(reason, status) of everything that happens before a job runs."""
+    client, submit = re.split(r"^## .*\n", DOCUMENT, flags=re.MULTILINE)[1:3]
+    found = {
+        (reason, status or "INVALID_ARGUMENT")
+        for reason, status in re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`(?: \(([A-Z_]+)\))?", client)
+    }
+    for status, reasons in re.findall(r"^\|[^|]+\| ([A-Z_]+) \|([^|]+)\|", submit, re.MULTILINE):
+        found |= {(reason, status) for reason in re.findall(r"`([A-Z_]+)`", reasons)}
+    return found
+
+
+def raised():
+    """Statuses of each reason, where an error is made with both in one place."""
+    found = defaultdict(set)
+    for path in SOURCES:
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call):
+                continue
+            name = ast.unparse(call.func).removesuffix(".at").rpartition(".")[2]
+            if name in CLASSES:
+                for node in ast.walk(call):
+                    if isinstance(node, ast.Constant) and REASON.fullmatch(f'"{node.value}"'):
+                        found[node.value].add(CLASSES[name])
+    return found
+
+
+def test_statuses_are_those_that_are_raised():
+    made = raised()
+    known = [(reason, status) for reason, status in stated() if reason in made]
+    assert len(known) > 60
+    assert not [(reason, status) for reason, status in known if status not in made[reason]]

@@ -10,6 +10,7 @@ from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.cli import bulk, show
 from tessera.cli.texts import Line, ModelArgument, beside, read_texts, read_whole
+from tessera.client.results import has_answer
 
 
 def answer(  # noqa: PLR0917 - typer fills in options by name
@@ -34,6 +35,8 @@ def answer(  # noqa: PLR0917 - typer fills in options by name
 ) -> None:
     """Find the answer to each question in its context.
 
+    Where it is likelier that there is none, a line says so before the pieces that come next.
+
     tessera answer reader --question "Who wrote it?" --context "Ada wrote it in 1843."
     tessera answer reader --question "When?" --question "Where?" --context-file letter.txt
     """
@@ -57,6 +60,8 @@ def answer(  # noqa: PLR0917 - typer fills in options by name
 
 
 def _tell(_line: Line, found: pb.Answers) -> None:
+    if not has_answer(found):
+        show.line(f"no answer, with probability {found.no_answer_probability:.3f}")
     for span in found.spans:
         place = f"characters {span.begin} to {span.end}"
         show.line(f"{span.probability:.3f}  {bulk.one_line(span.text)}  ({place})")

@@ -45,7 +45,7 @@ COMMANDS = {
     "undeploy": ("tessera.cli.deployments", "End a deployment."),
     "models": ("tessera.cli.deployments", "List deployments."),
     "model": ("tessera.cli.model", "Show what a deployed model is, and what one can ask it."),
-    "generate": ("tessera.cli.generate", "Let a deployed model continue a prompt."),
+    "generate": ("tessera.cli.generate", "Let a deployed model continue prompts."),
     "translate": ("tessera.cli.translate", "Write what belongs to each text."),
     "classify": ("tessera.cli.classify", "Tell the classes of each text, or of its tokens."),
     "fill-mask": ("tessera.cli.fill_mask", "Tell what may stand where a text has the mask token."),
