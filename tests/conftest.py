@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from tessera.local.files import write_private
@@ -19,6 +20,9 @@ from tessera.local.ray_head import RayHead
 # Helpers that several folders of tests share.
 sys.path.insert(0, str(Path(__file__).parent / "plugins"))
 pytest.register_assert_rewrite("platforms", "reading", "roundtrip")
+
+# What a platform in this process logs is no output of the command that a test runs.
+structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
 
 ROOT = Path(__file__).parents[1]
 

@@ -161,3 +161,14 @@ def test_a_model_that_is_no_better_fails():
     header, *rows = run.table(results).splitlines()
     assert header.split() == ["EXAMPLE", "FAMILY", "TASK", "MEASURE", "OURS", "BASELINE", "MINUTES"]
     assert rows[0].split()[:3] == ["chinese", "bert", "classification"]
+
+
+@pytest.mark.parametrize(
+    ("served", "said"), [(True, "Served, on what"), (False, "Measured by its job, on what")]
+)
+def test_whose_measure_it_is_is_told(served, said, capsys):
+    score = load("score").Score(
+        measure="loss", ours=4.0, baseline=5.1, without="bigrams", loss=True, served=served
+    )
+    run.tell(run.Result(example=run.EXAMPLES["gpt"], score=score, seconds=60.0))
+    assert said in capsys.readouterr().out

@@ -213,10 +213,13 @@ class Platform:
 
     # --- deployments ---
 
-    def deploy(self, name: str, model: str, seconds: float = 120) -> deployment_pb.Deployment:
+    def create_deployment(self, name: str, model: str) -> None:
         spec = deployment_pb.DeploymentSpec(name=name, model=model)
         request = deployment_pb.CreateDeploymentRequest(spec=spec)
         self.call(deployment_grpc.DeploymentServiceStub, "CreateDeployment", request)
+
+    def deploy(self, name: str, model: str, seconds: float = 120) -> deployment_pb.Deployment:
+        self.create_deployment(name, model)
         return self.ready(name, seconds)
 
     def deployment(self, name: str) -> deployment_pb.Deployment:
