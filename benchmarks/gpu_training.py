@@ -5,6 +5,8 @@ model of the same size is trained beside ours, interleaved. One JSON object per 
 
     python benchmarks/gpu_training.py [--models gpt2,bert-base] [--accelerator GPU] [--repeat 5]
 
+run.py takes the lines into docs/benchmarks.md, with the hardware that they name.
+
 The FLOPs of a token are those of Chowdhery et al. (2022), appendix B: 6 for each weight of a matrix
 that it is multiplied by, and attention's own; nothing that is computed twice counts twice.
 """
@@ -17,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +60,8 @@ CASES = {
 def config_of(case: Case) -> ModelConfig:
     """The model of a case; no dropout, as in the figures that others publish."""
     family = FAMILIES[case.family]
-    sizes = {**family.presets[case.preset], "dropout": 0.0, "context": case.length}
+    none = {"dropout": 0.0, "attention_dropout": 0.0}
+    sizes = {**family.presets[case.preset], **none, "context": case.length}
     return family.config(sizes, vocab_size=case.vocabulary, start_id=0, end_id=1, pad_id=2)
 
 
@@ -206,6 +210,7 @@ def measure(name: str, device: Device, repeat: int, steps: int) -> None:
     about = {
         "hardware": hardware(device), "rows": case.rows, "length": case.length,
         "torch": torch.__version__, "peak_memory_bytes": device.peak_memory(),
+        "day": str(datetime.now(UTC).date()),
     }  # fmt: skip
     if other:
         ratio = statistics.median(b / a for a, b in zip(mine, other, strict=True))

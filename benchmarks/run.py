@@ -1,11 +1,17 @@
-"""Run every benchmark, or those that are named, and write docs/benchmarks.md.
+"""Run every benchmark that needs no accelerator, or those that are named; write docs/benchmarks.md.
 
-Each prints JSON lines; lines that compare with a baseline go into the table, and all of them below
-it. Benchmarks that were not run keep their lines.
+    python benchmarks/run.py [NAME …] [--lines FILE]
+
+Each prints JSON lines; lines that compare with a baseline go into a table, and all of them below
+it. Benchmarks that were not run keep their lines. A line that names its hardware was measured on
+that, not on the machine that all others are of: it has a table of its own, and only another
+measurement of the same on the same hardware takes its place. `--lines` takes in such lines, as
+gpu_training.py printed them elsewhere.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -25,7 +31,13 @@ AIMS = {
     "parameters": "push and pull of 256 MiB ≥ 0.9 times a bare gRPC stream into such a pool",
     "inference": "8 streams over gRPC ≥ 0.9 times the same engine driven in its own process",
     "startup": "submit to first optimizer step ≤ 1.1 times `ray job submit` of the same loop",
+    "gpu_training": "GPT-2 124M, compiled, in bfloat16, at ≥ 50 % of one accelerator's peak (MFU)",
 }
+ELSEWHERE = ("gpu_training",)
+"""Run by name only, where there is an accelerator."""
+
+MEASURED = "Measured on "
+HEAD = "| metric | ours | baseline | the baseline is | ratio | day |\n|---|---|---|---|---|---|---|"
 
 
 def machine() -> str:
@@ -44,7 +56,7 @@ def machine() -> str:
 
 def dated(line: dict[str, Any]) -> dict[str, Any]:
     """A line, with the day of its measurement: others are kept when it is renewed."""
-    return {**line, "day": str(datetime.now(UTC).date())}
+    return {**line, "day": line.get("day", str(datetime.now(UTC).date()))}
 
 
 def measure(name: str) -> list[dict[str, Any]]:
@@ -61,24 +73,53 @@ def measure(name: str) -> list[dict[str, Any]]:
     return lines
 
 
-def earlier() -> list[dict[str, Any]]:
-    """The lines of the page as it is."""
-    if not DOCUMENT.exists():
-        return []
-    return [json.loads(line) for line in DOCUMENT.read_text().splitlines() if line[:1] == "{"]
+def lines_in(text: str) -> list[dict[str, Any]]:
+    """The JSON lines among others."""
+    return [json.loads(line) for line in text.splitlines() if line[:1] == "{"]
+
+
+def machine_in(page: str) -> str:
+    """The machine that a page was measured on, as it says; empty: it does not."""
+    said = next((line for line in page.splitlines() if line.startswith(MEASURED)), "")
+    return said.removeprefix(MEASURED).removesuffix(".")
+
+
+def key(line: dict[str, Any]) -> tuple[str, ...]:
+    """A line takes the place of those that have the same one."""
+    hardware = line.get("hardware")
+    return (line["bench"], line["metric"], hardware) if hardware else (line["bench"],)
+
+
+def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Old lines but for those that are renewed, and new ones, in the order of the aims."""
+    renewed = {key(line) for line in new}
+    lines = [*(line for line in old if key(line) not in renewed), *new]
+    return sorted(lines, key=lambda line: list(AIMS).index(line["bench"]))
 
 
 def row(line: dict[str, Any]) -> str:
-    """One line of the table."""
-    unit, baseline = line["unit"], line["baseline"]
-    values = f"{line['value']:,} {unit} | {line['baseline_value']:,} {unit}"
-    ratio = f"**{line['ratio']}** | {line['day']}"
-    return f"| {line['bench']} | {line['metric']} | {values} | {baseline} | {ratio} |"
+    """One line of a table."""
+    unit = line["unit"]
+    peer = ("", "", "")
+    if line.get("baseline"):
+        peer = (f"{line['baseline_value']:,} {unit}", line["baseline"], f"**{line['ratio']}**")
+    first = line.get("hardware") or line["bench"]
+    cells = (first, line["metric"], f"{line['value']:,} {unit}", *peer, line["day"])
+    return f"| {' | '.join(cells)} |"
 
 
-def document(lines: list[dict[str, Any]]) -> str:
-    """The whole of docs/benchmarks.md."""
-    compared = [row(line) for line in lines if line.get("baseline")]
+def elsewhere(lines: list[dict[str, Any]]) -> list[str]:
+    """What was measured on other hardware."""
+    if not lines:
+        names = ", ".join(f"`benchmarks/{name}.py`" for name in ELSEWHERE)
+        return [f"Not measured yet: {names} needs an accelerator."]
+    return [f"| hardware {HEAD}", *map(row, lines)]
+
+
+def document(lines: list[dict[str, Any]], here: str) -> str:
+    """The whole of docs/benchmarks.md; `here` is what lines without hardware were measured on."""
+    own = [line for line in lines if not line.get("hardware")]
+    compared = [row(line) for line in own if line.get("baseline")]
     raw = [json.dumps(line, ensure_ascii=False) for line in lines]
     aims = [f"- `benchmarks/{name}.py`: {aim}" for name, aim in AIMS.items()]
     return "\n".join(
@@ -87,8 +128,11 @@ def document(lines: list[dict[str, Any]]) -> str:
             "",
             "`make bench` measures Tessera beside a peer or a limit, in the same run and",
             "interleaved, and writes this page. Such machines are noisy: only the ratios count.",
+            "Values are medians. Where two take turns at a rate (tokens/s of training, inference",
+            "and gpu_training), the ratio is the median of the turns' ratios, so that it need not",
+            "be the quotient of the two values beside it; everywhere else it is just that.",
             "",
-            f"Measured on {machine()}.",
+            f"{MEASURED}{here}.",
             "",
             "## Aims",
             "",
@@ -96,9 +140,12 @@ def document(lines: list[dict[str, Any]]) -> str:
             "",
             "## Results",
             "",
-            "| bench | metric | ours | baseline | the baseline is | ratio | day |",
-            "|---|---|---|---|---|---|---|",
+            f"| bench {HEAD}",
             *compared,
+            "",
+            "## On other hardware",
+            "",
+            *elsewhere([line for line in lines if line.get("hardware")]),
             "",
             "## Every line",
             "",
@@ -112,11 +159,22 @@ def document(lines: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run, and write the page."""
-    names = sys.argv[1:] or list(AIMS)
-    results = {name: measure(name) for name in names}
-    kept = [line for line in earlier() if line["bench"] not in results]
-    lines = [*kept, *(line for found in results.values() for line in found)]
-    DOCUMENT.write_text(document(sorted(lines, key=lambda line: list(AIMS).index(line["bench"]))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(AIMS))
+    parser.add_argument("--lines", type=Path, metavar="FILE", help="measured on other hardware")
+    told = parser.parse_args()
+    unknown = [name for name in told.names if name not in AIMS]
+    if unknown:
+        sys.exit(f"there is no benchmark {unknown[0]}; there are: {', '.join(AIMS)}")
+    found = lines_in(told.lines.read_text()) if told.lines else []
+    if any(not line.get("hardware") for line in found):
+        sys.exit(f"{told.lines}: here is a line that names no hardware")
+    here = [] if told.lines else [name for name in AIMS if name not in ELSEWHERE]
+    new = [dated(line) for line in found]
+    new += [line for name in told.names or here for line in measure(name)]
+    page = DOCUMENT.read_text() if DOCUMENT.exists() else ""
+    same = all(line.get("hardware") for line in new) and machine_in(page)
+    DOCUMENT.write_text(document(merged(lines_in(page), new), same or machine()))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Example(ABC):
 
     @abstractmethod
     def score(self, client: Client) -> Score:
-        """Put many questions to the served model."""
+        """How well the model does on what it has never seen; most put questions to it."""
 
     def write(self) -> None:
         """Write the data."""

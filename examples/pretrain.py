@@ -126,7 +126,7 @@ class Pretrain(Example):
         story.tessera("classify", self.model, *texts, "--top-k", "3")
 
     def score(self, client: Client) -> Score:
-        """Accuracy, beside the same training of a model that was not pre-trained."""
+        """Accuracy, beside what the job of a model that was not pre-trained has measured."""
         held_out = self.held_out()
         found = client.classify(self.model, [record["text"] for record in held_out], top_k=1)
         print(f"\nAlways the same kind: {1 / len(KINDS):.1%}")
@@ -134,5 +134,5 @@ class Pretrain(Example):
             measure="accuracy",
             ours=share([one.labels[0].label for one in found], [r["label"] for r in held_out]),
             baseline=reached(client, "pretrain-scratch")["accuracy"],
-            without="not pre-trained",
+            without="not pre-trained (its job's own)",
         )

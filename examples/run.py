@@ -95,8 +95,9 @@ def run_all(story: Story, examples: Sequence[Example]) -> int:
 def tell(result: Result) -> None:
     """What was reached, beside the baseline."""
     score = result.score
+    by = "Served" if score.served else "Measured by its job"
     print(
-        f"\nServed, on what it has never seen: {score.measure}\n"
+        f"\n{by}, on what it has never seen: {score.measure}\n"
         f"  {'this model':<32}{score.show(score.ours):>12}\n"
         f"  {score.without:<32}{score.show(score.baseline):>12}\n"
         f"{result.seconds / 60:.1f} minutes.",

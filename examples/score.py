@@ -1,4 +1,4 @@
-"""How well served answers do, beside what needs no model. Pure."""
+"""How well a model does, beside what needs none. Pure."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Score:
         baseline: on the same samples.
         without: what reaches the baseline.
         loss: whether less is better; else the values are shares of 1.
+        served: whether ours is of what the served model answered; else its job measured it.
     """
 
     measure: str
@@ -29,6 +30,7 @@ class Score:
     baseline: float
     without: str
     loss: bool = False
+    served: bool = True
 
     @property
     def enough(self) -> float:

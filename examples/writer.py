@@ -32,7 +32,7 @@ class Writer(Example):
         demo.write(story)
 
     def score(self, client: Client) -> Score:
-        """The loss on files that it has never seen, beside token bigrams."""
+        """The loss on files that it has never seen, as its job measured it, beside bigrams."""
         progress = newest(client, self.model).progress
         return Score(
             measure="held-out loss",
@@ -40,4 +40,5 @@ class Writer(Example):
             baseline=progress.baseline_loss,
             without="token bigrams",
             loss=True,
+            served=False,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import sacrebleu
 
 from rows.platform import Platform, Trained, line
 
-AIM = 30.0
+AIM, AIM_SECONDS = 30.0, 3600
 BEAMS = 5
 SIZES = {"layers": 2, "heads": 4, "width": 256, "ff_width": 512, "context": 128}
 
@@ -67,5 +67,13 @@ def run(platform: Platform, data: Path, seeds: Sequence[int]) -> Iterator[dict[s
     references = [texts(data, "test_2016_flickr.en")]
     copied = sacrebleu.corpus_bleu(texts(data, "test_2016_flickr.de"), references).score
     metric = f"Multi30k de→en, test2016: sacreBLEU, {BEAMS} beams"
-    yield line(metric, scores, "BLEU", "the aim, within an hour", AIM, seconds=seconds)
-    yield line(metric, scores, "BLEU", "copying the source", copied, seconds=seconds)
+    yield line(metric, scores, "BLEU", "the aim, within an hour", [AIM], seconds=seconds)
+    yield line(metric, scores, "BLEU", "copying the source", [copied], seconds=seconds)
+
+
+def missed(lines: Sequence[Mapping[str, Any]]) -> str:
+    """What the aim lacks; empty: it is reached."""
+    value, seconds = lines[0]["value"], lines[0]["seconds"]
+    if value < AIM:
+        return f"sacreBLEU of {value}, below {AIM}"
+    return f"{seconds} s for a job, above {AIM_SECONDS}" if seconds > AIM_SECONDS else ""

@@ -93,21 +93,24 @@ def line(
     values: Sequence[float],
     unit: str,
     baseline: str,
-    baseline_value: float,
+    baseline_values: Sequence[float],
     **more: Any,
 ) -> dict[str, Any]:
-    """One result: the mean over seeds and their spread, beside what it is held against."""
-    mean = statistics.fmean(values)
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    """One result: the mean over seeds and their spread, beside what it is held against.
+
+    Of `baseline_values` there is one; where the peer is trained too, one for each seed.
+    """
+    mean, peer = statistics.fmean(values), statistics.fmean(baseline_values)
+    spreads = {"spread": values, "baseline_spread": baseline_values}
     return {
         "bench": "quality",
         "metric": metric,
         "value": round(mean, 4),
         "unit": unit,
         "baseline": baseline,
-        "baseline_value": round(baseline_value, 4),
-        "ratio": round(mean / baseline_value, 4),
-        "spread": round(spread, 4),
+        "baseline_value": round(peer, 4),
+        "ratio": round(mean / peer, 4),
+        **{k: round(statistics.stdev(v), 4) for k, v in spreads.items() if len(v) > 1},
         "seeds": len(values),
         **more,
     }
