@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -78,6 +80,19 @@ def test_builders_that_are_killed_leave_nothing_half_done(tmp_path):
     assert not (tmp_path / "k.part").exists()
     killed.stdin.close()
     killed.stdout.close()
+
+
+def test_whoever_comes_late_does_not_wait_for_those_who_use_it(tmp_path):
+    user = cache._locked(tmp_path / "k", fcntl.LOCK_SH)
+    with ThreadPoolExecutor() as pool:
+        late = pool.submit(cached, tmp_path, "k", pytest.fail)
+        try:
+            time.sleep(0.1)
+            assert not late.done()
+            made(3)(tmp_path / "k")
+            assert late.result(10) == tmp_path / "k"
+        finally:
+            os.close(user)
 
 
 def test_whoever_dies_the_others_get_whole_folders(tmp_path):

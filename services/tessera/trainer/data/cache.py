@@ -13,6 +13,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from tessera import errors
 
 LIMIT_BYTES = 16 << 30
 """What a host keeps at most, unless more is in use; no more than a quarter of the disk."""
+
+_AGAIN_SECONDS = 0.02
 
 _held: dict[Path, int] = {}
 """Descriptor of the lock of each folder that this process uses."""
@@ -69,6 +72,8 @@ def cached(
             if alone and not folder.is_dir():
                 _build(folder, build)
                 _evict(root, _limit(root) if limit_bytes is None else limit_bytes)
+        if not alone:
+            time.sleep(_AGAIN_SECONDS)
     os.utime(folder)
     return folder
 
@@ -93,7 +98,7 @@ def _limit(root: Path) -> int:
 
 
 def _evict(root: Path, limit_bytes: int) -> None:
-    with _exclusive(root / "evict", wait=False) as alone:
+    with _exclusive(root / "evict") as alone:
         if not alone:
             return
         for part in root.glob("*.part"):
@@ -110,7 +115,7 @@ def _evict(root: Path, limit_bytes: int) -> None:
 
 def _remove(path: Path) -> bool:
     """Delete a folder, or what is left of building it, unless a process holds its lock."""
-    with _exclusive(path, wait=False) as alone:
+    with _exclusive(path) as alone:
         if alone:
             # What has its name stays whole, even if this process dies right now.
             part = path.with_suffix(".part")
@@ -127,9 +132,12 @@ def _size(folder: Path) -> int:
 
 
 @contextmanager
-def _exclusive(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a folder alone; False: others have it, or it was removed meanwhile."""
-    lock = _locked(folder, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _exclusive(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder alone; False: others have it, or it was removed meanwhile.
+
+    It never waits: whoever uses a folder keeps it from others for as long as it lives.
+    """
+    lock = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield lock is not None
     finally:
