@@ -119,6 +119,8 @@ def test_a_job_is_steered_and_stopped(ray_platform, texts, gang):
 
 
 CODE = """
+import time
+
 class Own:
     def __init__(self, rank):
         self.rank, self.calls = rank, 0
@@ -126,8 +128,9 @@ class Own:
         loss = model(batch.inputs).logits.sum() * 1e-3
         print("rank", self.rank, "was here")
         self.calls += 1
-        # After a whole step: by then the other rank has been here too.
+        # After a whole step: by then the other rank has been here too, and its lines are sent.
         if self.rank == 1 and self.calls > 1:
+            time.sleep(3)
             raise ValueError("a mistake of mine")
         return loss
 
