@@ -13,8 +13,6 @@ from tessera.trainer.data.sources import ReadBlob, Source, expand
 from tessera.trainer.data.split import lot
 from tessera.trainer.failure import UserError
 
-DELIMITED = ("csv", "tsv")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
