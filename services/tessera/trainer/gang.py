@@ -57,9 +57,18 @@ class Gang:
 
     def sum(self, *values: float) -> list[float]:
         """Sums over all ranks, in float64."""
+        return self.begin_sum(*values)()
+
+    def begin_sum(self, *values: float) -> Callable[[], list[float]]:
+        """Begin to sum over all ranks, in float64; what is returned waits for the sums."""
         tensor = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(tensor)
-        return tensor.tolist()
+        work = dist.all_reduce(tensor, async_op=True)
+
+        def finish() -> list[float]:
+            work.wait()
+            return tensor.tolist()
+
+        return finish
 
     def led(self, work: Callable[[], T]) -> T:
         """What `work` returns on rank 0, on every rank.

@@ -1,7 +1,9 @@
 """The run of one rank, from one step boundary to the next.
 
-    orders ──► batches ──► step ──► report ──► evaluate ──► commit ──► orders …
-    (one sum over the ranks)       (if due)   (if due)     (if due, or ordered)
+    orders ──► step ──► report ──► evaluate ──► commit ──► orders …
+       next batches    (if due)   (if due)     (if due, or ordered)
+
+What is ordered, and how many targets a step has, is one sum over the ranks, begun a step ahead.
 
 Everything in it is the same on all ranks but the rows of the batches; only rank 0 reports.
 """
@@ -33,6 +35,24 @@ class Outcome:
 
     finished: bool
     version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coming:
+    """A step to come.
+
+    Args:
+        batches: of this rank.
+        sums: waits for what the ranks agree on, in one sum: targets of every term, tokens, orders.
+    """
+
+    batches: list[TokenBatch]
+    sums: Callable[[], list[float]]
+
+    def agreed(self) -> tuple[list[float], float, Orders]:
+        """Targets and tokens of the step over all ranks, and what rank 0 was told."""
+        *counts, tokens, first, second = self.sums()
+        return counts, tokens, Orders.from_numbers(first, second)
 
 
 class Loop:
@@ -87,14 +107,18 @@ class Loop:
         self._stepper.parallel.model.train()
         self._tell(phase="training")
         self._window = (time.monotonic(), 0)
+        coming = self._prepare(ahead=0)
         while self.position.step < self._settings.steps:
-            batches = self._batches()
-            counts, tokens, orders = self._agree(batches)
+            now = coming
+            counts, tokens, orders = now.agreed()
             if orders.checkpoint:
                 self._commit()
             if orders.stop:
                 return self._outcome(finished=False)
-            self._step(batches, counts, tokens)
+            # The ranks agree on the next step during this one, so that none waits for another.
+            if self.position.step + 1 < self._settings.steps:
+                coming = self._prepare(ahead=1)
+            self._step(now.batches, counts, tokens)
             step = self.position.step
             if self._settings.evaluates_at(step):
                 self._evaluate()
@@ -107,8 +131,9 @@ class Loop:
     def _outcome(self, *, finished: bool) -> Outcome:
         return Outcome(finished=finished, version=self._progress.version)
 
-    def _agree(self, batches: list[TokenBatch]) -> tuple[list[float], float, Orders]:
-        """Targets and tokens of the step over all ranks, and what rank 0 was told, in one sum."""
+    def _prepare(self, *, ahead: int) -> Coming:
+        """The batches of a step to come, on which the ranks begin to agree."""
+        batches = self._batches(ahead)
         orders = Orders()
         if self._gang.leads:
             self._reporter.check()
@@ -118,12 +143,13 @@ class Loop:
         terms = range(len(self._stepper.objective.terms))
         own = (sum(batch.counts[term] for batch in batches) for term in terms)
         tokens = sum(batch.tokens for batch in batches)
-        *counts, total, first, second = self._gang.sum(*own, tokens, *orders.to_numbers())
-        return counts, total, Orders.from_numbers(first, second)
+        sums = self._gang.begin_sum(*own, tokens, *orders.to_numbers())
+        return Coming(batches=batches, sums=sums)
 
-    def _batches(self) -> list[TokenBatch]:
+    def _batches(self, ahead: int) -> list[TokenBatch]:
         settings, gang = self._settings, self._gang
-        keys = self._dataset.train(self.position.samples, settings.batch_size)
+        samples = self.position.samples + ahead * settings.batch_size
+        keys = self._dataset.train(samples, settings.batch_size)
         rows = settings.batch_size // (gang.world_size * settings.grad_accumulation)
         begin = gang.rank * rows * settings.grad_accumulation
         return [

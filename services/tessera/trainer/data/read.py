@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tessera.spec.formats import DELIMITED
 from tessera.trainer.data.extract import Extractor
-from tessera.trainer.data.files import DELIMITED, Part, opened, train_part, validation_part
+from tessera.trainer.data.files import Part, opened, train_part, validation_part
 from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.data.sources import ReadBlob
