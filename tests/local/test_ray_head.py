@@ -76,8 +76,7 @@ def _command(process) -> str:
 def test_stop_ends_it_at_once_though_a_detached_actor_lives(tmp_path):
     head = make(tmp_path)
     try:
-        head.start()
-        found = head.wait_ready()
+        found = head.bring_up()
         env = {**head.env(), "RAY_ADDRESS": found.gcs}
         out = subprocess.run(
             [sys.executable, "-c", DETACHED], env=env, check=True, capture_output=True, text=True

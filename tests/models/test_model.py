@@ -94,6 +94,7 @@ def test_what_fills_up_a_row_changes_nothing(config, seed):
 @torch.inference_mode()
 def test_a_decoder_sees_what_stands_before(config, seed, place):
     assume("language" in config.task.heads)
+    assume(config.width > 2)  # Of two numbers a norm leaves no more than which one is larger.
     module, inputs = built(config, seed), batch(config, seed)
     name = "tokens" if config.encoder is None else "decoder_tokens"
     changed = getattr(inputs, name).clone()

@@ -10,7 +10,7 @@ SECONDS = 5.0
 
 
 async def stop(address: str, token: str) -> None:
-    """Ask the run at `host:port` to stop at its next step boundary, after a last commit."""
+    """Ask the run at `host:port` to stop within two steps, after a last commit."""
     async with aio_channel(address) as connection:
         stub = pb_grpc.TrainerServiceStub(connection)
         with mapped_errors():

@@ -1,4 +1,4 @@
-"""Commands that reach a run at its next step boundary."""
+"""Commands that reach a run at a step boundary: the next one, or the one after it."""
 
 from __future__ import annotations
 

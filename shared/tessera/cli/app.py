@@ -36,7 +36,7 @@ COMMANDS = {
     "watch": ("tessera.cli.watch", "Watch a job until it ends."),
     "logs": ("tessera.cli.logs", "Print log lines of a job."),
     "metrics": ("tessera.cli.metrics", "Plot the losses of a job."),
-    "cancel": ("tessera.cli.jobs", "Cancel a job; it ends at the next step."),
+    "cancel": ("tessera.cli.jobs", "Cancel a job; it ends within two steps."),
     "sets": ("tessera.cli.sets", "List parameter sets."),
     "versions": ("tessera.cli.sets", "List the versions of a set."),
     "export": ("tessera.cli.sets", "Write a version as a folder that transformers loads."),

@@ -58,7 +58,7 @@ def job(
 
 
 def cancel(context: typer.Context, job: JobArgument) -> None:
-    """Cancel a job; it ends at the next step."""
+    """Cancel a job; it ends within two steps."""
     with connect(context) as client:
         found = client.jobs.cancel(job)
     if settings_of(context).json:

@@ -98,7 +98,7 @@ class Jobs:
                 return
 
     def cancel(self, job: str) -> pb.Job:
-        """Ask a job to end; it ends at the next step boundary. An ended one stays as it is."""
+        """Ask a job to end; it ends within two steps. An ended one stays as it is."""
         request = pb.CancelJobRequest(name=job)
         found: pb.Job = self._connection.call(self._stub.CancelJob, request).job
         return found

@@ -185,7 +185,7 @@ class ReportAttemptResponse(_message.Message):
     acknowledged: _builtins.int
     """Highest number that is stored."""
     cancelled: _builtins.bool
-    """Cancellation was asked for: stop at the next step boundary."""
+    """Cancellation was asked for: stop at a step boundary."""
     def __init__(
         self,
         *,

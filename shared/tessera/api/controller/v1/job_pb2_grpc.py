@@ -99,7 +99,7 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """CancelJob asks a job to end; it ends at the next step boundary. Cancelling an ended job
+        """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
         changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

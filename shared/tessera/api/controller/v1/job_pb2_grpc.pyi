@@ -42,7 +42,7 @@ class JobServiceStub:
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]
     """ListJobs returns jobs, newest first, page by page."""
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]
-    """CancelJob asks a job to end; it ends at the next step boundary. Cancelling an ended job
+    """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
     changes nothing.
     """
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]
@@ -66,7 +66,7 @@ class JobServiceAsyncStub(JobServiceStub):
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]  # type: ignore[assignment]
     """ListJobs returns jobs, newest first, page by page."""
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.CancelJobResponse]  # type: ignore[assignment]
-    """CancelJob asks a job to end; it ends at the next step boundary. Cancelling an ended job
+    """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
     changes nothing.
     """
     WatchJob: _aio.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]  # type: ignore[assignment]
@@ -111,7 +111,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.CancelJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.CancelJobResponse, _abc.Awaitable[_job_pb2.CancelJobResponse]]:
-        """CancelJob asks a job to end; it ends at the next step boundary. Cancelling an ended job
+        """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
         changes nothing.
         """
 

@@ -444,7 +444,7 @@ class TaskSpec(_message.Message):
     next_weight: _builtins.float
     """Weight of the loss of next tokens in `joint`. Default 1."""
     label_smoothing: _builtins.float
-    """Share of the probability that is spread over all other tokens or classes; in `joint`, of next
+    """Share of the probability that is spread over all tokens or classes; in `joint`, of next
     tokens alone. Default 0; 0.1 for translation and summarization.
     """
     pooling: _builtins.str

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class TrainerServiceStub:
-    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at the
-    next step boundary.
+    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at a step
+    boundary: the next one, or the one after it.
     """
 
     def __init__(self, channel):
@@ -54,8 +54,8 @@ class TrainerServiceStub:
 
 
 class TrainerServiceServicer:
-    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at the
-    next step boundary.
+    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at a step
+    boundary: the next one, or the one after it.
     """
 
     def GetStatus(self, request, context):
@@ -66,14 +66,14 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Checkpoint(self, request, context):
-        """Checkpoint commits a version at the next step boundary.
+        """Checkpoint commits a version within two steps.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Stop(self, request, context):
-        """Stop ends the run at the next step boundary, after a last commit.
+        """Stop ends the run within two steps, after a last commit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,8 +106,8 @@ def add_TrainerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainerService:
-    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at the
-    next step boundary.
+    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at a step
+    boundary: the next one, or the one after it.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TrainerServiceStub:
-    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at the
-    next step boundary.
+    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at a step
+    boundary: the next one, or the one after it.
     """
 
     @_typing.overload
@@ -38,27 +38,27 @@ class TrainerServiceStub:
     GetStatus: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.GetStatusRequest, _trainer_pb2.GetStatusResponse]
     """GetStatus tells where the run is."""
     Checkpoint: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.CheckpointRequest, _trainer_pb2.CheckpointResponse]
-    """Checkpoint commits a version at the next step boundary."""
+    """Checkpoint commits a version within two steps."""
     Stop: _grpc.UnaryUnaryMultiCallable[_trainer_pb2.StopRequest, _trainer_pb2.StopResponse]
-    """Stop ends the run at the next step boundary, after a last commit."""
+    """Stop ends the run within two steps, after a last commit."""
 
 @_typing.type_check_only
 class TrainerServiceAsyncStub(TrainerServiceStub):
-    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at the
-    next step boundary.
+    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at a step
+    boundary: the next one, or the one after it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_trainer_pb2.GetStatusRequest, _trainer_pb2.GetStatusResponse]  # type: ignore[assignment]
     """GetStatus tells where the run is."""
     Checkpoint: _aio.UnaryUnaryMultiCallable[_trainer_pb2.CheckpointRequest, _trainer_pb2.CheckpointResponse]  # type: ignore[assignment]
-    """Checkpoint commits a version at the next step boundary."""
+    """Checkpoint commits a version within two steps."""
     Stop: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StopRequest, _trainer_pb2.StopResponse]  # type: ignore[assignment]
-    """Stop ends the run at the next step boundary, after a last commit."""
+    """Stop ends the run within two steps, after a last commit."""
 
 class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at the
-    next step boundary.
+    """TrainerService steers one running attempt. The driver serves it; commands reach the ranks at a step
+    boundary: the next one, or the one after it.
     """
 
     @_abc_1.abstractmethod
@@ -75,7 +75,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_pb2.CheckpointRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trainer_pb2.CheckpointResponse, _abc.Awaitable[_trainer_pb2.CheckpointResponse]]:
-        """Checkpoint commits a version at the next step boundary."""
+        """Checkpoint commits a version within two steps."""
 
     @_abc_1.abstractmethod
     def Stop(
@@ -83,7 +83,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_pb2.StopRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trainer_pb2.StopResponse, _abc.Awaitable[_trainer_pb2.StopResponse]]:
-        """Stop ends the run at the next step boundary, after a last commit."""
+        """Stop ends the run within two steps, after a last commit."""
 
 def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
