@@ -16,13 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tessera.trainer.batch import Dataset, TokenBatch
-from tessera.trainer.commands import Commands, Orders
+from tessera.trainer.commands import Commands
 from tessera.trainer.digests import tell_digests
 from tessera.trainer.evaluate import evaluate
 from tessera.trainer.failure import CollateralError, UserError
 from tessera.trainer.gang import Gang
 from tessera.trainer.means import Means, means
 from tessera.trainer.position import Position
+from tessera.trainer.preparer import Preparer
 from tessera.trainer.publish import Publisher
 from tessera.trainer.reporter import Progress, Reporter
 from tessera.trainer.settings import Settings
@@ -35,24 +36,6 @@ class Outcome:
 
     finished: bool
     version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coming:
-    """A step to come.
-
-    Args:
-        batches: of this rank.
-        sums: waits for what the ranks agree on, in one sum: targets of every term, tokens, orders.
-    """
-
-    batches: list[TokenBatch]
-    sums: Callable[[], list[float]]
-
-    def agreed(self) -> tuple[list[float], float, Orders]:
-        """Targets and tokens of the step over all ranks, and what rank 0 was told."""
-        *counts, tokens, first, second = self.sums()
-        return counts, tokens, Orders.from_numbers(first, second)
 
 
 class Loop:
@@ -88,7 +71,14 @@ class Loop:
         self._stepper = stepper
         self._dataset = dataset
         self._reporter = reporter
-        self._commands = commands
+        self._preparer = Preparer(
+            settings=settings,
+            gang=gang,
+            dataset=dataset,
+            commands=commands,
+            reporter=reporter,
+            terms=len(stepper.objective.terms),
+        )
         self._publisher = publisher
         self.position = position
         self._on_progress = on_progress
@@ -107,7 +97,7 @@ class Loop:
         self._stepper.parallel.model.train()
         self._tell(phase="training")
         self._window = (time.monotonic(), 0)
-        coming = self._prepare(ahead=0)
+        coming = self._preparer.prepare(self.position.samples)
         while self.position.step < self._settings.steps:
             now = coming
             counts, tokens, orders = now.agreed()
@@ -117,7 +107,8 @@ class Loop:
                 return self._outcome(finished=False)
             # The ranks agree on the next step during this one, so that none waits for another.
             if self.position.step + 1 < self._settings.steps:
-                coming = self._prepare(ahead=1)
+                samples = self.position.samples + self._settings.batch_size
+                coming = self._preparer.prepare(samples)
             self._step(now.batches, counts, tokens)
             step = self.position.step
             if self._settings.evaluates_at(step):
@@ -130,32 +121,6 @@ class Loop:
 
     def _outcome(self, *, finished: bool) -> Outcome:
         return Outcome(finished=finished, version=self._progress.version)
-
-    def _prepare(self, *, ahead: int) -> Coming:
-        """The batches of a step to come, on which the ranks begin to agree."""
-        batches = self._batches(ahead)
-        orders = Orders()
-        if self._gang.leads:
-            self._reporter.check()
-            if self._reporter.cancelled:
-                self._commands.cancel()
-            orders = self._commands.take()
-        terms = range(len(self._stepper.objective.terms))
-        own = (sum(batch.counts[term] for batch in batches) for term in terms)
-        tokens = sum(batch.tokens for batch in batches)
-        sums = self._gang.begin_sum(*own, tokens, *orders.to_numbers())
-        return Coming(batches=batches, sums=sums)
-
-    def _batches(self, ahead: int) -> list[TokenBatch]:
-        settings, gang = self._settings, self._gang
-        samples = self.position.samples + ahead * settings.batch_size
-        keys = self._dataset.train(samples, settings.batch_size)
-        rows = settings.batch_size // (gang.world_size * settings.grad_accumulation)
-        begin = gang.rank * rows * settings.grad_accumulation
-        return [
-            self._dataset.batch("train", keys[at : at + rows])
-            for at in range(begin, begin + rows * settings.grad_accumulation, rows)
-        ]
 
     def _step(self, batches: list[TokenBatch], counts: list[float], tokens: float) -> None:
         rate = self._settings.schedule.rate(self.position.step)
