@@ -33,7 +33,7 @@ def records(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jobs(platform, records):
-    """Name of the set to id of the job: all three at once, one rank each."""
+    """Names of the sets that three jobs have committed, one rank each."""
     platform.run("import", str(MINILM), "--set", "minilm")
     pairs, classes = records["pairs"], records["classes"]
     tuned = tiny("tuned", classes, steps=4, every=0, **ONE)
@@ -47,19 +47,18 @@ def jobs(platform, records):
         tiny("both", pairs, steps=4, every=0, model={"family": "bert_gpt"}, **ONE),
     ]
     specs[2]["data"]["columns"] = {"source": "source", "target": "target"}
-    return {spec["name"]: platform.submit(spec) for spec in specs}
+    # One after the other: together they would leave a small machine no room for anything else.
+    for spec in specs:
+        platform.succeed(platform.submit(spec))
+    return [spec["name"] for spec in specs]
 
 
 @pytest.fixture(scope="module")
 def client(platform, jobs):
     """Of a platform that serves what the jobs have committed."""
-    for name, job in jobs.items():
-        platform.succeed(job)
+    for name in jobs:
         assert platform.coordinator().list_versions(f"default/{name}")[0].step == 4
-    for name in jobs:
-        platform.create_deployment(name, name)
-    for name in jobs:
-        platform.ready(name)
+        platform.deploy(name, name)
     with Client(home=platform.home.path) as made:
         yield made
 

@@ -213,13 +213,10 @@ class Platform:
 
     # --- deployments ---
 
-    def create_deployment(self, name: str, model: str) -> None:
+    def deploy(self, name: str, model: str, seconds: float = 120) -> deployment_pb.Deployment:
         spec = deployment_pb.DeploymentSpec(name=name, model=model)
         request = deployment_pb.CreateDeploymentRequest(spec=spec)
         self.call(deployment_grpc.DeploymentServiceStub, "CreateDeployment", request)
-
-    def deploy(self, name: str, model: str, seconds: float = 120) -> deployment_pb.Deployment:
-        self.create_deployment(name, model)
         return self.ready(name, seconds)
 
     def deployment(self, name: str) -> deployment_pb.Deployment:
