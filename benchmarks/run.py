@@ -27,8 +27,8 @@ HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 AIMS = {
     "training": "tokens/s of each family ≥ 0.97 times the same loop under plain torchrun, and "
-    "≥ 1.2 times transformers.Trainer on the same sizes (there the same matrix products bound both: "
-    "only where less is computed, as a BERT's head at hidden places alone, is there much to win)",
+    "≥ 1.2 times transformers.Trainer on the same sizes (the same matrix products bound both: "
+    "much is to be won only where less is computed, as by a BERT's head at hidden places alone)",
     "parameters": "push and pull of 256 MiB ≥ 0.9 times a bare gRPC stream into such a pool",
     "inference": "8 streams over gRPC ≥ 0.9 times the same engine driven in its own process",
     "startup": "submit to first optimizer step ≤ 1.1 times `ray job submit` of the same loop",
@@ -131,7 +131,8 @@ def document(lines: list[dict[str, Any]], here: str) -> str:
             "interleaved, and writes this page. Such machines are noisy: only the ratios count.",
             "Values are medians. Where two take turns at a rate (tokens/s of training, inference",
             "and gpu_training), the ratio is the median of the turns' ratios, so that it need not",
-            "be the quotient of the two values beside it; everywhere else it is just that.",
+            "be the quotient of the two values beside it; everywhere else it is just that. Lines stay until
+they are measured again: those of another day may be of another machine of that size.",
             "",
             f"{MEASURED}{here}.",
             "",
