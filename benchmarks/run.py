@@ -131,8 +131,9 @@ def document(lines: list[dict[str, Any]], here: str) -> str:
             "interleaved, and writes this page. Such machines are noisy: only the ratios count.",
             "Values are medians. Where two take turns at a rate (tokens/s of training, inference",
             "and gpu_training), the ratio is the median of the turns' ratios, so that it need not",
-            "be the quotient of the two values beside it; everywhere else it is just that. Lines stay until
-they are measured again: those of another day may be of another machine of that size.",
+            "be the quotient of the two values beside it; everywhere else it is just that.",
+            "Lines stay until they are measured again: those of another day may be of another",
+            "machine of that size.",
             "",
             f"{MEASURED}{here}.",
             "",
