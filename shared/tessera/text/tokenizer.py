@@ -100,6 +100,19 @@ class Tokenizer:
         before = (self.start_id,) if starts else ()
         return self.own_frame or Frame(before=before, between=(self.end_id,), after=(self.end_id,))
 
+    def opening(self, first: int = -1) -> tuple[int, ...]:
+        """What a decoder reads or writes before a text: the beginning of its own frame, if any.
+
+        BART begins with `</s>` and then writes `<s>`; Marian begins with `<pad>` and writes the
+        text.
+
+        Args:
+            first: token that the decoder begins with beside an encoder, and need not write again;
+                -1: there is none.
+        """
+        before = () if self.own_frame is None else self.own_frame.before
+        return () if before == (first,) else before
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text; special tokens written in it are taken as plain text."""
         return self._ids(text, self._inner.encode(text, add_special_tokens=False))

@@ -61,9 +61,8 @@ class LoadedModel:
     @property
     def opening(self) -> tuple[int, ...]:
         """What a decoder reads or writes before a text, beside the token that it begins with."""
-        own = None if self.tokenizer is None else self.tokenizer.own_frame
-        before = () if own is None else own.before
-        return () if len(self.config.stacks) > 1 and before == (self.config.first_id,) else before
+        first = self.config.first_id if len(self.config.stacks) > 1 else -1
+        return () if self.tokenizer is None else self.tokenizer.opening(first)
 
     @property
     def mask_id(self) -> int | None:

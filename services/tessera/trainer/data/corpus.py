@@ -64,8 +64,7 @@ def prepare(
     parts = on_hosts(gang, lambda: read_texts(data, read_blob)) or ([], [])
     tokenizer = tokenizer_of([text.content for text in parts[0]])
 
-    own = tokenizer.own_frame if begins else None
-    before = () if own is None else own.before
+    before = tokenizer.opening() if begins else ()
 
     def encode(records: Sequence[Record]) -> Iterator[Sample]:
         return samples(records, tokenizer, before)

@@ -26,19 +26,6 @@ ROLES = Roles(required=("source", "target"))
 COLUMNS = ("source", "target")
 
 
-def opening(tokenizer: Tokenizer, first: int) -> tuple[int, ...]:
-    """What a decoder writes before a text: the frame's beginning, unless it begins with that.
-
-    BART begins with `</s>` and then writes `<s>`; Marian begins with `<pad>` and writes the text.
-
-    Args:
-        tokenizer: of the text.
-        first: token that the decoder begins with.
-    """
-    before = () if tokenizer.own_frame is None else tokenizer.own_frame.before
-    return () if before == (first,) else before
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairEncoder:
     """Makes samples of records with a source and a target.
@@ -65,7 +52,7 @@ class PairEncoder:
         """
         kept = 0
         frame = self.tokenizer.frame(starts=self.starts)
-        begin = opening(self.tokenizer, self.first)
+        begin = self.tokenizer.opening(self.first)
         for _, source, target in with_ids(self.tokenizer, records, *COLUMNS):
             said = [*begin, *target, self.tokenizer.end_id]
             if len(said) <= self.longest or self.cut:
