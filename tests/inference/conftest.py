@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tessera.inference.engine.engine import Engine
 from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.plan import Limits
+from tessera.inference.engine.settings import EngineSettings
 from tessera.models.inputs import Inputs
 from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import FAMILIES, build
@@ -111,3 +114,20 @@ async def replica():
     served = Served(model())
     yield served
     await served.close()
+
+
+@pytest.fixture
+def start(tiny):
+    """Starts engines and ends them."""
+    engines = []
+
+    def make(model=None, *, blocks=0, block_size=4, **limits):
+        settings = EngineSettings(limits=Limits(**limits), block_size=block_size, blocks=blocks)
+        engine = Engine(model or tiny.model(), settings)
+        engine.start()
+        engines.append(engine)
+        return engine
+
+    yield make
+    for engine in engines:
+        engine.close()

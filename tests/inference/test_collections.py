@@ -12,11 +12,8 @@ import pytest
 import torch
 
 from tessera import errors
-from tessera.inference.engine.engine import Engine
-from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.reading import Text
 from tessera.inference.engine.sequence import Request, Sampling
-from tessera.inference.engine.settings import EngineSettings
 from tessera.models.inputs import Inputs
 
 from .served import all_returned, slow_down
@@ -27,23 +24,6 @@ COUNT = 20
 @pytest.fixture
 def joint(tiny):
     return tiny.model(family="bert_gpt", task="joint")
-
-
-@pytest.fixture
-def start():
-    """Starts engines and ends them."""
-    engines = []
-
-    def make(model, *, blocks=0, **limits):
-        settings = EngineSettings(limits=Limits(**limits), block_size=4, blocks=blocks)
-        engine = Engine(model, settings)
-        engine.start()
-        engines.append(engine)
-        return engine
-
-    yield make
-    for engine in engines:
-        engine.close()
 
 
 def source(chance):

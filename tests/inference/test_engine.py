@@ -11,28 +11,12 @@ import pytest
 
 from tessera import errors
 from tessera.inference.engine.engine import Engine
-from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.sequence import FinishReason, Request, Sampling
 from tessera.inference.engine.settings import EngineSettings
 
+from .served import slow_down
+
 GREEDY = Sampling(temperature=0)
-
-
-@pytest.fixture
-def start(tiny):
-    """Starts engines and ends them."""
-    engines = []
-
-    def make(model=None, *, blocks=0, block_size=4, **limits):
-        settings = EngineSettings(limits=Limits(**limits), block_size=block_size, blocks=blocks)
-        engine = Engine(model or tiny.model(), settings)
-        engine.start()
-        engines.append(engine)
-        return engine
-
-    yield make
-    for engine in engines:
-        engine.close()
 
 
 @pytest.fixture
@@ -225,16 +209,6 @@ async def test_a_deadline_ends_the_answer_whether_it_runs_or_waits(start, prompt
     for result in await asyncio.gather(running, waiting, return_exceptions=True):
         assert isinstance(result, errors.DeadlineExceededError)
     everything_returned(engine)
-
-
-def slow_down(engine, seconds):
-    run = engine._runner.run
-
-    def slow(plan):
-        time.sleep(seconds)
-        return run(plan)
-
-    engine._runner.run = slow
 
 
 async def test_an_overload_is_refused_and_what_was_let_in_ends(start, prompts):
