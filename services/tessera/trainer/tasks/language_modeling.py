@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from tessera.models.inputs import Inputs, Outputs
+from tessera.models.inputs import Inputs
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data import corpus as corpora
-from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.bigram import bigram_loss
-from tessera.trainer.tasks.task import Baseline, Material, Term, Work
-from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, perplexity, token_metrics
+from tessera.trainer.tasks.next_tokens import NextTokens
+from tessera.trainer.tasks.task import Baseline, Material, Work
+from tessera.trainer.tasks.tokens import perplexity
 from tessera.trainer.tasks.windows import Rows, Windows
 from tessera.trainer.tasks.work import packed, sequence_length
 
 
 @dataclass(slots=True)
-class LanguageModeling:
+class LanguageModeling(NextTokens):
     """What a GPT is pre-trained for.
 
     Args:
         settings: of the run.
     """
-
-    settings: Settings
-    terms: tuple[Term, ...] = (Term(name="next"),)
 
     def material(self, work: Work) -> Material:
         """Windows of the packed texts; see `Task`."""
@@ -44,21 +39,6 @@ class LanguageModeling:
             task=settings.task.config(settings.family),
             digest=corpus.digest,
         )
-
-    def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
-        """[1] of next tokens; see `Task`."""
-        assert outputs.logits is not None
-        smoothing = self.settings.task.label_smoothing
-        return cross_entropy(outputs.logits, batch.targets["next"], smoothing)[None]
-
-    def measure(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
-        """[3] of next tokens; see `Task`."""
-        assert outputs.logits is not None
-        return measure_tokens(outputs.logits, batch.targets["next"])
-
-    def metrics(self, sums: Sequence[float]) -> dict[str, float]:
-        """Perplexity and accuracy; see `Task`."""
-        return token_metrics(sums)
 
     def baseline(self, material: Material, samples: int) -> Baseline:
         """The bigrams of the training text; see `Task`."""

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
-from tessera.models.inputs import Outputs
 from tessera.text.tokenizer import Tokenizer
-from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.table import Table
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.counting import batches, begun, bigram
 from tessera.trainer.tasks.masking import Masker
+from tessera.trainer.tasks.next_tokens import NextTokens
 from tessera.trainer.tasks.pairs import COLUMNS, ROLES, PairCollate, PairEncoder
 from tessera.trainer.tasks.records import Records
-from tessera.trainer.tasks.task import Baseline, Material, Term, Work
-from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, perplexity, token_metrics
+from tessera.trainer.tasks.task import Baseline, Material, Work
+from tessera.trainer.tasks.tokens import perplexity
 from tessera.trainer.tasks.work import (
     Examples,
     encoded,
@@ -33,34 +30,16 @@ _LEAST = 4
 
 
 @dataclass(slots=True)
-class Translation:
+class Translation(NextTokens):
     """What an encoder-decoder learns from pairs of texts.
 
     Args:
         settings: of the run.
     """
 
-    settings: Settings
-    terms: tuple[Term, ...] = (Term(name="next"),)
-
     def material(self, work: Work) -> Material:
         """Pairs of a source and a target; see `Task`."""
         return pair_material(work, masked=False)
-
-    def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
-        """[1] of the target's tokens; see `Task`."""
-        assert outputs.logits is not None
-        smoothing = self.settings.task.label_smoothing
-        return cross_entropy(outputs.logits, batch.targets["next"], smoothing)[None]
-
-    def measure(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
-        """[3] of the target's tokens; see `Task`."""
-        assert outputs.logits is not None
-        return measure_tokens(outputs.logits, batch.targets["next"])
-
-    def metrics(self, sums: Sequence[float]) -> dict[str, float]:
-        """Perplexity and accuracy; see `Task`."""
-        return token_metrics(sums)
 
     def baseline(self, material: Material, samples: int) -> Baseline:
         """The bigrams of the targets, and copying the source; see `Task`."""
