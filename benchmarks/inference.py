@@ -28,7 +28,7 @@ from tessera.device import Device
 from tessera.inference.activation import Activation
 from tessera.inference.config import ServedModel
 from tessera.inference.engine.engine import Engine
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.sequence import Request, Sampling
 from tessera.inference.engine.settings import EngineSettings
@@ -36,12 +36,12 @@ from tessera.inference.meter import NoMeter
 from tessera.inference.replica import services
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import Loader
+from tessera.log import configure_logging
 from tessera.models.registry import FAMILIES
 from tessera.models.registry import build as build_module
 from tessera.rpc.channel import aio_channel, bearer
 from tessera.rpc.identity import Issuer, Principal, Verifier
 from tessera.rpc.server import Server
-from tessera.telemetry.log import configure_logging
 from tessera.text import special
 from tessera.text.training import train
 from tessera.weights.coordinator import Coordinator

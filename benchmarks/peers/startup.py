@@ -16,13 +16,13 @@ from typing import Any
 def work(config: dict[str, Any]) -> None:
     """One rank: the trainer's own loop, reporting to nobody and committing nothing."""
     from tessera.device import Device
-    from tessera.trainer.commands import Commands
-    from tessera.trainer.gang import Gang
-    from tessera.trainer.recorder import Recorder
+    from tessera.trainer.control.commands import CommandQueue
+    from tessera.trainer.control.in_memory_reporter import InMemoryReporter
+    from tessera.trainer.ranks import Ranks
     from tessera.trainer.run import Run
     from tessera.trainer.spec import settings_of_json
 
-    class FirstStep(Recorder):
+    class FirstStep(InMemoryReporter):
         """Notes when the first metrics come."""
 
         def metric(self, step: int, values: Any) -> None:
@@ -30,15 +30,15 @@ def work(config: dict[str, Any]) -> None:
                 Path(config["out"]).write_text(str(time.time()))
             super().metric(step, values)
 
-    gang = Gang.joined()
-    device = Device.for_accelerator("", gang.local_rank)
+    ranks = Ranks.joined()
+    device = Device.for_accelerator("", ranks.local_rank)
     device.use()
     Run(
         settings=settings_of_json(config["spec"]),
-        gang=gang,
+        ranks=ranks,
         device=device,
         reporter=FirstStep(),
-        commands=Commands(),
+        commands=CommandQueue(),
         store=None,
         read_blob=lambda _: b"",
     ).execute()

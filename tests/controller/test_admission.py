@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tessera.controller.demand import Demand
-from tessera.controller.job import JobState, Position
+from tessera.controller.policy.demand import Demand
+from tessera.controller.policy.job import JobProgress, JobState
+from tessera.controller.policy.records import Deployment, Job
 from tessera.controller.reconcile.admission import Waiting, requests
-from tessera.controller.records import Deployment, Job
 
 
 def job(name, not_before=0.0, attempt=0):
@@ -21,7 +21,7 @@ def job(name, not_before=0.0, attempt=0):
         spec="{}",
         demand=Demand(workers=1, cpus=1),
         publish_set=name,
-        position=Position(state=JobState.QUEUED, attempt=attempt),
+        position=JobProgress(state=JobState.QUEUED, attempt=attempt),
         not_before=not_before,
         event_sequence=1,
         waiting=(),

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
-from tessera.controller.blobs import Blobs
-from tessera.controller.logs import Logs
+from tessera.controller.store.blobs import Blobs
+from tessera.controller.store.logs import Logs
 
 LINES = [f"line {n}" for n in range(1, 30)]
 

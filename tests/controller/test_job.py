@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2
-from tessera.controller.job import (
+from tessera.controller.policy.job import (
     ACTIVE,
     TERMINAL,
     Admit,
     Cancel,
     CommandKind,
     Fail,
+    JobProgress,
     JobState,
-    Position,
     Report,
     Stop,
     Succeed,
-    step,
+    transition,
 )
-from tessera.controller.retry import Failure, FailureCategory, backoff, may_retry
+from tessera.controller.policy.retry import Failure, FailureCategory, backoff, may_retry
 
 failures = st.builds(
     Failure,
@@ -46,11 +46,11 @@ def failure(category=FailureCategory.WORKER_LOST, reason="DRIVER_KILLED"):
 
 @given(st.lists(inputs, max_size=40), st.integers(0, 3))
 def test_no_run_breaks_the_rules(given_inputs, retries):
-    at = Position(state=JobState.QUEUED, retries=retries)
+    at = JobProgress(state=JobState.QUEUED, retries=retries)
     terminal = 0
     for item in given_inputs:
         try:
-            change = step(at, item)
+            change = transition(at, item)
         except errors.FailedPreconditionError as error:
             assert error.reason == "ILLEGAL_TRANSITION"  # noqa: PT017 - the loop goes on after it
             continue
@@ -74,29 +74,29 @@ def test_no_run_breaks_the_rules(given_inputs, retries):
 
 @given(inputs, st.sampled_from(sorted(TERMINAL, key=lambda s: s.value)))
 def test_nothing_moves_an_ended_job(item, state):
-    at = Position(state=state, attempt=1)
+    at = JobProgress(state=state, attempt=1)
     try:
-        assert step(at, item) is None
+        assert transition(at, item) is None
     except errors.FailedPreconditionError:
         assert not isinstance(item, Cancel)
 
 
 @pytest.mark.parametrize("state", sorted(ACTIVE, key=lambda s: s.value))
 def test_success_counts_even_while_cancelling(state):
-    change = step(Position(state=state, attempt=1), Succeed(version=4))
+    change = transition(JobProgress(state=state, attempt=1), Succeed(version=4))
     assert change.position.state is JobState.SUCCEEDED
     assert "version 4" in change.message
 
 
 def test_a_failure_while_cancelling_is_a_cancelled_job():
-    change = step(
-        Position(state=JobState.CANCELLING, attempt=1, retries=9), Fail(failure=failure())
+    change = transition(
+        JobProgress(state=JobState.CANCELLING, attempt=1, retries=9), Fail(failure=failure())
     )
     assert change.position.state is JobState.CANCELLED
 
 
 def test_cancelling_asks_first_and_kills_later():
-    change = step(Position(state=JobState.RUNNING, attempt=1), Cancel(by="ada"))
+    change = transition(JobProgress(state=JobState.RUNNING, attempt=1), Cancel(by="ada"))
     assert [(c.kind, c.delay) for c in change.commands] == [
         (CommandKind.STOP, 0.0),
         (CommandKind.KILL, 30.0),
@@ -104,11 +104,11 @@ def test_cancelling_asks_first_and_kills_later():
 
 
 def test_the_budget_is_spent_and_then_the_job_fails():
-    at = Position(state=JobState.QUEUED, retries=2)
+    at = JobProgress(state=JobState.QUEUED, retries=2)
     delays = []
     while not at.state.terminal:
-        at = step(at, Admit(pool="p")).position
-        change = step(at, Fail(failure=failure()))
+        at = transition(at, Admit(pool="p")).position
+        change = transition(at, Fail(failure=failure()))
         at = change.position
         delays.append(change.delay)
     assert at.state is JobState.FAILED
@@ -117,8 +117,8 @@ def test_the_budget_is_spent_and_then_the_job_fails():
 
 
 def test_a_restarted_platform_costs_no_budget():
-    at = Position(state=JobState.RUNNING, attempt=1, retries=0)
-    change = step(at, Fail(failure=failure(reason="PLATFORM_RESTARTED")))
+    at = JobProgress(state=JobState.RUNNING, attempt=1, retries=0)
+    change = transition(at, Fail(failure=failure(reason="PLATFORM_RESTARTED")))
     assert change.position.state is JobState.QUEUED
     assert (change.position.failures, change.position.interruptions) == (0, 1)
 

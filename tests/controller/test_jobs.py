@@ -9,9 +9,9 @@ import pytest
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, job_pb2, spec_pb2
 from tessera.api.controller.v1.spec_pb2 import InitSpec, ModelSpec, PublishSpec
-from tessera.controller.demand import Demand
-from tessera.controller.pools import PoolState
-from tessera.controller.records import Pool
+from tessera.controller.policy.demand import Demand
+from tessera.controller.policy.records import Pool
+from tessera.controller.pools.state import PoolState
 from tessera.rpc.channel import mapped_errors
 
 from .conftest import spec

@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 
 from tessera import errors
-from tessera.controller import filters, pages
 from tessera.controller.__main__ import config, parser
-from tessera.controller.coordinator import parse_reference
-from tessera.controller.demand import Demand
-from tessera.controller.deployment import DeploymentState, status
-from tessera.controller.ids import Ids
-from tessera.controller.job import Fail, Stop
-from tessera.controller.outcome import Run, RunStatus, decide, last_traceback
-from tessera.controller.records import Deployment, Ensure
-from tessera.controller.registry import LEASE, Endpoint, Registry, Role
-from tessera.controller.retry import FailureCategory
-from tessera.controller.standing import due, missing_endpoints, parameters, replicas
+from tessera.controller.peers.coordinator import parse_reference
+from tessera.controller.policy import filters
+from tessera.controller.policy.demand import Demand
+from tessera.controller.policy.deployment import DeploymentState, status
+from tessera.controller.policy.desired import due, missing_endpoints, parameters, replicas
+from tessera.controller.policy.job import Fail, Stop
+from tessera.controller.policy.outcome import Run, RunStatus, decide, last_traceback
+from tessera.controller.policy.records import Deployment, EnsureJob
+from tessera.controller.policy.registry import LEASE, Endpoint, Registry, Role
+from tessera.controller.policy.retry import FailureCategory
+from tessera.controller.services import pages
+from tessera.controller.store.ids import Ids
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
 
 SERVICE_CALLER = Principal(subject="service:parameters", role=SERVICE)
@@ -68,7 +69,7 @@ def ensure(**fields):
         "started": 90.0,
         "ended": 100.0,
     }
-    return Ensure(**{**standard, **fields})
+    return EnsureJob(**{**standard, **fields})
 
 
 @pytest.mark.parametrize(

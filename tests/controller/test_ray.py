@@ -15,9 +15,9 @@ from tessera.api.controller.v1 import job_pb2
 from tessera.api.controller.v1.spec_pb2 import ResourcesSpec
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
-from tessera.controller.launcher import RayHttp, RayLauncher, Submission
-from tessera.controller.outcome import RunStatus
-from tessera.controller.records import Pool
+from tessera.controller.policy.outcome import RunStatus
+from tessera.controller.policy.records import Pool
+from tessera.controller.pools.launcher import RayHttp, RayLauncher, Submission
 from tessera.rpc.channel import aio_channel
 
 from .conftest import Running

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessera.controller.demand import Capacity, Demand, add, covers
-from tessera.controller.ledger import Holding, free, standing_holding
-from tessera.controller.scheduler import (
+from tessera.controller.policy.demand import Capacity, Demand, add, covers
+from tessera.controller.policy.ledger import Reservation, free, services_reservation
+from tessera.controller.policy.scheduler import (
     Admission,
     PoolView,
     Reason,
@@ -29,8 +29,8 @@ def ask(key, workers=1, cpus=1.0, priority=0, **more):
     return Request(key=key, title=key, demand=demand, priority=priority, rank=key)
 
 
-def run(*requests, pools=(CPU8,), holdings=()):
-    return schedule(Snapshot(pools=pools, holdings=holdings, requests=requests))
+def run(*requests, pools=(CPU8,), reservations=()):
+    return schedule(Snapshot(pools=pools, reservations=reservations, requests=requests))
 
 
 def admitted(decisions):
@@ -50,24 +50,27 @@ def test_priority_first_then_arrival():
 
 
 def test_small_work_does_not_pass_large_work_of_its_kind():
-    holdings = (Holding(pool="a", what="job-x", amounts={"CPU": 4.0}),)
-    decisions = run(ask("large", 6, priority=2), ask("small", 1), holdings=holdings)
+    reservations = (Reservation(pool="a", what="job-x", amounts={"CPU": 4.0}),)
+    decisions = run(ask("large", 6, priority=2), ask("small", 1), reservations=reservations)
     assert admitted(decisions) == []
     assert reasons(decisions, "small")[0] == "BEHIND_HIGHER_PRIORITY"
-    decisions = run(ask("a-large", 6), ask("b-small", 1), holdings=holdings)
+    decisions = run(ask("a-large", 6), ask("b-small", 1), reservations=reservations)
     assert reasons(decisions, "b-small")[0] == "BEHIND_EARLIER"
 
 
 def test_another_kind_takes_only_what_is_left_over():
-    holdings = (Holding(pool="g", what="job-x", amounts={"CPU": 1.0, "GPU": 2.0}),)
+    reservations = (Reservation(pool="g", what="job-x", amounts={"CPU": 1.0, "GPU": 2.0}),)
     gpu = ask("a-gpu", 1, cpus=6.0, accelerator="GPU", count=1.0)
-    decisions = run(gpu, ask("b-cpu", 1), ask("c-cpu", 1), pools=(GPU,), holdings=holdings)
+    decisions = run(gpu, ask("b-cpu", 1), ask("c-cpu", 1), pools=(GPU,), reservations=reservations)
     assert admitted(decisions) == ["b-cpu"]
 
 
 def test_figures_tell_who_holds_what():
-    holdings = (standing_holding("a", 2), Holding(pool="a", what="job-x", amounts={"CPU": 5.0}))
-    (decision,) = run(ask("j", 4), holdings=holdings)
+    reservations = (
+        services_reservation("a", 2),
+        Reservation(pool="a", what="job-x", amounts={"CPU": 5.0}),
+    )
+    (decision,) = run(ask("j", 4), reservations=reservations)
     message = decision.reasons[0].message
     assert "4 workers with 1 CPU each" in message
     assert "2.25 CPU free of 8 CPU" in message
@@ -135,8 +138,8 @@ requests = st.builds(
 
 @given(st.lists(requests, max_size=20, unique_by=lambda r: r.key), st.floats(0, 8))
 def test_nothing_is_promised_twice(asked, used):
-    holdings = (Holding(pool="a", what="x", amounts={"CPU": used}),)
-    snapshot = Snapshot(pools=(CPU8, GPU), holdings=holdings, requests=tuple(asked))
+    reservations = (Reservation(pool="a", what="x", amounts={"CPU": used}),)
+    snapshot = Snapshot(pools=(CPU8, GPU), reservations=reservations, requests=tuple(asked))
     decisions = schedule(snapshot)
     assert sorted(d.key for d in decisions) == sorted(r.key for r in asked)
     by_key = {r.key: r for r in asked}
@@ -147,7 +150,7 @@ def test_nothing_is_promised_twice(asked, used):
             for d in decisions
             if isinstance(d, Admission) and d.pool == pool
         ]
-        room = free(pool, view.capacity.total(), holdings, {})
+        room = free(pool, view.capacity.total(), reservations, {})
         assert covers(room, add(*given_out))
     assert schedule(snapshot) == decisions
 

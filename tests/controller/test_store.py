@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
-from tessera.controller.demand import Demand
-from tessera.controller.job import Cancel, Fail, JobState, Stop, Succeed
-from tessera.controller.records import Ensure, NewJob, Note, Numbered, Point, Progress
-from tessera.controller.retry import Failure, FailureCategory
+from tessera.controller.policy.demand import Demand
+from tessera.controller.policy.job import Cancel, Fail, JobState, Stop, Succeed
+from tessera.controller.policy.records import EnsureJob, NewJob, Note, Numbered, Point, Progress
+from tessera.controller.policy.retry import Failure, FailureCategory
 from tessera.controller.store import (
     attempts,
     ensures,
@@ -248,7 +248,7 @@ async def test_tickets_are_used_up(database):
 async def test_failed_ensure_jobs_are_counted(database):
     for number in range(1, 4):
         known = (await database.read(ensures.every)).get("k")
-        ensure = Ensure(
+        ensure = EnsureJob(
             key="k",
             submission_id=f"e-{number}",
             pool="p",

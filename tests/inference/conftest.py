@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tessera.inference.engine.engine import Engine
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.settings import EngineSettings
 from tessera.models.inputs import Inputs

@@ -12,10 +12,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tessera.api.controller.v1 import deployment_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
-from tessera.controller import convert
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
-from tessera.controller.records import Deployment
+from tessera.controller.policy.records import Deployment
+from tessera.controller.services import convert
 from tessera.controller.services.deployments import resolve as resolve_deployment
 from tessera.controller.store import deployments, tickets
 from tessera.parameters.local import start_parameters

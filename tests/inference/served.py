@@ -110,13 +110,13 @@ async def ask(replica, method, *, seconds=30, **fields):
 
 
 def slow_down(engine, seconds):
-    run = engine._runner.run
+    run = engine._model_runner.run
 
     def slow(plan):
         time.sleep(seconds)
         return run(plan)
 
-    engine._runner.run = slow
+    engine._model_runner.run = slow
 
 
 async def until(condition, seconds=5.0):
@@ -129,4 +129,4 @@ async def until(condition, seconds=5.0):
 def all_returned(engine):
     assert engine.wait(5)
     status = engine.status()
-    assert status.free_blocks == status.free_memory == status.total_blocks
+    assert status.free_blocks == status.free_cross_blocks == status.total_blocks

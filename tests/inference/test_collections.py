@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tessera import errors
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request, Sampling
 from tessera.models.inputs import Inputs
 
@@ -41,7 +41,9 @@ def request(model, tokens, count=COUNT, **fields):
 
 
 def hidden(model, tokens):
-    return Text(head="masked", tokens=(*tokens, model.config.mask_id), places=(len(tokens),))
+    return PoolingInput(
+        head="masked", tokens=(*tokens, model.config.mask_id), places=(len(tokens),)
+    )
 
 
 @torch.inference_mode()
@@ -159,13 +161,13 @@ async def test_a_deadline_ends_a_request_whole(start, joint):
 
 async def test_a_step_that_fails_ends_the_whole_request_and_no_other(start, joint):
     engine = start(joint, max_prefill_tokens=10)
-    run = engine._runner.run
+    run = engine._model_runner.run
 
     def broken(plan):
-        engine._runner.run = run
+        engine._model_runner.run = run
         raise RuntimeError("out of luck")
 
-    engine._runner.run = broken
+    engine._model_runner.run = broken
     works = [hidden(joint, (7,) * 8) for _ in range(6)]
     failing = engine.collect(works, joint)
     other = engine.collect(works[:2], joint)

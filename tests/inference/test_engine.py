@@ -42,7 +42,7 @@ async def ask(engine, request):
 def everything_returned(engine):
     assert engine.wait(5)
     status = engine.status()
-    assert status.free_blocks == status.free_memory == status.total_blocks
+    assert status.free_blocks == status.free_cross_blocks == status.total_blocks
     assert status.running == status.waiting == 0
 
 
@@ -190,13 +190,13 @@ async def test_cancelling_stops_the_work_within_one_step(start, tiny):
 
 def count_steps(engine):
     """Counts the steps of an engine, which run as they always do."""
-    run, steps = engine._runner.run, [0]
+    run, steps = engine._model_runner.run, [0]
 
     def counting(plan):
         steps[0] += 1
         return run(plan)
 
-    engine._runner.run = counting
+    engine._model_runner.run = counting
     return steps
 
 
@@ -278,13 +278,13 @@ async def test_a_prompt_encoded_for_a_version_that_was_replaced_is_refused(start
 
 async def test_a_step_that_fails_ends_its_requests_and_not_the_engine(start, prompts):
     engine = start()
-    run = engine._runner.run
+    run = engine._model_runner.run
 
     def broken(plan):
-        engine._runner.run = run
+        engine._model_runner.run = run
         raise RuntimeError("out of luck")
 
-    engine._runner.run = broken
+    engine._model_runner.run = broken
     with pytest.raises(errors.InternalError):
         await ask(engine, Request(prompt=prompts[0], max_tokens=5))
     assert "out of luck" in engine.status().message
@@ -295,13 +295,13 @@ async def test_a_step_that_fails_ends_its_requests_and_not_the_engine(start, pro
 
 async def test_a_step_that_hangs_is_noticed(start, prompts):
     engine, release = start(), threading.Event()
-    run = engine._runner.run
+    run = engine._model_runner.run
 
     def hanging(plan):
         release.wait(10)
         return run(plan)
 
-    engine._runner.run = hanging
+    engine._model_runner.run = hanging
     assert not engine.stalled(0.05)
     task = asyncio.create_task(ask(engine, Request(prompt=prompts[0], max_tokens=2)))
     await asyncio.sleep(0.2)

@@ -12,7 +12,7 @@ from tessera.inference.engine.beam import BeamSearch
 from tessera.inference.engine.block_manager import BlockManager
 from tessera.inference.engine.packing import pack
 from tessera.inference.engine.plan import Limits
-from tessera.inference.engine.reading import Reading, Text
+from tessera.inference.engine.pooling import PoolingInput, PoolingRequest
 from tessera.inference.engine.scheduler import Scheduler
 from tessera.inference.engine.sequence import Sequence
 
@@ -24,8 +24,8 @@ def scheduler(blocks=16, memory=16, **limits):
 
 
 def reading(number, tokens=4, group=None):
-    text = Text(head="classes", tokens=tuple(range(tokens)))
-    return Reading(number=number, group=group or number, version=1, text=text)
+    text = PoolingInput(head="classes", tokens=tuple(range(tokens)))
+    return PoolingRequest(number=number, group=group or number, version=1, text=text)
 
 
 def translation(number, source=4, **fields):
@@ -55,18 +55,18 @@ def test_the_encoder_runs_once_and_what_it_read_is_held_until_the_end():
     it.add([one, two])
     plan = it.schedule(0)
     assert numbers(plan.encode) == numbers(plan.prefill) == [1, 2]
-    assert it.memory.free == 0
+    assert it.cross_blocks.free == 0
     for each in (one, two):
         each.tokens.extend([5] * 4)
     plan = it.schedule(0)
     assert numbers(plan.preempted) == [2]
-    assert it.memory.free == 0
+    assert it.cross_blocks.free == 0
     it.remove([one])
     plan = it.schedule(0)
     assert numbers(plan.prefill) == [2]
     assert not plan.encode
     it.remove([two])
-    assert it.memory.free == 4
+    assert it.cross_blocks.free == 4
 
 
 def test_without_memory_a_source_waits_and_texts_to_read_overtake_it():
@@ -111,7 +111,9 @@ def test_a_request_counts_once_whatever_its_items_and_tokens_are_bounded():
 
 def test_a_deadline_takes_every_kind_out():
     it = scheduler()
-    late = Reading(number=1, group=1, version=1, text=Text(head="x", tokens=(1,)), deadline=5.0)
+    late = PoolingRequest(
+        number=1, group=1, version=1, text=PoolingInput(head="x", tokens=(1,)), deadline=5.0
+    )
     it.add([late])
     it.add([translation(2, deadline=5.0)])
     it.add([translation(3)])
@@ -183,7 +185,7 @@ def test_whatever_is_asked_everyone_ends_and_every_block_returns(
         it.remove(ended, step)
     assert it.idle
     assert it.blocks.free == it.blocks.total
-    assert it.memory.free == it.memory.total
+    assert it.cross_blocks.free == it.cross_blocks.total
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,7 +13,7 @@ import torch
 
 from tessera.client import imports
 from tessera.inference.engine.engine import Engine
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.sequence import Request, Sampling
 from tessera.inference.engine.settings import EngineSettings
@@ -210,7 +210,7 @@ async def test_a_hundred_mixed_requests_at_once_are_answered_as_by_generate(
         answers = await asyncio.gather(*(one(*each) for each in wanted))
         assert engine.wait(5)
         status = engine.status()
-        assert status.free_blocks == status.free_memory == status.total_blocks
+        assert status.free_blocks == status.free_cross_blocks == status.total_blocks
     finally:
         engine.close()
     assert any(sequence.search for sequence in preempted)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tessera.client import imports
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.models.registry import build
 from tessera.text.tokenizer import Tokenizer
 

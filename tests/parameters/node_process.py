@@ -9,13 +9,13 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig
+from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 
 
 async def main() -> None:
     kind, controller, folder = sys.argv[1:]
-    place = Place(controller=controller, token=sys.stdin.readline().strip())
+    place = ServiceAddress(controller=controller, token=sys.stdin.readline().strip())
     if kind == "coordinator":
         node = CoordinatorNode(CoordinatorConfig(data_dir=Path(folder), shards=2), place)
     else:

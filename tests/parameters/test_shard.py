@@ -12,8 +12,8 @@ from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.local import start_parameters
-from tessera.parameters.receipt import Announced, Receipt
-from tessera.parameters.vault import Vault
+from tessera.parameters.push_stream import Announced, PushStream
+from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.weights.box import Box
 from tessera.weights.push import push
@@ -32,12 +32,12 @@ def announced(data, group="model", tensor=0, checksum=None):
 
 
 def receive(inbox, parts, chunk=1000, target=TARGET):
-    receipt = Receipt(inbox, target, "shard-0")
-    receipt.announce([announced(data, group, i) for i, (group, data) in enumerate(parts)])
+    pushed = PushStream(inbox, target, "shard-0")
+    pushed.announce([announced(data, group, i) for i, (group, data) in enumerate(parts)])
     stream = np.concatenate([data for _, data in parts])
     for start in range(0, stream.size, chunk):
-        receipt.take(stream[start : start + chunk])
-    return receipt.finish()
+        pushed.take(stream[start : start + chunk])
+    return pushed.finish()
 
 
 def noise(size, seed=1):
@@ -46,8 +46,8 @@ def noise(size, seed=1):
 
 @pytest.mark.parametrize("blocks", [1, 2, 8])
 def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, blocks):
-    vault, pool = Vault(tmp_path), BufferPool(blocks * BLOCK_BYTES)
-    inbox = Inbox(vault, pool)
+    store, pool = SliceStore(tmp_path), BufferPool(blocks * BLOCK_BYTES)
+    inbox = Inbox(store, pool)
     parts = [
         ("model", noise(3 * BLOCK_BYTES + 5)),
         ("optimizer", noise(17, 2)),
@@ -57,8 +57,8 @@ def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, b
     assert size == sum(data.size for _, data in parts)
     slices = inbox.persist(TARGET.key)
     assert inbox.memory_bytes == 0
-    assert vault.disk_bytes == size
-    for shard in (vault, Vault(tmp_path)):
+    assert store.disk_bytes == size
+    for shard in (store, SliceStore(tmp_path)):
         for source in slices:
             _, data = shard.piece(TARGET.key, source.piece).read(source.offset)
             assert data.tobytes() == parts[source.tensor][1].tobytes()
@@ -66,71 +66,71 @@ def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, b
 
 def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path):
     pool = BufferPool(4 * BLOCK_BYTES)
-    inbox = Inbox(Vault(tmp_path), pool)
-    receipt = Receipt(inbox, TARGET, "shard-0")
-    receipt.announce([announced(noise(10), checksum=7)])
+    inbox = Inbox(SliceStore(tmp_path), pool)
+    pushed = PushStream(inbox, TARGET, "shard-0")
+    pushed.announce([announced(noise(10), checksum=7)])
     with pytest.raises(errors.DataLossError) as caught:
-        receipt.take(noise(10))
+        pushed.take(noise(10))
     assert caught.value.reason == "CHECKSUM_MISMATCH"
-    receipt.discard()
+    pushed.discard()
     assert pool.used == 0
     assert inbox.persist(TARGET.key) == []
 
 
 def test_streams_that_end_early_or_late_are_refused(tmp_path):
-    inbox = Inbox(Vault(tmp_path), BufferPool(BLOCK_BYTES))
-    receipt = Receipt(inbox, TARGET, "shard-0")
-    receipt.announce([announced(noise(10))])
-    receipt.take(noise(10)[:9])
+    inbox = Inbox(SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
+    pushed = PushStream(inbox, TARGET, "shard-0")
+    pushed.announce([announced(noise(10))])
+    pushed.take(noise(10)[:9])
     with pytest.raises(errors.DataLossError):
-        receipt.finish()
-    receipt.take(noise(10)[9:])
+        pushed.finish()
+    pushed.take(noise(10)[9:])
     with pytest.raises(errors.InvalidArgumentError):
-        receipt.take(noise(1))
+        pushed.take(noise(1))
 
 
 def test_torn_files_are_swept_away_and_whole_ones_kept(tmp_path):
-    inbox = Inbox(Vault(tmp_path), BufferPool(BLOCK_BYTES))
+    inbox = Inbox(SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100))])
     (source,) = inbox.persist(TARGET.key)
     folder = tmp_path / "default" / "gpt" / "1"
     for name in ("0-model-1.tmp", "0-model-2.bin", "0.tmp"):
         (folder / name).write_bytes(b"torn")
-    again = Vault(tmp_path)
+    again = SliceStore(tmp_path)
     assert {path.name for path in folder.iterdir()} == {"0.index", f"{source.piece}.bin"}
     assert again.slices(TARGET.key) == [source]
     assert again.rank(TARGET.key, 0) == [source]
 
 
 def test_a_dropped_group_stays_dropped_after_a_restart(tmp_path):
-    inbox = Inbox(vault := Vault(tmp_path), BufferPool(BLOCK_BYTES))
+    inbox = Inbox(store := SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100)), ("optimizer", noise(50))])
     inbox.persist(TARGET.key)
-    assert vault.drop(TARGET.key, ["optimizer"]) == 50
-    again = Vault(tmp_path)
-    assert again.disk_bytes == vault.disk_bytes == 100
+    assert store.drop(TARGET.key, ["optimizer"]) == 50
+    again = SliceStore(tmp_path)
+    assert again.disk_bytes == store.disk_bytes == 100
     assert [source.tensor for source in again.slices(TARGET.key)] == [0]
     assert again.drop(TARGET.key) == 100
-    assert Vault(tmp_path).versions == 0
+    assert SliceStore(tmp_path).versions == 0
 
 
 def test_readers_keep_what_they_have_mapped_when_it_is_dropped(tmp_path):
-    inbox = Inbox(vault := Vault(tmp_path), BufferPool(BLOCK_BYTES))
+    inbox = Inbox(store := SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
     data = noise(50_000)
     receive(inbox, [("model", data)])
     (source,) = inbox.persist(TARGET.key)
-    _, view = vault.piece(TARGET.key, source.piece).read(0)
-    vault.drop(TARGET.key)
+    _, view = store.piece(TARGET.key, source.piece).read(0)
+    store.drop(TARGET.key)
     assert view.tobytes() == data.tobytes()
     with pytest.raises(errors.NotFoundError) as caught:
-        vault.piece(TARGET.key, source.piece)
+        store.piece(TARGET.key, source.piece)
     assert caught.value.reason == "PIECE_NOT_FOUND"
 
 
 def test_late_writers_are_fenced(tmp_path):
-    inbox = Inbox(Vault(tmp_path), BufferPool(BLOCK_BYTES))
+    inbox = Inbox(SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
     newer = Target(set=TARGET.set, version=3, epoch=2, rank=0)
-    old = Receipt(inbox, TARGET, "shard-0")
+    old = PushStream(inbox, TARGET, "shard-0")
     inbox.begin(newer)
     with pytest.raises(errors.FailedPreconditionError) as caught:
         inbox.begin(TARGET)

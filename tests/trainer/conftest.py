@@ -21,20 +21,20 @@ import torch.distributed as dist
 from tessera import errors
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
-from tessera.controller.records import Pool
+from tessera.controller.policy.records import Pool
 from tessera.device import Device
 from tessera.models.config import ModelConfig
 from tessera.models.registry import build
 from tessera.parameters.local import start_parameters
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
-from tessera.trainer.commands import Commands
-from tessera.trainer.gang import Gang as Ranks
-from tessera.trainer.layout import to_bytes
-from tessera.trainer.origin import Store
+from tessera.trainer.control.commands import CommandQueue
+from tessera.trainer.control.in_memory_reporter import InMemoryReporter
 from tessera.trainer.rank import no_blobs
-from tessera.trainer.recorder import Recorder
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
+from tessera.trainer.versions.layout import to_bytes
+from tessera.trainer.versions.starting_point import Store
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
@@ -226,7 +226,7 @@ def ray_platform(ray_cluster, tmp_path):
     running.stop()
 
 
-class Gang:
+class RankProcesses:
     """What tests run gangs with."""
 
     spec = staticmethod(spec)
@@ -241,13 +241,13 @@ class Alone:
 
     def run(self, spec: dict, attempt: int = 1) -> Result:
         """Run a spec whose name is that of the job and of its set."""
-        told, recorder = self.platform.store(spec["name"], attempt), Recorder()
+        told, reporter = self.platform.store(spec["name"], attempt), InMemoryReporter()
         run = Run(
             settings=settings_of_json(json.dumps(spec)),
-            gang=Ranks(rank=0, world_size=1, local_rank=0),
+            ranks=Ranks(rank=0, world_size=1, local_rank=0),
             device=Device.for_accelerator(""),
-            reporter=recorder,
-            commands=Commands(),
+            reporter=reporter,
+            commands=CommandQueue(),
             store=Store(
                 coordinator=Coordinator(told["controller"], told["token"]),
                 token=told["token"],
@@ -257,7 +257,7 @@ class Alone:
             ),
             read_blob=no_blobs,
         )
-        found = {"metrics": recorder.metrics, "events": recorder.events}
+        found = {"metrics": reporter.metrics, "events": reporter.events}
         try:
             outcome = run.execute()
             found.update(finished=outcome.finished, version=outcome.version)
@@ -320,5 +320,5 @@ def alone(platform, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def gang():
-    return Gang()
+def ranks():
+    return RankProcesses()

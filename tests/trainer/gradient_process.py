@@ -19,17 +19,18 @@ from tessera.device import Device
 from tessera.models.inputs import Inputs
 from tessera.models.lora import LoRALinear
 from tessera.models.registry import FAMILIES, build
-from tessera.trainer import layout, learning
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.settings import DataSettings
-from tessera.trainer.gang import Gang
-from tessera.trainer.objective import TaskObjective
-from tessera.trainer.parallel import Parallel, make_optimizer
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
-from tessera.trainer.step import Stepper
+from tessera.trainer.step.objective import TaskObjective
+from tessera.trainer.step.parallel import Parallel, make_optimizer
+from tessera.trainer.step import learning
+from tessera.trainer.step.step import Stepper
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.settings import TaskSettings
 from tessera.trainer.tuning import Tuning
+from tessera.trainer.versions import layout
 
 SIZES = {"layers": 2, "heads": 2, "width": 16, "ff_width": 32, "context": 12, "dropout": 0.0}
 ROWS, READ, WRITTEN, VOCABULARY = 8, 10, 6, 40
@@ -95,7 +96,7 @@ def whole(tensor):
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def stepped(gang, name, strategy, parts, tuning=None, *, hold=False, plain=False):
+def stepped(ranks, name, strategy, parts, tuning=None, *, hold=False, plain=False):
     """Names and weights after one step of the whole batch, spread over ranks and micro-batches."""
     family, fields = MODELS[name]
     task, tuning = TaskSettings(**fields), tuning or Tuning()
@@ -105,7 +106,7 @@ def stepped(gang, name, strategy, parts, tuning=None, *, hold=False, plain=False
     module = module_of(family, task, tuning.lora)
     learning.freeze(module, tuning)
     device = Device.for_accelerator("")
-    parallel = Parallel(module, strategy, device, gang)
+    parallel = Parallel(module, strategy, device, ranks)
     optimizer = (
         torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=1.0)
         if plain
@@ -116,20 +117,20 @@ def stepped(gang, name, strategy, parts, tuning=None, *, hold=False, plain=False
         optimizer=optimizer,
         objective=TaskObjective(make_task(settings)),
         device=device,
-        world_size=gang.world_size,
+        world_size=ranks.world_size,
         clip_norm=0.0,
         bf16=False,
-        held=learning.held(module, tuning),
+        frozen_at_start=learning.frozen_at_start(module, tuning),
     )
     joint = name == "joint"
     rows = samples(joint)
-    size = ROWS // (gang.world_size * parts)
-    begin = gang.rank * size * parts
+    size = ROWS // (ranks.world_size * parts)
+    begin = ranks.rank * size * parts
     batches = [
         batch_of(rows[at : at + size], joint) for at in range(begin, begin + size * parts, size)
     ]
     own = zip(*(batch.counts for batch in batches), strict=True)
-    done = stepper.step(batches, gang.sum(*map(sum, own)), 1.0, hold=hold)
+    done = stepper.step(batches, ranks.sum(*map(sum, own)), 1.0, hold=hold)
     assert torch.isfinite(done.losses).all()
     return module
 
@@ -158,7 +159,7 @@ def farthest(one, other):
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
-def gradients(gang, results):
+def gradients(ranks, results):
     for name in MODELS:
         before, wanted = (
             weights(module_of(MODELS[name][0], TaskSettings(**MODELS[name][1]))),
@@ -167,28 +168,28 @@ def gradients(gang, results):
         results[f"{name}-size"] = farthest(before, wanted)
         for strategy in ("fsdp", "ddp"):
             for parts in (1, 2):
-                found = weights(stepped(gang, name, strategy, parts, plain=True))
+                found = weights(stepped(ranks, name, strategy, parts, plain=True))
                 results[f"{name}-{strategy}-{parts}"] = farthest(found, wanted)
 
 
-def frozen(gang, results):
+def frozen(ranks, results):
     """Which weights a step leaves alone, by what is frozen and whether it still is."""
     before = weights(module_of(MODELS["joint"][0], TaskSettings(**MODELS["joint"][1])))
     results["encoder"] = [name for name in before if name.startswith("trunk.encoder.")]
     for strategy in ("fsdp", "ddp"):
         for steps, hold in ((0, False), (3, True), (3, False)):
             tuning = Tuning(freeze=("encoder",), freeze_steps=steps)
-            module = stepped(gang, "joint", strategy, 1, tuning, hold=hold)
+            module = stepped(ranks, "joint", strategy, 1, tuning, hold=hold)
             after = weights(module)
             still = [name for name in before if torch.equal(before[name], after[name])]
             results[f"still-{strategy}-{steps}-{hold}"] = still
 
 
-def merged(gang, results):
+def merged(ranks, results):
     """Adapters that were trained, sharded, and merged there."""
     tuning = Tuning(method="lora", rank=3, alpha=5.0, targets=("attention.qkv", "mlp.up"))
     for strategy in ("fsdp", "ddp"):
-        module = stepped(gang, "joint", strategy, 1, tuning)
+        module = stepped(ranks, "joint", strategy, 1, tuning)
         apart = weights(module)
         learning.merge(module)
         together = weights(module)
@@ -212,13 +213,13 @@ def merged(gang, results):
 def main() -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    gang, results = Gang.joined(), {}
-    gradients(gang, results)
-    frozen(gang, results)
-    merged(gang, results)
-    if gang.leads:
+    ranks, results = Ranks.joined(), {}
+    gradients(ranks, results)
+    frozen(ranks, results)
+    merged(ranks, results)
+    if ranks.is_main:
         Path(sys.argv[1]).write_text(json.dumps(results))
-    gang.barrier()
+    ranks.barrier()
     os._exit(0)
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import torch.distributed as dist
 
 from tessera.device import Device, is_out_of_memory
-from tessera.trainer.commands import Commands
+from tessera.trainer.control.commands import CommandQueue
+from tessera.trainer.control.in_memory_reporter import InMemoryReporter
 from tessera.trainer.failure import classify
-from tessera.trainer.gang import Gang
-from tessera.trainer.origin import Store
 from tessera.trainer.rank import no_blobs
-from tessera.trainer.recorder import Recorder
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
+from tessera.trainer.versions.starting_point import Store
 from tessera.weights.coordinator import Coordinator
 
 
@@ -31,20 +31,20 @@ def main() -> None:
     told = json.loads(sys.argv[1])
     settings = settings_of_json(json.dumps(told["spec"]))
     dist.init_process_group("gloo")
-    gang, recorder, commands = Gang.joined(), Recorder(), Commands()
+    ranks, reporter, commands = Ranks.joined(), InMemoryReporter(), CommandQueue()
     store, kill, order = told["store"], told["kill"], told.get("order") or {}
 
     def on_progress(progress) -> None:
-        if kill and kill["rank"] == gang.rank and progress.step >= kill["step"]:
+        if kill and kill["rank"] == ranks.rank and progress.step >= kill["step"]:
             os.kill(os.getpid(), signal.SIGKILL)
         if order and progress.step >= order["step"]:
             commands.update(order["checkpoints"], stop=order["stop"], checkpoint_before_stop=True)
 
     run = Run(
         settings=settings,
-        gang=gang,
+        ranks=ranks,
         device=Device.for_accelerator(""),
-        reporter=recorder,
+        reporter=reporter,
         commands=commands,
         store=store
         and Store(
@@ -62,7 +62,7 @@ def main() -> None:
         outcome = run.execute()
         result = {"finished": outcome.finished, "version": outcome.version}
     except Exception as error:  # noqa: BLE001 - the test reads what it was
-        failure = classify(error, gang.rank, out_of_memory=is_out_of_memory(error))
+        failure = classify(error, ranks.rank, out_of_memory=is_out_of_memory(error))
         result = {
             "category": failure.category.name,
             "reason": failure.reason,
@@ -70,8 +70,8 @@ def main() -> None:
             "traceback": failure.traceback,
             "collateral": failure.collateral,
         }
-    result.update(metrics=recorder.metrics, events=recorder.events)
-    Path(told["out"]).with_suffix(f".{gang.rank}").write_text(json.dumps(result))
+    result.update(metrics=reporter.metrics, events=reporter.events)
+    Path(told["out"]).with_suffix(f".{ranks.rank}").write_text(json.dumps(result))
     sys.stdout.flush()
     os._exit(0)
 

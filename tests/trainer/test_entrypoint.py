@@ -47,11 +47,11 @@ def loss(context):
 
 
 @pytest.fixture
-def spec(gang, texts, tmp_path):
+def spec(ranks, texts, tmp_path):
     (tmp_path / "own_half.py").write_text(CODE)
 
     def told(function, strategy):
-        return gang.spec(
+        return ranks.spec(
             texts,
             name=f"own-{function}-{strategy}",
             model={"family": "bert_gpt", "layers": 1, "width": 16, "ff_width": 32},

@@ -33,15 +33,15 @@ def fine(context): return None
 
 
 @pytest.fixture
-def own(texts, tmp_path, gang):
+def own(texts, tmp_path, ranks):
     """Runs a job with a function of that code."""
     (tmp_path / "own_code.py").write_text(CODE)
 
     def run(function: str):
-        told = gang.spec(
+        told = ranks.spec(
             texts, entrypoint=f"own_code:{function}", code=str(tmp_path / "own_code.py")
         )
-        return gang.run({"spec": told}, tmp_path / function)
+        return ranks.run({"spec": told}, tmp_path / function)
 
     return run
 

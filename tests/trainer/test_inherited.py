@@ -14,9 +14,9 @@ from tessera.models.task import CLASSIFICATION, EMBEDDING, SENTIMENT, TOKENS
 from tessera.text.special import BERT
 from tessera.text.training import train
 from tessera.trainer.failure import UserError
-from tessera.trainer.origin import Origin, Source
-from tessera.trainer.sizing import complete, draft
 from tessera.trainer.spec import settings_of_json
+from tessera.trainer.versions.sizing import complete, draft
+from tessera.trainer.versions.starting_point import InitVersion, StartingPoint
 
 SIZES = {"layers": 1, "heads": 2, "width": 16, "context": 32}
 TOKENIZER = train("character", iter(["abcdefghij"]), 30, BERT)
@@ -26,7 +26,7 @@ OTHER = train("character", iter(["klmnopqrst"]), 30, BERT)
 def source(config, part="from", tokenizer=TOKENIZER):
     assets = {} if tokenizer is None else {"tokenizer.json": tokenizer.to_json()}
     manifest = SimpleNamespace(version=SimpleNamespace(set="default/old", number=1), assets=assets)
-    return Source(part=part, manifest=manifest, config=config)
+    return InitVersion(part=part, manifest=manifest, config=config)
 
 
 def made(family, kind, **choices):
@@ -44,7 +44,7 @@ def completed(config, kind, *, part="from", tokenizer=TOKENIZER, new=None, label
         **sections,
     }
     settings = settings_of_json(json.dumps(spec))
-    origin = Origin(sources=(source(config, part, tokenizer),))
+    origin = StartingPoint(sources=(source(config, part, tokenizer),))
     task = settings.task.config(settings.family, labels)
     drafted = draft(settings, origin)
     return complete(drafted, settings, origin, task, new or tokenizer or TOKENIZER)

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
-from tessera.trainer.attempt import AttemptRecord, Ended
-from tessera.trainer.commands import Commands, Orders
+from tessera.trainer.control.attempt import AttemptRecord, Ended
+from tessera.trainer.control.commands import CommandQueue, StepCommands
+from tessera.trainer.control.logs import Lines
+from tessera.trainer.control.outbox import Outbox
 from tessera.trainer.data.sampler import Sampler, windows
 from tessera.trainer.data.split import Text, split
 from tessera.trainer.failure import (
@@ -23,12 +25,10 @@ from tessera.trainer.failure import (
     Failure,
     UserError,
     classify,
-    guilty,
+    root_cause,
 )
-from tessera.trainer.logs import Lines
-from tessera.trainer.outbox import Outbox
 from tessera.trainer.position import Position
-from tessera.trainer.schedule import Schedule
+from tessera.trainer.step.schedule import Schedule
 from tessera.trainer.tasks.bigram import bigram_loss
 from tessera.trainer.tuning import Tuning
 
@@ -158,17 +158,17 @@ def test_lines_are_the_same_however_they_are_cut(parts):
 
 
 def test_commands_are_taken_once():
-    commands = Commands()
-    assert commands.take() == Orders()
+    commands = CommandQueue()
+    assert commands.take() == StepCommands()
     commands.update(2, stop=False, checkpoint_before_stop=True)
     commands.update(2, stop=False, checkpoint_before_stop=True)
-    assert commands.take() == Orders(checkpoint=True)
-    assert commands.take() == Orders()
+    assert commands.take() == StepCommands(checkpoint=True)
+    assert commands.take() == StepCommands()
     commands.update(2, stop=True, checkpoint_before_stop=False)
-    assert commands.take() == Orders(stop=True)
-    assert Orders.from_numbers(*Orders(checkpoint=True, stop=True).to_numbers()) == Orders(
-        checkpoint=True, stop=True
-    )
+    assert commands.take() == StepCommands(stop=True)
+    assert StepCommands.from_numbers(
+        *StepCommands(checkpoint=True, stop=True).to_numbers()
+    ) == StepCommands(checkpoint=True, stop=True)
 
 
 def test_a_position_keeps_everything():
@@ -218,18 +218,18 @@ def test_the_users_own_traceback_is_shown():
 
 def test_the_rank_that_did_it_is_blamed():
     suffering = failed(0, collateral=True)
-    assert guilty({0: suffering, 1: failed(1)}, {}).rank == 1
-    assert guilty({0: suffering}, {1: failed(1, reason="WORKER_LOST")}).rank == 1
-    assert guilty({0: suffering}, {0: failed(0)}) is suffering
-    assert guilty({}, {}).reason == "TRAINER_FAILED"
+    assert root_cause({0: suffering, 1: failed(1)}, {}).rank == 1
+    assert root_cause({0: suffering}, {1: failed(1, reason="WORKER_LOST")}).rank == 1
+    assert root_cause({0: suffering}, {0: failed(0)}) is suffering
+    assert root_cause({}, {}).reason == "TRAINER_FAILED"
 
 
 def test_an_attempt_ends_well_only_if_nobody_failed():
     record = AttemptRecord(job="j", attempt=1, total_steps=5, world_size=2)
     assert record.ended({}).failure is not None
-    record.farewell = Ended(version=4)
+    record.outcome = Ended(version=4)
     assert record.ended({}) == Ended(version=4)
-    record.left[1] = failed(1)
+    record.rank_failures[1] = failed(1)
     assert record.ended({}).failure == failed(1)
 
 
@@ -277,4 +277,4 @@ def test_what_is_named_does_not_learn_and_all_else_does(weights, freeze, method,
         assert caught.value.reason == reason
         return
     assert tuning.fixed(weights) == (base if steps else named | base)
-    assert tuning.held(weights) == (named - base if steps else set())
+    assert tuning.frozen_at_start(weights) == (named - base if steps else set())

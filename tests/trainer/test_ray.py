@@ -94,15 +94,15 @@ class User:
         return trainer_pb2_grpc.TrainerServiceStub(channel(endpoint.control_address))
 
 
-def small(gang, texts, **changes):
-    told = gang.spec(texts, resources={"workers": 2, "cpus_per_worker": 1}, **changes)
+def small(ranks, texts, **changes):
+    told = ranks.spec(texts, resources={"workers": 2, "cpus_per_worker": 1}, **changes)
     told["data"]["files"] = [f"file://{texts}/*.py"]
     return told
 
 
-def test_a_job_is_steered_and_stopped(ray_platform, texts, gang):
+def test_a_job_is_steered_and_stopped(ray_platform, texts, ranks):
     user = User(ray_platform)
-    told = small(gang, texts, name="steered", train={"steps": 100_000}, publish={"every": 0})
+    told = small(ranks, texts, name="steered", train={"steps": 100_000}, publish={"every": 0})
     job = user.submit(told)
     user.until(job, lambda found: found.progress.step > 3)
     stub = user.trainer(job)
@@ -139,12 +139,12 @@ def make(context):
 """
 
 
-def test_the_guilty_rank_of_a_job_is_named(ray_platform, texts, gang):
+def test_the_guilty_rank_of_a_job_is_named(ray_platform, texts, ranks):
     user = User(ray_platform)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("guilty_code.py", CODE)
-    told = small(gang, texts, name="guilty")
+    told = small(ranks, texts, name="guilty")
     code = user.upload(packed.getvalue(), "guilty_code.zip")
     job = user.submit({**told, "entrypoint": "guilty_code:make", "code": code})
     ended = user.finished(job)

@@ -18,10 +18,10 @@ def reader(platform):
 
 
 @pytest.fixture(scope="module")
-def whole(platform, texts, tmp_path_factory, gang):
+def whole(platform, texts, tmp_path_factory, ranks):
     """A run that nobody disturbed."""
-    told = {"spec": gang.spec(texts, name="whole"), "store": platform.store("whole", 1)}
-    return gang.run(told, tmp_path_factory.mktemp("whole") / "out")
+    told = {"spec": ranks.spec(texts, name="whole"), "store": platform.store("whole", 1)}
+    return ranks.run(told, tmp_path_factory.mktemp("whole") / "out")
 
 
 def test_a_run_ends_with_a_version_and_learns(whole, platform):
@@ -54,16 +54,16 @@ def test_the_live_tensors_hash_to_what_a_reader_pulls(whole, platform):
 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_rank_costs_no_bit(  # noqa: PLR0917 - fixtures
-    rank, whole, platform, texts, tmp_path, gang
+    rank, whole, platform, texts, tmp_path, ranks
 ):
     job = f"killed-{rank}"
-    told = {"spec": gang.spec(texts, name=job), "store": platform.store(job, 1)}
-    first = gang.run({**told, "kill": {"rank": rank, "step": 7}}, tmp_path / "first")
+    told = {"spec": ranks.spec(texts, name=job), "store": platform.store(job, 1)}
+    first = ranks.run({**told, "kill": {"rank": rank, "step": 7}}, tmp_path / "first")
     assert first.ranks[rank] is None
     survivor = first.ranks[1 - rank]
     assert (survivor["category"], survivor["collateral"]) == ("WORKER_LOST", True)
 
-    again = gang.run({**told, "store": platform.store(job, 2)}, tmp_path / "again")
+    again = ranks.run({**told, "store": platform.store(job, 2)}, tmp_path / "again")
     assert again.lead["finished"], again.output
     resume = again.events("resume")[0]
     assert resume["step"] == 4
@@ -81,30 +81,30 @@ def test_a_killed_rank_costs_no_bit(  # noqa: PLR0917 - fixtures
     assert again.events("digests")[0]["digests"] == whole.events("digests")[0]["digests"]
 
 
-def test_another_number_of_ranks_goes_on_too(platform, texts, tmp_path, gang):
+def test_another_number_of_ranks_goes_on_too(platform, texts, tmp_path, ranks):
     changes = {"model": {"dropout": 0.0}}
-    two = gang.spec(texts, name="shrunk", **changes)
-    alone = gang.spec(texts, name="shrunk", resources={"workers": 1}, **changes)
-    first = gang.run(
+    two = ranks.spec(texts, name="shrunk", **changes)
+    alone = ranks.spec(texts, name="shrunk", resources={"workers": 1}, **changes)
+    first = ranks.run(
         {"spec": two, "store": platform.store("shrunk", 1), "kill": {"rank": 1, "step": 9}},
         tmp_path / "first",
     )
     assert first.ranks[1] is None
-    again = gang.run({"spec": alone, "store": platform.store("shrunk", 2)}, tmp_path / "again")
+    again = ranks.run({"spec": alone, "store": platform.store("shrunk", 2)}, tmp_path / "again")
     assert again.lead["finished"], again.output
     # The yardstick cuts its batch into four: that must change nothing either.
     alone["train"]["grad_accumulation"] = 4
-    reference = gang.run({"spec": alone}, tmp_path / "reference")
+    reference = ranks.run({"spec": alone}, tmp_path / "reference")
     assert set(again.losses) == {9, 10, 11, 12}
     for step, loss in again.losses.items():
         assert loss == pytest.approx(reference.losses[step], rel=2e-4)
 
 
-def test_a_warm_start_takes_weights_and_tokenizer(whole, platform, texts, tmp_path, gang):
+def test_a_warm_start_takes_weights_and_tokenizer(whole, platform, texts, tmp_path, ranks):
     train = {"lr": 1e-9, "min_lr": 0, "steps": 1}
-    warm = gang.spec(texts, name="warm", train=train, resources={"workers": 1})
+    warm = ranks.spec(texts, name="warm", train=train, resources={"workers": 1})
     warm["model"] = {"family": "gpt", "init": {"from": f"whole@{whole.lead['version']}"}}
-    result = gang.run({"spec": warm, "store": platform.store("warm", 1)}, tmp_path / "out")
+    result = ranks.run({"spec": warm, "store": platform.store("warm", 1)}, tmp_path / "out")
     assert result.lead["finished"], result.output
     held_out = [v["held_out_loss"] for _, v in whole.lead["metrics"] if "held_out_loss" in v]
     found = [v["held_out_loss"] for _, v in result.lead["metrics"] if "held_out_loss" in v]
@@ -122,30 +122,30 @@ def test_a_warm_start_takes_weights_and_tokenizer(whole, platform, texts, tmp_pa
     ],
 )
 def test_a_warm_start_that_cannot_be(  # noqa: PLR0917 - fixtures
-    model, reason, field, whole, platform, texts, tmp_path, gang
+    model, reason, field, whole, platform, texts, tmp_path, ranks
 ):
     name = f"warm-{reason.lower().replace('_', '-')}"
-    told = gang.spec(texts, name=name, resources={"workers": 1})
+    told = ranks.spec(texts, name=name, resources={"workers": 1})
     told["model"] = model
-    result = gang.run({"spec": told, "store": platform.store(name, 1)}, tmp_path / "out")
+    result = ranks.run({"spec": told, "store": platform.store(name, 1)}, tmp_path / "out")
     assert (result.lead["category"], result.lead["reason"]) == ("USER", reason)
     assert result.lead["message"].startswith(f"{field}: ")
 
 
-def test_an_older_attempt_is_fenced(platform, texts, tmp_path, gang):
-    told = gang.spec(texts, name="fenced", train={"steps": 4}, resources={"workers": 1})
-    newer = gang.run({"spec": told, "store": platform.store("fenced", 2)}, tmp_path / "newer")
+def test_an_older_attempt_is_fenced(platform, texts, tmp_path, ranks):
+    told = ranks.spec(texts, name="fenced", train={"steps": 4}, resources={"workers": 1})
+    newer = ranks.run({"spec": told, "store": platform.store("fenced", 2)}, tmp_path / "newer")
     assert newer.lead["finished"], newer.output
-    older = gang.run({"spec": told, "store": platform.store("fenced", 1)}, tmp_path / "older")
+    older = ranks.run({"spec": told, "store": platform.store("fenced", 1)}, tmp_path / "older")
     assert older.lead["reason"] in {"FENCED", "ATTEMPT_FENCED"}
 
 
 @pytest.mark.parametrize("strategy", ["fsdp", pytest.param("ddp", marks=pytest.mark.slow)])
-def test_orders_are_taken_at_a_step_boundary(strategy, platform, texts, tmp_path, gang):
+def test_orders_are_taken_at_a_step_boundary(strategy, platform, texts, tmp_path, ranks):
     name = f"ordered-{strategy}"
-    told = gang.spec(texts, name=name, parallel={"strategy": strategy}, publish={"every": 0})
+    told = ranks.spec(texts, name=name, parallel={"strategy": strategy}, publish={"every": 0})
     order = {"step": 3, "checkpoints": 1, "stop": False}
-    result = gang.run(
+    result = ranks.run(
         {"spec": told, "store": platform.store(name, 1), "order": order}, tmp_path / "asked"
     )
     # The ranks agree on it during the next step.
@@ -153,7 +153,7 @@ def test_orders_are_taken_at_a_step_boundary(strategy, platform, texts, tmp_path
     order = {"step": 5, "checkpoints": 0, "stop": True}
     store = platform.store(f"{name}-stopped", 1)
     told = {**told, "publish": {"every": 0, "set": f"{name}-stopped"}}
-    stopped = gang.run({"spec": told, "store": store, "order": order}, tmp_path / "stopped")
+    stopped = ranks.run({"spec": told, "store": store, "order": order}, tmp_path / "stopped")
     assert stopped.lead["finished"] is False
     assert [event["step"] for event in stopped.events("version")] == [6]
 
@@ -189,10 +189,10 @@ def pairs(tmp_path_factory):
     ],
 )
 def test_every_family_goes_on_bit_for_bit(  # noqa: PLR0917 - fixtures
-    family, platform, texts, pairs, tmp_path, gang
+    family, platform, texts, pairs, tmp_path, ranks
 ):
     def told(name, attempt):
-        spec = gang.spec(
+        spec = ranks.spec(
             texts,
             name=f"{name}-{family}".replace("_", "-"),
             model={"family": family},
@@ -203,15 +203,15 @@ def test_every_family_goes_on_bit_for_bit(  # noqa: PLR0917 - fixtures
             spec["data"] = pairs
         return {"spec": spec, "store": platform.store(spec["name"], attempt)}
 
-    reference = gang.run(told("reference", 1), tmp_path / "reference")
+    reference = ranks.run(told("reference", 1), tmp_path / "reference")
     assert reference.lead["finished"], reference.output
     kill = {"rank": 1, "step": 4}
-    first = gang.run({**told("hurt", 1), "kill": kill}, tmp_path / "first")
+    first = ranks.run({**told("hurt", 1), "kill": kill}, tmp_path / "first")
     assert first.ranks[1] is None
     kill["step"] = 10
-    second = gang.run({**told("hurt", 2), "kill": kill}, tmp_path / "second")
+    second = ranks.run({**told("hurt", 2), "kill": kill}, tmp_path / "second")
     assert [event["step"] for event in second.events("resume")] == [3], second.output
-    third = gang.run(told("hurt", 3), tmp_path / "third")
+    third = ranks.run(told("hurt", 3), tmp_path / "third")
     assert third.lead["finished"], third.output
     assert [event["step"] for event in third.events("resume")] == [9]
     wanted = curve(reference)

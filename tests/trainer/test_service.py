@@ -14,8 +14,8 @@ from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.identity import ATTEMPT, Issuer, Principal, Verifier
 from tessera.rpc.server import Server
-from tessera.trainer import service
-from tessera.trainer.attempt import AttemptRecord
+from tessera.trainer.control import service
+from tessera.trainer.control.attempt import AttemptRecord
 
 NAME = pb.DESCRIPTOR.services_by_name["RankService"].full_name
 
@@ -72,4 +72,4 @@ async def test_ranks_of_other_attempts_are_not_heard(leave):
     other = Principal(subject="j", role=ATTEMPT, job="j", attempt=2)
     with pytest.raises(errors.PermissionDeniedError):
         await leave(0, collateral=False, who=other)
-    assert not leave.record.left
+    assert not leave.record.rank_failures

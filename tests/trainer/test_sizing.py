@@ -9,9 +9,9 @@ import pytest
 
 from tessera.models.registry import FAMILIES
 from tessera.trainer.failure import UserError
-from tessera.trainer.origin import Origin, Source
-from tessera.trainer.sizing import draft
 from tessera.trainer.spec import settings_of_json
+from tessera.trainer.versions.sizing import draft
+from tessera.trainer.versions.starting_point import InitVersion, StartingPoint
 
 SIZES = {"layers": 1, "heads": 2, "width": 16, "context": 32}
 
@@ -29,14 +29,16 @@ def drafted(model, family="bert", **versions):
         version = SimpleNamespace(set=f"default/{part}", number=1)
         known = FAMILIES[sizes.pop("family", family)]
         config = known.config({**SIZES, **sizes}, vocab_size=99)
-        sources.append(Source(part=part, manifest=SimpleNamespace(version=version), config=config))
+        sources.append(
+            InitVersion(part=part, manifest=SimpleNamespace(version=version), config=config)
+        )
     init = {part: part for part in versions}
     spec = {
         "name": "a",
         "model": {"family": family, "init": init, **model},
         "data": {"files": ["x"]},
     }
-    return draft(settings_of_json(json.dumps(spec)), Origin(sources=tuple(sources)))
+    return draft(settings_of_json(json.dumps(spec)), StartingPoint(sources=tuple(sources)))
 
 
 def dropouts(stack):

@@ -12,7 +12,7 @@ from pathlib import Path
 from tessera import errors
 from tessera.controller.app import Controller
 from tessera.controller.config import Config, parse_listen, parse_pool
-from tessera.telemetry.log import configure_logging
+from tessera.log import configure_logging
 
 _EPILOG = """\
 environment:

@@ -4,10 +4,10 @@
                     ▲        (scheduler)              (launcher)                    │
                     ├── attempts ◄── Ray job status ◄───────────────────────────────┤
                     └── AttemptService ◄── reports, logs, outcome ◄─────────────────┘
-    standing ──► ensure jobs ──► parameter service, replicas ──► RegistryService
+    services ──► ensure jobs ──► parameter service, replicas ──► RegistryService
 
 Each loop sleeps until a signal of another part, or until its own next look: admission is woken by
-new jobs, given-back resources and changed pools; commands by transitions; standing by
+new jobs, given-back resources and changed pools; commands by transitions; services by
 registrations.
 """
 
@@ -30,19 +30,16 @@ from tessera.api.controller.v1 import (
     pool_pb2_grpc,
     registry_pb2_grpc,
 )
-from tessera.controller.blobs import Blobs
 from tessera.controller.config import Config
-from tessera.controller.coordinator import Coordinator
-from tessera.controller.ids import Ids
-from tessera.controller.launcher import RayHttp, RayLauncher
-from tessera.controller.logs import Logs
-from tessera.controller.pools import Pools
+from tessera.controller.peers.coordinator import Coordinator
+from tessera.controller.policy.registry import Registry
+from tessera.controller.pools.launcher import RayHttp, RayLauncher
+from tessera.controller.pools.state import Pools
 from tessera.controller.reconcile.admission import AdmissionLoop
 from tessera.controller.reconcile.attempts import AttemptLoop
 from tessera.controller.reconcile.commands import CommandLoop
 from tessera.controller.reconcile.loop import run_loop
-from tessera.controller.reconcile.standing import StandingLoop
-from tessera.controller.registry import Registry
+from tessera.controller.reconcile.services import ServicesLoop
 from tessera.controller.runtime import Runtime
 from tessera.controller.services.attempts import AttemptService
 from tessera.controller.services.blobs import BlobService
@@ -51,9 +48,12 @@ from tessera.controller.services.identity import IdentityService
 from tessera.controller.services.jobs import JobService
 from tessera.controller.services.pools import PoolService
 from tessera.controller.services.registry import RegistryService
-from tessera.controller.signals import ADMISSION, OUTBOX, STANDING, Signals
+from tessera.controller.signals import ADMISSION, OUTBOX, SERVICES, Signals
 from tessera.controller.store import pools as store_pools
+from tessera.controller.store.blobs import Blobs
 from tessera.controller.store.database import Database
+from tessera.controller.store.ids import Ids
+from tessera.controller.store.logs import Logs
 from tessera.rpc.identity import SERVICE, Issuer, Principal, Verifier
 from tessera.rpc.registration import build_version
 from tessera.rpc.server import Server
@@ -130,13 +130,13 @@ class Controller:
         runtime = self.runtime
         token = runtime.issuer.issue(_PRINCIPAL)
         commands = CommandLoop(runtime, self.address, token)
-        standing = StandingLoop(runtime, self.address)
+        services = ServicesLoop(runtime, self.address)
         loops = [
             ("pools", (), self._look_at_pools),
             ("admission", (ADMISSION,), AdmissionLoop(runtime).round),
             ("commands", (OUTBOX,), commands.round),
             ("attempts", (), AttemptLoop(runtime).round),
-            ("standing", (STANDING,), standing.round),
+            ("services", (SERVICES,), services.round),
         ]
         for name, keys, body in loops:
             task = asyncio.create_task(run_loop(name, runtime.signals, keys, body), name=name)
@@ -145,7 +145,7 @@ class Controller:
 
     async def _look_at_pools(self) -> float:
         if await self.runtime.pools.refresh():
-            self.runtime.signals.wake(ADMISSION, STANDING)
+            self.runtime.signals.wake(ADMISSION, SERVICES)
         return POOLS_PAUSE
 
     def _loop_ended(self, task: asyncio.Task[None]) -> None:

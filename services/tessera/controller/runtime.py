@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tessera.controller.blobs import Blobs
 from tessera.controller.config import Config
-from tessera.controller.coordinator import Coordinator
-from tessera.controller.ids import Ids
-from tessera.controller.launcher import Launcher
-from tessera.controller.ledger import Holding
-from tessera.controller.logs import Logs
-from tessera.controller.pools import Pools
-from tessera.controller.registry import Registry
+from tessera.controller.peers.coordinator import Coordinator
+from tessera.controller.policy.ledger import Reservation
+from tessera.controller.policy.registry import Registry
+from tessera.controller.pools.launcher import Launcher
+from tessera.controller.pools.state import Pools
 from tessera.controller.signals import Signals
+from tessera.controller.store.blobs import Blobs
 from tessera.controller.store.database import Database
-from tessera.controller.store.holdings import holdings
+from tessera.controller.store.ids import Ids
+from tessera.controller.store.logs import Logs
+from tessera.controller.store.reservations import reservations
 from tessera.rpc.identity import SERVICE, Issuer, Principal
 
 
@@ -36,15 +36,15 @@ class Runtime:
     ids: Ids
 
     @property
-    def standing_pool(self) -> str:
+    def services_pool(self) -> str:
         """The pool of the parameter service: the first one; empty: there is none."""
         states = self.pools.all()
         return states[0].pool.name if states else ""
 
-    async def holdings(self) -> tuple[Holding, ...]:
+    async def reservations(self) -> tuple[Reservation, ...]:
         """What Tessera's own work holds on all pools."""
         shards = self.config.shards
-        return await self.database.read(holdings, self.standing_pool, shards)
+        return await self.database.read(reservations, self.services_pool, shards)
 
 
 def scope(caller: Principal) -> str | None:

@@ -12,7 +12,7 @@ LOOK_AGAIN = 15.0
 
 ADMISSION = "admission"
 OUTBOX = "outbox"
-STANDING = "standing"
+SERVICES = "services"
 
 
 def job_key(job: str) -> str:

@@ -12,8 +12,8 @@ import structlog
 
 from tessera import errors
 from tessera.inference.ensure import NAMESPACE, Wanted, ensure
+from tessera.log import configure_logging
 from tessera.rpc.registration import exchange_ticket
-from tessera.telemetry.log import configure_logging
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from ray.util import metrics
 from tessera import errors
 from tessera.inference.config import ReplicaConfig
 from tessera.inference.replica import Replica, start_replica
-from tessera.telemetry.log import configure_logging
+from tessera.log import configure_logging
 
 log = structlog.get_logger()
 

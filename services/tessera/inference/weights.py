@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tessera import errors
 from tessera.device import Device
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
 from tessera.models.registry import build, load_config

@@ -9,7 +9,7 @@ from pathlib import Path
 import ray
 
 from tessera.parameters.actor import NAMESPACE, ensure
-from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig, shard_name
+from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.rpc.registration import exchange_ticket
 
 
@@ -28,7 +28,7 @@ def main() -> int:
     """Exchange the ticket, then make what is missing."""
     options = arguments()
     token = exchange_ticket(options.controller, options.ticket)
-    place = Place(controller=options.controller, token=token)
+    place = ServiceAddress(controller=options.controller, token=token)
     coordinator = CoordinatorConfig(
         data_dir=options.data_dir / "coordinator",
         shards=options.shards,

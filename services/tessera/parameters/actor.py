@@ -14,7 +14,7 @@ import structlog
 from ray.util import metrics
 
 from tessera.parameters import meter
-from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig
+from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 
 log = structlog.get_logger()
@@ -98,7 +98,7 @@ class _NodeActor:
 class CoordinatorActor(_NodeActor):
     """A coordinator that lives as long as the cluster."""
 
-    def __init__(self, config: CoordinatorConfig, place: Place) -> None:
+    def __init__(self, config: CoordinatorConfig, place: ServiceAddress) -> None:
         place = replace(place, host=_host())
         super().__init__(CoordinatorNode(config, place, RayMeter("coordinator")))
 
@@ -106,12 +106,14 @@ class CoordinatorActor(_NodeActor):
 class ShardActor(_NodeActor):
     """A shard that lives as long as the cluster."""
 
-    def __init__(self, config: ShardConfig, place: Place) -> None:
+    def __init__(self, config: ShardConfig, place: ServiceAddress) -> None:
         place = replace(place, host=_host())
         super().__init__(ShardNode(config, place, RayMeter(config.name)))
 
 
-def ensure(place: Place, coordinator: CoordinatorConfig, shards: list[ShardConfig]) -> list[str]:
+def ensure(
+    place: ServiceAddress, coordinator: CoordinatorConfig, shards: list[ShardConfig]
+) -> list[str]:
     """Make sure that all actors exist and answer; returns their addresses, coordinator last.
 
     An actor that exists is left as it is, also if it was made with other settings.

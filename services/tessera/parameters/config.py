@@ -9,7 +9,7 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ServiceAddress:
     """How a process of the service joins the platform.
 
     `host` is the address that it listens on and that others reach it by.

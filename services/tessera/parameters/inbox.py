@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tessera import errors
 from tessera.parameters.buffers import BufferPool
 from tessera.parameters.pending import PendingPiece
-from tessera.parameters.vault import Key, Vault
+from tessera.parameters.slice_store import Key, SliceStore
 from tessera.weights.manifest import SliceSpec
 
 
@@ -37,8 +37,8 @@ class Inbox:
     keeps late writers from filling the memory.
     """
 
-    def __init__(self, vault: Vault, pool: BufferPool) -> None:
-        self._vault = vault
+    def __init__(self, store: SliceStore, pool: BufferPool) -> None:
+        self._store = store
         self._pool = pool
         self._lock = threading.Lock()
         self._persisting = threading.Lock()
@@ -57,19 +57,19 @@ class Inbox:
         """
         with self._lock:
             self._admit(target)
-        return self._vault.rank(target.key, target.rank)
+        return self._store.rank(target.key, target.rank)
 
     def piece(self, target: Target, group: str) -> PendingPiece:
         """A new, empty piece."""
         name = f"{target.rank}-{group}-{uuid.uuid4().hex[:8]}"
-        path = self._vault.folder(target.key) / f"{name}.tmp"
+        path = self._store.folder(target.key) / f"{name}.tmp"
         return PendingPiece(name, group, self._pool, path)
 
     def arrive(self, target: Target, pieces: list[PendingPiece]) -> None:
         """Keep what a stream brought, in place of what the rank had pushed before."""
         with self._lock:
             self._admit(target)
-            if self._vault.rank(target.key, target.rank) is not None:
+            if self._store.rank(target.key, target.rank) is not None:
                 raise errors.FailedPreconditionError(
                     f"{target.set}@{target.version} was sealed meanwhile", reason="VERSION_CLOSED"
                 )
@@ -86,14 +86,14 @@ class Inbox:
             try:
                 for rank in sorted(arrived):
                     # What a rank has sealed is never replaced: a manifest may count on it.
-                    if arrived[rank] and self._vault.rank(key, rank) is None:
-                        self._vault.persist(key, rank, arrived[rank])
+                    if arrived[rank] and self._store.rank(key, rank) is None:
+                        self._store.persist(key, rank, arrived[rank])
                         arrived[rank] = []
             finally:
                 for pieces in arrived.values():
                     for piece in pieces:
                         piece.discard()
-            return self._vault.slices(key)
+            return self._store.slices(key)
 
     def drop(self, key: Key) -> None:
         """Forget what has arrived of a version, and take no more of it."""

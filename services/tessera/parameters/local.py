@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig
+from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 
 _START_SECONDS = 60.0
@@ -54,7 +54,7 @@ def start_parameters(
         shards: how many.
         disk_cap_bytes: for all versions together; None: no limit.
     """
-    place = Place(controller=controller, token=token)
+    place = ServiceAddress(controller=controller, token=token)
     nodes: list[CoordinatorNode | ShardNode] = [
         ShardNode(ShardConfig(index=index, data_dir=data_dir / f"shard-{index}"), place)
         for index in range(shards)

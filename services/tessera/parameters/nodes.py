@@ -11,13 +11,13 @@ from typing import Any
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2_grpc, shard_pb2_grpc
 from tessera.parameters.buffers import BufferPool
-from tessera.parameters.config import CoordinatorConfig, Place, ShardConfig, shard_name
+from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.meter import DISK_BYTES, Meter, NoMeter
 from tessera.parameters.services import coordinator, data, shard
 from tessera.parameters.shards import Shards
+from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store import Store
-from tessera.parameters.vault import Vault
 from tessera.parameters.versions import Versions
 from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import DataServer, Server
@@ -29,7 +29,9 @@ STREAMS = 16
 class CoordinatorNode:
     """A coordinator: `start` it inside a running loop, `stop` it there."""
 
-    def __init__(self, config: CoordinatorConfig, place: Place, meter: Meter | None = None) -> None:
+    def __init__(
+        self, config: CoordinatorConfig, place: ServiceAddress, meter: Meter | None = None
+    ) -> None:
         self._config = config
         self._place = place
         self._meter = meter or NoMeter()
@@ -67,7 +69,9 @@ class CoordinatorNode:
 class ShardNode:
     """A shard: `start` it inside a running loop, `stop` it there."""
 
-    def __init__(self, config: ShardConfig, place: Place, meter: Meter | None = None) -> None:
+    def __init__(
+        self, config: ShardConfig, place: ServiceAddress, meter: Meter | None = None
+    ) -> None:
         self._config = config
         self._place = place
         self._meter = meter or NoMeter()
@@ -78,20 +82,20 @@ class ShardNode:
         """Recover what is on disk, listen, and register."""
         place, config = self._place, self._config
         verifier = await asyncio.to_thread(fetch_verifier, place.controller)
-        self._vault = await asyncio.to_thread(Vault, config.data_dir)
+        self._store = await asyncio.to_thread(SliceStore, config.data_dir)
         pool = await asyncio.to_thread(BufferPool, config.pool_bytes, config.warm_bytes)
-        inbox = Inbox(self._vault, pool)
-        servicer = shard.ShardControl(config.name, inbox, self._vault, self._meter)
+        inbox = Inbox(self._store, pool)
+        servicer = shard.ShardControl(config.name, inbox, self._store, self._meter)
 
         def register(server: Any) -> None:
             shard_pb2_grpc.add_ShardServiceServicer_to_server(servicer, server)
 
-        bulk = data.ShardData(config.name, inbox, self._vault, verifier, self._meter)
+        bulk = data.ShardData(config.name, inbox, self._store, verifier, self._meter)
         self._server = Server(verifier, [(shard.NAME, register)])
         self._data = DataServer(verifier, bulk.register, streams=STREAMS)
         self.address = f"{place.host}:{await self._server.start(place.host)}"
         self.data_address = f"{place.host}:{self._data.start(place.host)}"
-        self._meter.set(DISK_BYTES, self._vault.disk_bytes)
+        self._meter.set(DISK_BYTES, self._store.disk_bytes)
         self._registration = Registration(
             place.controller,
             place.token,
@@ -104,7 +108,7 @@ class ShardNode:
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
         await asyncio.to_thread(self._data.stop, GRACE_SECONDS)
-        self._vault.close()
+        self._store.close()
 
 
 def _endpoint(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import xxhash
 
 from tessera import errors
-from tessera.parameters.vault import Key, Vault
+from tessera.parameters.slice_store import Key, SliceStore
 from tessera.weights import strided
 from tessera.weights.box import Box
 from tessera.weights.strided import Bytes
@@ -32,13 +32,13 @@ class Reading:
     """The bytes of items, one after another; `checksums` grows as they are read.
 
     Args:
-        vault: where they lie.
+        store: where they lie.
         key: set and version.
         items: what to read.
     """
 
-    def __init__(self, vault: Vault, key: Key, items: Sequence[Item]) -> None:
-        self._vault = vault
+    def __init__(self, store: SliceStore, key: Key, items: Sequence[Item]) -> None:
+        self._store = store
         self._key = key
         self._items = items
         self.checksums: list[int] = []
@@ -61,7 +61,7 @@ class Reading:
             self.checksums.append(hasher.intdigest())
 
     def _item(self, item: Item) -> Iterator[Bytes]:
-        source, data = self._vault.piece(self._key, item.piece).read(item.offset)
+        source, data = self._store.piece(self._key, item.piece).read(item.offset)
         whole = Box.whole(item.extents)
         if (
             item.element_size < 1

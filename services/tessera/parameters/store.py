@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
-from tessera.parameters.catalog import Catalog
 from tessera.parameters.database import Database
 from tessera.parameters.rows import set_row, version_of, version_row
+from tessera.parameters.version_reader import VersionReader
 from tessera.weights import messages
 from tessera.weights.manifest import Grant, SliceSpec, TensorSpec, Version, VersionState
 
@@ -26,8 +26,8 @@ DEFAULT_KEEP = 3
 _UNFINISHED = (VersionState.OPEN.value, VersionState.SEALED.value)
 
 
-class Store(Catalog):
-    """The writing side; `Catalog` has the reading side, pins and drops."""
+class Store(VersionReader):
+    """The writing side; `VersionReader` has the reading side, pins and drops."""
 
     def __init__(self, path: Path, shards: Sequence[str], cap: int | None = None) -> None:
         super().__init__(Database(path), shards, cap)

@@ -32,14 +32,14 @@ def main() -> int:
 
     import ray  # noqa: PLC0415 - reads the environment when it is imported
 
+    from tessera.log import configure_logging  # noqa: PLC0415 - the same
     from tessera.rpc.registration import exchange_ticket  # noqa: PLC0415 - the same
-    from tessera.telemetry.log import configure_logging  # noqa: PLC0415 - the same
+    from tessera.trainer.control.logs import LogShipper  # noqa: PLC0415 - the same
     from tessera.trainer.driver import Driver  # noqa: PLC0415 - the same
-    from tessera.trainer.logs import LogShipper  # noqa: PLC0415 - the same
-    from tessera.trainer.settings import Link  # noqa: PLC0415 - the same
+    from tessera.trainer.settings import AttemptContext  # noqa: PLC0415 - the same
 
     token = exchange_ticket(arguments.controller, arguments.ticket)
-    link = Link(
+    context = AttemptContext(
         job=arguments.job,
         attempt=arguments.attempt,
         tenant="",
@@ -47,7 +47,7 @@ def main() -> int:
         driver="",
         token=token,
     )
-    shipper = LogShipper(link, "driver")
+    shipper = LogShipper(context, "driver")
     shipper.start()
     configure_logging("trainer")
     try:

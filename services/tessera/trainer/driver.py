@@ -1,4 +1,4 @@
-"""The driver of one attempt: control server, gang, outcome."""
+"""The driver of one attempt: control server, ranks, outcome."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tessera.device import backend_for
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import Server
-from tessera.trainer.attempt import AttemptRecord, Ended
+from tessera.trainer.control.attempt import AttemptRecord, Ended
+from tessera.trainer.control.failure_messages import failure_message
+from tessera.trainer.control.service import RankService, TrainerService
 from tessera.trainer.failure import Failure, classify
-from tessera.trainer.failure_messages import failure_message
 from tessera.trainer.launch import train
-from tessera.trainer.service import RankService, TrainerService
-from tessera.trainer.settings import Link, Settings
+from tessera.trainer.settings import AttemptContext, Settings
 from tessera.trainer.spec import settings_of
 
 log = structlog.get_logger()
@@ -100,7 +100,7 @@ class Driver:
         address = f"{self._host}:{await server.start(self._host)}"
         registration = Registration(self._controller, self._token, self._endpoint(address))
         await registration.start()
-        link = Link(
+        context = AttemptContext(
             job=self._ref.job,
             attempt=self._ref.attempt,
             tenant=tenant,
@@ -109,10 +109,10 @@ class Driver:
             token=self._token,
         )
         try:
-            lost: dict[int, Failure] = await asyncio.to_thread(
-                train, settings, link, backend_for(settings.accelerator)
+            lost_ranks: dict[int, Failure] = await asyncio.to_thread(
+                train, settings, context, backend_for(settings.accelerator)
             )
-            return record.ended(lost)
+            return record.ended(lost_ranks)
         finally:
             await registration.stop()
             await server.drain(grace=1.0)

@@ -40,8 +40,8 @@ from tessera.device import is_out_of_memory
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import Dataset, TokenBatch
 from tessera.trainer.data.sources import ReadBlob, read_one
-from tessera.trainer.failure import EntrypointError, UserError, suffered
-from tessera.trainer.objective import Loss
+from tessera.trainer.failure import EntrypointError, UserError, is_collateral
+from tessera.trainer.step.objective import Loss
 
 R = TypeVar("R")
 
@@ -119,7 +119,7 @@ def guarded(work: Callable[[], R], entrypoint: str) -> R:
         return work()
     except Exception as error:
         # Memory that runs out, and a peer that is gone, are no mistake of this code's.
-        if is_out_of_memory(error) or suffered(str(error)):
+        if is_out_of_memory(error) or is_collateral(str(error)):
             raise
         raise EntrypointError(
             f"entrypoint: `{entrypoint}` raised {type(error).__name__}: {error}"

@@ -92,7 +92,7 @@ def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) ->
         )
     elif isinstance(error, errors.TesseraError):
         category, reason, message = _category_of(error), error.reason, error.message
-    elif suffered(str(error)):
+    elif is_collateral(str(error)):
         category, reason, collateral = Category.WORKER_LOST, "WORKER_LOST", True
         message = f"rank {rank} lost contact with another worker: {first_line(error)}"
     if not message:
@@ -107,7 +107,7 @@ def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) ->
     )
 
 
-def suffered(message: str) -> bool:
+def is_collateral(message: str) -> bool:
     """Whether a collective failed because the other side is gone."""
     return bool(_SUFFERED.search(message))
 
@@ -117,16 +117,16 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:500]
 
 
-def guilty(left: Mapping[int, Failure], lost: Mapping[int, Failure]) -> Failure:
-    """The failure that explains the end of the gang.
+def root_cause(rank_failures: Mapping[int, Failure], lost_ranks: Mapping[int, Failure]) -> Failure:
+    """The failure that explains the end of the ranks.
 
     Args:
-        left: what ranks said themselves.
-        lost: ranks that ended without a word, as the launcher describes them.
+        rank_failures: what ranks said themselves.
+        lost_ranks: ranks that ended without a word, as the launcher describes them.
     """
-    own = [failure for failure in left.values() if not failure.collateral]
-    silent = [failure for rank, failure in lost.items() if rank not in left]
-    for candidates in (own, silent, list(left.values()), list(lost.values())):
+    own = [failure for failure in rank_failures.values() if not failure.collateral]
+    silent = [failure for rank, failure in lost_ranks.items() if rank not in rank_failures]
+    for candidates in (own, silent, list(rank_failures.values()), list(lost_ranks.values())):
         if candidates:
             return min(candidates, key=lambda failure: failure.rank)
     return Failure(

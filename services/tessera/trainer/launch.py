@@ -11,9 +11,9 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
-from tessera.trainer.failure import Category, Failure, suffered
-from tessera.trainer.settings import Link, Settings
-from tessera.trainer.worker import work
+from tessera.trainer.failure import Category, Failure, is_collateral
+from tessera.trainer.settings import AttemptContext, Settings
+from tessera.trainer.worker import run_rank
 
 GANG_SECONDS = 600
 """How long a collective may take; others of the gang may be fetching or encoding text."""
@@ -33,12 +33,12 @@ def scaling(settings: Settings) -> ScalingConfig:
     )
 
 
-def train(settings: Settings, link: Link, backend: str) -> dict[int, Failure]:
+def train(settings: Settings, context: AttemptContext, backend: str) -> dict[int, Failure]:
     """Run the gang to its end.
 
     Args:
         settings: of the run.
-        link: how the ranks reach the platform.
+        context: how the ranks reach the platform.
         backend: of the process group.
 
     Returns:
@@ -47,12 +47,12 @@ def train(settings: Settings, link: Link, backend: str) -> dict[int, Failure]:
     # Ray Train wants a folder though nothing is written there; its default is in the user's home.
     with tempfile.TemporaryDirectory(prefix="tessera-train-") as folder:
         trainer = TorchTrainer(
-            work,
-            train_loop_config={"settings": settings, "link": link},
+            run_rank,
+            train_loop_config={"settings": settings, "context": context},
             torch_config=TorchConfig(backend=backend, timeout_s=GANG_SECONDS),
             scaling_config=scaling(settings),
             run_config=RunConfig(
-                name=link.name,
+                name=context.name,
                 storage_path=folder,
                 failure_config=FailureConfig(max_failures=0),
             ),
@@ -64,7 +64,7 @@ def _outcome(trainer: TorchTrainer) -> dict[int, Failure]:
     try:
         trainer.fit()
     except WorkerGroupError as error:
-        return {rank: lost(cause, rank) for rank, cause in error.worker_failures.items()}
+        return {rank: rank_failure(cause, rank) for rank, cause in error.worker_failures.items()}
     except ControllerError as error:
         return {-1: _of_gang(error.controller_failure)}
     except TrainingFailedError as error:
@@ -72,7 +72,7 @@ def _outcome(trainer: TorchTrainer) -> dict[int, Failure]:
     return {}
 
 
-def lost(error: BaseException, rank: int) -> Failure:
+def rank_failure(error: BaseException, rank: int) -> Failure:
     """What Ray's account of a failed worker means."""
     text = str(error)
     cause: Any = getattr(error, "health_check_failure", None) or error
@@ -96,7 +96,7 @@ def lost(error: BaseException, rank: int) -> Failure:
         reason="TRAINER_FAILED",
         message=text.strip().splitlines()[0] if text.strip() else type(cause).__name__,
         rank=rank,
-        collateral=suffered(text),
+        collateral=is_collateral(text),
     )
 
 

@@ -16,18 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tessera.trainer.batch import Dataset, TokenBatch
-from tessera.trainer.commands import Commands
-from tessera.trainer.digests import tell_digests
-from tessera.trainer.evaluate import evaluate
+from tessera.trainer.control.commands import CommandQueue
+from tessera.trainer.control.reporter import Progress, Reporter
 from tessera.trainer.failure import CollateralError, UserError
-from tessera.trainer.gang import Gang
-from tessera.trainer.means import Means, means
 from tessera.trainer.position import Position
-from tessera.trainer.preparer import Preparer
-from tessera.trainer.publish import Publisher
-from tessera.trainer.reporter import Progress, Reporter
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
-from tessera.trainer.step import Stepped, Stepper
+from tessera.trainer.step.averages import LossAverages, means
+from tessera.trainer.step.evaluate import evaluate
+from tessera.trainer.step.prefetch import StepPrefetcher
+from tessera.trainer.step.step import Stepper, TrainedStep
+from tessera.trainer.versions.digests import tell_digests
+from tessera.trainer.versions.publish import Publisher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +55,11 @@ class Loop:
         self,
         *,
         settings: Settings,
-        gang: Gang,
+        ranks: Ranks,
         stepper: Stepper,
         dataset: Dataset,
         reporter: Reporter,
-        commands: Commands,
+        commands: CommandQueue,
         publisher: Publisher | None,
         position: Position,
         version: tuple[int, int] = (0, 0),
@@ -67,13 +67,13 @@ class Loop:
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._settings = settings
-        self._gang = gang
+        self._ranks = ranks
         self._stepper = stepper
         self._dataset = dataset
         self._reporter = reporter
-        self._preparer = Preparer(
+        self._prefetcher = StepPrefetcher(
             settings=settings,
-            gang=gang,
+            ranks=ranks,
             dataset=dataset,
             commands=commands,
             reporter=reporter,
@@ -97,10 +97,10 @@ class Loop:
         self._stepper.parallel.model.train()
         self._tell(phase="training")
         self._window = (time.monotonic(), 0)
-        coming = self._preparer.prepare(self.position.samples)
+        pending = self._prefetcher.prepare(self.position.samples)
         while self.position.step < self._settings.steps:
-            now = coming
-            counts, tokens, orders = now.agreed()
+            now = pending
+            counts, tokens, orders = now.wait()
             if orders.checkpoint:
                 self._commit()
             if orders.stop:
@@ -108,7 +108,7 @@ class Loop:
             # The ranks agree on the next step during this one, so that none waits for another.
             if self.position.step + 1 < self._settings.steps:
                 samples = self.position.samples + self._settings.batch_size
-                coming = self._preparer.prepare(samples)
+                pending = self._prefetcher.prepare(samples)
             self._step(now.batches, counts, tokens)
             step = self.position.step
             if self._settings.evaluates_at(step):
@@ -138,8 +138,8 @@ class Loop:
         if self._settings.logs_at(step):
             self._report(done, counts, tokens, rate)
 
-    def _report(self, done: Stepped, counts: list[float], tokens: float, rate: float) -> None:
-        losses = self._means(self._gang.sum(*done.losses.tolist()), counts)
+    def _report(self, done: TrainedStep, counts: list[float], tokens: float, rate: float) -> None:
+        losses = self._means(self._ranks.sum(*done.losses.tolist()), counts)
         begin, seen = self._window
         now = time.monotonic()
         speed = seen / max(1e-9, now - begin)
@@ -154,22 +154,22 @@ class Loop:
         memory = self._stepper.device.peak_memory()
         if memory is not None:
             values["peak_memory_bytes"] = float(memory)
-        if self._gang.leads:
+        if self._ranks.is_main:
             self._reporter.metric(self.position.step, values)
         self._tell(loss=losses.loss, tokens_per_second=speed, seconds_left=left)
 
-    def _means(self, sums: list[float], counts: list[float]) -> Means:
+    def _means(self, sums: list[float], counts: list[float]) -> LossAverages:
         return means(self._stepper.objective.terms, sums, counts)
 
-    def _not_finite(self, done: Stepped, step: int) -> None:
-        losses = self._gang.gather(float(done.losses.sum()))
+    def _not_finite(self, done: TrainedStep, step: int) -> None:
+        losses = self._ranks.gather(float(done.losses.sum()))
         bad = [rank for rank, loss in enumerate(losses) if not math.isfinite(loss)]
         what = f"the loss of rank {bad[0]}" if bad else "the gradient"
         message = (
             f"{what} is not finite at step {step}; lower `train.lr`, lengthen "
             "`train.warmup_steps` or set `train.clip_norm`"
         )
-        if self._gang.rank != (bad[0] if bad else 0):
+        if self._ranks.rank != (bad[0] if bad else 0):
             raise CollateralError(message)
         raise UserError(message, reason="LOSS_NOT_FINITE")
 
@@ -180,11 +180,11 @@ class Loop:
         found = evaluate(
             self._stepper,
             self._dataset,
-            self._gang,
+            self._ranks,
             samples=settings.eval_batches * settings.batch_size,
-            rows=max(1, settings.batch_size // self._gang.world_size),
+            rows=max(1, settings.batch_size // self._ranks.world_size),
         )
-        if self._gang.leads:
+        if self._ranks.is_main:
             self._reporter.metric(self.position.step, found.values)
         self._pause(time.monotonic() - begin)
         metrics = dict(found.metrics)
@@ -199,7 +199,7 @@ class Loop:
             self._publisher.merge()
         done = self._publisher.commit(self.position, self._labels())
         self._tell(phase="training", version=done.number, version_step=done.step)
-        if self._gang.leads:
+        if self._ranks.is_main:
             details = {
                 "version": done.number,
                 "step": done.step,
@@ -214,7 +214,7 @@ class Loop:
     def _tell_digests(self) -> None:
         if self._publisher is not None:
             version = (self._progress.version, self._progress.version_step)
-            tell_digests(self._reporter, self._gang, self._publisher.model(), version)
+            tell_digests(self._reporter, self._ranks, self._publisher.model(), version)
 
     def _labels(self) -> dict[str, str]:
         labels = {"family": self._settings.family, "job_name": self._settings.name}
@@ -233,5 +233,5 @@ class Loop:
     def _tell(self, **changes: object) -> None:
         self._progress = replace(self._progress, step=self.position.step, **changes)  # type: ignore[arg-type]
         self._on_progress(self._progress)
-        if self._gang.leads:
+        if self._ranks.is_main:
             self._reporter.progress(self._progress)

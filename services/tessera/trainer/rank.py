@@ -16,9 +16,9 @@ import torch.distributed as dist
 from tessera import errors
 from tessera.device import Device
 from tessera.spec.document import load
-from tessera.trainer.commands import Commands
-from tessera.trainer.gang import Gang
-from tessera.trainer.recorder import Recorder
+from tessera.trainer.control.commands import CommandQueue
+from tessera.trainer.control.in_memory_reporter import InMemoryReporter
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of
 
@@ -38,19 +38,19 @@ def main() -> None:
     device = Device.for_accelerator(settings.accelerator)
     dist.init_process_group(device.backend)
     try:
-        gang = Gang.joined()
-        recorder = Recorder(verbose=gang.leads)
+        ranks = Ranks.joined()
+        reporter = InMemoryReporter(verbose=ranks.is_main)
         Run(
             settings=settings,
-            gang=gang,
+            ranks=ranks,
             device=device,
-            reporter=recorder,
-            commands=Commands(),
+            reporter=reporter,
+            commands=CommandQueue(),
             store=None,
             read_blob=no_blobs,
         ).execute()
-        if gang.leads and arguments.metrics:
-            lines = [json.dumps({"step": s, **values}) for s, values in recorder.metrics]
+        if ranks.is_main and arguments.metrics:
+            lines = [json.dumps({"step": s, **values}) for s, values in reporter.metrics]
             arguments.metrics.write_text("\n".join(lines) + "\n")
     finally:
         dist.destroy_process_group()

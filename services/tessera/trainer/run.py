@@ -13,22 +13,29 @@ from torch import nn
 from tessera.device import Device
 from tessera.models.config import ModelConfig
 from tessera.models.registry import build
-from tessera.trainer import digests, entrypoint, layout, learning, resume, sizing, warm_start
-from tessera.trainer.commands import Commands
+from tessera.trainer import entrypoint
+from tessera.trainer.control.commands import CommandQueue
+from tessera.trainer.control.reporter import Progress, Reporter
 from tessera.trainer.data.sources import ReadBlob, read_one
-from tessera.trainer.gang import Gang
 from tessera.trainer.loop import Loop, Outcome
-from tessera.trainer.objective import Objective, OwnObjective, TaskObjective
-from tessera.trainer.origin import Origin, Source, Store, find_origin
-from tessera.trainer.parallel import Parallel, make_optimizer
 from tessera.trainer.position import Position
-from tessera.trainer.publish import Publisher
-from tessera.trainer.randomness import seed_all
-from tessera.trainer.reporter import Progress, Reporter
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
-from tessera.trainer.step import Stepper
+from tessera.trainer.step import learning
+from tessera.trainer.step.objective import Objective, OwnObjective, TaskObjective
+from tessera.trainer.step.parallel import Parallel, make_optimizer
+from tessera.trainer.step.step import Stepper
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.task import Material, Task, Work
+from tessera.trainer.versions import digests, layout, resume, sizing, warm_start
+from tessera.trainer.versions.publish import Publisher
+from tessera.trainer.versions.randomness import seed_all
+from tessera.trainer.versions.starting_point import (
+    InitVersion,
+    StartingPoint,
+    Store,
+    find_starting_point,
+)
 from tessera.weights.manifest import Manifest
 
 log = structlog.get_logger()
@@ -62,10 +69,10 @@ class Run:
     """
 
     settings: Settings
-    gang: Gang
+    ranks: Ranks
     device: Device
     reporter: Reporter
-    commands: Commands
+    commands: CommandQueue
     store: Store | None
     read_blob: ReadBlob
     on_progress: Callable[[Progress], None] = lambda _: None
@@ -73,19 +80,19 @@ class Run:
     def execute(self) -> Outcome:
         """Everything from fetching the data to the last commit."""
         self._tell("preparing")
-        origin = find_origin(self.store, self.settings, self.gang)
-        if origin.own is not None and origin.version[1] >= self.settings.steps:
-            return self._conclude(origin.own)
-        return self._loop(self._plan(origin), origin).run()
+        start = find_starting_point(self.store, self.settings, self.ranks)
+        if start.own is not None and start.version[1] >= self.settings.steps:
+            return self._conclude(start.own)
+        return self._loop(self._plan(start), start).run()
 
-    def _conclude(self, own: Source) -> Outcome:
+    def _conclude(self, own: InitVersion) -> Outcome:
         """End a run whose last version was committed by an attempt that could not say so."""
         assert self.store is not None
         version = own.manifest.version
-        module = Parallel(build(own.config), self.settings.strategy, self.device, self.gang).module
+        module = Parallel(build(own.config), self.settings.strategy, self.device, self.ranks).module
         resume.load_tensors(own.manifest, module, None, self.store.token)
         placed = layout.layout(module)
-        digests.tell_digests(self.reporter, self.gang, placed, (version.number, version.step))
+        digests.tell_digests(self.reporter, self.ranks, placed, (version.number, version.step))
         self._tell("finished", step=version.step, version=version.number)
         return Outcome(finished=True, version=version.number)
 
@@ -98,28 +105,28 @@ class Run:
             version_step=step if version else 0,
         )
         self.on_progress(progress)
-        if self.gang.leads:
+        if self.ranks.is_main:
             self.reporter.progress(progress)
 
-    def _plan(self, origin: Origin) -> Plan:
+    def _plan(self, start: StartingPoint) -> Plan:
         settings = self.settings
-        drafted = sizing.draft(settings, origin)
-        given = origin.tokenizer(settings)
-        if given is None and settings.tokenizer_path and self.gang.leads:
+        drafted = sizing.draft(settings, start)
+        given = start.tokenizer(settings)
+        if given is None and settings.tokenizer_path and self.ranks.is_main:
             given = read_one(settings.tokenizer_path, self.read_blob)
         task = make_task(settings)
         material = task.material(
             Work(
                 settings=settings,
-                gang=self.gang,
+                ranks=self.ranks,
                 read_blob=self.read_blob,
                 tokenizer=given,
-                labels=origin.labels(settings),
+                labels=start.labels(settings),
                 context=drafted.context,
-                first_id=origin.first_id(settings),
+                first_id=start.first_id(settings),
             )
         )
-        config = sizing.complete(drafted, settings, origin, material.task, material.tokenizer)
+        config = sizing.complete(drafted, settings, start, material.task, material.tokenizer)
         override = self._override(material)
         return Plan(task=task, material=material, config=config, override=override)
 
@@ -130,37 +137,37 @@ class Run:
         entrypoint.install(settings.code, self.read_blob)
         context = entrypoint.Context(
             spec=json.loads(settings.spec_json),
-            rank=self.gang.rank,
-            world_size=self.gang.world_size,
+            rank=self.ranks.rank,
+            world_size=self.ranks.world_size,
             seed=settings.seed,
             tokenizer=material.tokenizer,
             dataset=material.dataset,
         )
         return entrypoint.call(settings.entrypoint, context)
 
-    def _loop(self, plan: Plan, origin: Origin) -> Loop:
+    def _loop(self, plan: Plan, start: StartingPoint) -> Loop:
         settings, override = self.settings, plan.override
         seed_all(settings.seed)
         module = build(plan.config)
         learning.freeze(module, settings.tuning)
         # What a loss of the user's leaves out is not known before.
         sparing = override.loss is not None
-        parallel = Parallel(module, settings.strategy, self.device, self.gang, sparing=sparing)
+        parallel = Parallel(module, settings.strategy, self.device, self.ranks, sparing=sparing)
         optimizer = make_optimizer(parallel.module, settings)
         # From here on every rank draws differently: dropout must not repeat itself over the ranks.
-        seed_all(settings.seed * 1_000_003 + 1 + self.gang.rank)
+        seed_all(settings.seed * 1_000_003 + 1 + self.ranks.rank)
         baseline = self._baseline(plan) if override.dataset is None else None
         return Loop(
             settings=settings,
-            gang=self.gang,
+            ranks=self.ranks,
             stepper=self._stepper(parallel, optimizer, plan.objective),
             dataset=override.dataset or plan.material.dataset,
             reporter=self.reporter,
             commands=self.commands,
-            publisher=self._publisher(parallel, optimizer, plan, origin),
+            publisher=self._publisher(parallel, optimizer, plan, start),
             # Last, for it puts back the random states that everything above may have drawn from.
-            position=self._load(parallel.module, optimizer, plan.material, origin),
-            version=origin.version,
+            position=self._load(parallel.module, optimizer, plan.material, start),
+            version=start.version,
             baseline=baseline,
             on_progress=self.on_progress,
         )
@@ -174,10 +181,10 @@ class Run:
             optimizer=optimizer,
             objective=objective,
             device=self.device,
-            world_size=self.gang.world_size,
+            world_size=self.ranks.world_size,
             clip_norm=self.settings.clip_norm,
             bf16=precision == "bf16" or (precision == "auto" and self.device.native_bf16),
-            held=learning.held(parallel.module, self.settings.tuning),
+            frozen_at_start=learning.frozen_at_start(parallel.module, self.settings.tuning),
         )
 
     def _load(
@@ -185,38 +192,40 @@ class Run:
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
         material: Material,
-        origin: Origin,
+        start: StartingPoint,
     ) -> Position:
         data = material.digest
-        fresh = Position(seed=self.settings.seed, world_size=self.gang.world_size, data=data)
+        fresh = Position(seed=self.settings.seed, world_size=self.ranks.world_size, data=data)
         if self.store is None:
             return fresh
         token = self.store.token
-        if origin.own is None:
-            if origin.sources:
+        if start.own is None:
+            if start.sources:
                 labels = material.task.labels
-                taken = warm_start.take(module, origin.sources, labels, token)
-                self._tell_init(origin, taken)
+                taken = warm_start.take(module, start.sources, labels, token)
+                self._tell_init(start, taken)
             return fresh
-        manifest = origin.own.manifest
+        manifest = start.own.manifest
         resume.load_tensors(manifest, module, optimizer, token)
-        saved = resume.load_state(manifest, self.gang, self.device, token)
+        saved = resume.load_state(manifest, self.ranks, self.device, token)
         if saved.data != data:
             log.warning("the data has changed since the version was committed", step=saved.step)
         self._tell_resume(manifest, layout.layout(module, optimizer), saved.step)
         return replace(fresh, step=saved.step, samples=saved.samples, epoch=saved.epoch)
 
-    def _tell_init(self, origin: Origin, taken: warm_start.Taken) -> None:
-        if self.gang.leads:
-            facts = {source.part: str(source) for source in origin.sources}
+    def _tell_init(self, start: StartingPoint, taken: warm_start.Taken) -> None:
+        if self.ranks.is_main:
+            facts = {source.part: str(source) for source in start.sources}
             details = {**facts, "taken": sum(taken.numbers), "fresh": list(taken.fresh)}
-            self.reporter.event("init", taken.describe(origin.sources), details)
+            self.reporter.event("init", taken.describe(start.sources), details)
 
-    def _tell_resume(self, manifest: Manifest, placed: Sequence[layout.Placed], step: int) -> None:
+    def _tell_resume(
+        self, manifest: Manifest, placed: Sequence[layout.LocalTensor], step: int
+    ) -> None:
         states = [item for item in placed if item.spec.group == layout.OPTIMIZER]
         boxes = digests.stored_boxes(manifest, layout.OPTIMIZER)
-        found = digests.live_in(self.gang, states, boxes)
-        if self.gang.leads:
+        found = digests.live_in(self.ranks, states, boxes)
+        if self.ranks.is_main:
             number = manifest.version.number
             message = f"resumed from version {number} at step {step}"
             facts = {"version": number, "step": step, "digests": found}
@@ -227,19 +236,19 @@ class Run:
         parallel: Parallel,
         optimizer: torch.optim.Optimizer,
         plan: Plan,
-        origin: Origin,
+        start: StartingPoint,
     ) -> Publisher | None:
-        if self.store is None or origin.grant is None:
+        if self.store is None or start.grant is None:
             return None
         return Publisher(
-            gang=self.gang,
+            ranks=self.ranks,
             device=self.device,
             module=parallel.module,
             optimizer=optimizer,
             coordinator=self.store.coordinator,
             token=self.store.token,
-            set=origin.grant.set,
-            epoch=origin.grant.epoch,
+            set=start.grant.set,
+            epoch=start.grant.epoch,
             config=plan.config,
             assets={
                 "tokenizer.json": plan.material.tokenizer.to_json(),
@@ -248,7 +257,7 @@ class Run:
         )
 
     def _baseline(self, plan: Plan) -> float | None:
-        if not self.gang.leads:
+        if not self.ranks.is_main:
             return None
         samples = self.settings.eval_batches * self.settings.batch_size
         found = plan.task.baseline(plan.material, samples)

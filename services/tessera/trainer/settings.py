@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tessera.trainer.data.settings import DataSettings, TokenizerSettings
 from tessera.trainer.failure import UserError
-from tessera.trainer.schedule import Schedule
+from tessera.trainer.step.schedule import Schedule
 from tessera.trainer.tasks.settings import TaskSettings
 from tessera.trainer.tuning import Tuning
 
@@ -104,7 +104,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class AttemptContext:
     """How a rank reaches the platform.
 
     Args:

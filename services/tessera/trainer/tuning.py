@@ -68,7 +68,7 @@ class Tuning:
             raise UserError.at("tuning.freeze", description, "NOTHING_LEARNS")
         return frozenset(base if self.freeze_steps else named | base)
 
-    def held(self, weights: Sequence[Names]) -> frozenset[str]:
+    def frozen_at_start(self, weights: Sequence[Names]) -> frozenset[str]:
         """First names of the weights that learn only after `freeze_steps`."""
         return self._named(weights) - self.fixed(weights) if self.freeze_steps else frozenset()
 

@@ -11,54 +11,54 @@ from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, pool_pb2, pool_pb2_grpc
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.device import Device, is_out_of_memory
+from tessera.log import configure_logging
 from tessera.rpc.channel import bearer, channel, mapped_errors
-from tessera.telemetry.log import configure_logging
-from tessera.trainer.commands import Commands, DriverLink
+from tessera.trainer.control.commands import CommandQueue, DriverLink
+from tessera.trainer.control.failure_messages import failure_message
+from tessera.trainer.control.in_memory_reporter import InMemoryReporter
+from tessera.trainer.control.logs import LogShipper
+from tessera.trainer.control.reporter import ControllerReporter, Progress, Reporter
 from tessera.trainer.failure import classify
-from tessera.trainer.failure_messages import failure_message
-from tessera.trainer.gang import Gang
-from tessera.trainer.logs import LogShipper
 from tessera.trainer.loop import Outcome
-from tessera.trainer.origin import Store
-from tessera.trainer.recorder import Recorder
-from tessera.trainer.reporter import ControllerReporter, Progress, Reporter
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
-from tessera.trainer.settings import Link, Settings
+from tessera.trainer.settings import AttemptContext, Settings
+from tessera.trainer.versions.starting_point import Store
 from tessera.weights.coordinator import Coordinator
 
 SECONDS = 30.0
 BLOB_SECONDS = 600.0
 
 
-def work(config: dict[str, Any]) -> None:
+def run_rank(config: dict[str, Any]) -> None:
     """One rank of the attempt.
 
     Args:
         config: `settings` and `link`, as the driver gave them to the trainer.
     """
-    settings, link = config["settings"], config["link"]
-    gang = Gang.joined()
-    shipper = LogShipper(link, f"rank-{gang.rank}")
+    settings, context = config["settings"], config["context"]
+    ranks = Ranks.joined()
+    shipper = LogShipper(context, f"rank-{ranks.rank}")
     shipper.start()
     configure_logging("trainer")
     try:
-        _attend(settings, link, gang)
+        _attend(settings, context, ranks)
     finally:
         shipper.close()
 
 
-def _attend(settings: Settings, link: Link, gang: Gang) -> None:
-    with channel(link.driver) as connection:
+def _attend(settings: Settings, context: AttemptContext, ranks: Ranks) -> None:
+    with channel(context.driver) as connection:
         stub = trainer_pb2_grpc.RankServiceStub(connection)
-        metadata = bearer(link.token)
-        join = trainer_pb2.JoinRequest(rank=gang.rank, host=platform.node(), pid=os.getpid())
+        metadata = bearer(context.token)
+        join = trainer_pb2.JoinRequest(rank=ranks.rank, host=platform.node(), pid=os.getpid())
         with mapped_errors():
             stub.Join(join, metadata=metadata, timeout=SECONDS, wait_for_ready=True)
-        leave = trainer_pb2.LeaveRequest(rank=gang.rank)
+        leave = trainer_pb2.LeaveRequest(rank=ranks.rank)
         try:
-            _say(leave, _run(settings, link, gang))
+            _say(leave, _run(settings, context, ranks))
         except Exception as error:
-            failure = classify(error, gang.rank, out_of_memory=is_out_of_memory(error))
+            failure = classify(error, ranks.rank, out_of_memory=is_out_of_memory(error))
             leave.failure.CopyFrom(failure_message(failure))
             leave.collateral = failure.collateral
             raise
@@ -76,21 +76,21 @@ def _say(leave: trainer_pb2.LeaveRequest, outcome: Outcome) -> None:
         leave.stopped.CopyFrom(attempt_pb2.Stopped(version=outcome.version))
 
 
-def _run(settings: Settings, link: Link, gang: Gang) -> Outcome:
-    device = Device.for_accelerator(settings.accelerator, gang.local_rank)
+def _run(settings: Settings, context: AttemptContext, ranks: Ranks) -> Outcome:
+    device = Device.for_accelerator(settings.accelerator, ranks.local_rank)
     device.use()
     latest: list[Progress] = []
-    reporter: Reporter = ControllerReporter(link) if gang.leads else Recorder()
-    driver = DriverLink(link, lambda: latest[-1] if latest else None) if gang.leads else None
+    reporter: Reporter = ControllerReporter(context) if ranks.is_main else InMemoryReporter()
+    driver = DriverLink(context, lambda: latest[-1] if latest else None) if ranks.is_main else None
     try:
         run = Run(
             settings=settings,
-            gang=gang,
+            ranks=ranks,
             device=device,
             reporter=reporter,
-            commands=driver.commands if driver else Commands(),
-            store=_store(link),
-            read_blob=lambda digest: read_blob(link, digest),
+            commands=driver.commands if driver else CommandQueue(),
+            store=_store(context),
+            read_blob=lambda digest: read_blob(context, digest),
             on_progress=lambda progress: latest.__setitem__(slice(None), [progress]),
         )
         outcome = run.execute()
@@ -107,26 +107,26 @@ def _run(settings: Settings, link: Link, gang: Gang) -> Outcome:
     return outcome
 
 
-def _store(link: Link) -> Store:
+def _store(context: AttemptContext) -> Store:
     return Store(
-        coordinator=Coordinator(link.controller, link.token),
-        token=link.token,
-        tenant=link.tenant,
-        job=link.job,
-        attempt=link.attempt,
+        coordinator=Coordinator(context.controller, context.token),
+        token=context.token,
+        tenant=context.tenant,
+        job=context.job,
+        attempt=context.attempt,
     )
 
 
-def read_blob(link: Link, digest: str) -> bytes:
+def read_blob(context: AttemptContext, digest: str) -> bytes:
     """The content of an uploaded file.
 
     Raises:
         NotFoundError: the controller does not have it.
     """
-    with channel(link.controller) as connection, mapped_errors():
+    with channel(context.controller) as connection, mapped_errors():
         stub = pool_pb2_grpc.BlobServiceStub(connection)
         request = pool_pb2.GetBlobRequest(digest=digest)
         parts = stub.GetBlob(
-            request, metadata=bearer(link.token), timeout=BLOB_SECONDS, wait_for_ready=True
+            request, metadata=bearer(context.token), timeout=BLOB_SECONDS, wait_for_ready=True
         )
         return b"".join(part.data for part in parts)

@@ -15,7 +15,7 @@ from tessera.local.home import Home
 from tessera.local.launch import LOCKED
 from tessera.local.options import Options
 from tessera.local.supervisor import Supervisor
-from tessera.telemetry.log import configure_logging
+from tessera.log import configure_logging
 
 
 def main() -> int:

@@ -17,18 +17,18 @@ from tessera import errors
 from tessera.trainer.data.corpus import prepare
 from tessera.trainer.data.settings import DataSettings, TokenizerSettings
 from tessera.trainer.data.vocabulary import learn
-from tessera.trainer.gang import Gang
+from tessera.trainer.ranks import Ranks
 
 
-def outcome(gang, file, root):
+def outcome(ranks, file, root):
     def tokenizer_of(texts):
-        return learn(gang, texts, TokenizerSettings(vocab_size=270))
+        return learn(ranks, texts, TokenizerSettings(vocab_size=270))
 
     def read_blob(digest):
         raise errors.NotFoundError(digest)
 
     try:
-        corpus, _ = prepare(gang, DataSettings(files=(str(file),)), read_blob, tokenizer_of, root)
+        corpus, _ = prepare(ranks, DataSettings(files=(str(file),)), read_blob, tokenizer_of, root)
     except errors.TesseraError as error:
         return error.reason
     return [corpus.digest, len(corpus.train), len(corpus.held_out)]
@@ -39,8 +39,8 @@ def run(rank):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2
     )
-    together = Gang(rank=rank, world_size=2, local_rank=rank)
-    apart = Gang(rank=rank, world_size=2, local_rank=0)
+    together = Ranks(rank=rank, world_size=2, local_rank=rank)
+    apart = Ranks(rank=rank, world_size=2, local_rank=0)
     found = {
         "one host": outcome(together, folder / "a.txt", roots[0]),
         "two hosts": outcome(apart, folder / "a.txt", roots[rank]),

@@ -20,7 +20,7 @@ from tessera.trainer.data.prepared import prepare_table
 from tessera.trainer.data.record import Record
 from tessera.trainer.data.settings import DataSettings, TokenizerSettings
 from tessera.trainer.data.vocabulary import learn
-from tessera.trainer.gang import Gang
+from tessera.trainer.ranks import Ranks
 
 SCRIPT = Path(__file__).with_name("hosts_process.py")
 TEXTS = ["to be or not to be", "that is the question", "whether it is nobler"]
@@ -31,7 +31,7 @@ def alone(tmp_path_factory):
     """A gang of this process."""
     meeting = tmp_path_factory.mktemp("gang") / "store"
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=0, world_size=1)
-    yield Gang(rank=0, world_size=1, local_rank=0)
+    yield Ranks(rank=0, world_size=1, local_rank=0)
     dist.destroy_process_group()
 
 

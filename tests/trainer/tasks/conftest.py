@@ -1,4 +1,4 @@
-"""One process as a gang, small files of every kind, and tiny models."""
+"""One process as a ranks, small files of every kind, and tiny models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.distributed as dist
 from tessera.models.registry import FAMILIES, build
 from tessera.text.special import BERT, GPT, SEQ2SEQ
 from tessera.trainer.data.settings import DataSettings, TokenizerSettings
-from tessera.trainer.gang import Gang
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.settings import TaskSettings
@@ -22,17 +22,17 @@ SPECIAL = {"transformer": SEQ2SEQ, "bert": BERT, "gpt": GPT, "bert_gpt": BERT}
 
 
 @pytest.fixture(scope="module")
-def gang(tmp_path_factory):
+def ranks(tmp_path_factory):
     """This process alone; what it encodes is kept among the files of the test."""
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("tmp"))
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield Gang(rank=0, world_size=1, local_rank=0)
+    yield Ranks(rank=0, world_size=1, local_rank=0)
     dist.destroy_process_group()
     tempfile.tempdir = before
 
 
 @pytest.fixture
-def prepare(gang, tmp_path):
+def prepare(ranks, tmp_path):
     """A task and its material from records, or from a text."""
 
     def file(name, rows):
@@ -70,7 +70,7 @@ def prepare(gang, tmp_path):
         )
         made = make_task(found)
         work = Work(
-            settings=found, gang=gang, read_blob=lambda _: b"", labels=earlier, context=context
+            settings=found, ranks=ranks, read_blob=lambda _: b"", labels=earlier, context=context
         )
         return made, made.material(work)
 

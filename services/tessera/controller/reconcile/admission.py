@@ -7,12 +7,19 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from tessera.controller.job import JobState
-from tessera.controller.records import Deployment, Job
-from tessera.controller.registry import Role
+from tessera.controller.policy.job import JobState
+from tessera.controller.policy.records import Deployment, Job
+from tessera.controller.policy.registry import Role
+from tessera.controller.policy.scheduler import (
+    Admission,
+    Decision,
+    Reason,
+    Request,
+    Snapshot,
+    schedule,
+)
 from tessera.controller.runtime import Runtime
-from tessera.controller.scheduler import Admission, Decision, Reason, Request, Snapshot, schedule
-from tessera.controller.signals import OUTBOX, STANDING, job_key
+from tessera.controller.signals import OUTBOX, SERVICES, job_key
 from tessera.controller.store import attempts, deployments, placement
 from tessera.controller.store import jobs as store
 
@@ -44,7 +51,7 @@ class AdmissionLoop:
             return IDLE_PAUSE
         snapshot = Snapshot(
             pools=tuple(state.view() for state in self._runtime.pools.all()),
-            holdings=await self._runtime.holdings(),
+            reservations=await self._runtime.reservations(),
             requests=tuple(requests(waiting, time.time(), standing=self._standing())),
         )
         decisions = schedule(snapshot)
@@ -64,7 +71,7 @@ class AdmissionLoop:
         signals = self._runtime.signals
         signals.wake(*(job_key(decision.key) for decision in decisions))
         if any(isinstance(decision, Admission) for decision in decisions):
-            signals.wake(OUTBOX, STANDING)
+            signals.wake(OUTBOX, SERVICES)
 
 
 def requests(waiting: Waiting, now: float, *, standing: bool) -> list[Request]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import structlog
 
 from tessera import errors
-from tessera.controller.job import STOP_GRACE, JobState
-from tessera.controller.outcome import Run, RunStatus, decide
-from tessera.controller.records import Attempt, Job, Pool
+from tessera.controller.policy.job import STOP_GRACE, JobState
+from tessera.controller.policy.outcome import Run, RunStatus, decide
+from tessera.controller.policy.records import Attempt, Job, Pool
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store

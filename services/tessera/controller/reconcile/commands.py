@@ -9,13 +9,13 @@ import sqlalchemy as sa
 import structlog
 
 from tessera import errors
-from tessera.controller import trainer
-from tessera.controller.job import CommandKind, Fail, JobState, Stop
-from tessera.controller.launcher import Submission
-from tessera.controller.outcome import RunStatus
-from tessera.controller.records import Attempt, Job, Pool, Queued
-from tessera.controller.registry import Role
-from tessera.controller.retry import Failure, FailureCategory
+from tessera.controller.peers import trainer
+from tessera.controller.policy.job import CommandKind, Fail, JobState, Stop
+from tessera.controller.policy.outcome import RunStatus
+from tessera.controller.policy.records import Attempt, Job, PendingCommand, Pool
+from tessera.controller.policy.registry import Role
+from tessera.controller.policy.retry import Failure, FailureCategory
+from tessera.controller.pools.launcher import Submission
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, job_key
 from tessera.controller.store import attempts as store_attempts
@@ -55,7 +55,7 @@ class CommandLoop:
             return IDLE_PAUSE
         return min(IDLE_PAUSE, max(0.05, following - time.time()))
 
-    async def _carry_out(self, command: Queued) -> None:
+    async def _carry_out(self, command: PendingCommand) -> None:
         job, attempt = await self._database.read(_subject, command)
         try:
             match CommandKind(command.kind):
@@ -71,7 +71,7 @@ class CommandLoop:
             log.info("command waits", kind=command.kind, job_id=command.job, message=error.message)
         self._runtime.signals.wake(job_key(command.job))
 
-    async def _launch(self, command: Queued, job: Job, attempt: Attempt) -> None:
+    async def _launch(self, command: PendingCommand, job: Job, attempt: Attempt) -> None:
         pool = self._pool(attempt)
         if attempt.end_time is not None:
             await self._database.write(_launched, command)
@@ -96,7 +96,7 @@ class CommandLoop:
             return
         await self._database.write(_launched, command)
 
-    async def _withdraw(self, command: Queued, pool: Pool, attempt: Attempt) -> None:
+    async def _withdraw(self, command: PendingCommand, pool: Pool, attempt: Attempt) -> None:
         run = await self._runtime.launcher.status(pool, attempt.submission_id)
         if run.status is RunStatus.MISSING:
             await self._database.write(_withdrawn, command)
@@ -104,7 +104,7 @@ class CommandLoop:
         else:
             await self._database.write(_launched, command)
 
-    async def _stop(self, command: Queued, attempt: Attempt) -> None:
+    async def _stop(self, command: PendingCommand, attempt: Attempt) -> None:
         found = self._runtime.registry.resolve(Role.TRAINER, command.job)
         if attempt.end_time is None and command.tries < STOP_TRIES:
             if not found:
@@ -113,7 +113,7 @@ class CommandLoop:
             await trainer.stop(found[0].control_address, self._token)
         await self._database.write(outbox.done, command.id)
 
-    async def _kill(self, command: Queued, attempt: Attempt) -> None:
+    async def _kill(self, command: PendingCommand, attempt: Attempt) -> None:
         if not attempt.released:
             await self._runtime.launcher.stop(self._pool(attempt), attempt.submission_id)
             log.warning("attempt killed", job_id=attempt.job, attempt=attempt.number)
@@ -145,33 +145,33 @@ class CommandLoop:
         )
 
 
-def _subject(connection: sa.Connection, command: Queued) -> tuple[Job, Attempt]:
+def _subject(connection: sa.Connection, command: PendingCommand) -> tuple[Job, Attempt]:
     return (
         store_jobs.get(connection, command.job),
         store_attempts.get(connection, command.job, command.attempt),
     )
 
 
-def _launched(connection: sa.Connection, command: Queued) -> None:
+def _launched(connection: sa.Connection, command: PendingCommand) -> None:
     store_attempts.set_launched(connection, command.job, command.attempt)
     outbox.done(connection, command.id)
     log.info("attempt launched", job_id=command.job, attempt=command.attempt)
 
 
-def _withdrawn(connection: sa.Connection, command: Queued) -> None:
+def _withdrawn(connection: sa.Connection, command: PendingCommand) -> None:
     store_attempts.finish(connection, command.job, command.attempt, Stop())
     store_attempts.release(connection, command.job, command.attempt)
     outbox.done(connection, command.id)
 
 
-def _refused(connection: sa.Connection, command: Queued, message: str) -> None:
+def _refused(connection: sa.Connection, command: PendingCommand, message: str) -> None:
     failure = Failure(category=FailureCategory.LAUNCH, reason="LAUNCH_REFUSED", message=message)
     store_attempts.finish(connection, command.job, command.attempt, Fail(failure=failure))
     store_attempts.release(connection, command.job, command.attempt)
     outbox.done(connection, command.id)
 
 
-def _again(connection: sa.Connection, command: Queued, delay: float, message: str) -> None:
+def _again(connection: sa.Connection, command: PendingCommand, delay: float, message: str) -> None:
     outbox.again(connection, command.id, delay, message)
     if command.tries + 1 == NOTE_AFTER:
         events.append(

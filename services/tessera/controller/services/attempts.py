@@ -12,10 +12,10 @@ from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2 as pb
 from tessera.api.controller.v1 import attempt_pb2_grpc as pb_grpc
 from tessera.api.controller.v1 import spec_pb2
-from tessera.controller import convert
-from tessera.controller.job import Fail, Finish, JobState, Stop, Succeed
-from tessera.controller.records import Numbered, Point
+from tessera.controller.policy.job import Fail, Finish, JobState, Stop, Succeed
+from tessera.controller.policy.records import Numbered, Point
 from tessera.controller.runtime import Runtime
+from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store
 from tessera.rpc.identity import ATTEMPT, current_principal

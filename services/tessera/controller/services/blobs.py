@@ -8,8 +8,8 @@ from typing import Any
 
 from tessera.api.controller.v1 import pool_pb2 as pb
 from tessera.api.controller.v1 import pool_pb2_grpc as pb_grpc
-from tessera.controller.blobs import BlobWriter
 from tessera.controller.runtime import Runtime
+from tessera.controller.store.blobs import BlobWriter
 
 
 class BlobService(pb_grpc.BlobServiceServicer):

@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2 as pb
 from tessera.api.controller.v1 import deployment_pb2_grpc as pb_grpc
-from tessera.controller import convert, pages
-from tessera.controller.deployment import status
-from tessera.controller.records import Deployment, Ensure
-from tessera.controller.registry import Role
+from tessera.controller.policy.deployment import status
+from tessera.controller.policy.records import Deployment, EnsureJob
+from tessera.controller.policy.registry import Role
 from tessera.controller.runtime import Runtime, scope
-from tessera.controller.signals import ADMISSION, STANDING
+from tessera.controller.services import convert, pages
+from tessera.controller.services.submit import DEPLOYMENT_FIELDS, fits
+from tessera.controller.signals import ADMISSION, SERVICES
 from tessera.controller.store import deployments as store
 from tessera.controller.store import ensures
-from tessera.controller.submit import DEPLOYMENT_FIELDS, fits
 from tessera.rpc.identity import ATTEMPT, current_principal
 
 
@@ -85,7 +85,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         """End a deployment."""
         del context
         await self._database.write(store.begin_delete, *_named(request.name))
-        self._runtime.signals.wake(STANDING, ADMISSION)
+        self._runtime.signals.wake(SERVICES, ADMISSION)
         return pb.DeleteDeploymentResponse()
 
     async def _shown(self, item: Deployment) -> pb.Deployment:
@@ -134,5 +134,5 @@ def _named(name: str) -> tuple[str, str]:
     return tenant, parts[-1]
 
 
-def _ensure(connection: sa.Connection, key: str) -> Ensure | None:
+def _ensure(connection: sa.Connection, key: str) -> EnsureJob | None:
     return ensures.every(connection).get(key)

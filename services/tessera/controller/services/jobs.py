@@ -10,16 +10,17 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.api.controller.v1 import job_pb2_grpc as pb_grpc
-from tessera.controller import convert, filters, pages
-from tessera.controller.job import Cancel
-from tessera.controller.records import Attempt, Job, NewJob
+from tessera.controller.policy import filters
+from tessera.controller.policy.job import Cancel
+from tessera.controller.policy.records import Attempt, Job, NewJob
 from tessera.controller.runtime import Runtime, scope
+from tessera.controller.services import convert, pages
 from tessera.controller.services.logs import stream_logs
+from tessera.controller.services.submit import Accepted, validate_spec
 from tessera.controller.services.watch import stream_metrics, watch
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import jobs as store
-from tessera.controller.submit import Accepted, examine
 from tessera.rpc.identity import ATTEMPT, Principal, current_principal
 
 
@@ -41,7 +42,7 @@ class JobService(pb_grpc.JobServiceServicer):
         if known is not None:
             return await self._created(store.check_same(known, request.request_id, digest))
         with errors.within("spec"):
-            accepted = await examine(self._runtime, caller.tenant, request.spec)
+            accepted = await validate_spec(self._runtime, caller.tenant, request.spec)
         if request.validate_only:
             published = accepted.spec.publish.set
             await self._database.read(store.check_set, caller.tenant, published)

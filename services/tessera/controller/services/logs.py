@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import sqlalchemy as sa
 
 from tessera.api.controller.v1 import job_pb2 as pb
-from tessera.controller.records import Attempt, Job
+from tessera.controller.policy.records import Attempt, Job
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import job_key, logs_key
 from tessera.controller.store import attempts as store_attempts

@@ -7,10 +7,10 @@ from typing import Any
 from tessera import errors
 from tessera.api.controller.v1 import pool_pb2 as pb
 from tessera.api.controller.v1 import pool_pb2_grpc as pb_grpc
-from tessera.controller import convert
-from tessera.controller.ledger import held
+from tessera.controller.policy.ledger import held
 from tessera.controller.runtime import Runtime
-from tessera.controller.signals import ADMISSION, STANDING
+from tessera.controller.services import convert
+from tessera.controller.signals import ADMISSION, SERVICES
 from tessera.controller.store import pools as store
 from tessera.rpc.identity import ATTEMPT, current_principal
 
@@ -24,9 +24,9 @@ class PoolService(pb_grpc.PoolServiceServicer):
     async def ListPools(self, request: pb.ListPoolsRequest, context: Any) -> pb.ListPoolsResponse:
         """Every pool by name."""
         del request, context
-        holdings = await self._runtime.holdings()
+        reservations = await self._runtime.reservations()
         states = sorted(self._runtime.pools.all(), key=lambda state: state.pool.name)
-        listed = [convert.pool(state, held(state.pool.name, holdings)) for state in states]
+        listed = [convert.pool(state, held(state.pool.name, reservations)) for state in states]
         return pb.ListPoolsResponse(pools=listed)
 
     async def RegisterPool(
@@ -43,8 +43,8 @@ class PoolService(pb_grpc.PoolServiceServicer):
         )
         self._runtime.pools.set(pool)
         await self._runtime.pools.refresh()
-        self._runtime.signals.wake(ADMISSION, STANDING)
+        self._runtime.signals.wake(ADMISSION, SERVICES)
         state = self._runtime.pools.get(pool.name)
         assert state is not None
-        holdings = await self._runtime.holdings()
-        return pb.RegisterPoolResponse(pool=convert.pool(state, held(pool.name, holdings)))
+        reservations = await self._runtime.reservations()
+        return pb.RegisterPoolResponse(pool=convert.pool(state, held(pool.name, reservations)))

@@ -8,9 +8,9 @@ from google.protobuf import duration_pb2
 
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
-from tessera.controller import convert
 from tessera.controller.runtime import Runtime, scope
-from tessera.controller.signals import STANDING
+from tessera.controller.services import convert
+from tessera.controller.signals import SERVICES
 from tessera.rpc.identity import current_principal
 
 
@@ -28,7 +28,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         endpoint = convert.from_endpoint(request.endpoint, caller.tenant)
         lease = duration_pb2.Duration()
         lease.FromMilliseconds(int(self._registry.register(caller, endpoint) * 1000))
-        self._signals.wake(STANDING)
+        self._signals.wake(SERVICES)
         return pb.RegisterResponse(lease=lease)
 
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatResponse:
@@ -38,7 +38,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         labels = dict(request.labels)
         caller = current_principal()
         if self._registry.heartbeat(caller, role, request.name, request.incarnation, labels):
-            self._signals.wake(STANDING)
+            self._signals.wake(SERVICES)
         return pb.HeartbeatResponse()
 
     async def Deregister(
@@ -48,7 +48,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         del context
         role = convert.from_role(request.role)
         self._registry.deregister(current_principal(), role, request.name, request.incarnation)
-        self._signals.wake(STANDING)
+        self._signals.wake(SERVICES)
         return pb.DeregisterResponse()
 
     async def Resolve(self, request: pb.ResolveRequest, context: Any) -> pb.ResolveResponse:

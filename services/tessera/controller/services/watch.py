@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
-from tessera.controller import convert
-from tessera.controller.records import Event, Job, Point
+from tessera.controller.policy.records import Event, Job, Point
 from tessera.controller.runtime import Runtime
+from tessera.controller.services import convert
 from tessera.controller.signals import job_key, metrics_key
 from tessera.controller.store import events as store_events
 from tessera.controller.store import jobs as store

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tessera import errors
-from tessera.controller.job import (
+from tessera.controller.policy.job import (
     Fail,
     Finish,
     JobState,
@@ -19,7 +19,7 @@ from tessera.controller.job import (
     Stop,
     Succeed,
 )
-from tessera.controller.records import Attempt, Job, Note, Numbered, Point, Progress
+from tessera.controller.policy.records import Attempt, Job, Note, Numbered, Point, Progress
 from tessera.controller.store import events, metrics, rows
 from tessera.controller.store import jobs as store_jobs
 from tessera.controller.store.schema import attempts, jobs

@@ -8,8 +8,8 @@ import time
 import sqlalchemy as sa
 
 from tessera import errors
-from tessera.controller.records import Deployment
-from tessera.controller.scheduler import Reason
+from tessera.controller.policy.records import Deployment
+from tessera.controller.policy.scheduler import Reason
 from tessera.controller.store import rows
 from tessera.controller.store.schema import deployments
 

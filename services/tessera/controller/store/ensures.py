@@ -7,19 +7,19 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from tessera.controller.records import Ensure
+from tessera.controller.policy.records import EnsureJob
 from tessera.controller.store import rows
 from tessera.controller.store.schema import ensures
 
 RUNNING, SUCCEEDED, FAILED = "RUNNING", "SUCCEEDED", "FAILED"
 
 
-def every(connection: sa.Connection) -> dict[str, Ensure]:
+def every(connection: sa.Connection) -> dict[str, EnsureJob]:
     """All of them, by key."""
     return {row.key: rows.ensure(row) for row in connection.execute(sa.select(ensures))}
 
 
-def begin(connection: sa.Connection, new: Ensure, *, tenant: str, owner: str) -> None:
+def begin(connection: sa.Connection, new: EnsureJob, *, tenant: str, owner: str) -> None:
     """Record an ensure job before it is submitted."""
     values = {**asdict(new), "tenant": tenant, "owner": owner}
     connection.execute(ensures.delete().where(ensures.c.key == new.key))

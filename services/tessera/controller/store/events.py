@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from tessera.controller.records import Event
+from tessera.controller.policy.records import Event
 from tessera.controller.store import rows
 from tessera.controller.store.schema import events, jobs
 

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 import structlog
 
 from tessera import errors
-from tessera.controller.filters import Condition
-from tessera.controller.job import TERMINAL, Input, JobState, Transition, step
-from tessera.controller.records import Job, NewJob
+from tessera.controller.policy.filters import Condition
+from tessera.controller.policy.job import TERMINAL, Input, JobState, Transition, transition
+from tessera.controller.policy.records import Job, NewJob
 from tessera.controller.store import events, rows
 from tessera.controller.store.schema import jobs, outbox
 
@@ -162,7 +162,7 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
     """
     locked = sa.select(jobs).where(jobs.c.id == job).with_for_update()
     at = rows.job(connection.execute(locked).one())
-    change = step(at.position, given)
+    change = transition(at.position, given)
     if change is None:
         return None
     now = time.time()

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tessera.controller.records import Point
+from tessera.controller.policy.records import Point
 from tessera.controller.store import rows
 from tessera.controller.store.schema import metrics
 

@@ -6,11 +6,11 @@ import time
 
 import sqlalchemy as sa
 
-from tessera.controller.records import Queued
+from tessera.controller.policy.records import PendingCommand
 from tessera.controller.store.schema import outbox
 
 
-def due(connection: sa.Connection, limit: int = 64) -> list[Queued]:
+def due(connection: sa.Connection, limit: int = 64) -> list[PendingCommand]:
     """The first command of each job, where its time has come."""
     first = sa.select(sa.func.min(outbox.c.id)).group_by(outbox.c.job)
     query = (
@@ -20,7 +20,7 @@ def due(connection: sa.Connection, limit: int = 64) -> list[Queued]:
         .limit(limit)
     )
     return [
-        Queued(id=row.id, kind=row.kind, job=row.job, attempt=row.attempt, tries=row.tries)
+        PendingCommand(id=row.id, kind=row.kind, job=row.job, attempt=row.attempt, tries=row.tries)
         for row in connection.execute(query)
     ]
 

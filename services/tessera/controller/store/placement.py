@@ -6,8 +6,8 @@ import time
 
 import sqlalchemy as sa
 
-from tessera.controller.job import Admit, JobState
-from tessera.controller.scheduler import Reason
+from tessera.controller.policy.job import Admit, JobState
+from tessera.controller.policy.scheduler import Reason
 from tessera.controller.store import events, rows
 from tessera.controller.store.jobs import apply
 from tessera.controller.store.schema import attempts, jobs

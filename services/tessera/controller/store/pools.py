@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from tessera.controller.records import Pool
+from tessera.controller.policy.records import Pool
 from tessera.controller.store import rows
 from tessera.controller.store.schema import pools
 

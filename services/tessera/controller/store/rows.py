@@ -9,20 +9,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tessera.controller.demand import Demand
-from tessera.controller.job import JobState, Position
-from tessera.controller.records import (
+from tessera.controller.policy.demand import Demand
+from tessera.controller.policy.job import JobProgress, JobState
+from tessera.controller.policy.records import (
     Attempt,
     Deployment,
-    Ensure,
+    EnsureJob,
     Event,
     Job,
     Point,
     Pool,
     Progress,
 )
-from tessera.controller.retry import Failure, FailureCategory
-from tessera.controller.scheduler import Reason
+from tessera.controller.policy.retry import Failure, FailureCategory
+from tessera.controller.policy.scheduler import Reason
 
 
 def job(row: sa.Row[Any]) -> Job:
@@ -44,7 +44,7 @@ def job(row: sa.Row[Any]) -> Job:
             count=row.accelerator_count,
         ),
         publish_set=row.publish_set,
-        position=Position(
+        position=JobProgress(
             state=JobState(row.state),
             attempt=row.attempt,
             failures=row.failures,
@@ -132,9 +132,9 @@ def deployment(row: sa.Row[Any]) -> Deployment:
     )
 
 
-def ensure(row: sa.Row[Any]) -> Ensure:
+def ensure(row: sa.Row[Any]) -> EnsureJob:
     """An ensure job of its row."""
-    return Ensure(
+    return EnsureJob(
         key=row.key,
         submission_id=row.submission_id,
         pool=row.pool,

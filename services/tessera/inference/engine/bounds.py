@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tessera.inference.engine import block_tables
 from tessera.inference.engine.block_manager import BlockManager
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.sequence import Request
 
 
@@ -16,11 +16,11 @@ class Bounds:
 
     Args:
         blocks: of the cache of what decoders have written.
-        memory: blocks of what they keep of encoders.
+        cross_blocks: blocks of what they keep of encoders.
     """
 
     blocks: BlockManager
-    memory: BlockManager
+    cross_blocks: BlockManager
 
     def reading(self, model: LoadedModel) -> int:
         """Longest text that all stacks read."""
@@ -29,7 +29,7 @@ class Bounds:
     def source(self, model: LoadedModel) -> int:
         """Longest source that an encoder reads for a decoder."""
         assert model.config.encoder is not None
-        return min(model.config.encoder.context, self.memory.capacity)
+        return min(model.config.encoder.context, self.cross_blocks.capacity)
 
     def writing(self, model: LoadedModel) -> int:
         """Longest text that a decoder writes, its prompt included."""

@@ -1,6 +1,6 @@
 """The engine: a thread that steps as long as there is work, and an asyncio front.
 
-    submit ──► scheduler ──► plan ──► runner ──► tracks ──► readers (on the caller's loop)
+    submit ──► scheduler ──► plan ──► runner ──► states ──► readers (on the caller's loop)
                    ▲                                │
                    └────────── what ended ◄─────────┘
 
@@ -19,21 +19,21 @@ from typing import Any
 import structlog
 
 from tessera import errors
+from tessera.inference.engine.batch_handle import BatchHandle
 from tessera.inference.engine.block_manager import BlockManager
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.collection import Collection
-from tessera.inference.engine.desk import Desk
-from tessera.inference.engine.generation import Generation
-from tessera.inference.engine.intake import Intake
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.input_processor import InputProcessor
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.model_runner import ModelRunner
+from tessera.inference.engine.output_processor import OutputProcessor
 from tessera.inference.engine.plan import Item, Plan
-from tessera.inference.engine.reading import Text
-from tessera.inference.engine.runner import Runner
+from tessera.inference.engine.pooling import PoolingInput
+from tessera.inference.engine.request_state import RequestState
 from tessera.inference.engine.scheduler import Scheduler
 from tessera.inference.engine.sequence import Request
 from tessera.inference.engine.settings import EngineSettings, EngineStatus
 from tessera.inference.engine.stream import Outbox, Recipient
-from tessera.inference.engine.track import Track
+from tessera.inference.engine.stream_handle import StreamHandle
 
 log = structlog.get_logger()
 
@@ -56,14 +56,14 @@ class Engine:
     ) -> None:
         blocks = settings.blocks_for(model.config.context)
         self._blocks = BlockManager(blocks, settings.block_size)
-        memory = BlockManager(blocks, settings.block_size)
-        self.bounds = Bounds(self._blocks, memory)
-        self._scheduler = Scheduler(self._blocks, memory, settings.limits)
-        self._intake = Intake(self.bounds, self._scheduler.fork)
-        self._runner = Runner(blocks, settings.block_size, model.tensor.device)
-        self._runner.load(model)
+        cross_blocks = BlockManager(blocks, settings.block_size)
+        self.bounds = Bounds(self._blocks, cross_blocks)
+        self._scheduler = Scheduler(self._blocks, cross_blocks, settings.limits)
+        self._input_processor = InputProcessor(self.bounds, self._scheduler.fork)
+        self._model_runner = ModelRunner(blocks, settings.block_size, model.tensor.device)
+        self._model_runner.load(model)
         self._clock = clock
-        self._desk = Desk(Outbox(settings.coalesce_seconds, clock))
+        self._output_processor = OutputProcessor(Outbox(settings.coalesce_seconds, clock))
         self._active = model
         self._cancelled: list[Item] = []
         self._closed = False
@@ -92,12 +92,12 @@ class Engine:
             self._thread.join()
         with self._changed:
             self._drop_cancelled()
-            self._remove(self._desk.fail_all(_closed()))
+            self._remove(self._output_processor.fail_all(_closed()))
 
     def stage(self, model: LoadedModel) -> None:
         """Keep a version ready beside the active one."""
         with self._changed:
-            self._runner.load(model)
+            self._model_runner.load(model)
 
     def activate(self, model: LoadedModel) -> None:
         """Give a staged version to all requests from now on; those that began end on theirs."""
@@ -106,7 +106,7 @@ class Engine:
             self._retire()
             self._changed.notify_all()
 
-    def submit(self, request: Request, model: LoadedModel) -> Generation:
+    def submit(self, request: Request, model: LoadedModel) -> StreamHandle:
         """Let a request into the queue; call it on the loop that reads the answer.
 
         Raises:
@@ -115,15 +115,18 @@ class Engine:
             UnavailableError: the engine is closed.
         """
         with self._changed:
-            (number,) = self._desk.numbers(1)
-            track = self._intake.stream(number, request, model)
-            generation = Generation(number, self.cancel)
-            self._enter([track], generation, model)
+            (number,) = self._output_processor.numbers(1)
+            state = self._input_processor.stream(number, request, model)
+            generation = StreamHandle(number, self.cancel)
+            self._enter([state], generation, model)
             return generation
 
     def collect(
-        self, works: Ordered[Request | Text], model: LoadedModel, deadline: float | None = None
-    ) -> Collection:
+        self,
+        works: Ordered[Request | PoolingInput],
+        model: LoadedModel,
+        deadline: float | None = None,
+    ) -> BatchHandle:
         """Let several items into the queue as one request; call it on the loop that reads them.
 
         Of a `Request` its hypotheses come back, the best first; of a `Text` what its head says.
@@ -135,19 +138,19 @@ class Engine:
             deadline: of the texts, on the engine's clock.
         """
         with self._changed:
-            numbers = self._desk.numbers(len(works))
-            tracks = [
-                self._intake.part(number, numbers[0], work, model, deadline)
+            numbers = self._output_processor.numbers(len(works))
+            states = [
+                self._input_processor.part(number, numbers[0], work, model, deadline)
                 for number, work in zip(numbers, works, strict=True)
             ]
-            collection = Collection(tuple(numbers), model.version, self.cancel)
-            self._enter(tracks, collection, model)
+            collection = BatchHandle(tuple(numbers), model.version, self.cancel)
+            self._enter(states, collection, model)
             return collection
 
     def cancel(self, recipient: Recipient) -> None:
         """Give a request up; its blocks are free before the next step."""
         with self._changed:
-            self._cancelled.extend(self._desk.withdraw(recipient))
+            self._cancelled.extend(self._output_processor.withdraw(recipient))
 
     def wait(self, timeout: float, *, versions: int | None = None) -> bool:
         """Wait until nothing runs or waits or, with `versions`, at most so many are in memory.
@@ -158,7 +161,9 @@ class Engine:
         with self._changed:
             if versions is None:
                 return self._changed.wait_for(lambda: self._scheduler.idle, timeout)
-            return self._changed.wait_for(lambda: len(self._runner.versions) <= versions, timeout)
+            return self._changed.wait_for(
+                lambda: len(self._model_runner.versions) <= versions, timeout
+            )
 
     def stalled(self, seconds: float) -> bool:
         """Whether there is work but no step has ended for so long."""
@@ -170,24 +175,24 @@ class Engine:
         with self._changed:
             return EngineStatus(
                 version=self._active.version,
-                versions=tuple(sorted(self._runner.versions)),
+                versions=tuple(sorted(self._model_runner.versions)),
                 running=self._scheduler.running,
                 waiting=self._scheduler.waiting,
                 free_blocks=self._blocks.free,
                 total_blocks=self._blocks.total,
-                free_memory=self.bounds.memory.free,
+                free_cross_blocks=self.bounds.cross_blocks.free,
                 message=self._message,
             )
 
-    def _enter(self, tracks: list[Track], recipient: Recipient, model: LoadedModel) -> None:
+    def _enter(self, states: list[RequestState], recipient: Recipient, model: LoadedModel) -> None:
         if self._closed:
             raise _closed()
         if model is not self._active:
             raise errors.AbortedError("the version was replaced", reason="VERSION_REPLACED")
         if self._scheduler.idle:
             self._progress = self._clock()
-        self._scheduler.add([track.item for track in tracks])
-        self._desk.enter(tracks, recipient)
+        self._scheduler.add([state.item for state in states])
+        self._output_processor.enter(states, recipient)
         self._changed.notify_all()
 
     def _loop(self) -> None:
@@ -200,7 +205,7 @@ class Engine:
             if not plan.items:
                 continue
             try:
-                self._finish_step(self._runner.run(plan))
+                self._finish_step(self._model_runner.run(plan))
             except Exception as error:
                 log.exception("a step failed")
                 self._break_off(plan, error)
@@ -210,7 +215,7 @@ class Engine:
         plan = self._scheduler.schedule(self._clock())
         if plan.expired:
             late = errors.DeadlineExceededError("the answer took longer than the call's deadline")
-            self._remove(self._desk.fail(plan.expired, late))
+            self._remove(self._output_processor.fail(plan.expired, late))
         self._settle()
         return plan
 
@@ -218,9 +223,9 @@ class Engine:
         with self._changed:
             self._progress = self._clock()
             self._drop_cancelled()
-            self._remove(self._desk.hand_out(done), self._progress)
+            self._remove(self._output_processor.hand_out(done), self._progress)
             self._settle()
-        self._desk.flush()
+        self._output_processor.flush()
 
     def _break_off(self, plan: Plan, error: Exception) -> None:
         """End the requests of a step that failed; the engine goes on with the others."""
@@ -229,7 +234,7 @@ class Engine:
             self._message = f"a step failed: {type(error).__name__}: {error}"
             self._progress = self._clock()
             self._drop_cancelled()
-            self._remove(self._desk.fail(plan.items, broken))
+            self._remove(self._output_processor.fail(plan.items, broken))
             self._settle()
 
     def _drop_cancelled(self) -> None:
@@ -239,7 +244,7 @@ class Engine:
     def _remove(self, items: Ordered[Item], now: float | None = None) -> None:
         if items:
             self._scheduler.remove(items, now)
-            self._runner.forget(items)
+            self._model_runner.forget(items)
 
     def _settle(self) -> None:
         """Drop what nobody needs and tell those who wait for it."""
@@ -250,7 +255,7 @@ class Engine:
     def _retire(self) -> None:
         # A version that is newer than the active one is staged.
         needed = self._scheduler.versions() | {self._active.version}
-        if self._runner.retire(self._active.version, needed):
+        if self._model_runner.retire(self._active.version, needed):
             self._changed.notify_all()
 
 

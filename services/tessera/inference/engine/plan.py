@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tessera.inference.engine.reading import Reading
+from tessera.inference.engine.pooling import PoolingRequest
 from tessera.inference.engine.sequence import Sequence
 
-Item = Sequence | Reading
+Item = Sequence | PoolingRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Plan:
         preempted: sequences sent back to the queue because blocks ran out.
     """
 
-    read: list[Reading] = field(default_factory=list)
+    read: list[PoolingRequest] = field(default_factory=list)
     encode: list[Sequence] = field(default_factory=list)
     prefill: list[Sequence] = field(default_factory=list)
     decode: list[Sequence] = field(default_factory=list)

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable
 from tessera import errors
 from tessera.inference.engine import block_tables
 from tessera.inference.engine.block_manager import BlockManager
-from tessera.inference.engine.pace import Pace
 from tessera.inference.engine.plan import Item, Limits, Plan
-from tessera.inference.engine.reading import Reading
+from tessera.inference.engine.pooling import PoolingRequest
+from tessera.inference.engine.retry_estimator import RetryEstimator
 from tessera.inference.engine.sequence import Sequence
 
 
@@ -26,21 +26,21 @@ class Scheduler:
 
     Args:
         blocks: of the cache of what decoders have written.
-        memory: blocks of what they keep of encoders.
+        cross_blocks: blocks of what they keep of encoders.
         limits: bounds.
     """
 
-    def __init__(self, blocks: BlockManager, memory: BlockManager, limits: Limits) -> None:
+    def __init__(self, blocks: BlockManager, cross_blocks: BlockManager, limits: Limits) -> None:
         self.blocks = blocks
-        self.memory = memory
+        self.cross_blocks = cross_blocks
         self.limits = limits
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
-        self._unread: deque[Reading] = deque()
-        self._reading: list[Reading] = []
+        self._unread: deque[PoolingRequest] = deque()
+        self._reading: list[PoolingRequest] = []
         self._groups: Counter[int] = Counter()
         self._waiting_tokens = 0
-        self._pace = Pace()
+        self._retry_estimator = RetryEstimator()
 
     @property
     def waiting(self) -> int:
@@ -85,11 +85,11 @@ class Scheduler:
                 f"{self.waiting} requests of {self._waiting_tokens} tokens wait already; "
                 "try again later",
                 reason="QUEUE_FULL",
-                retry_after=self._pace.retry_after,
+                retry_after=self._retry_estimator.retry_after,
             )
         for item in items:
             self._groups[item.group] += 1
-            if isinstance(item, Reading):
+            if isinstance(item, PoolingRequest):
                 self._unread.append(item)
             else:
                 self._waiting.append(item)
@@ -186,7 +186,7 @@ class Scheduler:
             cost = item.cost
             if (plan.read or plan.prefill) and cost > budget:
                 break
-            if isinstance(item, Reading):
+            if isinstance(item, PoolingRequest):
                 self._unread.popleft()
                 self._reading.append(item)
                 plan.read.append(item)
@@ -208,14 +208,14 @@ class Scheduler:
         rows = sum(each.rows for each in self._running) + sequence.rows
         if self._running and rows > self.limits.max_batch:
             return False
-        unread = 0 if sequence.memory else self.memory.needed(len(sequence.source))
-        if unread > self.memory.free:
+        unread = 0 if sequence.cross_blocks else self.cross_blocks.needed(len(sequence.source))
+        if unread > self.cross_blocks.free:
             return False
         spare = self.limits.watermark if self._running else 0
         if not block_tables.fill(self.blocks, sequence, spare):
             return False
         if unread:
-            sequence.memory = self.memory.allocate(unread) or []
+            sequence.cross_blocks = self.cross_blocks.allocate(unread) or []
             plan.encode.append(sequence)
         self._running.append(sequence)
         plan.prefill.append(sequence)
@@ -224,10 +224,10 @@ class Scheduler:
     def _forget(self, item: Item, now: float | None) -> None:
         if isinstance(item, Sequence):
             block_tables.release(self.blocks, item)
-            self.memory.release(item.memory)
-            item.memory = []
+            self.cross_blocks.release(item.cross_blocks)
+            item.cross_blocks = []
         self._groups[item.group] -= 1
         if not self._groups[item.group]:
             del self._groups[item.group]
             if now is not None:
-                self._pace.count_end(now)
+                self._retry_estimator.count_end(now)

@@ -105,10 +105,10 @@ class Sequence:
 
     __slots__ = (
         "branches",
+        "cross_blocks",
         "deadline",
         "group",
         "limit",
-        "memory",
         "number",
         "prompt_length",
         "sampling",
@@ -143,7 +143,7 @@ class Sequence:
         self.segments = tuple(segments)
         self.search = search
         self.branches = [Branch(prompt)]
-        self.memory: list[int] = []
+        self.cross_blocks: list[int] = []
 
     def __len__(self) -> int:
         return len(self.branches[0])
@@ -161,7 +161,7 @@ class Sequence:
     @property
     def cost(self) -> int:
         """Tokens to compute when it is let in."""
-        unread = 0 if self.memory else len(self.source)
+        unread = 0 if self.cross_blocks else len(self.source)
         return unread + len(self) * len(self.branches)
 
     @property

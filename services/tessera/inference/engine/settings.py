@@ -41,7 +41,7 @@ class EngineStatus:
         waiting: requests that wait.
         free_blocks: of the cache of what was written.
         total_blocks: of the cache.
-        free_memory: blocks of the cache of what encoders have read that are free.
+        free_cross_blocks: blocks of the cache of what encoders have read that are free.
         message: what went wrong last; empty if nothing did.
     """
 
@@ -51,5 +51,5 @@ class EngineStatus:
     waiting: int
     free_blocks: int
     total_blocks: int
-    free_memory: int
+    free_cross_blocks: int
     message: str

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tessera import errors
-from tessera.inference.engine.answer import Output
+from tessera.inference.engine.detokenizer import OutputDelta
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StepResult:
     """What a step has brought for a reader.
 
     Args:
@@ -31,7 +31,7 @@ class Recipient(Protocol):
     numbers: tuple[int, ...]
     loop: asyncio.AbstractEventLoop
 
-    def put(self, item: Part | errors.TesseraError) -> None:
+    def put(self, item: StepResult | errors.TesseraError) -> None:
         """Take a part or an error, on its loop."""
 
 
@@ -45,19 +45,19 @@ class Stream:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
-        self._part: Output | None = None
+        self._part: OutputDelta | None = None
         self._error: errors.TesseraError | None = None
         self._ended = False
 
-    def put(self, item: Part | errors.TesseraError) -> None:
+    def put(self, item: StepResult | errors.TesseraError) -> None:
         """Append a part, or end the stream with an error."""
-        if isinstance(item, Part):
+        if isinstance(item, StepResult):
             self._part = item.value if self._part is None else self._part.then(item.value)
         else:
             self._error = item
         self._ready.set()
 
-    async def take(self) -> Output | None:
+    async def take(self) -> OutputDelta | None:
         """The next part; None after the last one.
 
         Raises:
@@ -78,7 +78,7 @@ class Stream:
         return part
 
 
-_Sent = tuple[Recipient, Part | errors.TesseraError]
+_Sent = tuple[Recipient, StepResult | errors.TesseraError]
 
 
 class Outbox:
@@ -98,7 +98,7 @@ class Outbox:
         self._items: list[_Sent] = []
         self._flushed = clock()
 
-    def put(self, recipient: Recipient, item: Part | errors.TesseraError) -> None:
+    def put(self, recipient: Recipient, item: StepResult | errors.TesseraError) -> None:
         """Put an item in."""
         self._items.append((recipient, item))
 

@@ -16,7 +16,7 @@ from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.inference.engine.engine import Engine
-from tessera.inference.engine.generation import Generation
+from tessera.inference.engine.stream_handle import StreamHandle
 from tessera.inference.meter import Meter
 from tessera.inference.services import from_wire, to_wire
 from tessera.inference.state import ReplicaState
@@ -155,7 +155,7 @@ class _Outcome:
     value: str = "cancelled"
 
 
-async def _submit(engine: Engine, request: pb.GenerateRequest, context: Context) -> Generation:
+async def _submit(engine: Engine, request: pb.GenerateRequest, context: Context) -> StreamHandle:
     """Encode for the active version and submit to it; again if it is replaced in between."""
     given, wanted = from_wire.generate(request, _deadline(context))
     while True:

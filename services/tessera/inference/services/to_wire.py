@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera.api.inference.v1 import inference_pb2 as pb
-from tessera.inference.engine.answer import Output
+from tessera.inference.engine.detokenizer import OutputDelta
 from tessera.inference.engine.sequence import FinishReason
 from tessera.inference.tasks.answer import Found
 from tessera.inference.tasks.classify import Classification
@@ -24,7 +24,7 @@ _FINISH = {
 }
 
 
-def output(part: Output) -> pb.GenerateResponse:
+def output(part: OutputDelta) -> pb.GenerateResponse:
     """A part of an answer."""
     return pb.GenerateResponse(
         text=part.text,

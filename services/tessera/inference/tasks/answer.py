@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tessera import errors
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.given import Given, frame, plain
 from tessera.inference.tasks.numbers import Logits, largest, softmax
@@ -106,10 +106,10 @@ class Answer:
         self._max_tokens = max_tokens
         self._reads: list[_Read] = []
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A text for each window of each context."""
         self._reads = []
-        works: list[Request | Text] = []
+        works: list[Request | PoolingInput] = []
         for index, question in enumerate(self._questions):
             works.extend(self._windows(model, bounds, question, f"questions[{index}]"))
         return works
@@ -121,7 +121,7 @@ class Answer:
 
     def _windows(
         self, model: LoadedModel, bounds: Bounds, asked: Question, field: str
-    ) -> list[Text]:
+    ) -> list[PoolingInput]:
         size = model.config.vocab_size
         question = plain(model, asked.question, f"{field}.question", size).ids
         encoded = plain(model, asked.context, f"{field}.context", size)
@@ -143,7 +143,7 @@ class Answer:
         found = [Window(begin=begin, count=count, place=place) for begin, count in parts]
         self._reads.append(_Read(asked.context, encoded, found, model.tokenizer))
         framed = [frame(model, question, encoded.ids[b : b + count]) for b, count in parts]
-        return [Text(head="span", tokens=f.tokens, segments=f.segments) for f in framed]
+        return [PoolingInput(head="span", tokens=f.tokens, segments=f.segments) for f in framed]
 
     def _found(self, read: _Read, results: Sequence[Logits]) -> Found:
         scores = span_scores(len(read.encoded.ids), read.windows, results, self._max_tokens)

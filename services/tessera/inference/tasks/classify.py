@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.given import Given, read
 from tessera.inference.tasks.numbers import Logits, softmax
@@ -55,7 +55,7 @@ class Classify:
         self._task = TaskConfig()
         self._tags: Tags | None = None
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A text for each input."""
         self._task, self._tags = model.config.task, None
         if "tokens" in self._task.heads:
@@ -66,7 +66,7 @@ class Classify:
             read(model, given, f"inputs[{index}]", longest)
             for index, given in enumerate(self._inputs)
         ]
-        return [Text(head="classes", tokens=f.tokens, segments=f.segments) for f in framed]
+        return [PoolingInput(head="classes", tokens=f.tokens, segments=f.segments) for f in framed]
 
     def finish(self, results: Sequence[Logits]) -> list[Classification]:
         """Classes by their probability."""

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.given import Given, read
 
@@ -26,7 +26,7 @@ class Embed:
     def __init__(self, inputs: Sequence[Given]) -> None:
         self._inputs = inputs
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A text for each input."""
         context = bounds.reading(model)
         longest = min(context, model.config.task.longest or context)
@@ -34,7 +34,7 @@ class Embed:
             read(model, given, f"inputs[{index}]", longest)
             for index, given in enumerate(self._inputs)
         ]
-        return [Text(head="vectors", tokens=f.tokens, segments=f.segments) for f in framed]
+        return [PoolingInput(head="vectors", tokens=f.tokens, segments=f.segments) for f in framed]
 
     def finish(self, results: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """[N, width], little-endian."""

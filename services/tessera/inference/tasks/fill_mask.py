@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from tessera import errors
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.given import Given, read
 from tessera.inference.tasks.numbers import Logits, largest, softmax
@@ -53,10 +53,10 @@ class FillMask:
         self._tokenizer: Tokenizer | None = None
         self._places: list[tuple[int, ...]] = []
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A text for each input."""
         self._tokenizer, self._places = model.tokenizer, []
-        longest, works = bounds.reading(model), list[Request | Text]()
+        longest, works = bounds.reading(model), list[Request | PoolingInput]()
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"
             framed = read(model, given, field, longest, marked=True)
@@ -69,7 +69,9 @@ class FillMask:
                 )
             self._places.append(places)
             works.append(
-                Text(head="masked", tokens=framed.tokens, segments=framed.segments, places=places)
+                PoolingInput(
+                    head="masked", tokens=framed.tokens, segments=framed.segments, places=places
+                )
             )
         return works
 

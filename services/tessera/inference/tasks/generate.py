@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tessera import errors
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.given import Given, check_range, frame, tokenizer
 from tessera.inference.tasks.writing import check_room, first_token

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tessera import errors
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.models.config import ModelConfig
 from tessera.text.tokenizer import Encoded, Tokenizer
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tessera import errors
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.given import Given, check_length, plain, read
 from tessera.inference.tasks.writing import first_token
@@ -43,7 +43,7 @@ class Score:
         self._texts = texts
         self._targets: list[tuple[int, ...]] = []
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A text for each one to score."""
         make = _after if model.config.encoder is None else _given_source
         works = [
@@ -63,7 +63,7 @@ class Score:
 
 def _after(
     model: LoadedModel, bounds: Bounds, context: Given | None, target: Given, field: str
-) -> Text:
+) -> PoolingInput:
     """A text that goes on with its context, or begins a document."""
     if context is None:
         end = model.end_id
@@ -82,12 +82,12 @@ def _after(
     tokens = (*before, *wanted[:-1])
     check_length(tokens, field, bounds.reading(model))
     places = tuple(range(len(before) - 1, len(tokens)))
-    return Text(head="language", tokens=tokens, places=places, targets=wanted)
+    return PoolingInput(head="language", tokens=tokens, places=places, targets=wanted)
 
 
 def _given_source(
     model: LoadedModel, bounds: Bounds, context: Given | None, target: Given, field: str
-) -> Text:
+) -> PoolingInput:
     """A text that a decoder writes for a source."""
     if context is None:
         raise errors.InvalidArgumentError.at(
@@ -100,7 +100,7 @@ def _given_source(
     wanted = _plain(model, target, f"{field}.target")
     opening = () if target.tokens is not None else model.opening
     check_length((*opening, *wanted), f"{field}.target", longest)
-    return Text(
+    return PoolingInput(
         head="language",
         tokens=source.tokens,
         segments=source.segments,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.tasks.given import Given, check_filled, check_length, check_pair, frame, read
 from tessera.inference.tasks.given import tokenizer as tokenizer_of
 from tessera.inference.tasks.numbers import Logits, softmax
@@ -53,7 +53,7 @@ class Tags:
         self._model = model
         self._pieces: list[list[_Piece]] = []
 
-    def prepare(self, inputs: Sequence[Given], bounds: Bounds) -> Iterator[Text]:
+    def prepare(self, inputs: Sequence[Given], bounds: Bounds) -> Iterator[PoolingInput]:
         """A text for each input."""
         longest = bounds.reading(self._model)
         for index, given in enumerate(inputs):
@@ -64,7 +64,7 @@ class Tags:
                 self._pieces.append([self._token(at, token) for at, token in enumerate(tokens)])
             else:
                 tokens = self._encode(given.text, field, longest)
-            yield Text(head="tokens", tokens=tokens)
+            yield PoolingInput(head="tokens", tokens=tokens)
 
     def finish(self, results: Sequence[Logits]) -> Iterator[list[TokenLabel]]:
         """The classes of every text's pieces."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request
 
 
@@ -18,7 +18,7 @@ class Task(Protocol):
     def method(self) -> str:
         """Of the API."""
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """What the engine runs; again if the model is replaced before it is let in.
 
         Raises:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tessera import errors
 from tessera.inference.engine import beam
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
-from tessera.inference.engine.reading import Text
+from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import FinishReason, Request, Sampling
 from tessera.inference.tasks.given import Given, read
 from tessera.inference.tasks.writing import check_room, first_token
@@ -67,7 +67,7 @@ class Translate:
         self._manner = manner
         self._tokenizer: Tokenizer | None = None
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | Text]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A request for each input."""
         manner = self._manner
         if manner.hypotheses > manner.beams:

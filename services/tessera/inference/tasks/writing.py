@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tessera import errors
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.model import LoadedModel
+from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.sequence import Request
 
 

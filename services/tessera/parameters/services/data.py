@@ -14,9 +14,9 @@ from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.parameters.access import check_tenant, disk_errors
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.meter import PULLED_BYTES, PUSHED_BYTES, Meter
+from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.reading import Item, Reading
-from tessera.parameters.receipt import Announced, Receipt
-from tessera.parameters.vault import Vault
+from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.identity import Verifier
 from tessera.weights import wire
 from tessera.weights.box import Box
@@ -35,17 +35,17 @@ class ShardData:
     Args:
         name: of the shard.
         inbox: where pushes go.
-        vault: where pulls come from.
+        store: where pulls come from.
         verifier: checks tokens.
         meter: counts bytes.
     """
 
     def __init__(
-        self, name: str, inbox: Inbox, vault: Vault, verifier: Verifier, meter: Meter
+        self, name: str, inbox: Inbox, store: SliceStore, verifier: Verifier, meter: Meter
     ) -> None:
         self._name = name
         self._inbox = inbox
-        self._vault = vault
+        self._store = store
         self._verifier = verifier
         self._meter = meter
 
@@ -65,14 +65,14 @@ class ShardData:
         """Store a stream of slices."""
         target = self._target(next(requests, b""))
         self._check_tenant(context, target.set)
-        receipt = Receipt(self._inbox, target, self._name)
+        pushed = PushStream(self._inbox, target, self._name)
         try:
             with disk_errors():
                 for message in requests:
-                    _receive(receipt, message)
-                size = receipt.finish()
+                    _receive(pushed, message)
+                size = pushed.finish()
         except BaseException:
-            receipt.discard()
+            pushed.discard()
             raise
         self._meter.add(PUSHED_BYTES, size)
         return pb.PushSlicesResponse(size=size)
@@ -83,7 +83,7 @@ class ShardData:
         """Send boxes of slices."""
         self._check_tenant(context, request.set)
         items = [_item(message) for message in request.items]
-        reading = Reading(self._vault, (request.set, request.version), items)
+        reading = Reading(self._store, (request.set, request.version), items)
         yield from wire.chunks(reading.blocks(), wire.PULL_DATA)
         self._meter.add(PULLED_BYTES, reading.size)
         yield pb.PullSlicesResponse(checksums=pb.PullChecksums(checksums=reading.checksums))
@@ -104,17 +104,17 @@ class ShardData:
         return Target(set=target.set, version=target.version, epoch=target.epoch, rank=target.rank)
 
 
-def _receive(receipt: Receipt, message: bytes) -> None:
+def _receive(pushed: PushStream, message: bytes) -> None:
     data = wire.payload(wire.PUSH_DATA, message)
     if data is not None:
-        receipt.take(data)
+        pushed.take(data)
         return
     request = pb.PushSlicesRequest.FromString(message)
     match request.WhichOneof("content"):
         case "headers":
-            receipt.announce([_announced(header) for header in request.headers.headers])
+            pushed.announce([_announced(header) for header in request.headers.headers])
         case "data":
-            receipt.take(np.frombuffer(request.data, np.uint8))
+            pushed.take(np.frombuffer(request.data, np.uint8))
         case _:
             raise errors.InvalidArgumentError(
                 "a push is its target, then headers and data", reason="BAD_MESSAGE"

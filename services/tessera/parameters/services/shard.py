@@ -10,7 +10,7 @@ from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.parameters.access import check_service, disk_errors
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.meter import DISK_BYTES, Meter
-from tessera.parameters.vault import Vault
+from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.identity import current_principal
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.messages import slice_to_pb
@@ -21,10 +21,10 @@ NAME = pb.DESCRIPTOR.services_by_name["ShardService"].full_name
 class ShardControl(pb_grpc.ShardServiceServicer):
     """Makes pushes durable and forgets versions; disk work is done on threads."""
 
-    def __init__(self, name: str, inbox: Inbox, vault: Vault, meter: Meter) -> None:
+    def __init__(self, name: str, inbox: Inbox, store: SliceStore, meter: Meter) -> None:
         self._name = name
         self._inbox = inbox
-        self._vault = vault
+        self._store = store
         self._meter = meter
 
     async def PersistVersion(
@@ -34,7 +34,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         del context
         check_service(current_principal())
         slices = await asyncio.to_thread(self._persist, request.set, request.version)
-        self._meter.set(DISK_BYTES, self._vault.disk_bytes)
+        self._meter.set(DISK_BYTES, self._store.disk_bytes)
         return pb.PersistVersionResponse(slices=[slice_to_pb(source) for source in slices])
 
     async def DropVersion(
@@ -46,7 +46,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         size = await asyncio.to_thread(
             self._drop, request.set, request.version, list(request.groups)
         )
-        self._meter.set(DISK_BYTES, self._vault.disk_bytes)
+        self._meter.set(DISK_BYTES, self._store.disk_bytes)
         return pb.DropVersionResponse(size=size)
 
     async def GetShardStatus(
@@ -56,9 +56,9 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         del request, context
         return pb.GetShardStatusResponse(
             name=self._name,
-            disk_bytes=self._vault.disk_bytes,
+            disk_bytes=self._store.disk_bytes,
             memory_bytes=self._inbox.memory_bytes,
-            versions=self._vault.versions,
+            versions=self._store.versions,
         )
 
     def _persist(self, name: str, version: int) -> list[SliceSpec]:
@@ -68,4 +68,4 @@ class ShardControl(pb_grpc.ShardServiceServicer):
     def _drop(self, name: str, version: int, groups: list[str]) -> int:
         if not groups:
             self._inbox.drop((name, version))
-        return self._vault.drop((name, version), groups)
+        return self._store.drop((name, version), groups)

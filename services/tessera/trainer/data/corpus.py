@@ -20,7 +20,7 @@ from tessera.trainer.data.split import Text
 from tessera.trainer.data.table import Sample
 from tessera.trainer.data.texts import read_texts
 from tessera.trainer.failure import UserError
-from tessera.trainer.gang import Gang
+from tessera.trainer.ranks import Ranks
 
 Line = NDArray[Any]
 """[N] token ids of the smallest type that holds all of them."""
@@ -39,7 +39,7 @@ class Corpus:
 
 
 def prepare(
-    gang: Gang,
+    ranks: Ranks,
     data: DataSettings,
     read_blob: ReadBlob,
     tokenizer_of: Callable[[Sequence[str]], Tokenizer],
@@ -50,7 +50,7 @@ def prepare(
     """Read, split, get the tokenizer, encode; every rank calls it.
 
     Args:
-        gang: the first rank of each host reads and encodes.
+        ranks: the first rank of each host reads and encodes.
         data: names the files.
         read_blob: reads uploads.
         tokenizer_of: gives the tokenizer for the training texts, which only the first rank of each
@@ -61,7 +61,7 @@ def prepare(
     Raises:
         UserError: as `read_texts` and `prepare_table`.
     """
-    parts = on_hosts(gang, lambda: read_texts(data, read_blob)) or ([], [])
+    parts = on_hosts(ranks, lambda: read_texts(data, read_blob)) or ([], [])
     tokenizer = tokenizer_of([text.content for text in parts[0]])
 
     before = tokenizer.opening() if begins else ()
@@ -71,7 +71,7 @@ def prepare(
 
     key = ("corpus", tokenizer.to_json(), repr(before))
     train, held_out = (
-        prepare_table(gang, key, _records(part), encode, root=root) for part in parts
+        prepare_table(ranks, key, _records(part), encode, root=root) for part in parts
     )
     digest = hashlib.sha256(f"{train.digest} {held_out.digest}".encode()).hexdigest()[:32]
     lines = {"train": train.line("ids"), "held_out": held_out.line("ids")}

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tessera.trainer.failure import CollateralError, UserError
-from tessera.trainer.gang import Gang
+from tessera.trainer.ranks import Ranks
 
 T = TypeVar("T")
 
 
-def on_hosts(gang: Gang, work: Callable[[], T]) -> T | None:
+def on_hosts(ranks: Ranks, work: Callable[[], T]) -> T | None:
     """Run `work` on the first rank of each host and wait for all; None on the other ranks.
 
     Raises:
         CollateralError: it raised on another rank; the rank itself raises the error.
     """
-    value, error, failed = gang.together(lambda: work() if gang.leads_host else None)
+    value, error, failed = ranks.on_all(lambda: work() if ranks.is_host_main else None)
     if error is not None:
         raise error
     for rank, message in enumerate(failed):
@@ -26,13 +26,13 @@ def on_hosts(gang: Gang, work: Callable[[], T]) -> T | None:
     return value
 
 
-def agreed(gang: Gang, digest: str | None) -> str:
+def agreed(ranks: Ranks, digest: str | None) -> str:
     """The digest of what every host has read; ranks that have read nothing give None.
 
     Raises:
         UserError: DATA_DIFFERS.
     """
-    digests = gang.gather(digest)
+    digests = ranks.gather(digest)
     for rank, found in enumerate(digests):
         if found not in {digests[0], None}:
             description = (

@@ -15,14 +15,14 @@ from tessera.trainer.data.hosts import agreed, on_hosts
 from tessera.trainer.data.record import Record
 from tessera.trainer.data.table import Sample, Table
 from tessera.trainer.failure import UserError
-from tessera.trainer.gang import Gang
+from tessera.trainer.ranks import Ranks
 
 _CODE = ("tessera.trainer", "tessera.text")
 """Packages that decide what becomes of a record."""
 
 
 def prepare_table(
-    gang: Gang,
+    ranks: Ranks,
     key_parts: Iterable[str | bytes],
     records: Sequence[Record],
     encode: Callable[[Sequence[Record]], Iterable[Sample]],
@@ -31,7 +31,7 @@ def prepare_table(
     """The table of the samples of records; every rank calls it.
 
     Args:
-        gang: the first rank of each host encodes, unless the host has the table already.
+        ranks: the first rank of each host encodes, unless the host has the table already.
         key_parts: all that the samples depend on besides records and code: the tokenizer, lengths.
         records: looked at on the first rank of each host only.
         encode: makes samples of records.
@@ -42,15 +42,15 @@ def prepare_table(
     """
     place = root or private_folder("tables")
     parts = [part.encode() if isinstance(part, str) else part for part in key_parts]
-    key = agreed(gang, on_hosts(gang, lambda: _key(parts, records)))
+    key = agreed(ranks, on_hosts(ranks, lambda: _key(parts, records)))
 
     def build(folder: Path) -> None:
         Table.write(folder, encode(records))
 
-    on_hosts(gang, lambda: cached(place, key, build))
+    on_hosts(ranks, lambda: cached(place, key, build))
     # Others cannot miss it: it stays while the rank that asked for it lives.
     table = Table.open(cached(place, key, _absent))
-    agreed(gang, table.digest)
+    agreed(ranks, table.digest)
     if not len(table):
         description = "no record makes a sample: all are too long, or empty; see the task's limits"
         raise UserError.at("data.files", description, "DATA_EMPTY")

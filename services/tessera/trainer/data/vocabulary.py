@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
 from tessera.trainer.data.settings import TokenizerSettings
-from tessera.trainer.gang import Gang
+from tessera.trainer.ranks import Ranks
 
 
 def learn(
-    gang: Gang, texts: Iterable[str], settings: TokenizerSettings, given: bytes | None = None
+    ranks: Ranks, texts: Iterable[str], settings: TokenizerSettings, given: bytes | None = None
 ) -> Tokenizer:
     """The same tokenizer on every rank; every rank calls it.
 
     Args:
-        gang: rank 0 learns, the others take what it has learned.
+        ranks: rank 0 learns, the others take what it has learned.
         texts: to learn from; looked at on rank 0 only.
         settings: what to learn.
         given: a tokenizer.json to take instead; looked at on rank 0 only.
@@ -32,4 +32,4 @@ def learn(
         return train(kind, iter(texts), size, special, lowercase=settings.lowercase).to_json()
 
     # A model whose texts need no start may read them as they stand.
-    return Tokenizer.from_json(gang.led(made), bare=not settings.special.start)
+    return Tokenizer.from_json(ranks.on_main(made), bare=not settings.special.start)

@@ -38,7 +38,7 @@ class QuestionAnswering:
         """Questions with windows of their contexts; see `Task`."""
         longest = sequence_length(work, PAIR + 2)
         found = examples(work, ROLES)
-        work.gang.led(lambda: check_answers(found.train))
+        work.ranks.on_main(lambda: check_answers(found.train))
         tokenizer, stride = found.tokenizer, self.settings.task.stride
         overlap = longest // 4 if stride is None else stride
         encode = AnswerEncoder(tokenizer=tokenizer, longest=longest, overlap=overlap)

@@ -51,7 +51,7 @@ class SentenceEmbedding:
         longest = sequence_length(work, ONE + 1)
         found = examples(work, ROLES)
         tokenizer = found.tokenizer
-        self._scored = work.gang.led(lambda: check_scores([*found.train, *found.held_out]))
+        self._scored = work.ranks.on_main(lambda: check_scores([*found.train, *found.held_out]))
         encode = EmbeddingEncoder(tokenizer=tokenizer, longest=longest)
         tables = encoded(work, found, encode, ("embeddings", longest))
         collate = EmbeddingCollate(tokenizer=tokenizer, longest=longest)

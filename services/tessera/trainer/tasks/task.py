@@ -13,7 +13,7 @@ from tessera.models.task import TaskConfig
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import Dataset, TokenBatch
 from tessera.trainer.data.sources import ReadBlob
-from tessera.trainer.gang import Gang
+from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 
 
@@ -37,7 +37,7 @@ class Work:
     """
 
     settings: Settings
-    gang: Gang
+    ranks: Ranks
     read_blob: ReadBlob
     tokenizer: bytes | None = None
     labels: tuple[str, ...] = ()

@@ -121,7 +121,7 @@ def _tables(work: Work, found: Examples, longest: int) -> dict[str, Table]:
     key = ("pairs", longest, work.settings.family, first)
     tables = encoded(work, found, encoder(cut=False), key, encoder(cut=True))
     left_out = len(found.train) - len(tables["train"])
-    if work.gang.leads and left_out:
+    if work.ranks.is_main and left_out:
         warnings.warn(
             f"{left_out} of {len(found.train)} training records are left out: their targets have "
             f"more than {longest - 1} tokens",

@@ -45,9 +45,9 @@ def packed(work: Work, *, begins: bool = False) -> tuple[Corpus, Tokenizer]:
     settings = work.settings
 
     def tokenizer_of(texts: Sequence[str]) -> Tokenizer:
-        return learn(work.gang, texts, settings.tokenizer, work.tokenizer)
+        return learn(work.ranks, texts, settings.tokenizer, work.tokenizer)
 
-    return corpora.prepare(work.gang, settings.data, work.read_blob, tokenizer_of, begins=begins)
+    return corpora.prepare(work.ranks, settings.data, work.read_blob, tokenizer_of, begins=begins)
 
 
 def examples(work: Work, roles: Roles) -> Examples:
@@ -57,9 +57,9 @@ def examples(work: Work, roles: Roles) -> Examples:
         UserError: as `read`.
     """
     settings = work.settings
-    parts = on_hosts(work.gang, lambda: read(settings.data, roles, work.read_blob))
+    parts = on_hosts(work.ranks, lambda: read(settings.data, roles, work.read_blob))
     train, held_out = parts or ([], [])
-    tokenizer = learn(work.gang, texts_of(train), settings.tokenizer, work.tokenizer)
+    tokenizer = learn(work.ranks, texts_of(train), settings.tokenizer, work.tokenizer)
     return Examples(train=train, held_out=held_out, tokenizer=tokenizer)
 
 
@@ -85,7 +85,7 @@ def encoded(
     parts = {"train": (found.train, encode), "held_out": (found.held_out, held_out or encode)}
     tokenizer = found.tokenizer.to_json()
     return {
-        split: prepare_table(work.gang, (repr(key), split, tokenizer), records, make)
+        split: prepare_table(work.ranks, (repr(key), split, tokenizer), records, make)
         for split, (records, make) in parts.items()
     }
 
@@ -131,7 +131,7 @@ def labels_for(work: Work, records: Sequence[Record], role: str) -> tuple[str, .
         UserError: DATA_ONE_LABEL.
     """
     given = work.settings.task.labels or work.labels
-    return given or work.gang.led(lambda: find_labels(records, role))
+    return given or work.ranks.on_main(lambda: find_labels(records, role))
 
 
 def sequence_length(work: Work, least: int = 1) -> int:

@@ -1,0 +1,1 @@
+"""What the controller asks of other services, by gRPC."""

@@ -1,0 +1,107 @@
+"""What the controller asks of the parameter coordinator: whether sets and versions exist."""
+
+from __future__ import annotations
+
+from tessera import errors
+from tessera.api.parameters.v1 import coordinator_pb2 as pb
+from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
+from tessera.controller.policy.registry import Registry, Role
+from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.deadline import remaining
+
+SECONDS = 10.0
+_PAGE = 500
+
+
+class Coordinator:
+    """Asks the coordinator that is registered now.
+
+    Args:
+        registry: knows where it listens.
+        token: of the controller, role service.
+    """
+
+    def __init__(self, registry: Registry, token: str) -> None:
+        self._registry = registry
+        self._metadata = bearer(token)
+
+    async def check(self, tenant: str, model: str, field: str) -> None:
+        """Raise unless `set` or `set@version` has a committed version.
+
+        Args:
+            tenant: whose set it is.
+            model: the reference.
+            field: path of the field that holds it, for the error.
+
+        Raises:
+            InvalidArgumentError: that is no reference (INVALID_REFERENCE).
+            NotFoundError: SET_NOT_FOUND or VERSION_NOT_FOUND.
+            UnavailableError: the coordinator cannot be asked (COORDINATOR_UNAVAILABLE).
+        """
+        name, version = parse_reference(model, field)
+        numbers = await self._versions(f"{tenant}/{name}", name, field, version)
+        if version and version not in numbers:
+            raise _missing(
+                "VERSION_NOT_FOUND",
+                f"{field}: set '{name}' has no version {version}; "
+                f"`tessera versions {name}` lists them",
+                field,
+            )
+        if not numbers:
+            raise _missing(
+                "VERSION_NOT_FOUND", f"{field}: set '{name}' has no committed version yet", field
+            )
+
+    async def _versions(self, full: str, name: str, field: str, wanted: int) -> set[int]:
+        found: set[int] = set()
+        async with aio_channel(self._address()) as connection:
+            stub = pb_grpc.CoordinatorServiceStub(connection)
+            request = pb.ListVersionsRequest(set=full, page_size=_PAGE)
+            while True:
+                try:
+                    with mapped_errors():
+                        reply = await stub.ListVersions(
+                            request, metadata=self._metadata, timeout=remaining(SECONDS)
+                        )
+                except errors.NotFoundError:
+                    raise _missing(
+                        "SET_NOT_FOUND",
+                        f"{field}: there is no set '{name}'; `tessera sets` lists them",
+                        field,
+                    ) from None
+                found.update(version.number for version in reply.versions)
+                request.page_token = reply.next_page_token
+                if wanted in found or (found and not wanted) or not request.page_token:
+                    return found
+
+    def _address(self) -> str:
+        endpoints = self._registry.resolve(Role.COORDINATOR)
+        if not endpoints:
+            raise errors.UnavailableError(
+                "the parameter coordinator is not there yet; try again in a moment",
+                reason="COORDINATOR_UNAVAILABLE",
+                retry_after=2.0,
+            )
+        return endpoints[0].control_address
+
+
+def parse_reference(model: str, field: str) -> tuple[str, int]:
+    """Set and version of `set@version`; version 0: the newest.
+
+    Raises:
+        InvalidArgumentError: the version is no positive number (INVALID_REFERENCE).
+    """
+    name, at, version = model.partition("@")
+    if name and "/" not in name and (not at or (version.isdecimal() and int(version) > 0)):
+        return name, int(version or 0)
+    raise errors.InvalidArgumentError(
+        f"{field}: '{model}' is neither SET nor SET@VERSION",
+        reason="INVALID_REFERENCE",
+        violations=[errors.Violation(field, "write SET or SET@VERSION")],
+    )
+
+
+def _missing(reason: str, message: str, field: str) -> errors.NotFoundError:
+    return errors.NotFoundError(
+        message, reason=reason, violations=[errors.Violation(field, message)]
+    )

@@ -1,0 +1,61 @@
+"""The filter of ListJobs: `state=RUNNING AND label.team=nlp`; pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tessera import errors
+from tessera.controller.policy.job import JobState
+
+_COLUMNS = ("state", "name", "queue")
+_LABEL = re.compile(r"[A-Za-z0-9_./-]{1,63}")
+_HELP = "write state=, name=, queue= or label.KEY=, joined by ` AND `"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """`column` or `label` must equal `value`."""
+
+    value: str
+    column: str = ""
+    label: str = ""
+
+
+def parse(text: str) -> list[Condition]:
+    """The conditions of a filter; empty text has none.
+
+    Raises:
+        InvalidArgumentError: it is not a filter (INVALID_FILTER, field `filter`).
+    """
+    if not text.strip():
+        return []
+    return [_condition(part.strip()) for part in re.split(r"\s+AND\s+", text.strip())]
+
+
+def _condition(text: str) -> Condition:
+    key, equals, value = text.partition("=")
+    key, value = key.strip(), value.strip()
+    if not equals or not value:
+        raise _bad(f"'{text}' is no condition")
+    if key.startswith("label."):
+        label = key.removeprefix("label.")
+        if not _LABEL.fullmatch(label):
+            raise _bad(f"'{label}' is no label")
+        return Condition(label=label, value=value)
+    if key not in _COLUMNS:
+        raise _bad(f"jobs cannot be filtered by '{key}'")
+    if key == "state":
+        value = value.upper().removeprefix("JOB_STATE_")
+        if value not in JobState.__members__:
+            states = ", ".join(JobState.__members__)
+            raise _bad(f"'{value}' is no state; there are {states}")
+    return Condition(column=key, value=value)
+
+
+def _bad(message: str) -> errors.InvalidArgumentError:
+    return errors.InvalidArgumentError(
+        f"filter: {message}; {_HELP}",
+        reason="INVALID_FILTER",
+        violations=[errors.Violation("filter", f"{message}; {_HELP}")],
+    )

@@ -1,0 +1,115 @@
+"""What became of an attempt whose driver did not say so itself: pure.
+
+Only an answer of the pool decides here. That a pool cannot be reached says nothing about the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from tessera.controller.policy.job import Fail, Finish, Stop
+from tessera.controller.policy.retry import Failure, FailureCategory
+
+TAIL_LINES = 40
+_KILLED = frozenset({137, 143, -9, -15})
+_MEMORY_SIGNS = ("OutOfMemoryError", "ran low on memory")
+
+
+class RunStatus(Enum):
+    """What the pool says of a submission."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    MISSING = "MISSING"
+    """The pool answers, and does not know it."""
+
+    @property
+    def over(self) -> bool:
+        """Nothing of it runs any more."""
+        return self not in {RunStatus.PENDING, RunStatus.RUNNING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A submission as the pool sees it."""
+
+    status: RunStatus
+    exit_code: int | None = None
+    message: str = ""
+
+
+def decide(run: Run, *, cancelling: bool, reported: bool, log: str = "") -> Finish:
+    """The outcome of an attempt that is over and has not reported one.
+
+    Args:
+        run: what the pool says; its status must be over.
+        cancelling: the job was asked to end.
+        reported: the driver had reported something before.
+        log: what the driver printed.
+    """
+    if cancelling:
+        return Stop()
+    return Fail(failure=_failure(run, reported=reported, log=log))
+
+
+def _failure(run: Run, *, reported: bool, log: str) -> Failure:
+    code = run.exit_code or 0
+    traceback = last_traceback(log)
+    match run.status:
+        case RunStatus.MISSING:
+            return Failure(
+                category=FailureCategory.WORKER_LOST,
+                reason="PLATFORM_RESTARTED",
+                message="The Ray cluster that ran the attempt was replaced.",
+            )
+        case RunStatus.STOPPED:
+            return Failure(
+                category=FailureCategory.WORKER_LOST,
+                reason="DRIVER_STOPPED",
+                message="The Ray job was stopped from outside.",
+                exit_code=code,
+            )
+        case RunStatus.SUCCEEDED:
+            return Failure(
+                category=FailureCategory.INTERNAL,
+                reason="NO_OUTCOME",
+                message="The driver exited without telling the outcome.",
+                traceback=traceback,
+            )
+        case _:
+            pass
+    if run.exit_code is None and not reported:
+        category, reason = FailureCategory.LAUNCH, "LAUNCH_FAILED"
+        message = f"The driver could not be started: {_first_line(run.message)}"
+    elif any(sign in run.message for sign in _MEMORY_SIGNS):
+        category, reason = FailureCategory.OUT_OF_MEMORY, "DRIVER_OUT_OF_MEMORY"
+        message = "The driver's node ran out of memory."
+    elif run.exit_code is None or code in _KILLED or code < 0:
+        category, reason = FailureCategory.WORKER_LOST, "DRIVER_KILLED"
+        message = f"The driver's process was killed (exit code {run.exit_code})."
+    else:
+        category, reason = FailureCategory.INTERNAL, "DRIVER_FAILED"
+        message = _last_line(traceback or log) or f"The driver exited with code {code}."
+    return Failure(
+        category=category, reason=reason, message=message, traceback=traceback, exit_code=code
+    )
+
+
+def last_traceback(log: str) -> str:
+    """The last Python traceback of a log, or its last lines where there is none."""
+    lines = log.splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    chosen = lines[starts[-1] :] if starts else lines
+    return "\n".join(chosen[-TAIL_LINES:])
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no message")
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

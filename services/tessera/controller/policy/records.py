@@ -1,0 +1,191 @@
+"""What the store keeps, as plain values; specs stay opaque proto3 JSON here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tessera.controller.policy.demand import Amounts, Demand
+from tessera.controller.policy.job import JobProgress, JobState
+from tessera.controller.policy.retry import Failure
+from tessera.controller.policy.scheduler import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The latest that an attempt reported; losses in nats per token."""
+
+    step: int = 0
+    total_steps: int = 0
+    loss: float = 0.0
+    held_out_loss: float | None = None
+    baseline_loss: float | None = None
+    tokens_per_second: float = 0.0
+    seconds_left: float | None = None
+    version: int = 0
+    phase: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job as it is accepted."""
+
+    id: str
+    tenant: str
+    owner: str
+    name: str
+    queue: str
+    priority: int
+    labels: Mapping[str, str]
+    request_id: str
+    request_digest: str
+    spec: str
+    demand: Demand
+    publish_set: str
+    retries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands; times are seconds since the epoch."""
+
+    id: str
+    tenant: str
+    owner: str
+    name: str
+    queue: str
+    priority: int
+    labels: Mapping[str, str]
+    request_digest: str
+    spec: str
+    demand: Demand
+    publish_set: str
+    position: JobProgress
+    not_before: float
+    event_sequence: int
+    waiting: tuple[Reason, ...]
+    progress: Progress | None
+    failure: Failure | None
+    create_time: float
+    start_time: float | None
+    end_time: float | None
+
+    @property
+    def state(self) -> JobState:
+        """Where it stands."""
+        return self.position.state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One run of a job; `released` says that nothing of it holds resources any more."""
+
+    job: str
+    number: int
+    submission_id: str
+    pool: str
+    start_time: float
+    launched: bool
+    end_time: float | None
+    failure: Failure | None
+    released: bool
+    report_sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of a job's history."""
+
+    sequence: int
+    time: float
+    type: str
+    state: JobState
+    attempt: int
+    message: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What training reported at one step."""
+
+    attempt: int
+    step: int
+    time: float
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """An event that a driver asks for."""
+
+    type: str
+    message: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbered:
+    """A driver's report with its number."""
+
+    sequence: int
+    content: Progress | Point | Note
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingCommand:
+    """A command that waits in the outbox."""
+
+    id: int
+    kind: str
+    job: str
+    attempt: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A registered Ray cluster."""
+
+    name: str
+    dashboard_url: str
+    ray_address: str
+    foreign: Amounts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A model to be served; `pool` is empty until there is room."""
+
+    tenant: str
+    name: str
+    owner: str
+    spec: str
+    demand: Demand
+    generation: str
+    deleting: bool = False
+    pool: str = ""
+    waiting: tuple[Reason, ...] = ()
+    create_time: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Its key among everything that stands."""
+        return f"deployment/{self.tenant}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsureJob:
+    """The newest Ray job that made sure of something standing."""
+
+    key: str
+    submission_id: str
+    pool: str
+    cluster: str
+    generation: str
+    status: str
+    started: float
+    ended: float | None = None
+    failures: int = 0
+    message: str = ""

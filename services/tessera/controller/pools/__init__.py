@@ -1,0 +1,1 @@
+"""Ray clusters, reached over HTTP: submissions, and what they have."""

@@ -1,0 +1,173 @@
+"""Submissions to a pool: the interface, and Ray's Jobs API over HTTP behind it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from tessera import errors
+from tessera.controller.policy.outcome import Run, RunStatus
+from tessera.controller.policy.records import Pool
+
+SUBMIT_SECONDS = 60.0
+CALL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A command to run on a pool under an id of ours."""
+
+    id: str
+    command: Sequence[str]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class Launcher(Protocol):
+    """Runs submissions on pools.
+
+    Every method raises UnavailableError where the pool cannot be asked: that says nothing about
+    what runs there.
+    """
+
+    async def submit(self, pool: Pool, submission: Submission) -> None:
+        """Hand a submission over; one that is known by its id is left as it is.
+
+        Raises:
+            FailedPreconditionError: the pool refuses it (LAUNCH_REFUSED).
+        """
+
+    async def status(self, pool: Pool, submission: str) -> Run:
+        """How a submission stands; MISSING where the pool does not know it."""
+
+    async def stop(self, pool: Pool, submission: str) -> None:
+        """End a submission: SIGTERM, a little later SIGKILL. One that is unknown is no error."""
+
+    async def log(self, pool: Pool, submission: str) -> str:
+        """What it has printed so far; empty where the pool does not know it."""
+
+
+class RayHttp:
+    """HTTP to Ray dashboards, with their token.
+
+    Args:
+        token_path: file of Ray's token; None: the clusters ask for none.
+    """
+
+    def __init__(self, token_path: Path | None = None) -> None:
+        self._token_path = token_path
+        self._client = httpx.AsyncClient(timeout=CALL_SECONDS)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def call(
+        self, pool: Pool, method: str, path: str, *, body: Any = None, seconds: float = CALL_SECONDS
+    ) -> httpx.Response:
+        """One call to a pool's dashboard.
+
+        Raises:
+            UnavailableError: no answer (POOL_UNREACHABLE), or our token is wrong (POOL_DENIED).
+        """
+        headers = {}
+        if self._token_path is not None:
+            headers["authorization"] = f"Bearer {self._token_path.read_text().strip()}"
+        url = pool.dashboard_url.rstrip("/") + path
+        try:
+            reply = await self._client.request(
+                method, url, json=body, headers=headers, timeout=seconds
+            )
+        except (httpx.HTTPError, OSError) as error:
+            raise errors.UnavailableError(
+                f"pool {pool.name} does not answer at {pool.dashboard_url}: "
+                f"{type(error).__name__} {error}".rstrip(),
+                reason="POOL_UNREACHABLE",
+            ) from error
+        if reply.status_code in {401, 403}:
+            raise errors.UnavailableError(
+                f"pool {pool.name} refuses the controller's Ray token", reason="POOL_DENIED"
+            )
+        return reply
+
+
+class RayLauncher:
+    """A launcher over Ray's Jobs API."""
+
+    def __init__(self, http: RayHttp) -> None:
+        self._http = http
+
+    async def submit(self, pool: Pool, submission: Submission) -> None:
+        """See `Launcher.submit`."""
+        body = {
+            "entrypoint": shlex.join(submission.command),
+            "submission_id": submission.id,
+            "metadata": dict(submission.metadata),
+            "runtime_env": {"env_vars": {**_environment(pool), **submission.env}},
+        }
+        reply = await self._http.call(pool, "POST", "/api/jobs/", body=body, seconds=SUBMIT_SECONDS)
+        if reply.is_success or "already exists" in reply.text:
+            return
+        text = _last_line(reply.text)
+        if 400 <= reply.status_code < 500:  # noqa: PLR2004 - HTTP's range for the caller's faults
+            raise errors.FailedPreconditionError(
+                f"pool {pool.name} refuses the submission: {text}", reason="LAUNCH_REFUSED"
+            )
+        raise errors.UnavailableError(
+            f"pool {pool.name} cannot take submissions now: {text}", reason="POOL_BUSY"
+        )
+
+    async def status(self, pool: Pool, submission: str) -> Run:
+        """See `Launcher.status`."""
+        reply = await self._http.call(pool, "GET", f"/api/jobs/{submission}")
+        if reply.status_code == 404:  # noqa: PLR2004 - HTTP's not found
+            return Run(status=RunStatus.MISSING)
+        answer = _json(pool, reply)
+        return Run(
+            status=RunStatus(answer["status"]),
+            exit_code=answer.get("driver_exit_code"),
+            message=answer.get("message") or "",
+        )
+
+    async def stop(self, pool: Pool, submission: str) -> None:
+        """See `Launcher.stop`."""
+        reply = await self._http.call(pool, "POST", f"/api/jobs/{submission}/stop")
+        if reply.status_code != 404:  # noqa: PLR2004 - HTTP's not found
+            _json(pool, reply)
+
+    async def log(self, pool: Pool, submission: str) -> str:
+        """See `Launcher.log`."""
+        reply = await self._http.call(pool, "GET", f"/api/jobs/{submission}/logs")
+        if reply.status_code == 404:  # noqa: PLR2004 - HTTP's not found
+            return ""
+        return str(_json(pool, reply).get("logs") or "")
+
+
+def _environment(pool: Pool) -> dict[str, str]:
+    # Without RAY_ADDRESS a driver may find another cluster of the same machine.
+    return {
+        "RAY_ADDRESS": pool.ray_address,
+        "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _json(pool: Pool, reply: httpx.Response) -> dict[str, Any]:
+    if not reply.is_success:
+        raise errors.UnavailableError(
+            f"pool {pool.name} answers {reply.status_code}: {_last_line(reply.text)}",
+            reason="POOL_ERROR",
+        )
+    answer = reply.json()
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no text")

@@ -1,0 +1,136 @@
+"""What pools have and whether they answer, by Ray's state API."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from tessera import errors
+from tessera.controller.policy.demand import Amounts, Capacity, add
+from tessera.controller.policy.records import Pool
+from tessera.controller.policy.scheduler import PoolView
+from tessera.controller.pools.launcher import RayHttp
+
+log = structlog.get_logger()
+
+UNSEEN_SECONDS = 10.0
+"""After so long without an answer a pool gets no new work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """What is known of a pool; `cluster` tells one Ray cluster at its address from the next."""
+
+    pool: Pool
+    nodes: tuple[Amounts, ...] = ()
+    available: Amounts = field(default_factory=dict)
+    cluster: str = ""
+    seen: float | None = None
+    message: str = "It has not answered yet."
+
+    @property
+    def live(self) -> bool:
+        """Whether it answered lately."""
+        return self.seen is not None and time.monotonic() - self.seen < UNSEEN_SECONDS
+
+    @property
+    def capacity(self) -> Capacity:
+        """What it has in all, as last seen."""
+        return Capacity(pool=self.pool.name, nodes=self.nodes)
+
+    def view(self) -> PoolView:
+        """As the scheduler sees it."""
+        return PoolView(capacity=self.capacity, live=self.live, foreign=self.pool.foreign)
+
+
+class Pools:
+    """The registered pools and their latest state, in their order of registration."""
+
+    def __init__(self, http: RayHttp) -> None:
+        self._http = http
+        self._states: dict[str, PoolState] = {}
+
+    def set(self, pool: Pool) -> None:
+        """Add a pool, or change its address."""
+        old = self._states.get(pool.name)
+        if old is not None and old.pool.dashboard_url == pool.dashboard_url:
+            self._states[pool.name] = replace(old, pool=pool)
+        else:
+            self._states[pool.name] = PoolState(pool=pool)
+
+    def get(self, name: str) -> PoolState | None:
+        """One pool's state."""
+        return self._states.get(name)
+
+    def all(self) -> list[PoolState]:
+        """Every pool's state."""
+        return list(self._states.values())
+
+    async def refresh(self) -> bool:
+        """Ask every pool; returns whether any has changed in what it offers."""
+        before = {name: _offer(state) for name, state in self._states.items()}
+        await asyncio.gather(*(self._ask(state.pool) for state in self.all()))
+        return before != {name: _offer(state) for name, state in self._states.items()}
+
+    async def _ask(self, pool: Pool) -> None:
+        try:
+            version = await self._json(pool, "/api/version")
+            nodes = await self._json(pool, "/api/v0/nodes?detail=1&limit=10000")
+            usage = await self._json(pool, "/api/cluster_status")
+        except (errors.UnavailableError, KeyError, ValueError) as error:
+            state = self._states[pool.name]
+            if state.live:
+                log.info("pool does not answer", pool=pool.name, message=str(error))
+            self._states[pool.name] = replace(state, message=str(error))
+            return
+        cluster = str(version.get("session_name") or "")
+        old = self._states[pool.name]
+        if old.cluster != cluster:
+            log.info("pool seen", pool=pool.name, cluster=cluster, before=old.cluster)
+        found = _nodes(nodes)
+        self._states[pool.name] = PoolState(
+            pool=old.pool,
+            nodes=found,
+            available=_available(usage, add(*found)),
+            cluster=cluster,
+            seen=time.monotonic(),
+            message="" if found else "The cluster has no live node.",
+        )
+
+    async def _json(self, pool: Pool, path: str) -> dict[str, Any]:
+        reply = await self._http.call(pool, "GET", path)
+        if not reply.is_success:
+            raise errors.UnavailableError(
+                f"pool {pool.name} answers {reply.status_code} to {path}", reason="POOL_ERROR"
+            )
+        answer = reply.json()
+        if not isinstance(answer, dict):
+            raise ValueError(f"pool {pool.name} answers {path} with no object")  # noqa: TRY004 - a bad answer, not a bug
+        return answer
+
+
+def _offer(state: PoolState) -> tuple[object, ...]:
+    return state.nodes, state.live, state.cluster
+
+
+def _nodes(answer: Mapping[str, Any]) -> tuple[Amounts, ...]:
+    rows = answer["data"]["result"]["result"]
+    alive = sorted((row for row in rows if row["state"] == "ALIVE"), key=lambda r: r["node_id"])
+    return tuple(_resources(row["resources_total"]) for row in alive)
+
+
+def _resources(values: Mapping[str, float]) -> dict[str, float]:
+    # Ray's own bookkeeping (node:…, object_store_memory) is not what work is placed by.
+    dropped = ("node:", "object_store_memory", "bundle_group")
+    return {k: float(v) for k, v in values.items() if not k.startswith(dropped)}
+
+
+def _available(answer: Mapping[str, Any], total: Amounts) -> dict[str, float]:
+    report = ((answer.get("data") or {}).get("clusterStatus") or {}).get("loadMetricsReport") or {}
+    usage = report.get("usage") or {}
+    return {name: float(of) - float(used) for name, (used, of) in usage.items() if name in total}

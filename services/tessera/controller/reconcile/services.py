@@ -1,0 +1,151 @@
+"""Keeps the parameter service and the replicas standing, by short idempotent Ray jobs."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from tessera import errors
+from tessera.controller.policy.desired import Desired, due, missing_endpoints, parameters, replicas
+from tessera.controller.policy.outcome import RunStatus, last_traceback
+from tessera.controller.policy.records import EnsureJob
+from tessera.controller.pools.launcher import Submission
+from tessera.controller.pools.state import PoolState
+from tessera.controller.runtime import Runtime
+from tessera.controller.signals import ADMISSION
+from tessera.controller.store import deployments, ensures, tickets
+from tessera.rpc.identity import SERVICE, Principal
+
+log = structlog.get_logger()
+
+BUSY_PAUSE = 0.5
+IDLE_PAUSE = 3.0
+
+
+class ServicesLoop:
+    """Compares what is desired with what is registered.
+
+    Args:
+        runtime: the controller's parts.
+        address: `host:port` that actors call the controller at.
+    """
+
+    def __init__(self, runtime: Runtime, address: str) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+        self._address = address
+        self._missing_since: dict[str, float] = {}
+
+    async def round(self) -> float:
+        """Follow running ensure jobs, begin those that are due; returns the pause."""
+        known = await self._database.read(ensures.every)
+        for ensure in known.values():
+            if ensure.status == ensures.RUNNING:
+                await self._follow(ensure)
+        known = await self._database.read(ensures.every)
+        wanted = await self._desired()
+        for desired in wanted:
+            await self._consider(desired, known.get(desired.key))
+        await self._forget_ended(wanted, known)
+        busy = any(item.status == ensures.RUNNING for item in known.values())
+        return BUSY_PAUSE if busy else IDLE_PAUSE
+
+    async def _desired(self) -> list[Desired]:
+        config, pool = self._runtime.config, self._runtime.services_pool
+        wanted = []
+        if pool and config.shards:
+            folder = str(config.home.resolve() / "parameters")
+            wanted.append(
+                parameters(pool, shards=config.shards, data_dir=folder, disk_cap=config.disk_cap)
+            )
+        placed = await self._database.read(deployments.every)
+        return wanted + [replicas(item) for item in placed if item.pool]
+
+    async def _consider(self, desired: Desired, ensure: EnsureJob | None) -> None:
+        pool = self._runtime.pools.get(desired.pool)
+        if pool is None or not pool.live or not pool.nodes:
+            return
+        missing = self._missing(desired)
+        now = time.time()
+        if due(desired, ensure, cluster=pool.cluster, missing=missing, now=now):
+            await self._begin(desired, pool, 0 if ensure is None else ensure.failures)
+
+    def _missing(self, desired: Desired) -> float:
+        """Seconds that something of it has been missing."""
+        registry = self._runtime.registry
+        roles = {role for role, _ in desired.endpoints}
+        live = [(e.role, e.name) for role in roles for e in registry.resolve(role)]
+        if not missing_endpoints(desired, live):
+            self._missing_since.pop(desired.key, None)
+            return 0.0
+        since = self._missing_since.setdefault(desired.key, time.monotonic())
+        return time.monotonic() - since
+
+    async def _begin(self, desired: Desired, pool: PoolState, failures: int) -> None:
+        ensure = EnsureJob(
+            key=desired.key,
+            submission_id=self._runtime.ids.ensure(desired.title),
+            pool=desired.pool,
+            cluster=pool.cluster,
+            generation=desired.generation,
+            status=ensures.RUNNING,
+            started=time.time(),
+            failures=failures,
+        )
+        principal = Principal(subject=desired.subject, role=SERVICE, tenant=desired.tenant)
+        await self._database.write(
+            ensures.begin, ensure, tenant=desired.tenant, owner="service:controller"
+        )
+        ticket = await self._database.write(tickets.issue, principal)
+        call = ("--controller", self._address, "--ticket", ticket)
+        submission = Submission(
+            id=ensure.submission_id,
+            command=(self._runtime.config.python, *desired.command, *call),
+            metadata={"name": desired.title, "owner": "service:controller", "job": ""},
+        )
+        log.info("ensure begins", key=desired.key, submission_id=ensure.submission_id)
+        try:
+            await self._runtime.launcher.submit(pool.pool, submission)
+        except errors.TesseraError as error:
+            await self._end(ensure, ok=False, message=error.message)
+
+    async def _follow(self, ensure: EnsureJob) -> None:
+        pool = self._runtime.pools.get(ensure.pool)
+        if pool is None:
+            return
+        try:
+            run = await self._runtime.launcher.status(pool.pool, ensure.submission_id)
+            if not run.status.over:
+                return
+            ok = run.status is RunStatus.SUCCEEDED
+            message = ""
+            if run.status is RunStatus.MISSING:
+                message = "the Ray cluster was replaced before it was done"
+            elif not ok:
+                text = await self._runtime.launcher.log(pool.pool, ensure.submission_id)
+                message = last_traceback(text) or run.message
+        except errors.UnavailableError:
+            return
+        await self._end(ensure, ok=ok, message=message)
+
+    async def _end(self, ensure: EnsureJob, *, ok: bool, message: str) -> None:
+        last = next((line for line in reversed(message.splitlines()) if line.strip()), "")
+        await self._database.write(ensures.end, ensure.submission_id, ok=ok, message=last)
+        # Whoever was missing before gets the whole patience again.
+        self._missing_since.pop(ensure.key, None)
+        level = log.info if ok else log.warning
+        level("ensure ended", key=ensure.key, ok=ok, message=message)
+
+    async def _forget_ended(self, wanted: list[Desired], known: dict[str, EnsureJob]) -> None:
+        for desired in wanted:
+            ensure = known.get(desired.key)
+            gone = not desired.endpoints and desired.key.startswith("deployment/")
+            if gone and ensure is not None and ensure.status == ensures.SUCCEEDED:
+                if ensure.generation != desired.generation:
+                    continue
+                name = desired.key.rpartition("/")[2]
+                await self._database.write(deployments.remove, desired.tenant, name)
+                await self._database.write(ensures.forget, desired.key)
+                self._runtime.signals.wake(ADMISSION)
+                log.info("deployment gone", key=desired.key)

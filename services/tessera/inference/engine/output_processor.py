@@ -1,0 +1,85 @@
+"""Who waits for what: hands the results of steps to their readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tessera import errors
+from tessera.inference.engine.plan import Item
+from tessera.inference.engine.request_state import RequestState
+from tessera.inference.engine.stream import Outbox, Recipient, StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    state: RequestState
+    recipient: Recipient
+
+
+class OutputProcessor:
+    """Requests that are not answered yet.
+
+    Args:
+        outbox: takes what is for their readers.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._entries: dict[int, _Entry] = {}
+        self._last = 0
+        self._urgent = False
+
+    def numbers(self, count: int) -> range:
+        """Numbers for new items, higher than all before."""
+        first, self._last = self._last + 1, self._last + count
+        return range(first, self._last + 1)
+
+    def enter(self, states: Iterable[RequestState], recipient: Recipient) -> None:
+        """Remember who waits for items."""
+        for state in states:
+            self._entries[state.item.number] = _Entry(state, recipient)
+
+    def withdraw(self, recipient: Recipient) -> list[Item]:
+        """Forget a request; returns its items that had not ended."""
+        parts = [self._entries.pop(number, None) for number in recipient.numbers]
+        return [part.state.item for part in parts if part is not None]
+
+    def hand_out(self, done: Iterable[tuple[Item, Any]]) -> list[Item]:
+        """Take the results of a step; returns the items that have ended.
+
+        What is for items that nobody waits for any more is dropped.
+        """
+        ended = []
+        for item, result in done:
+            entry = self._entries.get(item.number)
+            if entry is None:
+                continue  # Cancelled during the step.
+            part = entry.state.accept(result)
+            if part is not None:
+                self._outbox.put(entry.recipient, StepResult(item.number, part))
+            self._urgent = self._urgent or entry.state.first or entry.state.ended
+            if entry.state.ended:
+                del self._entries[item.number]
+                ended.append(item)
+        return ended
+
+    def fail(self, items: Iterable[Item], error: errors.TesseraError) -> list[Item]:
+        """End the requests that items are a part of; returns all of their items."""
+        found = (self._entries.get(item.number) for item in items)
+        gone = []
+        for recipient in dict.fromkeys(entry.recipient for entry in found if entry is not None):
+            gone.extend(self.withdraw(recipient))
+            self._outbox.put(recipient, error)
+        self._outbox.flush(urgent=True)
+        return gone
+
+    def fail_all(self, error: errors.TesseraError) -> list[Item]:
+        """End all requests."""
+        return self.fail([entry.state.item for entry in self._entries.values()], error)
+
+    def flush(self) -> None:
+        """Wake the readers of what cannot wait for the next step."""
+        urgent, self._urgent = self._urgent, False
+        self._outbox.flush(urgent=urgent)

@@ -1,0 +1,50 @@
+"""Something to read in one step: what a head says of whole texts. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolingInput:
+    """What to read, and what is wanted of it.
+
+    Args:
+        head: that is asked.
+        tokens: that the encoder reads, or the decoder where there is no encoder.
+        segments: of the tokens; empty: 0.
+        written: tokens of a decoder beside an encoder.
+        places: where hidden or next tokens are wanted, for the heads that tell those.
+        targets: next tokens at these places, whose log-probabilities are wanted.
+    """
+
+    head: str
+    tokens: tuple[int, ...]
+    segments: tuple[int, ...] = ()
+    written: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolingRequest:
+    """A text on its way through the engine.
+
+    Args:
+        number: tells it from every other item; later ones are higher.
+        group: number of the request that it is a part of.
+        version: of the weights that read it.
+        text: what to read.
+        deadline: when it is given up.
+    """
+
+    number: int
+    group: int
+    version: int
+    text: PoolingInput
+    deadline: float | None = None
+
+    @property
+    def cost(self) -> int:
+        """Tokens to compute."""
+        return len(self.text.tokens) + len(self.text.written)

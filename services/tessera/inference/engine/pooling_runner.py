@@ -1,0 +1,92 @@
+"""Texts that are read in one step: through the model, and what its heads say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tessera.inference.engine.batch import Batch, fill_up
+from tessera.inference.engine.packing import pack
+from tessera.inference.engine.pooling import PoolingInput
+from tessera.models.inputs import Inputs
+from tessera.models.model import Model
+
+HeadOutput = NDArray[np.float32]
+"""Of classes [C], of every token's classes [T, C], of start and end [T, 2], of hidden tokens
+[K, V], an embedding [width], or log-probabilities of targets [K]."""
+
+
+def read(model: Model, texts: Sequence[PoolingInput], device: torch.device) -> list[HeadOutput]:
+    """What the heads say of texts, in their order.
+
+    Args:
+        model: that reads them.
+        texts: may ask different heads.
+        device: where the model is.
+    """
+    said: dict[int, HeadOutput] = {}
+    for head in dict.fromkeys(text.head for text in texts):
+        asked = [row for row, text in enumerate(texts) if text.head == head]
+        for group in pack([len(texts[row].tokens) for row in asked]):
+            rows = [asked[index] for index in group]
+            found = _read(model, head, [texts[row] for row in rows], device)
+            said.update(zip(rows, found, strict=True))
+    return [said[row] for row in range(len(texts))]
+
+
+def _read(
+    model: Model, head: str, texts: Sequence[PoolingInput], device: torch.device
+) -> list[HeadOutput]:
+    batch = Batch([text.tokens for text in texts], device)
+    written = Batch([t.written for t in texts], device) if texts[0].written else None
+    inputs = Inputs(
+        tokens=batch.tokens,
+        mask=batch.mask,
+        index=batch.index,
+        segments=_segments(texts, device),
+        decoder_tokens=None if written is None else written.tokens,
+        at=_places(texts, written or batch, device) if head == "language" else None,
+        # Only the head that is asked computes something.
+        masked_at=_places(texts, batch, device, wanted=head == "masked"),
+    )
+    outputs = model(inputs)
+    if head == "vectors":
+        return list(_numpy(outputs.vectors))
+    if head == "classes":
+        return list(_numpy(outputs.logits))
+    if head in {"tokens", "span"}:
+        rows = _numpy(outputs.logits)
+        return [row[:length] for row, length in zip(rows, batch.lengths, strict=True)]
+    counts = [len(text.places) for text in texts]
+    if head == "masked":
+        return np.split(_numpy(outputs.masked), np.cumsum(counts)[:-1])
+    targets = torch.tensor([target for text in texts for target in text.targets], device=device)
+    scores = torch.log_softmax(outputs.logits.float(), dim=-1).gather(1, targets[:, None])
+    return np.split(_numpy(scores.squeeze(1)), np.cumsum(counts)[:-1])
+
+
+def _segments(texts: Sequence[PoolingInput], device: torch.device) -> Tensor | None:
+    if not any(text.segments for text in texts):
+        return None
+    return fill_up([text.segments or (0,) * len(text.tokens) for text in texts], device)
+
+
+def _places(
+    texts: Sequence[PoolingInput], batch: Batch, device: torch.device, *, wanted: bool = True
+) -> Tensor:
+    """[K] places among B * T where something is wanted."""
+    places = [
+        row * batch.width + place
+        for row, text in enumerate(texts)
+        for place in (text.places if wanted else ())
+    ]
+    return torch.tensor(places, dtype=torch.int64, device=device)
+
+
+def _numpy(x: Tensor | None) -> HeadOutput:
+    assert x is not None
+    return x.float().cpu().numpy()

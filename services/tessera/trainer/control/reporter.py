@@ -1,0 +1,155 @@
+"""What rank 0 tells the controller: progress, metrics, events. Never holds up a step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from google.protobuf import json_format, struct_pb2
+
+from tessera import errors
+from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc, job_pb2
+from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.trainer.control.background_sender import BackgroundSender
+from tessera.trainer.control.outbox import Outbox
+from tessera.trainer.failure import FencedError
+from tessera.trainer.settings import AttemptContext
+
+CAPACITY = 50_000
+BATCH = 200
+SECONDS = 10.0
+PATIENCE = 300.0
+"""How long the end of a run waits for a controller that is away, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run is, for people; losses in nats per token."""
+
+    step: int
+    total_steps: int
+    phase: str
+    loss: float = 0.0
+    held_out_loss: float | None = None
+    baseline_loss: float | None = None
+    tokens_per_second: float = 0.0
+    seconds_left: float | None = None
+    version: int = 0
+    version_step: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Reporter(Protocol):
+    """Where a run tells what happens; no call blocks but `close`."""
+
+    cancelled: bool
+
+    def progress(self, progress: Progress) -> None:
+        """Replace the progress that is shown."""
+
+    def metric(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point."""
+
+    def event(self, kind: str, message: str, details: Mapping[str, Any]) -> None:
+        """Add an entry to the job's history."""
+
+    def check(self) -> None:
+        """Raise FencedError if the controller does not take this attempt's reports any more."""
+
+    def close(self, patience: float = PATIENCE) -> bool:
+        """Deliver what waits; returns whether all of it arrived."""
+
+
+class ControllerReporter:
+    """Delivers numbered reports by AttemptService from a thread, across restarts of it."""
+
+    def __init__(self, context: AttemptContext) -> None:
+        self.cancelled = False
+        self._ref = attempt_pb2.AttemptRef(job=context.job, attempt=context.attempt)
+        self._channel = channel(context.controller)
+        self._stub = attempt_pb2_grpc.AttemptServiceStub(self._channel)
+        self._metadata = bearer(context.token)
+        self._outbox: Outbox[attempt_pb2.Report] = Outbox(CAPACITY, _is_metric)
+        self._latest: Progress | None = None
+        self._lock = threading.Lock()
+        self._refused: errors.TesseraError | None = None
+        self._asked = 0.0
+        self._sender = BackgroundSender("reports", self._deliver, on_refused=self._refuse)
+        self._sender.start()
+
+    def progress(self, progress: Progress) -> None:
+        """Replace the progress that is shown; one that was not sent yet is forgotten."""
+        with self._lock:
+            self._latest = progress
+
+    def metric(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point."""
+        point = job_pb2.MetricPoint(step=step, attempt=self._ref.attempt, values=dict(values))
+        point.time.GetCurrentTime()
+        self._outbox.put(attempt_pb2.Report(metric=point))
+
+    def event(self, kind: str, message: str, details: Mapping[str, Any]) -> None:
+        """Add an entry to the job's history."""
+        fields = json_format.ParseDict(dict(details), struct_pb2.Struct())
+        event = job_pb2.JobEvent(
+            type=kind, message=message, attempt=self._ref.attempt, details=fields
+        )
+        self._outbox.put(attempt_pb2.Report(event=event))
+        self._sender.flush()
+
+    def check(self) -> None:
+        """Raise FencedError if the controller refuses this attempt."""
+        if self._refused is not None:
+            raise FencedError(f"the controller refused this attempt: {self._refused.message}")
+
+    def close(self, patience: float = PATIENCE) -> bool:
+        """Deliver what waits."""
+        delivered = self._sender.close(self._nothing_waits, patience)
+        self._channel.close()
+        return delivered
+
+    def _nothing_waits(self) -> bool:
+        return self._latest is None and self._outbox.empty
+
+    def _deliver(self) -> bool:
+        with self._lock:
+            latest, self._latest = self._latest, None
+        if latest is not None:
+            self._outbox.put(attempt_pb2.Report(progress=_progress_message(latest)))
+        batch = self._outbox.batch(BATCH)
+        if not batch and time.monotonic() - self._asked < 1.0:
+            return False
+        for number, report in batch:
+            report.sequence = number
+        request = attempt_pb2.ReportAttemptRequest(ref=self._ref, reports=[r for _, r in batch])
+        with mapped_errors():
+            reply = self._stub.ReportAttempt(request, metadata=self._metadata, timeout=SECONDS)
+        self._asked = time.monotonic()
+        self._outbox.acknowledge(reply.acknowledged)
+        self.cancelled = self.cancelled or reply.cancelled
+        return not self._outbox.empty
+
+    def _refuse(self, error: errors.TesseraError) -> None:
+        self._refused = error
+
+
+def _is_metric(report: attempt_pb2.Report) -> bool:
+    return report.HasField("metric")
+
+
+def _progress_message(progress: Progress) -> job_pb2.Progress:
+    return job_pb2.Progress(
+        step=progress.step,
+        total_steps=progress.total_steps,
+        loss=progress.loss,
+        held_out_loss=progress.held_out_loss,
+        baseline_loss=progress.baseline_loss,
+        tokens_per_second=progress.tokens_per_second,
+        seconds_left=progress.seconds_left,
+        version=progress.version,
+        phase=progress.phase,
+        metrics=progress.metrics,
+    )

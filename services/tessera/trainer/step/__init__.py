@@ -1,0 +1,1 @@
+"""One optimizer step: its batches, losses, gradients and measures."""

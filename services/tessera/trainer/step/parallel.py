@@ -1,0 +1,109 @@
+"""Spreads a single-device model over the ranks, and optimizes it there."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from tessera.device import Device
+from tessera.models.block import Block
+from tessera.trainer.ranks import Ranks
+from tessera.trainer.settings import Settings
+
+
+class Parallel:
+    """A model in the layout of a strategy.
+
+    Args:
+        module: the same on every rank.
+        strategy: `fsdp` or `ddp`.
+        device: of this rank.
+        ranks: the ranks.
+        sparing: whether a pass may leave weights that learn without a gradient.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        strategy: str,
+        device: Device,
+        ranks: Ranks,
+        *,
+        sparing: bool = False,
+    ) -> None:
+        self.module = module.to(device.torch)
+        self._ddp: DistributedDataParallel | None = None
+        if strategy == "fsdp":
+            mesh = device.mesh(ranks.world_size)
+            # What is tied or shared lies outside of the blocks, together in the root's group.
+            for block in [part for part in module.modules() if isinstance(part, Block)]:
+                fully_shard(block, mesh=mesh)
+            fully_shard(module, mesh=mesh)
+        else:
+            self._ddp = DistributedDataParallel(module, find_unused_parameters=sparing)
+
+    @property
+    def model(self) -> nn.Module:
+        """What is called in training."""
+        return self._ddp or self.module
+
+    def synchronizing(self, *, now: bool) -> AbstractContextManager[object]:
+        """Backward passes inside reduce gradients over the ranks only if `now`."""
+        if self._ddp is not None:
+            return nullcontext() if now else self._ddp.no_sync()
+        if isinstance(self.module, FSDPModule):
+            self.module.set_requires_gradient_sync(now)
+        return nullcontext()
+
+    def reshard(self) -> None:
+        """Give up what a pass without a backward one has gathered.
+
+        FSDP keeps the root's parameters whole until the backward pass; meanwhile they are other
+        tensors than those that the optimizer knows.
+        """
+        if isinstance(self.module, FSDPModule):
+            self.module.reshard()
+
+    def clip(self, limit: float) -> float:
+        """Norm of the whole gradient over all ranks, which is then cut to `limit` (0: left)."""
+        parameters = [p for p in self.module.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])  # type: ignore[misc]
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
+        if limit:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return float(norm)
+
+
+def make_optimizer(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
+    """AdamW over what learns, its states in place; vectors (norms, biases) do not decay.
+
+    Fused: one pass over the memory of each weight, which on a CPU takes a third of the time.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(
+        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=True
+    )
+    # Torch makes the states at the first step; a version may be taken, or loaded, before it.
+    for parameter in parameters:
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return optimizer
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This rank's part of a tensor, itself where it is not sharded; shares its memory."""
+    found = tensor.detach()
+    return found.to_local() if isinstance(found, DTensor) else found

@@ -1,0 +1,177 @@
+"""Commits what the ranks hold as a version, each rank pushing its own slices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from tessera import errors
+from tessera.device import Device
+from tessera.models.config import ModelConfig
+from tessera.trainer.failure import CollateralError, FencedError
+from tessera.trainer.position import Position
+from tessera.trainer.ranks import Ranks
+from tessera.trainer.step import learning
+from tessera.trainer.versions import layout, randomness
+from tessera.weights.box import Box
+from tessera.weights.coordinator import Coordinator
+from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
+from tessera.weights.push import LocalSlice, PushReport, push
+
+TRIES = 4
+"""How often a commit is begun before the attempt gives up."""
+
+_FATAL = (
+    errors.InvalidArgumentError,
+    errors.PermissionDeniedError,
+    errors.UnauthenticatedError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A committed version: number, step, seconds that training stood still, bytes pushed."""
+
+    number: int
+    step: int
+    seconds: float
+    size: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Publisher:
+    """Writes the versions of one run.
+
+    Args:
+        coordinator: only rank 0 talks to it.
+        token: for the pushes.
+        set: `{tenant}/{name}`.
+        epoch: of the writer.
+        config: of the model.
+        assets: other files that every version carries.
+    """
+
+    ranks: Ranks
+    device: Device
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    coordinator: Coordinator
+    token: str
+    set: str
+    epoch: int
+    config: ModelConfig
+    assets: Mapping[str, bytes]
+    pause: float = field(default=2.0)
+    merged: bool = field(default=False, init=False)
+
+    def commit(self, position: Position, labels: Mapping[str, str]) -> Published:
+        """Open, push, seal, commit; every rank calls it.
+
+        Raises:
+            FencedError: a newer attempt writes this set.
+            TesseraError: it did not succeed in several tries.
+        """
+        begin = time.monotonic()
+        placed = self._placed(position)
+        for attempt in range(1, TRIES + 1):
+            done = self._once(placed, position, labels, last=attempt == TRIES)
+            if done is not None:
+                version, size = done
+                return Published(
+                    number=version.number,
+                    step=position.step,
+                    seconds=time.monotonic() - begin,
+                    size=size,
+                )
+            time.sleep(self.pause * attempt)
+        raise errors.UnavailableError("the version could not be committed", reason="COMMIT_FAILED")
+
+    def merge(self) -> None:
+        """From now on commit a model without adapters: they are in the weights.
+
+        Training cannot go on from there, so that the optimizer's states are left out too.
+        """
+        learning.merge(self.module)
+        self.merged = True
+        self.config = replace(self.config, lora=None)
+
+    def model(self) -> list[layout.LocalTensor]:
+        """The tensors of the model as they are in memory now."""
+        return layout.layout(self.module, adapters=not self.merged)
+
+    def _once(
+        self,
+        placed: Sequence[layout.LocalTensor],
+        position: Position,
+        labels: Mapping[str, str],
+        *,
+        last: bool,
+    ) -> tuple[Version, int] | None:
+        specs = [item.spec for item in placed]
+        opened = self.ranks.on_main(lambda: self._open(specs, position.step, labels))
+        report, error, failed = self.ranks.on_all(lambda: self._push(opened, placed))
+        if self._settle(error, failed, last=last) and report is not None:
+            version, error, failed = self.ranks.on_all(lambda: self._finish(opened))
+            if self._settle(error, failed, last=last):
+                found = self.ranks.broadcast(version)
+                return found, int(self.ranks.sum(report.size)[0])
+        return None
+
+    def _settle(self, error: Exception | None, failed: Sequence[str], *, last: bool) -> bool:
+        """Whether all went well; False: all ranks try again together. Raises where that is vain."""
+        hopeless = (
+            isinstance(error, _FATAL)
+            or getattr(error, "reason", "") == "FENCED"
+            or (error is not None and not isinstance(error, errors.TesseraError))
+        )
+        if any(self.ranks.gather(hopeless)) or (last and any(failed)):
+            if error is not None and getattr(error, "reason", "") == "FENCED":
+                raise FencedError(f"a newer attempt writes {self.set}") from error
+            if error is not None:
+                raise error
+            raise CollateralError(f"another rank could not commit: {next(filter(None, failed))}")
+        return not any(failed)
+
+    def _open(
+        self, specs: Sequence[TensorSpec], step: int, labels: Mapping[str, str]
+    ) -> OpenedVersion:
+        assets = {"config.json": self.config.to_json().encode(), **self.assets}
+        return self.coordinator.open_version(self.set, self.epoch, step, specs, assets, labels)
+
+    def _push(self, opened: OpenedVersion, placed: Sequence[layout.LocalTensor]) -> PushReport:
+        slices = [
+            LocalSlice(
+                tensor=index, group=item.spec.group, box=item.box, data=layout.to_bytes(item.part)
+            )
+            for index, item in layout.owned(placed, self.ranks.rank, self.ranks.world_size)
+            if item.part is not None
+        ]
+        return push(opened, self.ranks.rank, slices, self.token)
+
+    def _finish(self, opened: OpenedVersion) -> Version | None:
+        if not self.ranks.is_main:
+            return None
+        self.coordinator.seal_version(opened)
+        return self.coordinator.commit_version(opened)
+
+    def _placed(self, position: Position) -> list[layout.LocalTensor]:
+        placed = self.model() if self.merged else layout.layout(self.module, self.optimizer)
+        states = randomness.capture(self.device)
+        for rank in range(self.ranks.world_size):
+            mine = rank == self.ranks.rank
+            for name, content in states.items():
+                placed.append(_state(f"rank-{rank}/{name}", content, mine=mine))
+        facts = np.frombuffer(position.to_json(), dtype=np.uint8)
+        placed.append(_state("trainer", facts, mine=self.ranks.is_main))
+        return placed
+
+
+def _state(name: str, content: randomness.Bytes, *, mine: bool) -> layout.LocalTensor:
+    spec = TensorSpec(group=layout.STATE, name=name, shape=content.shape, dtype="U8")
+    part = torch.from_numpy(content.copy()) if mine else None
+    return layout.LocalTensor(spec=spec, box=Box.whole(content.shape), part=part, replicated=False)
