@@ -23,9 +23,9 @@ from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
+from tessera.trainer.step import learning
 from tessera.trainer.step.objective import TaskObjective
 from tessera.trainer.step.parallel import Parallel, make_optimizer
-from tessera.trainer.step import learning
 from tessera.trainer.step.step import Stepper
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.settings import TaskSettings
