@@ -25,7 +25,7 @@ MENDED_BY_USERS = [
     path
     for folder in ("shared/tessera/spec", "shared/tessera/client", "services/tessera/trainer/data")
     for path in (ROOT / folder).glob("*.py")
-] + [ROOT / "services/tessera/controller/submit.py"]
+] + [ROOT / "services/tessera/controller/services/submit.py"]
 REASON = re.compile(r"\"([A-Z]+(?:_[A-Z]+)+)\"")
 # Not about what a caller wrote.
 OTHERS = {

@@ -194,7 +194,7 @@ def test_a_module_that_ours_does_not_have_is_refused(tmp_path):
 def test_a_set_needs_a_name_before_anything_is_read(client, name):
     with pytest.raises(errors.InvalidArgumentError) as caught:
         client.import_model("/nowhere", name)
-    assert caught.value.reason == "BAD_SET"
+    assert caught.value.reason == "INVALID_REFERENCE"
 
 
 def test_a_set_that_a_job_writes_is_left_alone(client, tiny, gpt2, spec):

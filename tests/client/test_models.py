@@ -8,7 +8,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2
-from tessera.client.names import parse_version
 
 PROMPT = "def add(a, b):"
 
@@ -58,10 +57,10 @@ def test_export_replaces_only_when_told_and_leaves_nothing_behind(client, tiny, 
     [
         ("tiny@99", errors.NotFoundError, "VERSION_NOT_FOUND"),
         ("nope", errors.NotFoundError, "SET_NOT_FOUND"),
-        ("tiny@", errors.InvalidArgumentError, "BAD_VERSION"),
-        ("tiny@x", errors.InvalidArgumentError, "BAD_VERSION"),
-        ("tiny@0", errors.InvalidArgumentError, "BAD_VERSION"),
-        ("../x", errors.InvalidArgumentError, "BAD_VERSION"),
+        ("tiny@", errors.InvalidArgumentError, "INVALID_REFERENCE"),
+        ("tiny@x", errors.InvalidArgumentError, "INVALID_REFERENCE"),
+        ("tiny@0", errors.InvalidArgumentError, "INVALID_REFERENCE"),
+        ("../x", errors.InvalidArgumentError, "INVALID_REFERENCE"),
     ],
 )
 def test_export_of_nothing(  # noqa: PLR0917 - fixtures and parameters
@@ -71,12 +70,6 @@ def test_export_of_nothing(  # noqa: PLR0917 - fixtures and parameters
         client.export(reference, tmp_path / "model")
     assert caught.value.reason == reason
     assert not list(tmp_path.iterdir())
-
-
-def test_names():
-    assert parse_version("a", "t") == ("t/a", 0)
-    assert parse_version("a@12", "t") == ("t/a", 12)
-    assert parse_version("u/a@12", "t") == ("u/a", 12)
 
 
 def test_deployments(client, tiny):

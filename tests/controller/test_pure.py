@@ -6,7 +6,6 @@ import pytest
 
 from tessera import errors
 from tessera.controller.__main__ import config, parser
-from tessera.controller.peers.coordinator import parse_reference
 from tessera.controller.policy import filters
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import DeploymentState, status
@@ -242,12 +241,6 @@ def test_filters_parse():
         ("state", "", "RUNNING"),
         ("", "a/b", "x=y"),
     ]
-
-
-@pytest.mark.parametrize("text", ["a@0", "a@x", "@3", "t/a@1", "a@-1"])
-def test_bad_references(text):
-    with pytest.raises(errors.InvalidArgumentError):
-        parse_reference(text, "model")
 
 
 def test_the_command_line(tmp_path, monkeypatch, capsys):

@@ -124,13 +124,13 @@ BAD = {
     ),
     "init": (
         spec(model={"init": InitSpec(**{"from": "gpt@zero"})}),
-        "BAD_INIT",
+        "INVALID_REFERENCE",
         "model.init.from",
-        "set@version",
+        "SET@VERSION",
     ),
     "init from version 0": (
         spec(model={"init": InitSpec(**{"from": "gpt@0"})}),
-        "BAD_INIT",
+        "INVALID_REFERENCE",
         "model.init.from",
         "from 1",
     ),

@@ -224,7 +224,7 @@ BAD = {
     ),
     "part of no version": (
         "model: {family: bert_gpt, init: {decoder: a@b}}\n" + TEXT,
-        "BAD_INIT", "model.init.decoder", "2:43", "set@version",
+        "INVALID_REFERENCE", "model.init.decoder", "2:43", "SET@VERSION",
     ),
     "no data set": (
         CLASSES + "data: {files: ['dataset://a/b/c']}\n",

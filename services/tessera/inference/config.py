@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from tessera import errors
 from tessera.inference.engine.settings import EngineSettings
 
 
@@ -70,19 +68,3 @@ class ServedModel:
     def answers_to(self, name: str) -> bool:
         """Whether a request for this model is meant for this deployment."""
         return name in (self.deployment, f"deployments/{self.tenant}/{self.deployment}")
-
-
-def parse_model(model: str) -> tuple[str, int]:
-    """`set@version` or `set` to both; version 0 stands for the newest.
-
-    Raises:
-        InvalidArgumentError: it is neither.
-    """
-    found = re.fullmatch(r"([^@]+?)(?:@(\d+))?", model)
-    if found is None:
-        raise errors.InvalidArgumentError(
-            f"model: {model!r} is neither `set` nor `set@version`",
-            reason="INVALID_MODEL",
-            violations=[errors.Violation("model", "must be `set` or `set@version`")],
-        )
-    return found[1], int(found[2] or 0)

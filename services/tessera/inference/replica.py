@@ -18,7 +18,7 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.device import Device
 from tessera.inference.activation import Activation
-from tessera.inference.config import ReplicaConfig, ServedModel, parse_model
+from tessera.inference.config import ReplicaConfig, ServedModel
 from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.settings import EngineSettings
 from tessera.inference.meter import Meter
@@ -30,6 +30,7 @@ from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_err
 from tessera.rpc.identity import Verifier
 from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import Register, Server
+from tessera.spec.reference import parse_reference
 from tessera.weights.coordinator import Coordinator
 
 log = structlog.get_logger()
@@ -167,7 +168,7 @@ def to_served(deployment: deployment_pb2.Deployment) -> ServedModel:
     """A deployment as the replica sees it."""
     spec, bounds = deployment.spec, deployment.spec.engine
     tenant = deployment.name.split("/")[1]
-    name, version = parse_model(spec.model)
+    reference = parse_reference(spec.model)
     limits = Limits(
         max_batch=bounds.max_batch or Limits().max_batch,
         max_waiting=(
@@ -177,8 +178,8 @@ def to_served(deployment: deployment_pb2.Deployment) -> ServedModel:
     return ServedModel(
         deployment=spec.name,
         tenant=tenant,
-        set=f"{tenant}/{name}",
-        version=version,
+        set=f"{tenant}/{reference.set_of(tenant, 'model')}",
+        version=reference.version,
         accelerator=spec.accelerator.type,
         engine=EngineSettings(
             limits=limits, block_size=bounds.block_size or 16, blocks=bounds.blocks

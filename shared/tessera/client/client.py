@@ -17,8 +17,8 @@ from tessera.client.deployments import Deployments
 from tessera.client.export import Exported, export
 from tessera.client.home import find
 from tessera.client.jobs import Jobs
-from tessera.client.names import full_name, full_set, parse_version
 from tessera.client.replicas import Replicas
+from tessera.spec.reference import parse_reference, parse_set
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import ParameterSet, Version
 
@@ -96,21 +96,29 @@ class Client(Answers):
             NotFoundError: there is no such set.
         """
         self._reach()
-        return self._coordinator.list_versions(full_name(name, self._connection.tenant))
+        return self._coordinator.list_versions(
+            parse_reference(name).full_name(self._connection.tenant)
+        )
 
     def export(self, reference: str, folder: str | Path, *, force: bool = False) -> Exported:
         """Write `set@version` (or the newest of `set`) as a folder that transformers loads.
 
         Raises:
-            InvalidArgumentError: BAD_VERSION.
+            InvalidArgumentError: INVALID_REFERENCE.
             AlreadyExistsError: the folder is not empty and `force` is not set.
             NotFoundError: there is no such set or version.
             FailedPreconditionError: EXPORT_UNSUPPORTED: transformers has no such model.
         """
-        name, version = parse_version(reference, self._connection.tenant)
+        named = parse_reference(reference, "version")
+        name = named.full_name(self._connection.tenant)
         self._reach()
         return export(
-            self._coordinator, self._connection.token, name, version, Path(folder), force=force
+            self._coordinator,
+            self._connection.token,
+            name,
+            named.version,
+            Path(folder),
+            force=force,
         )
 
     def import_model(
@@ -130,13 +138,13 @@ class Client(Answers):
             progress: called with bytes done and bytes in all.
 
         Raises:
-            InvalidArgumentError: BAD_SET, or what it holds cannot be imported.
+            InvalidArgumentError: INVALID_REFERENCE, or what it holds cannot be imported.
             NotFoundError: there is no such folder or repository, or no model in it.
             FailedPreconditionError: a job that has not ended writes this set (SET_BUSY), or a
                 package is not installed.
             UnavailableError: the hub does not answer.
         """
-        whole = full_set(name, self._connection.tenant)
+        whole = f"{self._connection.tenant}/{parse_set(name)}"
         self._check_free(whole)
         found = imports.read(hub.locate(str(source), revision))
         origin = f"{source}@{revision}" if revision else str(source)

@@ -1,4 +1,4 @@
-"""References inside a spec: URLs of data and code, and names of versions."""
+"""References inside a spec: URLs of data and code."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _BLOB = re.compile(r"[0-9a-f]{64}/[^/]+")
 _DATASET = re.compile(r"(\w[\w.-]*(/\w[\w.-]*)?|/[^?#]*[^?#/][^?#]*)(\?(?P<query>[^#]*))?")
 _QUERY = {"config", "split", "revision"}
-_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
-_VERSION = re.compile(rf"(?:{_LABEL}/)?{_LABEL}(?:@[1-9][0-9]{{0,17}})?")
 
 
 def split_url(text: str) -> tuple[str, str]:
@@ -46,10 +44,3 @@ def is_dataset(rest: str) -> bool:
         len(pairs) == (query.count("&") + 1 if query else 0)
         and {name for name, _ in pairs} <= _QUERY
     )
-
-
-def version_problem(text: str) -> str:
-    """What is wrong with `set@version` or `set`; empty: nothing."""
-    if _VERSION.fullmatch(text):
-        return ""
-    return f"`{text}` names no version; write set@version (a whole number from 1) or set"

@@ -8,6 +8,7 @@ from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import Registry, Role
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
+from tessera.spec.reference import parse_reference
 
 SECONDS = 10.0
 _PAGE = 500
@@ -34,11 +35,12 @@ class Coordinator:
             field: path of the field that holds it, for the error.
 
         Raises:
-            InvalidArgumentError: that is no reference (INVALID_REFERENCE).
+            InvalidArgumentError: that is no reference, or another tenant's (INVALID_REFERENCE).
             NotFoundError: SET_NOT_FOUND or VERSION_NOT_FOUND.
             UnavailableError: the coordinator cannot be asked (COORDINATOR_UNAVAILABLE).
         """
-        name, version = parse_reference(model, field)
+        reference = parse_reference(model, field)
+        name, version = reference.set_of(tenant, field), reference.version
         numbers = await self._versions(f"{tenant}/{name}", name, field, version)
         if version and version not in numbers:
             raise _missing(
@@ -83,22 +85,6 @@ class Coordinator:
                 retry_after=2.0,
             )
         return endpoints[0].control_address
-
-
-def parse_reference(model: str, field: str) -> tuple[str, int]:
-    """Set and version of `set@version`; version 0: the newest.
-
-    Raises:
-        InvalidArgumentError: the version is no positive number (INVALID_REFERENCE).
-    """
-    name, at, version = model.partition("@")
-    if name and "/" not in name and (not at or (version.isdecimal() and int(version) > 0)):
-        return name, int(version or 0)
-    raise errors.InvalidArgumentError(
-        f"{field}: '{model}' is neither SET nor SET@VERSION",
-        reason="INVALID_REFERENCE",
-        violations=[errors.Violation(field, "write SET or SET@VERSION")],
-    )
 
 
 def _missing(reason: str, message: str, field: str) -> errors.NotFoundError:

@@ -9,6 +9,7 @@ from functools import cached_property
 from tessera import errors
 from tessera.models.config import ModelConfig
 from tessera.models.registry import load_config
+from tessera.spec.reference import parse_reference
 from tessera.trainer.failure import UserError
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
@@ -136,7 +137,7 @@ def find_starting_point(store: Store | None, settings: Settings, ranks: Ranks) -
     """Become the set's writer and choose the versions to begin with; every rank calls it.
 
     Raises:
-        UserError: INIT_NOT_FOUND.
+        UserError: INIT_NOT_FOUND or INVALID_REFERENCE.
     """
     if store is None:
         return StartingPoint()
@@ -160,15 +161,17 @@ def _acquire(store: Store, settings: Settings) -> Grant:
 
 
 def _finder(store: Store, part: str, init: str) -> Callable[[], Manifest]:
-    name, _, number = init.partition("@")
+    field = f"model.init.{part}"
 
     def find() -> Manifest:
         try:
-            return store.coordinator.get_manifest(
-                f"{store.tenant}/{name}", int(number or 0), ["model"]
-            )
-        except (errors.NotFoundError, errors.InvalidArgumentError, ValueError) as error:
-            raise UserError.at(f"model.init.{part}", str(error), "INIT_NOT_FOUND") from None
+            reference = parse_reference(init, field)
+            name = f"{store.tenant}/{reference.set_of(store.tenant, field)}"
+            return store.coordinator.get_manifest(name, reference.version, ["model"])
+        except errors.InvalidArgumentError as error:
+            raise UserError.at(field, error.message, error.reason) from None
+        except errors.NotFoundError as error:
+            raise UserError.at(field, str(error), "INIT_NOT_FOUND") from None
 
     return find
 

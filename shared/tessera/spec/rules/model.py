@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.models.config import ModelConfig
 from tessera.models.registry import SIZES, family
+from tessera.spec.reference import reference_problem
 from tessera.spec.rules.problem import Problem, Rule
-from tessera.spec.urls import version_problem
 
 MAX_PARAMETERS = 10**13
 """Ten times the largest models that are known of; more is a slip of the keyboard."""
@@ -124,8 +124,10 @@ def _init(spec: JobSpec) -> Iterator[Problem]:
                 f"model.init.{part}", f"a {known.name} has no {part}; give `from` in its place"
             )
     for name, version in named.items():
-        if problem := version_problem(version):
-            yield Problem(reason="BAD_INIT", field=f"model.init.{name}", description=problem)
+        if problem := reference_problem(version):
+            yield Problem(
+                reason="INVALID_REFERENCE", field=f"model.init.{name}", description=problem
+            )
 
 
 def _parts(field: str, description: str) -> Problem:
