@@ -121,6 +121,12 @@ protos-breaking: setup ## No caller of BASE (default: main) is broken by protos/
 	$(BIN)/python protos/generate.py --image "$$scratch/new.binpb" && \
 	buf breaking "$$scratch/new.binpb" --against "$$scratch/base.binpb" --config protos/buf.yaml --path tessera
 
+# --- Maps --------------------------------------------------------------------
+
+.PHONY: trees
+trees: setup ## Write the tree of each service into its README again
+	$(BIN)/python docs/trees.py
+
 # --- Packages ----------------------------------------------------------------
 
 .PHONY: charts
