@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tessera.models.registry import FAMILIES, Family
+from tessera.models.family import Family
+from tessera.models.registry import FAMILIES
 
 DOCUMENT = Path(__file__).with_name("models.md")
 BEGIN, END = "<!-- presets: written by docs/presets.py -->\n", "<!-- /presets -->"
-VOCABULARIES = {"bert": 30522, "gpt2": 50257, "tiny": 50257, "mini": 50257, "small": 50257,
-                "llama": 128256}  # fmt: skip
+VOCABULARIES = {"bert-gpt": 32000, "bert": 30522, "transformer": 32000, "llama": 128256, "": 50257}
+"""Tokens that presets are counted with, by how their names begin; the first that fits counts."""
 COLUMNS = ("family", "preset", "layers", "width", "heads", "MLP", "context", "parameters")
 
 
@@ -24,8 +25,7 @@ def count(parameters: int) -> str:
 
 def row(family: Family, preset: str) -> tuple[str, ...]:
     """One preset."""
-    prefix = preset.split("-", maxsplit=1)[0]
-    vocabulary = 32000 if family.name in {"transformer", "bert_gpt"} else VOCABULARIES[prefix]
+    vocabulary = next(size for name, size in VOCABULARIES.items() if preset.startswith(name))
     config = family.config(family.presets[preset], vocab_size=vocabulary)
     stack = config.stacks[0]
     layers = "+".join(str(each.layers) for each in config.stacks)

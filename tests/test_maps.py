@@ -54,8 +54,8 @@ def test_a_stop_is_there(path: str, symbol: str) -> None:
 
 def test_the_three_ways_and_the_checklists_are_there() -> None:
     headings = re.findall(r"(?m)^## (.+)$", CODE.read_text())
-    assert [heading.split(":")[0] for heading in headings[:3]] == ["Spec to loop", "Slice to replica",
-                                                                  "Prompt to token"]  # fmt: skip
+    ways = [heading.split(":")[0] for heading in headings[:3]]
+    assert ways == ["Spec to loop", "Slice to replica", "Prompt to token"]
     assert {f"Add {what}" for what in ("a family", "a task", "a spec field", "an RPC")} <= set(
         headings
     )

@@ -15,7 +15,6 @@ from tessera.inference.engine.settings import EngineSettings
 from tessera.models.inputs import Inputs
 from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import FAMILIES, build
-from tessera.text.special import BERT, GPT, SEQ2SEQ
 from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
 
@@ -23,12 +22,11 @@ from .served import Served
 
 TEXT = "def add(a, b):\n    return a + b\n\n\nclass Größe:\n    '''Maß → 尺寸 🙂'''\n" * 4
 CONTEXT = 64
-SPECIAL = {"gpt": GPT, "bert": BERT, "bert_gpt": BERT, "transformer": SEQ2SEQ}
 
 
 @cache
 def tokenizer(family: str = "gpt") -> Tokenizer:
-    return train("byte_bpe", iter([TEXT]), 320, SPECIAL[family])
+    return train("byte_bpe", iter([TEXT]), 320, FAMILIES[family].special)
 
 
 @cache

@@ -16,8 +16,7 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.client.results import has_answer
 from tessera.inference.tasks.answer import Window, no_answer, span_scores, windows
 from tessera.trainer.data.record import Record
-from tessera.trainer.tasks.answer_samples import AnswerCollate, AnswerEncoder
-from tessera.trainer.tasks.question_answering import QuestionAnswering
+from tessera.trainer.tasks.question_answering import AnswerCollate, AnswerEncoder, QuestionAnswering
 
 from .served import ask
 

@@ -14,6 +14,7 @@ from tessera.inference.tasks.classify import Classify
 from tessera.inference.tasks.generate import prepare
 from tessera.inference.tasks.given import Given
 from tessera.inference.tasks.score import Score
+from tessera.inference.tasks.task import answering
 from tessera.inference.tasks.translate import Manner, Translate
 from tessera.trainer.data.record import Record
 from tessera.trainer.tasks.pairs import PairCollate, PairEncoder
@@ -150,7 +151,7 @@ def test_sources(hf, load, make, processor, first):
 )
 def test_texts_with_classes(hf, load, make, processor):
     model, theirs = load(make(hf), processor)
-    task = Classify([Given(text=TEXT)], top_k=0)
+    task = answering(model.config, Classify([Given(text=TEXT)], top_k=0))
     (text,) = task.prepare(model, BOUNDS)
     expected = theirs(TEXT)
     assert list(text.tokens) == expected.input_ids
@@ -193,9 +194,7 @@ def test_targets(hf, load, make, processor):
     labels = theirs(OTHER, return_tensors="pt").input_ids
     read = module.prepare_decoder_input_ids_from_labels(labels)
     first = model.config.first_id
-    encoder = PairEncoder(
-        tokenizer=model.tokenizer, longest=16, starts=False, first=first, cut=False
-    )
+    encoder = PairEncoder(tokenizer=model.tokenizer, longest=16, first=first, cut=False)
     (row,) = encoder([Record(values={"source": TEXT, "target": OTHER}, place="one")])
     assert row["source"].tolist() == theirs(TEXT).input_ids
     assert row["target"] == labels[0].tolist()

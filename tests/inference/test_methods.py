@@ -6,7 +6,7 @@ import pytest
 
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
-from tessera.models.task import TASKS
+from tessera.models.registry import FAMILIES
 
 from .served import ask, generate
 
@@ -18,7 +18,7 @@ REQUESTS = {
     "Embed": {"inputs": [pb.Input(text="def")]},
     "Score": {"texts": [pb.ScoredText(context=pb.Input(text="a"), target=pb.Input(text="b"))]},
 }
-MODELS = [(family, task) for family, tasks in TASKS.items() for task in tasks]
+MODELS = [(family.name, task) for family in FAMILIES.values() for task in family.tasks]
 
 
 @pytest.mark.parametrize(("family", "task"), MODELS)

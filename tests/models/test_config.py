@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tessera import errors
 from tessera.models.config import ACTIVATIONS, NORM_ORDERS, NORMS, POSITIONS, ModelConfig
 from tessera.models.lora_config import LoRAConfig
-from tessera.models.registry import FAMILIES, STACK_SIZES, build, family, load_config
-from tessera.models.task import POOLINGS, TASKS
+from tessera.models.registry import FAMILIES, build, family, load_config
+from tessera.models.sizes import STACK_SIZES
+from tessera.models.task import POOLINGS
 
 
 @st.composite
@@ -133,9 +134,9 @@ def test_stacks_of_two_widths_are_refused():
 
 
 def test_a_task_of_another_family_is_told_whose_it_is():
-    for name, tasks in TASKS.items():
-        assert FAMILIES[name].task().kind == tasks[0]
-    with pytest.raises(errors.InvalidArgumentError, match="transformer, bert_gpt") as caught:
+    for known in FAMILIES.values():
+        assert known.task().kind == known.tasks[0] == known.default_task
+    with pytest.raises(errors.InvalidArgumentError, match="bert_gpt, transformer") as caught:
         FAMILIES["gpt"].task("translation")
     assert caught.value.reason == "TASK_NOT_FOR_FAMILY"
 

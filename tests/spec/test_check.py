@@ -34,6 +34,18 @@ BAD = {
         "model.family",
         "did you mean `gpt`",
     ),
+    "unknown task": (
+        spec(task={"kind": "languag_modeling"}),
+        "TASK_NOT_FOR_FAMILY",
+        "task.kind",
+        "did you mean `language_modeling`",
+    ),
+    "unknown task of a version": (
+        spec(model={"init": {"from": "a@1"}}, task={"kind": "chat"}),
+        "TASK_NOT_FOR_FAMILY",
+        "task.kind",
+        "a gpt has no task `chat`",
+    ),
     "unknown preset": (spec(model={"preset": "xl"}), "UNKNOWN_PRESET", "model.preset", "preset"),
     "negative size": (spec(model={"layers": -1}), "INVALID_FIELD", "model.layers", "must be"),
     "heads": (

@@ -16,11 +16,10 @@ from tessera.api.controller.v1.spec_pb2 import (
     TuningSpec,
 )
 from tessera.models.registry import FAMILIES
-from tessera.models.task import TASKS
+from tessera.models.tasks import TASKS
 from tessera.spec import check, resolve
 from tessera.spec.formats import format_of
 from tessera.spec.rules.model import model_config
-from tessera.spec.tasks import TRAITS
 
 CHOICES = ("norm", "norm_order", "norm_epsilon", "positions", "rotary_base", "activation")
 DATA = {
@@ -32,8 +31,8 @@ DATA = {
 
 def job(family, kind="", data=None, task=None, **fields) -> JobSpec:
     """A job on data that suits its task."""
-    kind = kind or TASKS[family][0]
-    form = next(form for form in DATA if form in TRAITS[kind].formats)
+    kind = kind or FAMILIES[family].default_task
+    form = next(form for form in DATA if form in TASKS[kind].formats)
     return JobSpec(
         name="demo",
         model=ModelSpec(family=family, **fields.pop("model", {})),
@@ -58,7 +57,8 @@ def test_every_preset_is_right(family, preset):
 
 
 @pytest.mark.parametrize(
-    ("family", "kind"), [(family, kind) for family, kinds in TASKS.items() for kind in kinds]
+    ("family", "kind"),
+    [(name, kind) for name, family in FAMILIES.items() for kind in family.tasks],
 )
 def test_every_task_of_every_family(family, kind):
     spec = job(family, kind)
@@ -66,7 +66,7 @@ def test_every_task_of_every_family(family, kind):
     task = resolve(spec).task
     set_ = {field.name for field, _ in task.ListFields()} - {"kind"}
     # The classes are those of the data; everything else that the task has is filled in.
-    assert set_ == {*TRAITS[kind].fields} - {"labels"}
+    assert set_ == {*TASKS[kind].fields} - {"labels"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -175,13 +175,6 @@ BAD = {
         "task.labels: repeated value must contain unique items",
         "task.labels",
     ),
-    "no task": (
-        f"{GOOD}task:\n  kind: chat\n",
-        "INVALID_FIELD",
-        "8:9",
-        "task.kind: must be in list",
-        "task.kind",
-    ),
     "share of all": (
         f"{GOOD}task: {{mask_probability: 1}}\n",
         "INVALID_FIELD",

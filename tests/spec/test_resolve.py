@@ -116,7 +116,7 @@ def test_accelerator_count():
 
 def test_unknown_names():
     with pytest.raises(
-        errors.InvalidArgumentError, match="there are: transformer, bert, gpt, bert_gpt"
+        errors.InvalidArgumentError, match="there are: bert, bert_gpt, gpt, transformer"
     ) as caught:
         resolve(small(model=ModelSpec(family="bart-like")))
     assert (caught.value.reason, caught.value.violations[0].field) == (

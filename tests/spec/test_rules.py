@@ -10,13 +10,14 @@ import pytest
 import tessera.spec.rules.problem
 from tessera import errors
 from tessera.models.config import ACTIVATIONS, NORM_ORDERS, NORMS, POSITIONS
-from tessera.models.registry import FAMILIES, SIZES
-from tessera.models.task import KINDS, POOLINGS
+from tessera.models.registry import FAMILIES
+from tessera.models.sizes import SIZES
+from tessera.models.task import POOLINGS
+from tessera.models.tasks import TASKS
 from tessera.spec import check, json_schema
 from tessera.spec.document import parse_document
+from tessera.spec.rules.tokenizer import least_size
 from tessera.spec.schema import descriptions
-from tessera.spec.tasks import TRAITS
-from tessera.spec.vocabulary import SPECIAL, least_size
 from tessera.text import training
 
 GPT = "model: {family: gpt}\n"
@@ -31,7 +32,7 @@ TABLE = "data: {files: ['s3://a/x.jsonl']}\n"
 BAD = {
     "task of another family": (
         GPT + "task: {kind: translation}\n" + TEXT,
-        "TASK_NOT_FOR_FAMILY", "task.kind", "3:14", "task of transformer, bert_gpt",
+        "TASK_NOT_FOR_FAMILY", "task.kind", "3:14", "task of bert_gpt, transformer",
     ),
     "decoder of a bert": (
         "model: {family: bert, decoder_layers: 3}\n" + TEXT,
@@ -318,19 +319,19 @@ def test_data_sets_that_are_none(url):
 
 def test_traits_are_those_of_the_api():
     task = json_schema()["properties"]["task"]["properties"]
-    fields = {name for traits in TRAITS.values() for name in traits.fields}
+    fields = {name for kind in TASKS.values() for name in kind.fields}
     assert fields == set(task) - {"kind"}
     told = descriptions()["tessera.api.controller.v1.DataSpec.columns"]
-    roles = {role for traits in TRAITS.values() for role in traits.roles}
+    roles = {role for kind in TASKS.values() for role in kind.roles}
     assert roles == set(re.findall(r"`(\w+)`", told))
-    formats = {form for traits in TRAITS.values() for form in traits.formats}
+    formats = {form for kind in TASKS.values() for form in kind.formats}
     assert formats == set(json_schema()["properties"]["data"]["properties"]["format"]["enum"])
 
 
 def test_choices_of_the_api_are_those_of_the_models():
     schema = json_schema()["properties"]
     model = schema["model"]["properties"]
-    assert set(schema["task"]["properties"]["kind"]["enum"]) == set(KINDS) == set(TRAITS)
+    assert set(schema["task"]["properties"]["kind"]["enum"]) == set(TASKS)
     assert schema["task"]["properties"]["pooling"]["enum"] == list(POOLINGS)
     assert model["norm"]["enum"] == list(NORMS)
     assert model["norm_order"]["enum"] == list(NORM_ORDERS)
@@ -338,14 +339,13 @@ def test_choices_of_the_api_are_those_of_the_models():
     assert model["activation"]["enum"] == list(ACTIVATIONS)
     assert set(model) - {"family", "preset", "init"} == set(SIZES)
     assert schema["tokenizer"]["properties"]["kind"]["enum"] == list(training.KINDS)
-    assert set(SPECIAL) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_smallest_vocabulary_is_the_trainers(family):
     least = least_size("byte_bpe", family)
-    learned = training.train("byte_bpe", iter(["a"]), least, SPECIAL[family])
+    learned = training.train("byte_bpe", iter(["a"]), least, FAMILIES[family].special)
     assert learned.vocab_size == least
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        training.train("byte_bpe", iter(["a"]), least - 1, SPECIAL[family])
+        training.train("byte_bpe", iter(["a"]), least - 1, FAMILIES[family].special)
     assert caught.value.reason == "VOCABULARY_TOO_SMALL"

@@ -54,6 +54,7 @@ def test_minimal_spec_and_its_resolved_form():
         {"model": {"family": "gpt", "layers": 0}},
         {"model": {"family": "gpt", "layers": "2"}},
         {"model": {}},
+        {"model": {"family": "gtp"}},
         {"data": {"files": []}},
         {"data": {"files": "x"}},
         {"labels": {"a": 1}},
@@ -89,7 +90,7 @@ def test_schema_and_reader_refuse_the_same(change):
     document = {**MINIMAL, **change}
     assert not valid(document)
     with pytest.raises(errors.InvalidArgumentError):
-        parse_document(yaml.safe_dump(document), "x", None)
+        check(parse_document(yaml.safe_dump(document), "x", None).spec, uploaded=False)
 
 
 FULL = {

@@ -10,7 +10,7 @@ import pytest
 
 from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import FAMILIES
-from tessera.models.task import CLASSIFICATION, EMBEDDING, SENTIMENT, TOKENS
+from tessera.models.tasks import CLASSIFICATION, EMBEDDING, SENTIMENT, TOKENS
 from tessera.text.special import BERT
 from tessera.text.training import train
 from tessera.trainer.failure import UserError

@@ -29,7 +29,7 @@ from tessera.trainer.failure import (
 )
 from tessera.trainer.position import Position
 from tessera.trainer.step.schedule import Schedule
-from tessera.trainer.tasks.bigram import bigram_loss
+from tessera.trainer.tasks.counting import bigram_loss
 from tessera.trainer.tuning import Tuning
 
 

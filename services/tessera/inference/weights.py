@@ -15,7 +15,7 @@ from tessera.device import Device
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
-from tessera.models.registry import build, load_config
+from tessera.models.registry import build, family, load_config
 from tessera.text.tokenizer import Tokenizer
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
@@ -106,13 +106,15 @@ class Loader:
             bytes=report.size,
             seconds=round(report.seconds, 3),
         )
-        asset, bare = manifest.assets.get("tokenizer.json"), config.family == "gpt"
+        asset, known = manifest.assets.get("tokenizer.json"), family(config.family)
         return LoadedModel(
             set=self._set,
             version=manifest.version.number,
             config=config,
             module=module.eval(),
-            tokenizer=None if asset is None else Tokenizer.from_json(asset, bare=bare),
+            tokenizer=None
+            if asset is None
+            else Tokenizer.from_json(asset, bare=known.bare, starts=known.starts),
         )
 
 

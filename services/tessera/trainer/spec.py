@@ -8,9 +8,9 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from tessera.api.controller.v1 import spec_pb2 as pb
-from tessera.models.registry import SIZES
+from tessera.models.registry import family
+from tessera.models.sizes import SIZES
 from tessera.spec import resolve
-from tessera.spec.vocabulary import SPECIAL
 from tessera.trainer.data.settings import DataSettings, TokenizerSettings
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.settings import TaskSettings
@@ -91,12 +91,13 @@ def _sizes(model: pb.ModelSpec) -> dict[str, Any]:
     return {name: value for name, value in _stated(model).items() if name in SIZES}
 
 
-def _tokenizer(spec: pb.TokenizerSpec, family: str) -> TokenizerSettings:
+def _tokenizer(spec: pb.TokenizerSpec, name: str) -> TokenizerSettings:
     return TokenizerSettings(
         kind=spec.kind,
         vocab_size=spec.vocab_size,
         lowercase=spec.lowercase,
-        special=SPECIAL[family],
+        special=family(name).special,
+        starts=family(name).starts,
     )
 
 

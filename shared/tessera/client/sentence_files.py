@@ -9,7 +9,7 @@ from tessera import errors
 from tessera.client.checkpoint import read_json
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface import sentence
-from tessera.models.task import EMBEDDING
+from tessera.models.tasks import EMBEDDING
 
 
 def read_vectors(folder: Path, config: ModelConfig) -> ModelConfig:

@@ -233,19 +233,7 @@ class ModelConfig:
             cross = self.encoder is not None
             rows = 0 if self.share_embeddings and cross else self.target_vocab_size
             total += self.decoder.parameters(cross=cross, tokens=rows)
-        heads = self.task.heads
-        width = self.width
-        if "language" in heads:
-            total += 0 if self.tie_embeddings else self.target_vocab_size * width
-            total += self.target_vocab_size if self.head_bias else 0
-        if "masked" in heads:
-            total += width * width + width + 2 * width + self.vocab_size
-            total += 0 if self.tie_embeddings else self.vocab_size * width
-        classes = "classes" in heads
-        if classes and self.task.pooler:
-            total += width * width + width
-        bias = int(self.task.bias) if classes else 1
-        total += (width + bias) * self.task.outputs
+        total += sum(head.parameters(self) for head in self.task.row.heads)
         return total
 
     def to_json(self) -> str:

@@ -1,12 +1,16 @@
-"""Heads: from hidden states to what a task wants. They know nothing of the trunk below."""
+"""Heads: from hidden states to what a task wants. Each is called as its `Per` says."""
 
 from __future__ import annotations
+
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera.models.block import activate
+from tessera.models.config import ModelConfig
+from tessera.models.trunk import Trunk
 
 
 class LanguageHead(nn.Module):
@@ -27,6 +31,17 @@ class LanguageHead(nn.Module):
         self.projection = nn.Linear(width, vocab_size, bias=bias)
         if tied:
             self.projection.weight = tokens.weight
+
+    @classmethod
+    def of(cls, config: ModelConfig, trunk: Trunk) -> Self:
+        """That of a model: its last stack writes."""
+        return cls(
+            config.width,
+            trunk.stacks[-1].embeddings.tokens,
+            config.target_vocab_size,
+            tied=config.tie_embeddings,
+            bias=config.head_bias,
+        )
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[*, width] to [*, V]."""
@@ -55,6 +70,19 @@ class MaskedHead(nn.Module):
         if tied:
             self.projection.weight = tokens.weight
 
+    @classmethod
+    def of(cls, config: ModelConfig, trunk: Trunk) -> Self:
+        """That of a model: its first stack reads."""
+        reader = trunk.stacks[0]
+        activation = reader.config.activation
+        return cls(
+            config.width,
+            reader.embeddings.tokens,
+            "silu" if activation == "swiglu" else activation,
+            reader.config.norm_epsilon,
+            tied=config.tie_embeddings,
+        )
+
     def forward(self, hidden: Tensor) -> Tensor:
         """[*, width] to [*, V]."""
         return self.projection(self.norm(activate(self.activation, self.dense(hidden))))  # type: ignore[no-any-return]
@@ -81,6 +109,19 @@ class ClassHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(width, classes, bias=bias)
 
+    @classmethod
+    def of(cls, config: ModelConfig, trunk: Trunk) -> Self:
+        """That of a model."""
+        task = config.task
+        return cls(
+            config.width,
+            task.outputs,
+            pooling=task.pooling,
+            pooler=task.pooler,
+            bias=task.bias,
+            dropout=trunk.stacks[0].config.dropout,
+        )
+
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """[B, T, width] and [B, T] bool to [B, C]."""
         text = pool(hidden, mask, self.pooling)
@@ -103,6 +144,11 @@ class TokenHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(width, outputs)
 
+    @classmethod
+    def of(cls, config: ModelConfig, trunk: Trunk) -> Self:
+        """That of a model."""
+        return cls(config.width, config.task.outputs, dropout=trunk.stacks[0].config.dropout)
+
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, T, width] to [B, T, outputs]."""
         return self.projection(self.dropout(hidden))  # type: ignore[no-any-return]
@@ -120,6 +166,11 @@ class VectorHead(nn.Module):
         super().__init__()
         self.pooling = pooling
         self.normalize = normalize
+
+    @classmethod
+    def of(cls, config: ModelConfig, _trunk: Trunk) -> Self:
+        """That of a model."""
+        return cls(pooling=config.task.pooling, normalize=config.task.normalize)
 
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """[B, T, width] and [B, T] bool to [B, width]."""

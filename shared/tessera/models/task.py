@@ -1,4 +1,4 @@
-"""What a model is for: its heads, and which families can have them. Pure."""
+"""What the heads of one model do. Pure."""
 
 from __future__ import annotations
 
@@ -6,44 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from tessera import errors
+from tessera.models.tasks import LANGUAGE, TASKS, TRANSLATES, TaskKind
 
-LANGUAGE = "language_modeling"
-MASKED = "masked_language_modeling"
-JOINT = "joint"
-TRANSLATION = "translation"
-SUMMARIZATION = "summarization"
-CLASSIFICATION = "classification"
-SENTIMENT = "sentiment"
-TOKENS = "token_classification"
-QUESTION_ANSWERING = "question_answering"
-EMBEDDING = "sentence_embedding"
-
-_ENCODING = (CLASSIFICATION, SENTIMENT, TOKENS, QUESTION_ANSWERING, EMBEDDING)
-
-TASKS: Mapping[str, tuple[str, ...]] = {
-    "transformer": (TRANSLATION, SUMMARIZATION),
-    "bert": (MASKED, *_ENCODING),
-    "gpt": (LANGUAGE, CLASSIFICATION, SENTIMENT, TOKENS, EMBEDDING),
-    "bert_gpt": (JOINT, TRANSLATION, SUMMARIZATION, MASKED, *_ENCODING),
-}
-"""Tasks of each family; the first one is the default."""
-
-KINDS = tuple(dict.fromkeys(kind for kinds in TASKS.values() for kind in kinds))
 POOLINGS = ("first", "last", "mean")
-
-_HEADS: Mapping[str, tuple[str, ...]] = {
-    LANGUAGE: ("language",),
-    MASKED: ("masked",),
-    JOINT: ("masked", "language"),
-    TRANSLATION: ("language",),
-    SUMMARIZATION: ("language",),
-    CLASSIFICATION: ("classes",),
-    SENTIMENT: ("classes",),
-    TOKENS: ("tokens",),
-    QUESTION_ANSWERING: ("span",),
-    EMBEDDING: ("vectors",),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +16,7 @@ class TaskConfig:
     """What the heads of a model do.
 
     Args:
-        kind: one of `KINDS`.
+        kind: name of one of `tessera.models.tasks.TASKS`.
         labels: classes of classification, by their number.
         multi_label: whether a text may have any number of classes, each by itself.
         pooling: which hidden state stands for a text: of its `first` token, of its `last`, or the
@@ -74,27 +39,30 @@ class TaskConfig:
     longest: int = 0
 
     @property
+    def row(self) -> TaskKind:
+        """All that is known of its kind."""
+        return TASKS[self.kind]
+
+    @property
     def heads(self) -> tuple[str, ...]:
         """Names of its heads."""
-        return _HEADS[self.kind]
+        return tuple(head.name for head in self.row.heads)
 
     @property
     def outputs(self) -> int:
         """Width of the projection of a head that is no language head; 0: there is none."""
-        head = self.heads[0]
-        if head in {"classes", "tokens"}:
-            return len(self.labels)
-        return 2 if head == "span" else 0
+        first = self.row.heads[0]
+        return len(self.labels) if first.labelled else first.outputs
 
     @property
     def writes(self) -> bool:
         """Whether the model writes text."""
-        return "language" in self.heads
+        return any(head.writes for head in self.row.heads)
 
     @property
     def translates(self) -> bool:
         """Whether a decoder writes what an encoder has not read."""
-        return self.kind in {TRANSLATION, SUMMARIZATION, JOINT}
+        return TRANSLATES in self.row.needs
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -102,13 +70,3 @@ class TaskConfig:
         known = {item.name for item in fields(cls)}
         found = {key: value for key, value in values.items() if key in known}
         return cls(**{**found, "labels": tuple(found.get("labels", ()))})
-
-
-def check_task(family: str, kind: str) -> None:
-    """Raise InvalidArgumentError TASK_NOT_FOR_FAMILY if a family cannot have a task."""
-    if kind not in TASKS[family]:
-        able = [name for name, kinds in TASKS.items() if kind in kinds]
-        description = f"a {family} has no task `{kind}`; it has {', '.join(TASKS[family])}" + (
-            f"; `{kind}` is a task of {', '.join(able)}" if able else ""
-        )
-        raise errors.InvalidArgumentError.at("task.kind", description, "TASK_NOT_FOR_FAMILY")

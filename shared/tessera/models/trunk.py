@@ -1,36 +1,16 @@
-"""What every family's trunk offers: states of an encoder, of a decoder, or of both."""
+"""What every family's trunk is made of: an encoder, a decoder, or both."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import nn
 
 from tessera.models.config import ModelConfig
 from tessera.models.decoder import Decoder
 from tessera.models.encoder import Encoder
 from tessera.models.inputs import Inputs
-
-
-class States(NamedTuple):
-    """Hidden states.
-
-    Args:
-        encoder: [B, T, width], where there is an encoder.
-        decoder: [B, U, width], where there is a decoder.
-    """
-
-    encoder: Tensor | None = None
-    decoder: Tensor | None = None
-
-    @property
-    def fused(self) -> Tensor:
-        """Their sum where both read the same sequence; otherwise the one that is there."""
-        if self.encoder is None or self.decoder is None:
-            one = self.decoder if self.encoder is None else self.encoder
-            assert one is not None
-            return one
-        return self.encoder + self.decoder
+from tessera.models.states import States
 
 
 class Trunk(nn.Module):
@@ -38,13 +18,16 @@ class Trunk(nn.Module):
 
     Args:
         config: of the model.
+        run: how its family runs the stacks.
     """
 
     encoder: Encoder | None
     decoder: Decoder | None
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, run: Callable[[Trunk, Inputs], States]) -> None:
         super().__init__()
+        self.config = config
+        self._run = run
         self.encoder = self.decoder = None
         tokens = nn.Embedding(config.vocab_size, config.width)
         if config.encoder is not None:
@@ -62,4 +45,4 @@ class Trunk(nn.Module):
 
     def forward(self, inputs: Inputs) -> States:
         """The states that the heads see."""
-        raise NotImplementedError
+        return self._run(self, inputs)

@@ -7,13 +7,12 @@ import difflib
 from tessera import errors
 from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec, TuningSpec
 from tessera.models.config import StackConfig
+from tessera.models.family import Family
 from tessera.models.lora_config import TARGETS
-from tessera.models.registry import Family, Sizes, family
-from tessera.models.task import SUMMARIZATION, TRANSLATION
+from tessera.models.registry import family
+from tessera.models.sizes import Sizes
 from tessera.spec.fill import Value, fill
 from tessera.spec.formats import DELIMITED, format_of
-from tessera.spec.tasks import TRAITS
-from tessera.spec.vocabulary import default_kind
 
 MAX_BATCH = 1 << 20
 """The largest batch that the .proto allows."""
@@ -38,7 +37,7 @@ def resolve(spec: JobSpec) -> JobSpec:
         fill(done.resources.accelerator, {"count": 1.0})
     _fill_model(done.model, known)
     if not done.tokenizer.path and not done.model.HasField("init"):
-        kind = default_kind(known.name)
+        kind = known.tokenizer
         fill(done.tokenizer, {"kind": kind, "vocab_size": 4096, "lowercase": False})
     _fill_data(done.data)
     _fill_train(done)
@@ -122,7 +121,8 @@ def _fill_train(spec: JobSpec) -> None:
 
 def _fill_task(spec: JobSpec, known: Family) -> None:
     task, train = spec.task, spec.train
-    fill(task, {"kind": known.tasks[0]})
+    fill(task, {"kind": known.default_task})
+    plain = known.task(task.kind)
     values: dict[str, Value] = {
         "multi_label": False,
         "mask_probability": 0.15,
@@ -131,13 +131,13 @@ def _fill_task(spec: JobSpec, known: Family) -> None:
         "next_weight": 1.0,
     }
     if not spec.model.HasField("init"):
-        values["pooling"] = known.task(task.kind).pooling
+        values["pooling"] = plain.pooling
     if not task.multi_label:
-        values["label_smoothing"] = 0.1 if task.kind in {TRANSLATION, SUMMARIZATION} else 0.0
+        values["label_smoothing"] = 0.0
     if train.HasField("sequence_length"):
         values["stride"] = train.sequence_length // 4
-    fields = TRAITS[task.kind].fields
-    fill(task, {name: value for name, value in values.items() if name in fields})
+    values.update({k: v for k, v in plain.row.defaults.items() if k in values})
+    fill(task, {name: value for name, value in values.items() if name in plain.row.fields})
 
 
 def _fill_tuning(tuning: TuningSpec) -> None:

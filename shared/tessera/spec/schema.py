@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -12,6 +13,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from buf.validate import validate_pb2
 from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.models.registry import FAMILIES
+from tessera.models.tasks import TASKS
 
 Schema = dict[str, Any]
 
@@ -22,6 +25,12 @@ _TYPES = {
     FieldDescriptor.CPPTYPE_INT32: "integer",
     FieldDescriptor.CPPTYPE_INT64: "integer",
 }
+_KNOWN: Mapping[str, Mapping[str, object]] = {
+    "tessera.api.controller.v1.ModelSpec.family": FAMILIES,
+    "tessera.api.controller.v1.TaskSpec.kind": TASKS,
+}
+"""Fields whose values this build knows, though the .proto leaves them open."""
+
 _BOUNDS = {
     "gte": "minimum",
     "lte": "maximum",
@@ -80,7 +89,8 @@ def _field(field: FieldDescriptor) -> Schema:
     elif kind is not None:
         schema = _message(kind)
     else:
-        schema = {**_scalar(field), **_limits(rules)}
+        known = _KNOWN.get(field.full_name)
+        schema = {**_scalar(field), **_limits(rules), **({"enum": list(known)} if known else {})}
     return {**schema, **described}
 
 

@@ -36,13 +36,16 @@ class Tokenizer:
         inner: the library's tokenizer; it is changed and must not be used elsewhere.
         bare: whether it may state that nothing stands around a text, as GPT-2's does; else such a
             statement is none.
+        starts: whether a text begins with the start token where nothing is stated, as in BERT.
 
     Raises:
         InvalidArgumentError: TOKENIZER_WITHOUT_END: it has none of the well-known tokens that
             end a text.
     """
 
-    def __init__(self, inner: tokenizers.Tokenizer, *, bare: bool = False) -> None:
+    def __init__(
+        self, inner: tokenizers.Tokenizer, *, bare: bool = False, starts: bool = True
+    ) -> None:
         # Special tokens are ours to set: written in a text they are mere characters.
         inner.encode_special_tokens = True
         inner.no_truncation()
@@ -66,15 +69,17 @@ class Tokenizer:
         self.unknown_id: int | None = vocabulary.get(self.special.unknown)
         stated = find_frame(inner)
         self.own_frame: Frame | None = stated if stated and (stated.one or bare) else None
+        self._starts = starts
         self._pieces = _Pieces(inner, self.special_ids)
 
     @classmethod
-    def from_json(cls, content: bytes, *, bare: bool = False) -> Tokenizer:
+    def from_json(cls, content: bytes, *, bare: bool = False, starts: bool = True) -> Tokenizer:
         """The tokenizer in a `tokenizer.json`.
 
         Args:
             content: of the file.
             bare: see the class.
+            starts: see the class.
 
         Raises:
             InvalidArgumentError: INVALID_TOKENIZER: it is not one; TOKENIZER_WITHOUT_END.
@@ -85,19 +90,15 @@ class Tokenizer:
             raise errors.InvalidArgumentError(
                 f"not a tokenizer.json: {error}", reason="INVALID_TOKENIZER"
             ) from None
-        return cls(inner, bare=bare)
+        return cls(inner, bare=bare, starts=starts)
 
     def to_json(self) -> bytes:
         """The content of `tokenizer.json`, the same bytes every time."""
         return str(self._inner.to_str()).encode()
 
-    def frame(self, *, starts: bool = True) -> Frame:
-        """What a model reads around texts: what `tokenizer.json` states, or else our own.
-
-        Args:
-            starts: whether ours is start text end, as in BERT; else it is text end.
-        """
-        before = (self.start_id,) if starts else ()
+    def frame(self) -> Frame:
+        """What a model reads around texts: what `tokenizer.json` states, or else our own."""
+        before = (self.start_id,) if self._starts else ()
         return self.own_frame or Frame(before=before, between=(self.end_id,), after=(self.end_id,))
 
     def opening(self, first: int = -1) -> tuple[int, ...]:

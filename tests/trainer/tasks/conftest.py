@@ -10,15 +10,12 @@ import torch
 import torch.distributed as dist
 
 from tessera.models.registry import FAMILIES, build
-from tessera.text.special import BERT, GPT, SEQ2SEQ
 from tessera.trainer.data.settings import DataSettings, TokenizerSettings
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.settings import TaskSettings
 from tessera.trainer.tasks.task import Work
-
-SPECIAL = {"transformer": SEQ2SEQ, "bert": BERT, "gpt": GPT, "bert_gpt": BERT}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +57,8 @@ def prepare(ranks, tmp_path):
                 "tokenizer": TokenizerSettings(
                     kind="character" if family != "gpt" else "byte_bpe",
                     vocab_size=300,
-                    special=SPECIAL[family],
+                    special=FAMILIES[family].special,
+                    starts=FAMILIES[family].starts,
                 ),
                 "task": TaskSettings(kind=kind, **task),
                 "sequence_length": 32,

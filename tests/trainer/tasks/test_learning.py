@@ -8,10 +8,14 @@ import torch
 from tests.trainer.tasks.conftest import model
 from tests.trainer.tasks.examples import RECORDS, SCORED, SEVERAL, TEXT
 
-from tessera.models.task import TASKS
+from tessera.models.registry import FAMILIES
 
 CASES = [
-    *((family, kind, RECORDS[kind], {}) for family, kinds in TASKS.items() for kind in kinds),
+    *(
+        (family, kind, RECORDS[kind], {})
+        for family, known in FAMILIES.items()
+        for kind in known.tasks
+    ),
     ("bert_gpt", "joint", TEXT, {}),
     ("bert", "classification", SEVERAL, {"multi_label": True}),
     ("bert", "sentence_embedding", SCORED, {}),

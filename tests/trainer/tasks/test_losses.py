@@ -10,7 +10,7 @@ from tests.trainer.tasks.examples import RECORDS, SCORED, SEVERAL, TEXT
 from torch.nn import functional
 
 from tessera.models.inputs import Inputs, Outputs
-from tessera.models.task import TASKS
+from tessera.models.registry import FAMILIES
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.settings import Settings
@@ -154,7 +154,11 @@ def test_partners_are_told_from_the_rest_of_the_batch():
 
 
 CASES = [
-    *((family, kind, RECORDS[kind], {}) for family, kinds in TASKS.items() for kind in kinds),
+    *(
+        (family, kind, RECORDS[kind], {})
+        for family, known in FAMILIES.items()
+        for kind in known.tasks
+    ),
     ("bert_gpt", "joint", TEXT, {}),
     ("bert", "classification", SEVERAL, {"multi_label": True}),
     ("bert", "sentence_embedding", SCORED, {}),

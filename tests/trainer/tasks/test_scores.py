@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from tessera.trainer.tasks.classes import class_metrics, measure_classes, one_hot
-from tessera.trainer.tasks.scores import f1, pearson
+from tessera.trainer.tasks.classes import class_metrics, f1, measure_classes, one_hot
+from tessera.trainer.tasks.sentence_embedding import pearson
 from tessera.trainer.tasks.spans import covering, entities, is_bio, windows
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)

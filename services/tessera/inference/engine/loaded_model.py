@@ -8,6 +8,7 @@ import torch
 
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
+from tessera.models.registry import family
 from tessera.text.decoder import Decoder
 from tessera.text.frame import Frame
 from tessera.text.tokenizer import Tokenizer
@@ -49,12 +50,12 @@ class LoadedModel:
     def frame(self) -> Frame:
         """What stands around the texts that it reads, as in training.
 
-        What its tokenizer states; else a `transformer` reads x end, every other model start x end,
-        or start a end b end.
+        What its tokenizer states; else start x end, or start a end b end, without the start where
+        its family reads none.
         """
         if self.tokenizer is not None and self.tokenizer.own_frame is not None:
             return self.tokenizer.own_frame
-        start = () if self.config.family == "transformer" else _some(self.start_id)
+        start = _some(self.start_id) if family(self.config.family).starts else ()
         end = _some(self.end_id)
         return Frame(before=start, between=end, after=end)
 

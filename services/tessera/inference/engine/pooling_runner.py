@@ -12,6 +12,7 @@ from torch import Tensor
 from tessera.inference.engine.batch import Batch, fill_up
 from tessera.inference.engine.packing import pack
 from tessera.inference.engine.pooling import PoolingInput
+from tessera.models.head import Per
 from tessera.models.inputs import Inputs
 from tessera.models.model import Model
 
@@ -41,6 +42,7 @@ def read(model: Model, texts: Sequence[PoolingInput], device: torch.device) -> l
 def _read(
     model: Model, head: str, texts: Sequence[PoolingInput], device: torch.device
 ) -> list[HeadOutput]:
+    row = next(each for each in model.config.task.row.heads if each.name == head)
     batch = Batch([text.tokens for text in texts], device)
     written = Batch([t.written for t in texts], device) if texts[0].written else None
     inputs = Inputs(
@@ -49,24 +51,20 @@ def _read(
         index=batch.index,
         segments=_segments(texts, device),
         decoder_tokens=None if written is None else written.tokens,
-        at=_places(texts, written or batch, device) if head == "language" else None,
+        at=_places(texts, written or batch, device) if row.writes else None,
         # Only the head that is asked computes something.
-        masked_at=_places(texts, batch, device, wanted=head == "masked"),
+        masked_at=_places(texts, batch, device, wanted=not row.writes),
     )
-    outputs = model(inputs)
-    if head == "vectors":
-        return list(_numpy(outputs.vectors))
-    if head == "classes":
-        return list(_numpy(outputs.logits))
-    if head in {"tokens", "span"}:
-        rows = _numpy(outputs.logits)
-        return [row[:length] for row, length in zip(rows, batch.lengths, strict=True)]
+    found = getattr(model(inputs), row.output)
+    if row.per is Per.TEXT:
+        return list(_numpy(found))
+    if row.per is Per.TOKEN:
+        return [of[:length] for of, length in zip(_numpy(found), batch.lengths, strict=True)]
     counts = [len(text.places) for text in texts]
-    if head == "masked":
-        return np.split(_numpy(outputs.masked), np.cumsum(counts)[:-1])
-    targets = torch.tensor([target for text in texts for target in text.targets], device=device)
-    scores = torch.log_softmax(outputs.logits.float(), dim=-1).gather(1, targets[:, None])
-    return np.split(_numpy(scores.squeeze(1)), np.cumsum(counts)[:-1])
+    if row.writes:
+        targets = torch.tensor([token for text in texts for token in text.targets], device=device)
+        found = torch.log_softmax(found.float(), dim=-1).gather(1, targets[:, None]).squeeze(1)
+    return np.split(_numpy(found), np.cumsum(counts)[:-1])
 
 
 def _segments(texts: Sequence[PoolingInput], device: torch.device) -> Tensor | None:
@@ -87,6 +85,5 @@ def _places(
     return torch.tensor(places, dtype=torch.int64, device=device)
 
 
-def _numpy(x: Tensor | None) -> HeadOutput:
-    assert x is not None
+def _numpy(x: Tensor) -> HeadOutput:
     return x.float().cpu().numpy()

@@ -22,7 +22,7 @@ from tessera.inference.services import from_wire, to_wire
 from tessera.inference.state import ReplicaState
 from tessera.inference.tasks import generate
 from tessera.inference.tasks.methods import check_served, methods
-from tessera.inference.tasks.task import Task
+from tessera.inference.tasks.task import Task, answering
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -111,20 +111,21 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
             task=task.kind,
             labels=task.labels,
             methods=methods(model.config),
-            width=model.config.width if "vectors" in task.heads else 0,
+            width=model.config.width if "Embed" in task.row.methods else 0,
         )
 
     async def _whole(
-        self, request: Any, context: Context, task: Task, reply: Callable[[Any, int], T]
+        self, request: Any, context: Context, asked: Task, reply: Callable[[Any, int], T]
     ) -> T:
         """Let a task run and answer at once."""
-        with self._metered(task.method) as outcome:
+        with self._metered(asked.method) as outcome:
             engine = self._state.engine_for(request.model)
             large = request.ByteSize() > _QUICK_BYTES
             deadline = _deadline(context)
             while True:
                 model = engine.active
-                check_served(model.config, task.method)
+                check_served(model.config, asked.method)
+                task = answering(model.config, asked)
                 works = await _run(large, partial(task.prepare, model, engine.bounds))
                 try:
                     collection = engine.collect(works, model, deadline)

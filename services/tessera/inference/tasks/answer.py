@@ -143,7 +143,8 @@ class Answer:
         found = [Window(begin=begin, count=count, place=place) for begin, count in parts]
         self._reads.append(_Read(asked.context, encoded, found, model.tokenizer))
         framed = [frame(model, question, encoded.ids[b : b + count]) for b, count in parts]
-        return [PoolingInput(head="span", tokens=f.tokens, segments=f.segments) for f in framed]
+        head = model.config.task.heads[0]
+        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in framed]
 
     def _found(self, read: _Read, results: Sequence[Logits]) -> Found:
         scores = span_scores(len(read.encoded.ids), read.windows, results, self._max_tokens)

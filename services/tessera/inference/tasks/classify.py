@@ -14,7 +14,6 @@ from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.given import Given, read
 from tessera.inference.tasks.numbers import Logits, softmax
-from tessera.inference.tasks.tags import Tags, TokenLabel
 from tessera.models.task import TaskConfig
 
 
@@ -22,6 +21,25 @@ from tessera.models.task import TaskConfig
 class LabelScore:
     """A class and its probability."""
 
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLabel:
+    """The class of a piece of a text.
+
+    Args:
+        begin: first character; -1: tokens were given.
+        end: the character after the last one.
+        text: the piece.
+        label: its most likely class.
+        probability: of the class.
+    """
+
+    begin: int
+    end: int
+    text: str
     label: str
     probability: float
 
@@ -40,7 +58,7 @@ class Classification:
 
 
 class Classify:
-    """Asks for the classes of texts, or of their tokens where the model tells those.
+    """Asks for the classes of texts.
 
     Args:
         inputs: the texts.
@@ -50,33 +68,28 @@ class Classify:
     method = "Classify"
 
     def __init__(self, inputs: Sequence[Given], top_k: int) -> None:
-        self._inputs = inputs
-        self._top_k = top_k
+        self.inputs = inputs
+        self.top_k = top_k
         self._task = TaskConfig()
-        self._tags: Tags | None = None
 
     def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A text for each input."""
-        self._task, self._tags = model.config.task, None
-        if "tokens" in self._task.heads:
-            self._tags = Tags(model)
-            return list(self._tags.prepare(self._inputs, bounds))
+        self._task = model.config.task
         longest = bounds.reading(model)
         framed = [
             read(model, given, f"inputs[{index}]", longest)
-            for index, given in enumerate(self._inputs)
+            for index, given in enumerate(self.inputs)
         ]
-        return [PoolingInput(head="classes", tokens=f.tokens, segments=f.segments) for f in framed]
+        head = self._task.heads[0]
+        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in framed]
 
     def finish(self, results: Sequence[Logits]) -> list[Classification]:
         """Classes by their probability."""
-        if self._tags is not None:
-            return [Classification(tokens=tuple(found)) for found in self._tags.finish(results)]
         return [Classification(labels=self._labels(logits)) for logits in results]
 
     def _labels(self, logits: Logits) -> tuple[LabelScore, ...]:
         chances = probabilities(logits, self._task)
-        order = np.argsort(-chances, kind="stable")[: self._top_k or None]
+        order = np.argsort(-chances, kind="stable")[: self.top_k or None]
         return tuple(LabelScore(self._task.labels[i], float(chances[i])) for i in order)
 
 

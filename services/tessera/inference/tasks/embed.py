@@ -34,7 +34,8 @@ class Embed:
             read(model, given, f"inputs[{index}]", longest)
             for index, given in enumerate(self._inputs)
         ]
-        return [PoolingInput(head="vectors", tokens=f.tokens, segments=f.segments) for f in framed]
+        head = model.config.task.heads[0]
+        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in framed]
 
     def finish(self, results: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """[N, width], little-endian."""

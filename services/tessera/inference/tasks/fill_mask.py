@@ -56,6 +56,7 @@ class FillMask:
     def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A text for each input."""
         self._tokenizer, self._places = model.tokenizer, []
+        head = model.config.task.heads[0]
         longest, works = bounds.reading(model), list[Request | PoolingInput]()
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"
@@ -70,7 +71,10 @@ class FillMask:
             self._places.append(places)
             works.append(
                 PoolingInput(
-                    head="masked", tokens=framed.tokens, segments=framed.segments, places=places
+                    head=head,
+                    tokens=framed.tokens,
+                    segments=framed.segments,
+                    places=places,
                 )
             )
         return works

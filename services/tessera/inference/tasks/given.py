@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from tessera import errors
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.models.config import ModelConfig
+from tessera.models.registry import family
+from tessera.models.tasks import READS
 from tessera.text.tokenizer import Encoded, Tokenizer
 
 
@@ -148,7 +150,7 @@ def check_range(tokens: Sequence[int], field: str, size: int) -> None:
 
 def check_pair(config: ModelConfig, given: Given, field: str, *, able: bool = True) -> None:
     """Raise InvalidArgumentError PAIR_NOT_READ if there is a second text that nothing reads."""
-    if given.pair and (config.family == "transformer" or not able):
+    if given.pair and not (able and READS in family(config.family).offers):
         raise errors.InvalidArgumentError.at(
             f"{field}.pair", "this model reads one text at a time; leave it out", "PAIR_NOT_READ"
         )

@@ -10,28 +10,11 @@ import numpy as np
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.tasks.given import Given, check_filled, check_length, check_pair, frame, read
+from tessera.inference.engine.sequence import Request
+from tessera.inference.tasks.classify import Classification, Classify, TokenLabel
+from tessera.inference.tasks.given import check_filled, check_length, check_pair, frame, read
 from tessera.inference.tasks.given import tokenizer as tokenizer_of
 from tessera.inference.tasks.numbers import Logits, softmax
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenLabel:
-    """The class of a piece of a text.
-
-    Args:
-        begin: first character; -1: tokens were given.
-        end: the character after the last one.
-        text: the piece.
-        label: its most likely class.
-        probability: of the class.
-    """
-
-    begin: int
-    end: int
-    text: str
-    label: str
-    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,52 +26,60 @@ class _Piece:
 
 
 class Tags:
-    """Reads texts and tells the classes of their tokens.
+    """Tells the classes of the tokens of texts.
 
     Args:
-        model: that tells them.
+        asked: about the texts.
     """
 
-    def __init__(self, model: LoadedModel) -> None:
-        self._model = model
+    method = "Classify"
+
+    def __init__(self, asked: Classify) -> None:
+        self._inputs = asked.inputs
+        self._labels: tuple[str, ...] = ()
         self._pieces: list[list[_Piece]] = []
 
-    def prepare(self, inputs: Sequence[Given], bounds: Bounds) -> Iterator[PoolingInput]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
         """A text for each input."""
-        longest = bounds.reading(self._model)
-        for index, given in enumerate(inputs):
+        self._labels, self._pieces = model.config.task.labels, []
+        head, longest = model.config.task.heads[0], bounds.reading(model)
+        works = list[Request | PoolingInput]()
+        for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"
-            check_pair(self._model.config, given, field, able=given.tokens is not None)
+            check_pair(model.config, given, field, able=given.tokens is not None)
             if given.tokens is not None:
-                tokens = read(self._model, given, field, longest).tokens
-                self._pieces.append([self._token(at, token) for at, token in enumerate(tokens)])
+                tokens = read(model, given, field, longest).tokens
+                self._pieces.append([_token(model, at, token) for at, token in enumerate(tokens)])
             else:
-                tokens = self._encode(given.text, field, longest)
-            yield PoolingInput(head="tokens", tokens=tokens)
+                tokens = self._encode(model, given.text, field, longest)
+            works.append(PoolingInput(head=head, tokens=tokens))
+        return works
 
-    def finish(self, results: Sequence[Logits]) -> Iterator[list[TokenLabel]]:
+    def finish(self, results: Sequence[Logits]) -> list[Classification]:
         """The classes of every text's pieces."""
-        labels = self._model.config.task.labels
-        for pieces, logits in zip(self._pieces, results, strict=True):
-            chances = softmax(logits)
-            best = np.argmax(chances, axis=-1)
-            yield [
-                TokenLabel(
-                    begin=piece.begin,
-                    end=piece.end,
-                    text=piece.text,
-                    label=labels[best[piece.place]],
-                    probability=float(chances[piece.place, best[piece.place]]),
-                )
-                for piece in pieces
-            ]
+        return [
+            Classification(tokens=tuple(self._told(pieces, logits)))
+            for pieces, logits in zip(self._pieces, results, strict=True)
+        ]
 
-    def _encode(self, text: str, field: str, longest: int) -> tuple[int, ...]:
-        encoded = tokenizer_of(self._model, field).encode_offsets(text)
+    def _told(self, pieces: Sequence[_Piece], logits: Logits) -> Iterator[TokenLabel]:
+        chances = softmax(logits)
+        best = np.argmax(chances, axis=-1)
+        for piece in pieces:
+            yield TokenLabel(
+                begin=piece.begin,
+                end=piece.end,
+                text=piece.text,
+                label=self._labels[best[piece.place]],
+                probability=float(chances[piece.place, best[piece.place]]),
+            )
+
+    def _encode(self, model: LoadedModel, text: str, field: str, longest: int) -> tuple[int, ...]:
+        encoded = tokenizer_of(model, field).encode_offsets(text)
         check_filled(encoded.ids, field)
-        tokens = frame(self._model, encoded.ids).tokens
+        tokens = frame(model, encoded.ids).tokens
         check_length(tokens, field, longest)
-        first = len(self._model.frame.before)
+        first = len(model.frame.before)
         self._pieces.append(
             [
                 _Piece(first + at, begin, end, text[begin:end])
@@ -97,6 +88,7 @@ class Tags:
         )
         return tokens
 
-    def _token(self, place: int, token: int) -> _Piece:
-        words = self._model.tokenizer
-        return _Piece(place, -1, -1, "" if words is None else words.token_text(token))
+
+def _token(model: LoadedModel, place: int, token: int) -> _Piece:
+    words = model.tokenizer
+    return _Piece(place, -1, -1, "" if words is None else words.token_text(token))

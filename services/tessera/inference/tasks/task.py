@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -9,6 +10,16 @@ from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sequence import Request
+from tessera.models.config import ModelConfig
+
+
+def answering(config: ModelConfig, asked: Task) -> Task:
+    """The task as a model answers it, which may be in a way of its own kind."""
+    own = config.task.row.answers.get(asked.method)
+    if own is None:
+        return asked
+    task: Task = pkgutil.resolve_name(own)(asked)
+    return task
 
 
 class Task(Protocol):

@@ -46,9 +46,11 @@ class TokenizerSettings:
         vocab_size: ids at most.
         lowercase: whether upper case is given up.
         special: the tokens that stand for no text.
+        starts: whether texts that an encoder reads begin with the start token.
     """
 
     kind: str = "byte_bpe"
     vocab_size: int = 4096
     lowercase: bool = False
     special: SpecialTokens = GPT
+    starts: bool = True

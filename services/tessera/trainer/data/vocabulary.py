@@ -32,4 +32,5 @@ def learn(
         return train(kind, iter(texts), size, special, lowercase=settings.lowercase).to_json()
 
     # A model whose texts need no start may read them as they stand.
-    return Tokenizer.from_json(ranks.on_main(made), bare=not settings.special.start)
+    content, bare = ranks.on_main(made), not settings.special.start
+    return Tokenizer.from_json(content, bare=bare, starts=settings.starts)

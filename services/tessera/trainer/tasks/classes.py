@@ -1,4 +1,4 @@
-"""Measures of decisions between classes, whether texts have them or tokens."""
+"""Measures of decisions between classes, whether texts have them or tokens, and what they mean."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from tessera.trainer.tasks.scores import macro_f1
 
 
 def measure_classes(guessed: Tensor, wanted: Tensor) -> Tensor:
@@ -35,3 +33,24 @@ def class_metrics(sums: Sequence[float]) -> dict[str, float]:
 def one_hot(numbers: Tensor, classes: int) -> Tensor:
     """[N, C] bool of [N] classes."""
     return functional.one_hot(numbers, classes).bool()
+
+
+def f1(hits: float, guessed: float, wanted: float) -> float:
+    """Harmonic mean of precision and recall; 0 where there is nothing to find or be found."""
+    return 2 * hits / (guessed + wanted) if guessed + wanted else 0.0
+
+
+def macro_f1(hits: Sequence[float], guessed: Sequence[float], wanted: Sequence[float]) -> float:
+    """Mean F1 of the classes that were guessed or wanted at all.
+
+    Args:
+        hits: by class, how often it was guessed and wanted.
+        guessed: how often it was guessed.
+        wanted: how often it was wanted.
+    """
+    found = [
+        f1(hit, guess, want)
+        for hit, guess, want in zip(hits, guessed, wanted, strict=True)
+        if guess + want
+    ]
+    return sum(found) / len(found) if found else 0.0

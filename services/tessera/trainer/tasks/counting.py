@@ -1,4 +1,4 @@
-"""What counting reaches without a model. Pure but for the batches that it looks at."""
+"""What counting reaches without a model: how often tokens occur, and follow one another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tessera.trainer.batch import Dataset, TokenBatch
 from tessera.trainer.data.table import Table
-from tessera.trainer.tasks.bigram import bigram_loss
 
 
 class Guess(NamedTuple):
@@ -67,3 +66,24 @@ def begun(table: Table, column: str, start: int) -> NDArray[np.int64]:
     """[N] the rows of a column, one after another, with `start` before each."""
     found = table.columns[column]
     return np.insert(found.values.astype(np.int64), found.offsets[:-1], start)
+
+
+def bigram_loss(
+    train: NDArray[Any], previous: NDArray[Any], following: NDArray[Any], vocab_size: int
+) -> float:
+    """Mean loss, in nats per token, of an add-one smoothed bigram model.
+
+    Args:
+        train: [N] the tokens that are counted.
+        previous: [M] the tokens that the model sees.
+        following: [M] the tokens that it has to predict.
+        vocab_size: number of ids.
+    """
+    line = np.asarray(train, dtype=np.int64)
+    pairs, counts = np.unique(line[:-1] * vocab_size + line[1:], return_counts=True)
+    seen = np.bincount(line[:-1], minlength=vocab_size)
+    before = np.asarray(previous, dtype=np.int64)
+    wanted = before * vocab_size + np.asarray(following, dtype=np.int64)
+    at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    found = np.where(pairs[at] == wanted, counts[at], 0)
+    return float(np.mean(np.log(seen[before] + vocab_size) - np.log(found + 1)))

@@ -9,7 +9,7 @@ import torch
 from tessera.models.inputs import Inputs
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data import corpus as corpora
-from tessera.trainer.tasks.bigram import bigram_loss
+from tessera.trainer.tasks.counting import bigram_loss
 from tessera.trainer.tasks.next_tokens import NextTokens
 from tessera.trainer.tasks.task import Baseline, Material, Work
 from tessera.trainer.tasks.tokens import perplexity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,15 @@ from tessera.models.inputs import Inputs, Outputs
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data import corpus as corpora
-from tessera.trainer.data.record import Roles
+from tessera.trainer.data.record import Record, Roles
+from tessera.trainer.data.table import Sample
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.counting import batches, unigram
+from tessera.trainer.tasks.encoding import with_ids
 from tessera.trainer.tasks.frames import ONE, framed
-from tessera.trainer.tasks.masked_samples import COLUMN, TextCollate, TextEncoder
-from tessera.trainer.tasks.masking import Masker, hide
-from tessera.trainer.tasks.records import Records
+from tessera.trainer.tasks.masking import Ids, Masker, hide
+from tessera.trainer.tasks.padding import hide_padded, pad
+from tessera.trainer.tasks.records import Records, Row
 from tessera.trainer.tasks.task import Baseline, Material, Term, Work
 from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, perplexity, token_metrics
 from tessera.trainer.tasks.windows import Rows, Windows
@@ -30,6 +32,8 @@ from tessera.trainer.tasks.work import (
     packed,
     sequence_length,
 )
+
+COLUMN = "text"
 
 
 @dataclass(slots=True)
@@ -128,4 +132,56 @@ class Collate:
             targets={"masked": torch.from_numpy(whole.ravel()[places])},
             counts=(len(places),),
             tokens=whole.size,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoder:
+    """Makes samples of records with a text.
+
+    Args:
+        tokenizer: of the texts.
+        longest: tokens of a sequence.
+    """
+
+    tokenizer: Tokenizer
+    longest: int
+
+    def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
+        """Texts between a start and an end, cut to what fits."""
+        for _, ids in with_ids(self.tokenizer, records, COLUMN):
+            yield {COLUMN: framed(ids, self.tokenizer.frame(), self.longest)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextCollate:
+    """Makes batches of texts with tokens hidden.
+
+    Args:
+        tokenizer: has the special tokens.
+        longest: tokens of a sequence.
+        masker: hides tokens.
+    """
+
+    tokenizer: Tokenizer
+    longest: int
+    masker: Masker
+
+    def __call__(self, split: str, rows: Sequence[Row], draws: Ids) -> TokenBatch:
+        """A batch whose counts depend on the texts only, not on the draws."""
+        texts = [row[COLUMN] for row in rows]
+        whole = pad(texts, self.tokenizer.pad_id, self.longest)
+        seen, places, hidden = hide_padded(
+            self.masker, split, texts, draws, whole, self.tokenizer.pad_id, self.longest
+        )
+        return TokenBatch(
+            inputs=Inputs(
+                seen,
+                mask=whole.mask,
+                index=whole.index,
+                masked_at=places,
+            ),
+            targets={"masked": hidden},
+            counts=(len(places),),
+            tokens=whole.real,
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tessera.trainer.data.buckets import shape_of, shapes
+from tessera.trainer.tasks.masking import Masker, hide
 
 Ids = NDArray[np.int64]
 
@@ -86,3 +87,28 @@ def segments(padded: Padded, second: Sequence[int]) -> Tensor | None:
     if padded.mask is not None:
         found &= padded.mask
     return found.long() if bool(found.any()) else None
+
+
+def hide_padded(  # noqa: PLR0917 - what `hide` and `pad` take
+    masker: Masker,
+    split: str,
+    rows: Sequence[Ids],
+    draws: Ids,
+    whole: Padded,
+    fill: int,
+    longest: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What an encoder sees of rows, the hidden places, and the tokens that are there.
+
+    Args:
+        masker: hides them.
+        split: `train` or `held_out`.
+        rows: of tokens.
+        draws: [B] of the rows.
+        whole: the rows as `pad` made them.
+        fill: that `pad` was given.
+        longest: that `pad` was given.
+    """
+    shown, places = hide(masker, split, rows, draws, whole.ids.shape[1])
+    where = torch.from_numpy(places)
+    return pad(shown, fill, longest).ids, where, whole.ids.flatten()[where]

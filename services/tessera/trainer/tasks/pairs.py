@@ -17,9 +17,8 @@ from tessera.trainer.data.table import Sample
 from tessera.trainer.failure import UserError
 from tessera.trainer.tasks.encoding import with_ids
 from tessera.trainer.tasks.frames import framed
-from tessera.trainer.tasks.masked_samples import hide_padded
 from tessera.trainer.tasks.masking import Masker
-from tessera.trainer.tasks.padding import pad
+from tessera.trainer.tasks.padding import hide_padded, pad
 from tessera.trainer.tasks.records import Row
 
 ROLES = Roles(required=("source", "target"))
@@ -33,14 +32,12 @@ class PairEncoder:
     Args:
         tokenizer: of both.
         longest: tokens of a sequence.
-        starts: whether sources begin with a start token, as an encoder's texts do that is a BERT.
         first: token that the decoder begins with.
         cut: whether targets that are too long are cut; else their records are left out.
     """
 
     tokenizer: Tokenizer
     longest: int
-    starts: bool
     first: int
     cut: bool
 
@@ -51,7 +48,7 @@ class PairEncoder:
             UserError: DATA_TOO_LONG: every record is left out.
         """
         kept = 0
-        frame = self.tokenizer.frame(starts=self.starts)
+        frame = self.tokenizer.frame()
         begin = self.tokenizer.opening(self.first)
         for _, source, target in with_ids(self.tokenizer, records, *COLUMNS):
             said = [*begin, *target, self.tokenizer.end_id]

@@ -1,11 +1,12 @@
-"""What a spec says about its task. Pure."""
+"""What a spec says about its task."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tessera.models.registry import family as find_family
-from tessera.models.task import LANGUAGE, TaskConfig
+from tessera.models.task import TaskConfig
+from tessera.models.tasks import LANGUAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class TaskSettings:
     """What a model learns to do, and how.
 
     Args:
-        kind: one of `tessera.models.task.KINDS`.
+        kind: one of `tessera.models.tasks.TASKS`.
         labels: classes in their order; empty: those of the training data.
         multi_label: whether a text may have any number of classes.
         mask_probability: share of the tokens that are hidden.

@@ -9,7 +9,6 @@ import numpy as np
 
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.data.table import Table
-from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.counting import batches, begun, bigram
 from tessera.trainer.tasks.masking import Masker
 from tessera.trainer.tasks.next_tokens import NextTokens
@@ -62,7 +61,7 @@ class Translation(NextTokens):
         """Share of the target's tokens that stand at the same place of the source."""
         dataset = material.dataset
         assert isinstance(dataset, Records)
-        starts = len(material.tokenizer.frame(starts=_starts(self.settings)).before)
+        starts = len(material.tokenizer.frame().before)
         right = total = 0
         for index in dataset.held_out(samples)[:, 0].tolist():
             row = dataset.tables["held_out"].row(index)
@@ -101,11 +100,6 @@ def first_id(work: Work, tokenizer: Tokenizer) -> int:
     return tokenizer.start_id if work.first_id < 0 else work.first_id
 
 
-def _starts(settings: Settings) -> bool:
-    """Whether sources begin with a start token: the encoder of a hybrid is a BERT."""
-    return settings.family == "bert_gpt"
-
-
 def _tables(work: Work, found: Examples, longest: int) -> dict[str, Table]:
     first = first_id(work, found.tokenizer)
 
@@ -113,12 +107,11 @@ def _tables(work: Work, found: Examples, longest: int) -> dict[str, Table]:
         return PairEncoder(
             tokenizer=found.tokenizer,
             longest=longest,
-            starts=_starts(work.settings),
             first=first,
             cut=cut,
         )
 
-    key = ("pairs", longest, work.settings.family, first)
+    key = ("pairs", longest, found.tokenizer.frame(), first)
     tables = encoded(work, found, encoder(cut=False), key, encoder(cut=True))
     left_out = len(found.train) - len(tables["train"])
     if work.ranks.is_main and left_out:

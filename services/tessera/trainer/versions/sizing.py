@@ -13,7 +13,8 @@ from typing import Any
 import tokenizers
 
 from tessera.models.config import ModelConfig, StackConfig
-from tessera.models.registry import STACK_SIZES, family
+from tessera.models.registry import family
+from tessera.models.sizes import STACK_SIZES
 from tessera.models.task import TaskConfig
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.failure import UserError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,8 @@ from tessera.trainer.versions.resume import fill
 from tessera.trainer.versions.starting_point import InitVersion
 from tessera.weights.manifest import TensorSpec
 
-_OF_CLASSES = ("heads.classes.projection.", "heads.tokens.projection.")
-"""Weights with a row for each class."""
+_OF_CLASSES = re.compile(r"heads\.[^.]+\.projection\.")
+"""Weights with a row for each class, where a task has classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ def _found(
 ) -> TensorSpec | None:
     """A tied weight may have lain under any of its names; a row of a class is of that class."""
     theirs = source.tensors
-    if names[0].startswith(_OF_CLASSES) and source.config.task.labels != labels:
+    if _OF_CLASSES.match(names[0]) and source.config.task.labels != labels:
         return None
     for name in names:
         spec = theirs.get(name) if name.startswith(source.prefix) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tessera.models import task
+from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
 from tessera.models.huggingface import fields
 from tessera.models.huggingface.architecture import Architecture
@@ -44,12 +44,12 @@ TOKENS = "BertForTokenClassification"
 ANSWERS = "BertForQuestionAnswering"
 
 _KINDS: Mapping[str, str] = {
-    MASKED: task.MASKED,
-    PRETRAINING: task.MASKED,
-    BASE: task.EMBEDDING,
-    CLASSES: task.CLASSIFICATION,
-    TOKENS: task.TOKENS,
-    ANSWERS: task.QUESTION_ANSWERING,
+    MASKED: tasks.MASKED,
+    PRETRAINING: tasks.MASKED,
+    BASE: tasks.EMBEDDING,
+    CLASSES: tasks.CLASSIFICATION,
+    TOKENS: tasks.TOKENS,
+    ANSWERS: tasks.QUESTION_ANSWERING,
 }
 _LAYER = {
     "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
@@ -160,7 +160,7 @@ class Bert(Architecture):
     def misfits(self, config: ModelConfig) -> Iterator[Misfit]:
         """Other choices of the stack, or of the head."""
         assert config.encoder is not None
-        kind = task.CLASSIFICATION if config.task.kind == task.SENTIMENT else config.task.kind
+        kind = tasks.CLASSIFICATION if config.task.kind == tasks.SENTIMENT else config.task.kind
         yield from differ("task.kind", kind, _KINDS[self.name])
         yield from stack_misfits(config.encoder)
         if self.name == CLASSES:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tessera.models import task
+from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
 from tessera.models.huggingface import fields
 from tessera.models.huggingface.architecture import Architecture
@@ -61,9 +61,9 @@ class Causal(Architecture):
         """The config of a decoder and the task of the class."""
         values = {**self.defaults, **values}
         choices: dict[str, Any] = {}
-        if self.kind in {task.CLASSIFICATION, task.TOKENS}:
+        if self.kind in {tasks.CLASSIFICATION, tasks.TOKENS}:
             choices["labels"] = fields.read_labels(values)
-        if self.kind == task.CLASSIFICATION:
+        if self.kind == tasks.CLASSIFICATION:
             choices["multi_label"] = fields.is_multi_label(values)
         ids = {
             **fields.read_ids(values),
@@ -82,12 +82,12 @@ class Causal(Architecture):
     def misfits(self, config: ModelConfig) -> Iterator[Misfit]:
         """Other choices of the stack, or of the head."""
         assert config.decoder is not None
-        kind = task.CLASSIFICATION if config.task.kind == task.SENTIMENT else config.task.kind
+        kind = tasks.CLASSIFICATION if config.task.kind == tasks.SENTIMENT else config.task.kind
         yield from differ("task.kind", kind, self.kind)
         yield from self.stack_misfits(config.decoder)
-        if self.kind == task.LANGUAGE:
+        if self.kind == tasks.LANGUAGE:
             yield from differ("model.head_bias", config.head_bias, False)
-        if self.kind == task.CLASSIFICATION:
+        if self.kind == tasks.CLASSIFICATION:
             yield from differ("task.pooling", config.task.pooling, "last")
             yield from differ("task.pooler", config.task.pooler, False)
             yield from differ("task.bias", config.task.bias, False)
@@ -106,12 +106,12 @@ class Causal(Architecture):
     def plan(self, config: ModelConfig) -> Plan:
         """The decoder's tensors and those of the head."""
         assert config.decoder is not None
-        prefix = "" if self.kind == task.EMBEDDING else f"{self.base}."
+        prefix = "" if self.kind == tasks.EMBEDDING else f"{self.base}."
         entries = [
             *self.names(prefix).entries("decoder", config.decoder, config.vocab_size),
             *self._head(config),
         ]
-        tied = (r"lm_head\.weight",) if config.tie_embeddings or self.kind != task.LANGUAGE else ()
+        tied = (r"lm_head\.weight",) if config.tie_embeddings or self.kind != tasks.LANGUAGE else ()
         return Plan(entries=tuple(entries), ignored=(*self.buffers, *tied))
 
     def notes(self, config: ModelConfig) -> Iterator[str]:
@@ -124,13 +124,13 @@ class Causal(Architecture):
 
     def _hides_end(self, config: ModelConfig) -> bool:
         """Whether transformers would take the end of a text for padding."""
-        return self.kind == task.CLASSIFICATION and config.pad_id == config.end_id
+        return self.kind == tasks.CLASSIFICATION and config.pad_id == config.end_id
 
     def _head(self, config: ModelConfig) -> Iterator[Entry]:
         words, outputs = (config.vocab_size, config.width), (config.task.outputs, config.width)
-        if self.kind == task.LANGUAGE and not config.tie_embeddings:
+        if self.kind == tasks.LANGUAGE and not config.tie_embeddings:
             yield from linear("heads.language.projection", "lm_head", words, bias=False)
-        elif self.kind == task.CLASSIFICATION:
+        elif self.kind == tasks.CLASSIFICATION:
             yield from linear("heads.classes.projection", "score", outputs, bias=False)
-        elif self.kind == task.TOKENS:
+        elif self.kind == tasks.TOKENS:
             yield from linear("heads.tokens.projection", self.token_head, outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tessera.models import task
+from tessera.models import tasks
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface import bert, fields, gpt2
 from tessera.models.huggingface.architecture import Architecture
@@ -16,7 +16,7 @@ from tessera.models.huggingface.names import linear
 from tessera.models.huggingface.tensors import Plan
 from tessera.models.registry import FAMILIES
 
-_KINDS = (task.TRANSLATION, task.SUMMARIZATION, task.JOINT)
+_KINDS = (tasks.TRANSLATION, tasks.SUMMARIZATION, tasks.JOINT)
 
 
 class EncoderDecoder(Architecture):
@@ -53,7 +53,7 @@ class EncoderDecoder(Architecture):
             encoder=bert.read_stack(encoder),
             decoder=gpt2.read_stack(decoder),
             tie_embeddings=decoder["tie_word_embeddings"],
-            task=FAMILIES[self.family].task(task.TRANSLATION),
+            task=FAMILIES[self.family].task(tasks.TRANSLATION),
             decoder_start_id=_start({**stated, **generation}, words),
             suppress_ids=read_suppressed(generation, end_id, words),
             end_id=end_id,
@@ -117,7 +117,7 @@ class EncoderDecoder(Architecture):
 
     def notes(self, config: ModelConfig) -> Iterator[str]:
         """The head that the class has no place for."""
-        if config.task.kind == task.JOINT:
+        if config.task.kind == tasks.JOINT:
             yield "EncoderDecoderModel has no masked-language head: the encoder's is left out"
 
 

@@ -32,7 +32,7 @@ def files(
 
 
 def _generation(config: ModelConfig) -> dict[str, Any]:
-    values: dict[str, Any] = {**write_ids(config), "do_sample": config.family == "gpt"}
+    values: dict[str, Any] = {**write_ids(config), "do_sample": config.encoder is None}
     if config.encoder is not None:
         values["decoder_start_token_id"] = or_none(config.first_id)
     if config.suppress_ids:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tessera.models import task
+from tessera.models import tasks
 from tessera.models.config import StackConfig
 from tessera.models.huggingface import fields
 from tessera.models.huggingface.causal import Causal
@@ -115,10 +115,10 @@ class GPT2(Causal):
     base = "transformer"
     defaults = DEFAULTS
     kinds: Mapping[str, str] = {
-        "GPT2LMHeadModel": task.LANGUAGE,
-        "GPT2ForSequenceClassification": task.CLASSIFICATION,
-        "GPT2ForTokenClassification": task.TOKENS,
-        "GPT2Model": task.EMBEDDING,
+        "GPT2LMHeadModel": tasks.LANGUAGE,
+        "GPT2ForSequenceClassification": tasks.CLASSIFICATION,
+        "GPT2ForTokenClassification": tasks.TOKENS,
+        "GPT2Model": tasks.EMBEDDING,
     }
     token_head = "classifier"  # noqa: S105 - a name
     buffers = BUFFERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tessera.models import task
+from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
 from tessera.models.huggingface import fields
 from tessera.models.huggingface.causal import Causal
@@ -52,10 +52,10 @@ class Llama(Causal):
     base = "model"
     defaults = DEFAULTS
     kinds: Mapping[str, str] = {
-        "LlamaForCausalLM": task.LANGUAGE,
-        "LlamaForSequenceClassification": task.CLASSIFICATION,
-        "LlamaForTokenClassification": task.TOKENS,
-        "LlamaModel": task.EMBEDDING,
+        "LlamaForCausalLM": tasks.LANGUAGE,
+        "LlamaForSequenceClassification": tasks.CLASSIFICATION,
+        "LlamaForTokenClassification": tasks.TOKENS,
+        "LlamaModel": tasks.EMBEDDING,
     }
     token_head = "score"  # noqa: S105 - a name
     buffers = (r"rotary_emb\.inv_freq",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tessera.models import task
+from tessera.models import tasks
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface.fields import unsupported
 from tessera.models.huggingface.tokenizer import dump
@@ -70,7 +70,7 @@ def read_longest(sizes: Mapping[str, Any], tokenizer: Mapping[str, Any], context
 
 def files(config: ModelConfig) -> dict[str, bytes]:
     """Name and content of each file; none where the model makes no vectors."""
-    if config.task.kind != task.EMBEDDING:
+    if config.task.kind != tasks.EMBEDDING:
         return {}
     paths = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
     kinds = list(paths) if config.task.normalize else ["Transformer", "Pooling"]

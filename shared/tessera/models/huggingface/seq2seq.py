@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tessera.models import task
+from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
 from tessera.models.huggingface import fields
 from tessera.models.huggingface.architecture import Architecture
@@ -208,7 +208,7 @@ _DEFAULTS: Values = {
 }
 BART = Seq2Seq(
     "BartForConditionalGeneration",
-    kind=task.SUMMARIZATION,
+    kind=tasks.SUMMARIZATION,
     form=Form(fixed=_BART, activations=ACTIVATIONS),
     model_type="bart",
     defaults={
@@ -221,7 +221,7 @@ BART = Seq2Seq(
 )
 MARIAN = Seq2Seq(
     "MarianMTModel",
-    kind=task.TRANSLATION,
+    kind=tasks.TRANSLATION,
     form=Form(fixed=_MARIAN, activations=ACTIVATIONS),
     model_type="marian",
     defaults={

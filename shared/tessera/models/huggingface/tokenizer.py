@@ -9,26 +9,16 @@ from typing import Any
 
 from tessera import errors
 from tessera.models.config import ModelConfig
+from tessera.models.registry import family
 from tessera.text.special import find_special
 
-_ROLES = {
-    "bert": {"cls_token": "start", "sep_token": "end"},
-    "gpt": {"bos_token": "start", "eos_token": "end"},
-    "transformer": {"bos_token": "start", "eos_token": "end"},
-    "bert_gpt": {
-        "cls_token": "start",
-        "sep_token": "end",
-        "bos_token": "start",
-        "eos_token": "end",
-    },
-}
-"""What transformers calls the tokens that begin and end a text."""
+_READ = {"cls_token": "start", "sep_token": "end"}
+_WRITTEN = {"bos_token": "start", "eos_token": "end"}
+"""What transformers calls the tokens that begin and end a text that is read, or written."""
 
 _COMMON = {"pad_token": "pad", "mask_token": "mask", "unk_token": "unknown"}
 _IDS = ("start", "end", "pad", "mask")
 _ADDING = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")
-_BARE_END = "transformer"
-"""The family whose sources have an end but no start (Vaswani et al., 2017)."""
 
 
 def vocabulary(tokenizer_json: bytes) -> dict[str, int]:
@@ -70,20 +60,22 @@ def tokenizer_files(config: ModelConfig, tokenizer_json: bytes) -> dict[str, byt
         tokenizer_json: the asset of the version.
     """
     names = _names(config, tokenizer_json)
-    roles = {**_ROLES[config.family], **_COMMON}
+    reads = config.encoder is not None and family(config.family).starts
+    writes = config.decoder is not None
+    roles = {**(_READ if reads else {}), **(_WRITTEN if writes else {}), **_COMMON}
     special = {theirs: names[ours] for theirs, ours in roles.items() if names[ours]}
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": config.context,
         "model_input_names": [
             "input_ids",
-            *(["token_type_ids"] if config.family == "bert" else []),
+            *([] if writes else ["token_type_ids"]),
             "attention_mask",
         ],
         "clean_up_tokenization_spaces": False,
         # In the texts of a GPT, what looks like a special token is text; others are asked to
         # fill in their mask.
-        "split_special_tokens": config.family == "gpt",
+        "split_special_tokens": config.encoder is None,
         **special,
     }
     return {
@@ -106,7 +98,7 @@ def _names(config: ModelConfig, tokenizer_json: bytes) -> dict[str, str]:
     names = {
         role: by_id.get(getattr(config, f"{role}_id"), getattr(special, role)) for role in _IDS
     }
-    if config.family == "gpt":
+    if config.encoder is None:
         names["start"] = names["start"] or names["end"]
     return {**names, "unknown": special.unknown or names["end"]}
 
@@ -123,7 +115,7 @@ def _framing(config: ModelConfig, tokenizer_json: bytes, names: Mapping[str, str
     stated = own is not None and (config.encoder is None or _adds_tokens(own))
     if stated or writes_on or not end:
         return tokenizer_json
-    framed = config.family != _BARE_END and bool(start)
+    framed = family(config.family).starts and bool(start)
     before = [_token(start, 0)] if framed else []
     first = [*before, _sequence("A", 0), _token(end, 0)]
     kind = 1 if config.encoder is not None and config.encoder.segments > 1 else 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.models.tasks import TABLES, TASKS
 from tessera.spec.formats import DELIMITED, format_by_name
 from tessera.spec.rules.problem import Problem, Rule, listed
-from tessera.spec.tasks import TABLES, TRAITS
 from tessera.spec.urls import BLOB, DATA_FILES, DATASET, is_pattern, split_url
 
 _PAIRS = (("files", "target_files"), ("validation_files", "validation_target_files"))
@@ -46,7 +46,7 @@ def _short(url: str) -> str:
 
 def _format(spec: JobSpec) -> Iterator[Problem]:
     # An entrypoint may bring a data set of its own, which reads what it likes.
-    form, formats = spec.data.format, TRAITS[spec.task.kind].formats
+    form, formats = spec.data.format, TASKS[spec.task.kind].formats
     if spec.entrypoint or form in formats:
         return
     hint = " (name translations in data.target_files)" if "parallel" in formats else ""
@@ -59,7 +59,7 @@ def _format(spec: JobSpec) -> Iterator[Problem]:
 
 
 def _roles(spec: JobSpec) -> Iterator[Problem]:
-    roles = TRAITS[spec.task.kind].roles
+    roles = TASKS[spec.task.kind].roles
     for role in sorted(spec.data.columns):
         if not spec.entrypoint and role not in roles:
             yield Problem(

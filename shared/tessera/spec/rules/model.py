@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.models.config import ModelConfig
-from tessera.models.registry import SIZES, family
+from tessera.models.registry import family
+from tessera.models.sizes import SIZES
 from tessera.spec.reference import reference_problem
 from tessera.spec.rules.problem import Problem, Rule
 

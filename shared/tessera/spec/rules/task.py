@@ -6,26 +6,26 @@ from collections.abc import Iterator
 
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.models.registry import family
-from tessera.models.task import JOINT
+from tessera.models.tasks import SEES_ALL, TASKS
 from tessera.spec.rules.problem import Problem, Rule, listed
-from tessera.spec.tasks import TRAITS, kinds_with
 
 
 def _fields(spec: JobSpec) -> Iterator[Problem]:
     task = spec.task
     for field, _ in task.ListFields():
-        if field.name != "kind" and field.name not in TRAITS[task.kind].fields:
+        if field.name != "kind" and field.name not in TASKS[task.kind].fields:
             yield Problem(
                 reason="FIELD_NOT_FOR_TASK",
                 field=f"task.{field.name}",
                 description=f"it means nothing for {task.kind}, only for "
-                f"{listed(kinds_with(field.name))}; leave it out",
+                f"{listed(_kinds_with(field.name))}; leave it out",
             )
 
 
 def _weights(spec: JobSpec) -> Iterator[Problem]:
     task = spec.task
-    if task.kind == JOINT and not task.masked_weight and not task.next_weight:
+    weighed = "masked_weight" in TASKS[task.kind].fields
+    if weighed and not task.masked_weight and not task.next_weight:
         yield Problem(
             reason="WEIGHTS_ALL_ZERO",
             field="task.masked_weight",
@@ -56,7 +56,7 @@ def _smoothing(spec: JobSpec) -> Iterator[Problem]:
 
 
 def _pooling(spec: JobSpec) -> Iterator[Problem]:
-    if spec.task.pooling == "first" and family(spec.model.family).encoder is None:
+    if spec.task.pooling == "first" and SEES_ALL not in family(spec.model.family).offers:
         yield Problem(
             reason="POOLING_SEES_NOTHING",
             field="task.pooling",
@@ -74,6 +74,11 @@ def _stride(spec: JobSpec) -> Iterator[Problem]:
             description=f"windows of {length} tokens (train.sequence_length) that overlap by "
             f"{stride} never move on; {length // 4} would do",
         )
+
+
+def _kinds_with(field: str) -> tuple[str, ...]:
+    """The tasks that have a field."""
+    return tuple(kind.name for kind in TASKS.values() if field in kind.fields)
 
 
 RULES: tuple[Rule, ...] = (_fields, _weights, _labels, _smoothing, _pooling, _stride)

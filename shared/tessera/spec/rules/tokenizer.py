@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.models.registry import family
 from tessera.spec.rules.problem import Problem, Rule
-from tessera.spec.vocabulary import least_size
+
+BYTES = 256
+"""Tokens that a vocabulary of bytes has before it learns any."""
 
 _LEARNED = ("kind", "vocab_size", "lowercase")
 
@@ -40,6 +43,11 @@ def _size(spec: JobSpec) -> Iterator[Problem]:
             description=f"a {tokenizer.kind} tokenizer of a {spec.model.family} takes at least "
             f"{least}: what it begins with, and special tokens",
         )
+
+
+def least_size(kind: str, name: str) -> int:
+    """The smallest vocabulary that a tokenizer of that kind can do with, by a family's name."""
+    return (BYTES if kind == "byte_bpe" else 1) + len(family(name).special.names)
 
 
 RULES: tuple[Rule, ...] = (_given, _size)

@@ -432,8 +432,8 @@ class TaskSpec(_message.Message):
     STRIDE_FIELD_NUMBER: _builtins.int
     PACKING_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """Kind of the task. Default: `language_modeling` for gpt, `masked_language_modeling` for bert,
-    `translation` for transformer, `joint` for bert_gpt.
+    """Kind of the task, one of its family's. Default: `language_modeling` for gpt,
+    `masked_language_modeling` for bert, `translation` for transformer, `joint` for bert_gpt.
     """
     multi_label: _builtins.bool
     """Whether a text may have any number of classes. Default false."""

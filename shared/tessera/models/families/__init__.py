@@ -1,0 +1,1 @@
+"""The model families, a file each: how its trunk runs, and one row of facts."""
