@@ -72,6 +72,19 @@ def test_submit_says_what_comes_next(on, client, job_file):
     assert (cancelled.code, cancelled.out.split()) == (0, [job, "CANCELLED"])
 
 
+def test_a_version_now_needs_a_run_and_its_driver(on, job_file, running):
+    waits = on("submit", job_file("publish: {set: waits}"), "--output", "json").json["id"]
+    refused = on("checkpoint", waits)
+    assert (refused.code, refused.out) == (2, "")
+    assert f"{waits} is QUEUED; only a job that is RUNNING" in refused.err
+    on("cancel", waits)
+    job, attempt = running()
+    attempt.report(progress=progress())
+    away = on("checkpoint", job)
+    assert away.code == 1
+    assert f"the driver of {job} has not registered yet" in away.err
+
+
 def test_local_files_start_from_the_folder_of_the_spec(on, client, tmp_path):
     folder = tmp_path / "inner"
     folder.mkdir()

@@ -109,7 +109,10 @@ def test_a_job_is_steered_and_stopped(ray_platform, texts, ranks):
     status = stub.GetStatus(trainer_pb2.GetStatusRequest(), metadata=user.token, timeout=20)
     assert (status.job, status.total_steps) == (job, 100_000)
     assert len({address.rpartition(":")[2] for address in status.ranks}) == 2
-    stub.Checkpoint(trainer_pb2.CheckpointRequest(), metadata=user.token, timeout=20)
+    asked = job_pb2.CheckpointJobRequest(name=job)
+    taken = user.jobs.CheckpointJob(asked, metadata=user.token, timeout=20)
+    assert (taken.attempt, taken.version) == (1, 0)
+    assert taken.step > 3
     user.until(job, lambda found: found.progress.version == 1)
     user.jobs.CancelJob(job_pb2.CancelJobRequest(name=job), metadata=user.token, timeout=20)
     ended = user.finished(job)

@@ -32,6 +32,7 @@ from tessera.api.controller.v1 import (
 )
 from tessera.controller.config import Config
 from tessera.controller.peers.coordinator import Coordinator
+from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.registry import Registry
 from tessera.controller.pools.launcher import RayHttp, RayLauncher
 from tessera.controller.pools.state import Pools
@@ -128,8 +129,7 @@ class Controller:
 
     def _start_loops(self) -> None:
         runtime = self.runtime
-        token = runtime.issuer.issue(_PRINCIPAL)
-        commands = CommandLoop(runtime, self.address, token)
+        commands = CommandLoop(runtime, self.address)
         services = ServicesLoop(runtime, self.address)
         loops = [
             ("pools", (), self._look_at_pools),
@@ -159,7 +159,7 @@ _PRINCIPAL = Principal(subject="service:controller", role=SERVICE)
 def _runtime(config: Config, http: RayHttp) -> Runtime:
     config.home.mkdir(parents=True, exist_ok=True)
     issuer = Issuer(signing_key(config.home / "keys" / "signing.pem"))
-    registry = Registry(build_version())
+    registry, token = Registry(build_version()), issuer.issue(_PRINCIPAL)
     return Runtime(
         config=config,
         database=Database(config.database_url),
@@ -167,7 +167,8 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
         registry=registry,
         pools=Pools(http),
         launcher=RayLauncher(http),
-        coordinator=Coordinator(registry, issuer.issue(_PRINCIPAL)),
+        coordinator=Coordinator(registry, token),
+        drivers=Drivers(registry, token),
         logs=Logs(config.home / "logs" / "jobs"),
         blobs=Blobs(config.home / "blobs"),
         issuer=issuer,

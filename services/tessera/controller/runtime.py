@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tessera.controller.config import Config
 from tessera.controller.peers.coordinator import Coordinator
+from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.ledger import Reservation
 from tessera.controller.policy.registry import Registry
 from tessera.controller.pools.launcher import Launcher
@@ -30,6 +31,7 @@ class Runtime:
     pools: Pools
     launcher: Launcher
     coordinator: Coordinator
+    drivers: Drivers
     logs: Logs
     blobs: Blobs
     issuer: Issuer

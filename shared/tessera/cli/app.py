@@ -37,6 +37,7 @@ COMMANDS = {
     "logs": ("tessera.cli.logs", "Print log lines of a job."),
     "metrics": ("tessera.cli.metrics", "Plot the losses of a job."),
     "cancel": ("tessera.cli.jobs", "Cancel a job; it ends within two steps."),
+    "checkpoint": ("tessera.cli.checkpoint", "Let a running job commit a version now."),
     "sets": ("tessera.cli.sets", "List parameter sets."),
     "versions": ("tessera.cli.sets", "List the versions of a set."),
     "export": ("tessera.cli.sets", "Write a version as a folder that transformers loads."),

@@ -103,6 +103,25 @@ class Jobs:
         found: pb.Job = self._connection.call(self._stub.CancelJob, request).job
         return found
 
+    def checkpoint(self, job: str) -> pb.CheckpointJobResponse:
+        """Ask a running job for a version; it commits one within two steps.
+
+        Raises:
+            FailedPreconditionError: it does not run (JOB_NOT_RUNNING).
+            UnavailableError: its driver is not there yet (DRIVER_UNAVAILABLE).
+        """
+        request = pb.CheckpointJobRequest(name=job)
+        taken: pb.CheckpointJobResponse = self._connection.call(self._stub.CheckpointJob, request)
+        return taken
+
+    def wait_checkpoint(self, job: str, taken: pb.CheckpointJobResponse) -> int:
+        """The version that `checkpoint` asked for, once it is committed; 0: the job ended first."""
+        for update in self.watch(job):
+            version = update.progress.version
+            if update.WhichOneof("update") == "progress" and version > taken.version:
+                return version
+        return 0
+
     def watch(
         self, job: str, *, cursor: int = 0, patience: float = STREAM_PATIENCE_SECONDS
     ) -> Iterator[pb.WatchJobResponse]:

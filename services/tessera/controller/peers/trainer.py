@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
+from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
+from tessera.controller.policy.registry import Registry, Role
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 
 SECONDS = 5.0
 
 
-async def stop(address: str, token: str) -> None:
-    """Ask the run at `host:port` to stop within two steps, after a last commit."""
-    async with aio_channel(address) as connection:
-        stub = pb_grpc.TrainerServiceStub(connection)
-        with mapped_errors():
-            await stub.Stop(pb.StopRequest(), metadata=bearer(token), timeout=SECONDS)
+class Drivers:
+    """Asks the drivers that are registered now.
+
+    Args:
+        registry: knows where they listen.
+        token: of the controller, role service.
+    """
+
+    def __init__(self, registry: Registry, token: str) -> None:
+        self._registry = registry
+        self._metadata = bearer(token)
+
+    async def stop(self, job: str) -> None:
+        """Ask a run to stop within two steps, after a last commit.
+
+        Raises:
+            UnavailableError: its driver is not there (DRIVER_UNAVAILABLE), or does not answer.
+        """
+        async with aio_channel(self._address(job)) as connection:
+            stub = pb_grpc.TrainerServiceStub(connection)
+            with mapped_errors():
+                await stub.Stop(pb.StopRequest(), metadata=self._metadata, timeout=SECONDS)
+
+    async def checkpoint(self, job: str) -> pb.CheckpointResponse:
+        """Ask a run to commit a version within two steps.
+
+        Raises:
+            UnavailableError: as `stop`.
+        """
+        async with aio_channel(self._address(job)) as connection:
+            stub = pb_grpc.TrainerServiceStub(connection)
+            with mapped_errors():
+                return await stub.Checkpoint(
+                    pb.CheckpointRequest(), metadata=self._metadata, timeout=SECONDS
+                )
+
+    def _address(self, job: str) -> str:
+        endpoints = self._registry.resolve(Role.TRAINER, job)
+        if not endpoints:
+            raise errors.UnavailableError(
+                f"the driver of {job} has not registered yet; try again in a moment",
+                reason="DRIVER_UNAVAILABLE",
+                retry_after=1.0,
+            )
+        return endpoints[0].control_address

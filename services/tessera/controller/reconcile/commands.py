@@ -9,11 +9,9 @@ import sqlalchemy as sa
 import structlog
 
 from tessera import errors
-from tessera.controller.peers import trainer
 from tessera.controller.policy.job import CommandKind, Fail, JobState, Stop
 from tessera.controller.policy.outcome import RunStatus
 from tessera.controller.policy.records import Attempt, Job, PendingCommand, Pool
-from tessera.controller.policy.registry import Role
 from tessera.controller.policy.retry import Failure, FailureCategory
 from tessera.controller.pools.launcher import Submission
 from tessera.controller.runtime import Runtime
@@ -37,14 +35,12 @@ class CommandLoop:
     Args:
         runtime: the controller's parts.
         address: `host:port` that drivers call the controller at.
-        token: of the controller, role service.
     """
 
-    def __init__(self, runtime: Runtime, address: str, token: str) -> None:
+    def __init__(self, runtime: Runtime, address: str) -> None:
         self._runtime = runtime
         self._database = runtime.database
         self._address = address
-        self._token = token
 
     async def round(self) -> float:
         """Carry out what is due; returns the seconds until the next command."""
@@ -66,7 +62,7 @@ class CommandLoop:
                 case CommandKind.KILL:
                     await self._kill(command, attempt)
         except errors.UnavailableError as error:
-            delay = min(10.0, 0.5 * 2.0 ** min(command.tries, 8))
+            delay = error.retry_after or min(10.0, 0.5 * 2.0 ** min(command.tries, 8))
             await self._database.write(_again, command, delay, error.message)
             log.info("command waits", kind=command.kind, job_id=command.job, message=error.message)
         self._runtime.signals.wake(job_key(command.job))
@@ -105,12 +101,8 @@ class CommandLoop:
             await self._database.write(_launched, command)
 
     async def _stop(self, command: PendingCommand, attempt: Attempt) -> None:
-        found = self._runtime.registry.resolve(Role.TRAINER, command.job)
         if attempt.end_time is None and command.tries < STOP_TRIES:
-            if not found:
-                await self._database.write(outbox.again, command.id, 1.0, "not registered yet")
-                return
-            await trainer.stop(found[0].control_address, self._token)
+            await self._runtime.drivers.stop(command.job)
         await self._database.write(outbox.done, command.id)
 
     async def _kill(self, command: PendingCommand, attempt: Attempt) -> None:

@@ -11,7 +11,7 @@ from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.api.controller.v1 import job_pb2_grpc as pb_grpc
 from tessera.controller.policy import filters
-from tessera.controller.policy.job import Cancel
+from tessera.controller.policy.job import Cancel, JobState
 from tessera.controller.policy.records import Attempt, Job, NewJob
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert, pages
@@ -89,6 +89,23 @@ class JobService(pb_grpc.JobServiceServicer):
             )
         found = await self._database.read(_with_attempts, job, scope(caller))
         return pb.CancelJobResponse(job=convert.job(*found))
+
+    async def CheckpointJob(
+        self, request: pb.CheckpointJobRequest, context: Any
+    ) -> pb.CheckpointJobResponse:
+        """Ask a running job for a version."""
+        del context
+        job = await self._visible(request.name)
+        if job.state is not JobState.RUNNING:
+            raise errors.FailedPreconditionError(
+                f"{job.id} is {job.state.value}; only a job that is RUNNING can commit a version",
+                reason="JOB_NOT_RUNNING",
+                metadata={"job": job.id, "state": job.state.value},
+            )
+        taken = await self._runtime.drivers.checkpoint(job.id)
+        return pb.CheckpointJobResponse(
+            attempt=job.position.attempt, step=taken.step, version=taken.version
+        )
 
     async def WatchJob(
         self, request: pb.WatchJobRequest, context: Any

@@ -42,7 +42,8 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     ) -> pb.CheckpointResponse:
         """Ask for a version."""
         self._record.checkpoints += 1
-        return pb.CheckpointResponse(step=self._record.status.step)
+        status = self._record.status
+        return pb.CheckpointResponse(step=status.step, version=status.version)
 
     async def Stop(self, request: pb.StopRequest, _context: Any) -> pb.StopResponse:
         """Ask for the end."""

@@ -55,6 +55,11 @@ class JobServiceStub:
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.CheckpointJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/CheckpointJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/tessera.api.controller.v1.JobService/WatchJob',
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.WatchJobRequest.SerializeToString,
@@ -106,6 +111,13 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckpointJob(self, request, context):
+        """CheckpointJob asks a running job for a version now; it commits one within two steps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """WatchJob streams the job's events after a cursor and ends after the terminal one.
         """
@@ -149,6 +161,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.CancelJob,
                     request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobRequest.FromString,
                     response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobResponse.SerializeToString,
+            ),
+            'CheckpointJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckpointJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -275,6 +292,33 @@ class JobService:
             '/tessera.api.controller.v1.JobService/CancelJob',
             tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobRequest.SerializeToString,
             tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckpointJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/CheckpointJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class JobServiceStub:
     """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
     changes nothing.
     """
+    CheckpointJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CheckpointJobRequest, _job_pb2.CheckpointJobResponse]
+    """CheckpointJob asks a running job for a version now; it commits one within two steps."""
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]
     """WatchJob streams the job's events after a cursor and ends after the terminal one."""
     StreamLogs: _grpc.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]
@@ -69,6 +71,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
     changes nothing.
     """
+    CheckpointJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CheckpointJobRequest, _job_pb2.CheckpointJobResponse]  # type: ignore[assignment]
+    """CheckpointJob asks a running job for a version now; it commits one within two steps."""
     WatchJob: _aio.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]  # type: ignore[assignment]
     """WatchJob streams the job's events after a cursor and ends after the terminal one."""
     StreamLogs: _aio.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]  # type: ignore[assignment]
@@ -114,6 +118,14 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
         changes nothing.
         """
+
+    @_abc_1.abstractmethod
+    def CheckpointJob(
+        self,
+        request: _job_pb2.CheckpointJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.CheckpointJobResponse, _abc.Awaitable[_job_pb2.CheckpointJobResponse]]:
+        """CheckpointJob asks a running job for a version now; it commits one within two steps."""
 
     @_abc_1.abstractmethod
     def WatchJob(

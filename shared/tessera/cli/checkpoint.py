@@ -1,0 +1,40 @@
+"""`tessera checkpoint`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tessera import errors
+from tessera.cli import show
+from tessera.cli.connect import connect, settings_of
+from tessera.cli.jobs import JobArgument
+
+
+def checkpoint(
+    context: typer.Context,
+    job: JobArgument,
+    wait: Annotated[bool, typer.Option(help="Stay until the version is committed.")] = True,
+) -> None:
+    """Let a running job commit a version now, between two steps.
+
+    tessera checkpoint my-job
+    tessera checkpoint my-job --no-wait
+    """
+    with connect(context) as client:
+        taken = client.jobs.checkpoint(job)
+        version = client.jobs.wait_checkpoint(job, taken) if wait else 0
+        found = client.jobs.get(job)
+    if wait and not version:
+        raise errors.FailedPreconditionError(
+            f"{found.id} ended before it had committed another version; its newest is"
+            f" {found.progress.version}",
+            reason="JOB_ENDED",
+        )
+    if settings_of(context).json:
+        show.as_json(taken)
+    elif wait:
+        show.line(f"{found.id}  {found.spec.publish.set}@{version}")
+    else:
+        show.line(f"{found.id}  asked at step {taken.step}")
