@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tessera import errors
+from tessera.lines import first_line
 
 MAX_TRACEBACK = 16_000
 """Characters of a traceback that are kept; its end says most."""
@@ -110,11 +111,6 @@ def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) ->
 def is_collateral(message: str) -> bool:
     """Whether a collective failed because the other side is gone."""
     return bool(_SUFFERED.search(message))
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its type if it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]
 
 
 def root_cause(rank_failures: Mapping[int, Failure], lost_ranks: Mapping[int, Failure]) -> Failure:

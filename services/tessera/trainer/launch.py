@@ -11,6 +11,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
+from tessera.lines import first_line
 from tessera.trainer.failure import Category, Failure, is_collateral
 from tessera.trainer.settings import AttemptContext, Settings
 from tessera.trainer.worker import run_rank
@@ -88,13 +89,13 @@ def rank_failure(error: BaseException, rank: int) -> Failure:
         return Failure(
             category=Category.WORKER_LOST,
             reason="WORKER_LOST",
-            message=f"the process of rank {rank} died: {text.strip().splitlines()[0]}",
+            message=f"the process of rank {rank} died: {first_line(text)}",
             rank=rank,
         )
     return Failure(
         category=Category.INTERNAL,
         reason="TRAINER_FAILED",
-        message=text.strip().splitlines()[0] if text.strip() else type(cause).__name__,
+        message=first_line(text) or type(cause).__name__,
         rank=rank,
         collateral=is_collateral(text),
     )

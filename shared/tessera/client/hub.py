@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from tessera import errors
+from tessera.lines import first_line
 
 PATTERNS = ("*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model", "*.spm")
 """Files of a repository that are looked at; never a pickle."""
@@ -64,15 +65,11 @@ def _download(repository: str, revision: str) -> Path:
     ) as error:
         raise errors.NotFoundError(
             f"there is no folder {repository}, and the hub has no such model or revision:"
-            f" {_first_line(error)}",
+            f" {first_line(error)}",
             reason="SOURCE_NOT_FOUND",
         ) from None
     except (OSError, hub_errors.HTTPError) as error:  # type: ignore[attr-defined]
         raise errors.UnavailableError(
-            f"there is no folder {repository}, and the hub does not answer: {_first_line(error)}",
+            f"there is no folder {repository}, and the hub does not answer: {first_line(error)}",
             reason="HUB_UNREACHABLE",
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tessera import errors
+from tessera.lines import last_line
 from tessera.local import ray_api
 from tessera.local.network import free_port
 from tessera.local.process import MARK, ProcessRef, end, kill_members
@@ -216,7 +217,7 @@ class RayHead:
         except OSError:
             return ""
         _, found, words = log.partition(_NO_DASHBOARD)
-        return (found + words).strip().rpartition("\n")[2]
+        return last_line(found + words)
 
     def _answers(self, dashboard: str) -> bool:
         try:

@@ -7,6 +7,7 @@ import io
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
+from tessera.lines import first_line
 from tessera.spec.place import Place, wrong
 
 OVERRIDE = "--set "
@@ -47,7 +48,7 @@ def parse(text: str, source: str) -> Node:
         problem = error.problem or error.context or "it cannot be read"
         raise wrong(place, f"this is not YAML: {problem}", reason="BAD_YAML") from None
     except yaml.YAMLError as error:
-        detail = str(error).splitlines()[0]
+        detail = first_line(error)
         raise wrong(
             Place(source=source), f"this is not YAML: {detail}", reason="BAD_YAML"
         ) from None

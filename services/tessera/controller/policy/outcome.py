@@ -10,6 +10,7 @@ from enum import Enum
 
 from tessera.controller.policy.job import Fail, Finish, Stop
 from tessera.controller.policy.retry import Failure, FailureCategory
+from tessera.lines import first_line, last_line
 
 TAIL_LINES = 40
 _KILLED = frozenset({137, 143, -9, -15})
@@ -84,7 +85,7 @@ def _failure(run: Run, *, reported: bool, log: str) -> Failure:
             pass
     if run.exit_code is None and not reported:
         category, reason = FailureCategory.LAUNCH, "LAUNCH_FAILED"
-        message = f"The driver could not be started: {_first_line(run.message)}"
+        message = f"The driver could not be started: {first_line(run.message) or 'no message'}"
     elif any(sign in run.message for sign in _MEMORY_SIGNS):
         category, reason = FailureCategory.OUT_OF_MEMORY, "DRIVER_OUT_OF_MEMORY"
         message = "The driver's node ran out of memory."
@@ -93,7 +94,7 @@ def _failure(run: Run, *, reported: bool, log: str) -> Failure:
         message = f"The driver's process was killed (exit code {run.exit_code})."
     else:
         category, reason = FailureCategory.INTERNAL, "DRIVER_FAILED"
-        message = _last_line(traceback or log) or f"The driver exited with code {code}."
+        message = last_line(traceback or log) or f"The driver exited with code {code}."
     return Failure(
         category=category, reason=reason, message=message, traceback=traceback, exit_code=code
     )
@@ -105,11 +106,3 @@ def last_traceback(log: str) -> str:
     starts = [i for i, line in enumerate(lines) if line.startswith("Traceback (most recent")]
     chosen = lines[starts[-1] :] if starts else lines
     return "\n".join(chosen[-TAIL_LINES:])
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no message")
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -13,6 +13,7 @@ import httpx
 from tessera import errors
 from tessera.controller.policy.outcome import Run, RunStatus
 from tessera.controller.policy.records import Pool
+from tessera.lines import last_line
 
 SUBMIT_SECONDS = 60.0
 CALL_SECONDS = 10.0
@@ -113,7 +114,7 @@ class RayLauncher:
         reply = await self._http.call(pool, "POST", "/api/jobs/", body=body, seconds=SUBMIT_SECONDS)
         if reply.is_success or "already exists" in reply.text:
             return
-        text = _last_line(reply.text)
+        text = last_line(reply.text) or "no text"
         if 400 <= reply.status_code < 500:  # noqa: PLR2004 - HTTP's range for the caller's faults
             raise errors.FailedPreconditionError(
                 f"pool {pool.name} refuses the submission: {text}", reason="LAUNCH_REFUSED"
@@ -161,13 +162,9 @@ def _environment(pool: Pool) -> dict[str, str]:
 def _json(pool: Pool, reply: httpx.Response) -> dict[str, Any]:
     if not reply.is_success:
         raise errors.UnavailableError(
-            f"pool {pool.name} answers {reply.status_code}: {_last_line(reply.text)}",
+            f"pool {pool.name} answers {reply.status_code}: {last_line(reply.text) or 'no text'}",
             reason="POOL_ERROR",
         )
     answer = reply.json()
     assert isinstance(answer, dict)
     return answer
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no text")

@@ -15,6 +15,7 @@ from tessera.controller.pools.state import PoolState
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION
 from tessera.controller.store import deployments, ensures, tickets
+from tessera.lines import last_line
 from tessera.rpc.identity import SERVICE, Principal
 
 log = structlog.get_logger()
@@ -130,8 +131,9 @@ class ServicesLoop:
         await self._end(ensure, ok=ok, message=message)
 
     async def _end(self, ensure: EnsureJob, *, ok: bool, message: str) -> None:
-        last = next((line for line in reversed(message.splitlines()) if line.strip()), "")
-        await self._database.write(ensures.end, ensure.submission_id, ok=ok, message=last)
+        await self._database.write(
+            ensures.end, ensure.submission_id, ok=ok, message=last_line(message)
+        )
         # Whoever was missing before gets the whole patience again.
         self._missing_since.pop(ensure.key, None)
         level = log.info if ok else log.warning

@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tessera import errors
+from tessera.lines import first_line
 from tessera.trainer.data.cache import private_folder
 from tessera.trainer.data.rows import Row
-from tessera.trainer.failure import UserError, first_line
+from tessera.trainer.failure import UserError
 
 _BATCH = 1000
 

@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 import fsspec
 
 from tessera import errors
+from tessera.lines import first_line
 from tessera.spec.urls import BLOB, STDLIB, split_url
-from tessera.trainer.failure import UserError, first_line
+from tessera.trainer.failure import UserError
 
 ReadBlob = Callable[[str], bytes]
 """Content of an uploaded file by its sha256."""
