@@ -89,13 +89,17 @@ lint: setup protos-lint charts-lint ## Style, types, layers, protos and chart
 fmt: setup ## Format Python and protos
 	ruff check --fix-only --quiet .
 	ruff format .
-	buf format --write protos
+	buf format --write protos --path protos/tessera
 
 # --- Protos ------------------------------------------------------------------
 
 .PHONY: protos
 protos: setup ## Generate shared/tessera/api from protos/
 	$(BIN)/python protos/generate.py
+
+.PHONY: protos-export
+protos-export: setup ## Write build/protos: what a client in any language needs
+	$(BIN)/python protos/export.py build/protos
 
 .PHONY: protos-check
 protos-check: setup ## The generated code is what protos/ generates
@@ -111,7 +115,7 @@ protos-lint: setup
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	$(BIN)/python protos/generate.py --image "$$scratch/protos.binpb" && \
 	buf lint "$$scratch/protos.binpb" --config protos/buf.yaml --path tessera && \
-	buf format --diff --exit-code protos
+	buf format --diff --exit-code protos --path protos/tessera
 
 .PHONY: protos-breaking
 protos-breaking: setup ## No caller of BASE (default: main) is broken by protos/

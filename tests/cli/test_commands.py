@@ -327,3 +327,19 @@ def test_chart():
     assert lines[-1].strip() == "· a   o b"
     flat = plot({"a": [(1, 2.0)]}, width=4, height=2)
     assert flat[1] == "   2.000 │·"
+
+
+def test_dashboards(tessera, tmp_path):
+    done = tessera("dashboards", "to")
+    assert done.code == 0
+    assert str(Path("to/dashboards/tessera.json")) in done.out.splitlines()
+    assert (tmp_path / "to" / "grafana.ini").exists()
+    assert "prometheus.yml" in done.err
+    assert tessera("dashboards", "to", "--output", "json").json
+
+
+def test_dashboards_in_a_file(tessera, tmp_path):
+    (tmp_path / "to").write_text("")
+    done = tessera("dashboards", "to")
+    assert done.code == 2
+    assert "name another folder" in done.err

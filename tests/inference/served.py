@@ -40,7 +40,7 @@ class Counts:
     def first_token(self, seconds):
         pass
 
-    def free_blocks(self, count):
+    def load(self, **now):
         pass
 
 

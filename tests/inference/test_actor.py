@@ -109,6 +109,9 @@ async def metrics_show(ray_cluster, name):
         "tessera_inference_requests_total",
         "tessera_inference_tokens_total",
         "tessera_inference_time_to_first_token_seconds",
+        "tessera_inference_version",
+        "tessera_inference_running_requests",
+        "tessera_inference_waiting_requests",
         "tessera_inference_free_blocks",
     )
     end = time.monotonic() + 40

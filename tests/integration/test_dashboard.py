@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from platforms import until
 
+from tessera.client import Client
 from tessera.local import ray_api
+from tessera.local.board import board
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -28,10 +31,21 @@ def dashboard(platform, deployed):
 def test_the_job_is_there_with_its_name_and_owner(dashboard, trained):
     jobs = {job["submission_id"]: job for job in dashboard("/api/jobs/")}
     found = jobs[f"{trained}-1"]
-    assert found["metadata"]["name"] == "tiny"
-    assert found["metadata"]["owner"] == getpass.getuser()
+    assert found["metadata"] == {
+        "job_name": "tiny",
+        "owner": getpass.getuser(),
+        "tenant": "default",
+        "job": trained,
+        "attempt": "1",
+    }
     assert found["status"] == "SUCCEEDED"
     assert "--ticket" not in json.dumps(found["runtime_env"])
+
+
+def test_every_submission_has_a_name_and_an_owner(dashboard):
+    metadata = [job["metadata"] for job in dashboard("/api/jobs/") if job["submission_id"]]
+    assert {"tiny", "parameters", "inference-tiny"} <= {found["job_name"] for found in metadata}
+    assert all(found["owner"] and found["tenant"] for found in metadata)
 
 
 def test_the_run_is_there(dashboard, trained):
@@ -39,15 +53,40 @@ def test_the_run_is_there(dashboard, trained):
     assert runs[f"{trained}-1"]["status"] == "FINISHED"
 
 
-def test_actors_bear_readable_names(dashboard):
-    actors = dashboard("/api/v0/actors?detail=1&limit=1000")["data"]["result"]["result"]
-    alive = {actor["name"] for actor in actors if actor["state"] == "ALIVE"}
-    assert {
-        "tessera-coordinator",
-        "tessera-shard-0",
-        "tessera-shard-1",
-        "tessera-replica-tiny-0",
-    } <= alive
+@pytest.fixture
+def actors(dashboard):
+    """Those that live, by name."""
+    found = dashboard("/api/v0/actors?detail=1&limit=1000")["data"]["result"]["result"]
+    return {actor["name"]: actor for actor in found if actor["state"] == "ALIVE"}
+
+
+def test_actors_bear_readable_names_and_say_what_they_are(actors):
+    said = {
+        "tessera-coordinator": r"coordinator: 2 shards, at [\d.]+:\d+",
+        "tessera-shard-0": r"shard-0: began with nothing, at [\d.]+:\d+",
+        "tessera-shard-1": r"shard-1: began with nothing, at [\d.]+:\d+",
+        "tessera-replica-tiny-0": (
+            r"replica tiny/0: the newest version of default/tiny, at [\d.]+:\d+"
+        ),
+    }
+    for name, pattern in said.items():
+        assert re.fullmatch(pattern, actors[name]["repr_name"]), actors[name]["repr_name"]
+
+
+def test_commands_name_the_pages(platform, actors, trained, deployed):
+    root = f"{platform.state.dashboard}/#"
+    assert f"{root}/jobs/{trained}-1\n" in platform.run("job", trained).stdout
+    pages = {name: f"{root}/actors/{actor['actor_id']}" for name, actor in actors.items()}
+    models = platform.run("models").stdout
+    (line,) = [line for line in models.splitlines() if line.startswith(deployed)]
+    assert pages[f"tessera-replica-{deployed}-0"] in line
+    status = platform.run("status")
+    for name in ("coordinator", "shard-0", "shard-1", f"replica-{deployed}-0"):
+        assert pages[f"tessera-{name}"] in status.stdout
+
+
+def test_pages_do_not_ask_for_grafana_where_there_is_none(dashboard):
+    assert dashboard("/api/grafana_health")["msg"] == "Grafana disabled"
 
 
 def test_metrics_of_the_platform_are_in_rays_endpoint(platform, deployed):
@@ -58,3 +97,35 @@ def test_metrics_of_the_platform_are_in_rays_endpoint(platform, deployed):
         return names if len(parts) >= 2 else set()
 
     assert until(look, 40, lambda: ray_api.get(platform.state.metrics, None).decode()[:3000])
+
+
+def test_the_board_shows_what_is_exported(platform, deployed):
+    """A counter is there once it has counted, a gauge for as long as it is set."""
+    with Client(home=platform.home.path) as client:
+        assert list(client.generate(deployed, "def ", max_tokens=4))
+    named = {
+        name
+        for panel in board()["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bray_\w+", target["expr"])
+    }
+    assert len(named) >= 10
+
+    def missing() -> set[str]:
+        text = ray_api.get(platform.state.metrics, None).decode()
+        return named - set(re.findall(r"^(\w+)\{", text, re.MULTILINE))
+
+    assert until(lambda: not missing(), 40, lambda: str(missing()))
+
+
+def test_a_folder_for_prometheus_and_grafana(platform, tmp_path):
+    platform.run("dashboards", str(tmp_path / "monitoring"))
+    folder = tmp_path / "monitoring"
+    scraped = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
+    ((nodes,),) = (found["files"] for found in scraped[0]["file_sd_configs"])
+    targets = [
+        target for group in json.loads(Path(nodes).read_text()) for target in group["targets"]
+    ]
+    assert platform.state.metrics in {f"http://{target}/metrics" for target in targets}
+    boards = {json.loads(path.read_text())["uid"] for path in (folder / "dashboards").iterdir()}
+    assert {"tessera", "rayDefaultDashboard"} <= boards

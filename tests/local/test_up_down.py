@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import psutil
 import pytest
 from platforms import TESSERA, Platform, kill, until
 
+from tessera.local import ray_api
 from tessera.local.process import members
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -33,10 +38,34 @@ def mentions(text: str) -> list[psutil.Process]:
     ]
 
 
-def test_a_life(platform):
+@pytest.fixture
+def grafana():
+    """URL of what says that it is a healthy Grafana, and nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"database": "ok"}')
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_life(platform, grafana):
     """Up, up again, the controller dies, the supervisor dies, down, down again, purge."""
-    platform.up("--cpus", "9")
+    charts = ("--prometheus", "http://127.0.0.1:9", "--grafana", grafana)
+    shown = "https://grafana.example.com"
+    platform.up("--cpus", "9", *charts, "--grafana-iframe", shown)
     state = platform.state
+    health = ray_api.get(f"{state.dashboard}/api/grafana_health", Path(state.ray_token_path))
+    assert json.loads(health)["data"]["grafanaHost"] == shown
     again = platform.run("up")
     assert again.returncode == 0
     assert "already" in again.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import urllib.request
 import pytest
 
 from tessera.api.controller.v1 import registry_pb2
+from tessera.local import ray_api
 from tessera.parameters.actor import COORDINATOR, NAMESPACE
 from tessera.rpc.identity import SERVICE, Principal
 from tessera.weights.directory import find
@@ -70,11 +73,28 @@ def test_actors_survive_kills_with_every_version(
     writer.publish(1)
     kill(platform, registry_pb2.ROLE_SHARD, "shard-0")
     assert writer.check() == 1
+    _await_repr(
+        ray_cluster, "tessera-shard-0", r"shard-0: began with .* MB \(sets 1, versions 1\), at"
+    )
     kill(platform, registry_pb2.ROLE_COORDINATOR, "coordinator")
     assert writer.check() == 1
     assert writer.publish(2).number == 2
     assert writer.check() == 2
     _check_metrics(ray_cluster)
+
+
+def _await_repr(cluster, name, pattern) -> None:
+    """Ray asks an actor what it is in each of its lives."""
+    url = f"{cluster.dashboard_url}/api/v0/actors?detail=1&limit=1000"
+    end = time.monotonic() + 20
+    while True:
+        reply = json.loads(ray_api.get(url, cluster.token_path))
+        actors = reply["data"]["result"]["result"]
+        said = [a["repr_name"] for a in actors if (a["name"], a["state"]) == (name, "ALIVE")]
+        if any(re.match(pattern, text) for text in said):
+            return
+        assert time.monotonic() < end, said
+        time.sleep(0.5)
 
 
 def _check_metrics(cluster) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 import xxhash
@@ -9,9 +11,12 @@ import xxhash
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
+from tessera.parameters import nodes
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
+from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.local import start_parameters
+from tessera.parameters.meter import DISK_BYTES, NoMeter
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.channel import bearer, channel, mapped_errors
@@ -177,3 +182,25 @@ def test_without_a_token_nothing_is_moved_and_control_is_for_services(writer, pa
                 )
         status = stub.GetShardStatus(pb.GetShardStatusRequest(), metadata=bearer(writer.token))
         assert status.name == "shard-0"
+
+
+async def test_what_is_on_disk_is_told_again_and_again(platform, tmp_path, monkeypatch):
+    """Ray forgets a gauge that is not set."""
+    told, thrice = [], asyncio.Event()
+
+    class Meter(NoMeter):
+        def set(self, name, value):
+            told.append((name, value))
+            if len(told) > 2:
+                thrice.set()
+
+    monkeypatch.setattr(nodes, "MEASURE_SECONDS", 0.01)
+    place = ServiceAddress(controller=platform.address, token=platform.service())
+    node = nodes.ShardNode(ShardConfig(index=7, data_dir=tmp_path), place, Meter())
+    await node.start()
+    try:
+        await asyncio.wait_for(thrice.wait(), 20)
+    finally:
+        await node.stop()
+    assert set(told) == {(DISK_BYTES, 0)}
+    assert repr(node) == f"shard-7: began with nothing, at {node.address}"

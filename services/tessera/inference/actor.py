@@ -18,7 +18,17 @@ from tessera.log import configure_logging
 
 log = structlog.get_logger()
 
+_PATIENCE = 5.0
+"""Seconds for a replica to find its controller before Ray takes it for created."""
+
 _BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
+
+_LOAD = {
+    "version": "Version of the weights that new requests get.",
+    "running_requests": "Requests that hold blocks of the cache.",
+    "waiting_requests": "Requests that wait for blocks.",
+    "free_blocks": "Blocks of the cache that are free.",
+}
 
 
 class RayMeter:
@@ -48,12 +58,11 @@ class RayMeter:
             boundaries=_BOUNDARIES,
             tag_keys=keys,
         )
-        self._blocks = metrics.Gauge(
-            "tessera_inference_free_blocks",
-            description="Blocks of the cache that are free.",
-            tag_keys=keys,
-        )
-        for metric in (self._requests, self._tokens, self._first, self._blocks):
+        self._load = {
+            name: metrics.Gauge(f"tessera_inference_{name}", description=text, tag_keys=keys)
+            for name, text in _LOAD.items()
+        }
+        for metric in (self._requests, self._tokens, self._first, *self._load.values()):
             metric.set_default_tags(tags)
 
     def request_ended(self, method: str, outcome: str) -> None:
@@ -69,9 +78,12 @@ class RayMeter:
         """Observe a time to first token."""
         self._first.observe(seconds)
 
-    def free_blocks(self, count: int) -> None:
-        """Set the gauge."""
-        self._blocks.set(count)
+    def load(self, *, version: int, running: int, waiting: int, free_blocks: int) -> None:
+        """Set the gauges; Ray forgets one that is not set for 20 seconds."""
+        self._load["version"].set(version)
+        self._load["running_requests"].set(running)
+        self._load["waiting_requests"].set(waiting)
+        self._load["free_blocks"].set(free_blocks)
 
 
 @ray.remote
@@ -86,12 +98,23 @@ class ReplicaActor:
         configure_logging("inference")
         structlog.contextvars.bind_contextvars(replica=config.name)
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        self._config = replace(config, host=host)
+        actor = str(ray.get_runtime_context().get_actor_id())
+        self._config = replace(config, host=host, actor=actor)
         self._loop = asyncio.new_event_loop()
         self._replica: Replica | None = None
         self._started = threading.Event()
         self._refused: errors.TesseraError | None = None
         threading.Thread(target=self._serve, name="loop", daemon=True).start()
+        # So that Ray, which asks what it is right after this, is told what it serves.
+        self._started.wait(_PATIENCE)
+
+    def __repr__(self) -> str:
+        """As the replica says it; Ray asks when the constructor is done, in each of its lives."""
+        if self._refused is not None:
+            return f"replica {self._config.name}: cannot serve, {self._refused.reason}"
+        if self._replica is None:
+            return f"replica {self._config.name}: looks for its controller"
+        return repr(self._replica)
 
     def ready(self, seconds: float) -> str:
         """Wait until it is registered; returns its address.

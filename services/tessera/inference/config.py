@@ -19,6 +19,7 @@ class ReplicaConfig:
         host: where it listens.
         cpus: threads that it computes with.
         stall_seconds: without a step for so long while there is work, it does not serve.
+        actor: id of its Ray actor, if it is one.
     """
 
     controller: str
@@ -28,6 +29,7 @@ class ReplicaConfig:
     host: str = "127.0.0.1"
     cpus: float = 1.0
     stall_seconds: float = 30.0
+    actor: str = ""
 
     @property
     def name(self) -> str:

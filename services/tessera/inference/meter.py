@@ -22,8 +22,15 @@ class Meter(Protocol):
     def first_token(self, seconds: float) -> None:
         """The first token of a request came after so many seconds."""
 
-    def free_blocks(self, count: int) -> None:
-        """So many blocks of the cache are free."""
+    def load(self, *, version: int, running: int, waiting: int, free_blocks: int) -> None:
+        """What the replica does now; told again and again, also where nothing has changed.
+
+        Args:
+            version: that new requests get.
+            running: requests that hold blocks of the cache.
+            waiting: requests that wait for some.
+            free_blocks: of the cache.
+        """
 
 
 class NoMeter:
@@ -38,5 +45,5 @@ class NoMeter:
     def first_token(self, seconds: float) -> None:
         """Ignore it."""
 
-    def free_blocks(self, count: int) -> None:
+    def load(self, *, version: int, running: int, waiting: int, free_blocks: int) -> None:
         """Ignore it."""

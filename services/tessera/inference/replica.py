@@ -71,6 +71,12 @@ class Replica:
         self._watchdog: asyncio.Task[None] | None = None
         self.address = ""
 
+    def __repr__(self) -> str:
+        """What it is there for: true for as long as it lives."""
+        served = self.state.served
+        which = "the newest version" if served.follow else f"version {served.version}"
+        return f"replica {self._config.name}: {which} of {served.set}, at {self.address}"
+
     async def start(self) -> None:
         """Listen, register, and begin to load; returns before there are weights."""
         torch.set_num_threads(self._config.threads)
@@ -83,7 +89,12 @@ class Replica:
             incarnation=uuid.uuid4().hex,
             control_address=self.address,
             data_address=self.address,
-            labels={"pid": str(os.getpid()), "host": socket.gethostname(), **self._labels()},
+            labels={
+                "pid": str(os.getpid()),
+                "host": socket.gethostname(),
+                "actor": self._config.actor,
+                **self._labels(),
+            },
         )
         registration = Registration(self._config.controller, self._config.token, endpoint)
         await registration.start()
@@ -128,7 +139,13 @@ class Replica:
                 labels = now
                 self._registration.set_labels(labels)
             if self.state.engine is not None:
-                self._meter.free_blocks(self.state.engine.status().free_blocks)
+                status = self.state.engine.status()
+                self._meter.load(
+                    version=status.version,
+                    running=status.running,
+                    waiting=status.waiting,
+                    free_blocks=status.free_blocks,
+                )
 
 
 def services(state: ReplicaState, meter: Meter) -> list[tuple[str, Register]]:

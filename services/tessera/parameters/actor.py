@@ -73,6 +73,10 @@ class _NodeActor:
         threading.Thread(target=self._serve, name="grpc", daemon=True).start()
         self._run(node.start())
 
+    def __repr__(self) -> str:
+        """As the node says it; Ray asks when the constructor is done, in each of its lives."""
+        return repr(self._node)
+
     def address(self) -> str:
         """host:port of its control."""
         return self._node.address
@@ -99,16 +103,14 @@ class CoordinatorActor(_NodeActor):
     """A coordinator that lives as long as the cluster."""
 
     def __init__(self, config: CoordinatorConfig, place: ServiceAddress) -> None:
-        place = replace(place, host=_host())
-        super().__init__(CoordinatorNode(config, place, RayMeter("coordinator")))
+        super().__init__(CoordinatorNode(config, _here(place), RayMeter("coordinator")))
 
 
 class ShardActor(_NodeActor):
     """A shard that lives as long as the cluster."""
 
     def __init__(self, config: ShardConfig, place: ServiceAddress) -> None:
-        place = replace(place, host=_host())
-        super().__init__(ShardNode(config, place, RayMeter(config.name)))
+        super().__init__(ShardNode(config, _here(place), RayMeter(config.name)))
 
 
 def ensure(
@@ -125,8 +127,10 @@ def ensure(
     return list(ray.get([handle.address.remote() for handle in handles], timeout=START_SECONDS))
 
 
-def _host() -> str:
-    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray's
+def _here(place: ServiceAddress) -> ServiceAddress:
+    """The place with what only the actor's own process knows."""
+    host = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray's
+    return replace(place, host=host, actor=str(ray.get_runtime_context().get_actor_id()))
 
 
 def _actor(kind: type, name: str) -> Any:

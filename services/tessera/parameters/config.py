@@ -12,12 +12,14 @@ MIB = 1024 * 1024
 class ServiceAddress:
     """How a process of the service joins the platform.
 
-    `host` is the address that it listens on and that others reach it by.
+    `host` is the address that it listens on and that others reach it by, `actor` the id of its Ray
+    actor, if it is one.
     """
 
     controller: str
     token: str
     host: str = "127.0.0.1"
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

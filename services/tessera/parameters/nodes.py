@@ -24,6 +24,7 @@ from tessera.rpc.server import DataServer, Server
 
 GRACE_SECONDS = 2.0
 STREAMS = 16
+MEASURE_SECONDS = 5.0
 
 
 class CoordinatorNode:
@@ -36,6 +37,10 @@ class CoordinatorNode:
         self._place = place
         self._meter = meter or NoMeter()
         self.address = ""
+
+    def __repr__(self) -> str:
+        """What it coordinates, and where: true for as long as it lives."""
+        return f"coordinator: {self._config.shards} shards, at {self.address}"
 
     async def start(self) -> None:
         """Open the store, listen, and register."""
@@ -55,7 +60,7 @@ class CoordinatorNode:
         self._registration = Registration(
             place.controller,
             place.token,
-            _endpoint(registry_pb2.ROLE_COORDINATOR, "coordinator", self.address),
+            _endpoint(place, registry_pb2.ROLE_COORDINATOR, "coordinator", self.address),
         )
         await self._registration.start()
 
@@ -75,14 +80,22 @@ class ShardNode:
         self._config = config
         self._place = place
         self._meter = meter or NoMeter()
+        self._begun = "nothing"
         self.address = ""
         self.data_address = ""
+
+    def __repr__(self) -> str:
+        """What it began this life with, and where it listens: true for as long as it lives."""
+        return f"{self._config.name}: began with {self._begun}, at {self.address}"
 
     async def start(self) -> None:
         """Recover what is on disk, listen, and register."""
         place, config = self._place, self._config
         verifier = await asyncio.to_thread(fetch_verifier, place.controller)
         self._store = await asyncio.to_thread(SliceStore, config.data_dir)
+        if versions := self._store.versions:
+            size = self._store.disk_bytes / 1e6
+            self._begun = f"{size:.1f} MB (sets {self._store.sets}, versions {versions})"
         pool = await asyncio.to_thread(BufferPool, config.pool_bytes, config.warm_bytes)
         inbox = Inbox(self._store, pool)
         servicer = shard.ShardControl(config.name, inbox, self._store, self._meter)
@@ -95,24 +108,35 @@ class ShardNode:
         self._data = DataServer(verifier, bulk.register, streams=STREAMS)
         self.address = f"{place.host}:{await self._server.start(place.host)}"
         self.data_address = f"{place.host}:{self._data.start(place.host)}"
-        self._meter.set(DISK_BYTES, self._store.disk_bytes)
+        self._measuring = asyncio.create_task(self._measure())
         self._registration = Registration(
             place.controller,
             place.token,
-            _endpoint(registry_pb2.ROLE_SHARD, config.name, self.address, self.data_address),
+            _endpoint(place, registry_pb2.ROLE_SHARD, config.name, self.address, self.data_address),
         )
         await self._registration.start()
 
     async def stop(self) -> None:
         """Withdraw, and let streams end."""
+        self._measuring.cancel()
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
         await asyncio.to_thread(self._data.stop, GRACE_SECONDS)
         self._store.close()
 
+    async def _measure(self) -> None:
+        """Say again and again what is on disk: Ray forgets a gauge that is not set for 20 s."""
+        while True:
+            self._meter.set(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
+            await asyncio.sleep(MEASURE_SECONDS)
+
 
 def _endpoint(
-    role: registry_pb2.Role.ValueType, name: str, address: str, data_address: str = ""
+    place: ServiceAddress,
+    role: registry_pb2.Role.ValueType,
+    name: str,
+    address: str,
+    data_address: str = "",
 ) -> registry_pb2.Endpoint:
     return registry_pb2.Endpoint(
         role=role,
@@ -120,5 +144,5 @@ def _endpoint(
         incarnation=uuid.uuid4().hex,
         control_address=address,
         data_address=data_address,
-        labels={"pid": str(os.getpid()), "host": socket.gethostname()},
+        labels={"pid": str(os.getpid()), "host": socket.gethostname(), "actor": place.actor},
     )

@@ -140,6 +140,12 @@ class SliceStore:
         with self._lock:
             return sum(1 for pieces in self._pieces.values() if pieces)
 
+    @property
+    def sets(self) -> int:
+        """Sets of which there is a version."""
+        with self._lock:
+            return len({name for (name, _), pieces in self._pieces.items() if pieces})
+
     def close(self) -> None:
         """End the threads."""
         self._writers.shutdown()

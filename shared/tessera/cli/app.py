@@ -54,6 +54,7 @@ COMMANDS = {
     "embed": ("tessera.cli.embed", "Turn each text into a vector."),
     "score": ("tessera.cli.score", "Tell how likely the model finds each text."),
     "pools": ("tessera.cli.pools", "List the Ray clusters that work is placed on."),
+    "dashboards": ("tessera.cli.dashboards", "Write boards for Grafana, and what to scrape."),
     "schema": ("tessera.cli.schema", "Print the JSON schema of a job's file."),
 }
 """Name of each command, which is that of its function: its module and one line of help."""

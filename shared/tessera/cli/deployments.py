@@ -12,6 +12,7 @@ from tessera.api.controller.v1.spec_pb2 import AcceleratorSpec
 from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
 from tessera.client import Client
+from tessera.client.dashboard import actor_of, actor_page
 from tessera.client.deployments import why
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the deployment.", show_default=False)]
@@ -76,6 +77,8 @@ def models(context: typer.Context) -> None:
     """List deployments."""
     with connect(context) as client:
         found = list(client.deployments.list())
+        replicas = client.deployments.replicas()
+        dashboards = client.dashboards()
     if settings_of(context).json:
         show.as_json(found)
         return
@@ -88,11 +91,15 @@ def models(context: typer.Context) -> None:
             str(item.version or ""),
             show.age(item.create_time),
             "" if item.state == pb.DEPLOYMENT_STATE_READY else " ".join(why(item).split()),
+            " ".join(
+                actor_page(dashboards.get(item.pool, ""), actor_of(replica))
+                for replica in replicas.get(item.spec.name, ())
+            ).strip(),
         )
         for item in found
     ]
     show.table(
-        ("NAME", "MODEL", "STATE", "READY", "VERSION", "AGE", "NOTE"),
+        ("NAME", "MODEL", "STATE", "READY", "VERSION", "AGE", "NOTE", "DASHBOARD"),
         rows,
         empty="no deployments; `tessera deploy NAME --model SET` makes one",
     )

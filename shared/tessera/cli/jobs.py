@@ -9,6 +9,7 @@ import typer
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
+from tessera.client.dashboard import job_page
 from tessera.spec import dump
 
 JobArgument = Annotated[str, typer.Argument(help="Id of the job.", show_default=False)]
@@ -43,6 +44,7 @@ def job(
     """Show one job."""
     with connect(context) as client:
         found = client.jobs.get(job)
+        dashboards = client.dashboards()
     if settings_of(context).json:
         show.as_json(found)
         return
@@ -51,6 +53,8 @@ def job(
             show.line(f"{name:<10} {value}")
     for attempt in found.attempts:
         show.line(f"attempt {attempt.number}  {_attempt(attempt)}")
+        if page := job_page(dashboards.get(attempt.pool, ""), attempt.submission_id):
+            show.line(f"           {page}")
     if found.failure.traceback:
         show.line(f"\n{found.failure.traceback.rstrip()}")
     if spec:

@@ -17,7 +17,8 @@ from rich.text import Text
 from tessera.spec import plain
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-_WIDE = 4000
+WIDE = 4000
+"""Columns of a table: a cell that is cut off is worse than a line that wraps."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -55,8 +56,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) 
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     if grid.row_count:
-        # As wide as it is: a cell that is cut off is worse than a line that wraps.
-        Console(highlight=False, markup=False, width=_WIDE).print(grid)
+        Console(highlight=False, markup=False, width=WIDE).print(grid)
     else:
         line(empty)
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tessera import errors
+from tessera.cli import show
 from tessera.cli.sizes import show_size
 from tessera.local import overview
 from tessera.local.home import Home
@@ -53,7 +54,7 @@ def _add_workloads(values: dict[str, Any], home: Home, state: State) -> errors.T
 
 
 def _show(values: Mapping[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=show.WIDE)
     total = values["platform"]
     names = ("home", "phase", "controller", "dashboard", "ray_address", "metrics")
     rows = [(name.replace("_", " "), values[name]) for name in names if values[name]]
@@ -70,7 +71,7 @@ def _show(values: Mapping[str, Any]) -> None:
     ]
     _table(console, "Pools", pools)
     services = [
-        (s["role"], s["name"], s["address"], f"pid {s['pid']}", s["state"])
+        (s["role"], s["name"], s["address"], f"pid {s['pid']}", s["state"], s["page"])
         for s in values.get("services", ())
     ]
     _table(console, "Services", services)

@@ -61,6 +61,13 @@ def up(  # noqa: PLR0917 - typer fills in options by name
         Path | None,
         typer.Option(envvar="RAY_AUTH_TOKEN_PATH", help="File with that cluster's token."),
     ] = None,
+    prometheus: Annotated[
+        str, typer.Option(help="URL of Prometheus, for the dashboard's charts.")
+    ] = "",
+    grafana: Annotated[str, typer.Option(help="URL of Grafana, for the dashboard's charts.")] = "",
+    grafana_iframe: Annotated[
+        str, typer.Option(help="URL of Grafana for the browser, if it is another.")
+    ] = "",
     timeout: Annotated[float, typer.Option(help="Seconds until it must be up.")] = 180.0,
     foreground: Annotated[bool, typer.Option(help="Stay, and end it with Ctrl-C.")] = False,
 ) -> None:
@@ -74,6 +81,9 @@ def up(  # noqa: PLR0917 - typer fills in options by name
         ray_address=ray_address,
         dashboard=dashboard.rstrip("/"),
         ray_token_path=token,
+        prometheus=prometheus.rstrip("/"),
+        grafana=grafana.rstrip("/"),
+        grafana_iframe=grafana_iframe.rstrip("/"),
     )
     home = Home(Path(context.obj.home).expanduser().resolve())
     console = Console(stderr=True, highlight=False)

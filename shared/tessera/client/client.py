@@ -84,6 +84,13 @@ class Client(Answers):
         request = pool_pb2.ListPoolsRequest()
         return list(self._connection.call(self._pools.ListPools, request).pools)
 
+    def dashboards(self) -> dict[str, str]:
+        """URLs of Ray's dashboards by pool; none for those who may not see the pools."""
+        try:
+            return {pool.name: pool.dashboard_url for pool in self.pools()}
+        except errors.PermissionDeniedError:
+            return {}
+
     def sets(self) -> list[ParameterSet]:
         """The parameter sets, by name."""
         self._reach()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2 as pb
+from tessera.api.controller.v1 import registry_pb2
 from tessera.api.controller.v1.deployment_pb2_grpc import DeploymentServiceStub
+from tessera.api.controller.v1.registry_pb2_grpc import RegistryServiceStub
 from tessera.client.connection import Connection
 
 PAGE = 500
@@ -21,6 +24,7 @@ class Deployments:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stub: Any = DeploymentServiceStub(connection.channel)
+        self._registry: Any = RegistryServiceStub(connection.channel)
 
     def create(self, spec: pb.DeploymentSpec) -> pb.Deployment:
         """Ask for a model to be served; the same spec twice is one deployment.
@@ -52,6 +56,15 @@ class Deployments:
             token = page.next_page_token
             if not token:
                 return
+
+    def replicas(self) -> Mapping[str, Sequence[registry_pb2.Endpoint]]:
+        """The live replicas of every deployment, by its name without tenant."""
+        request = registry_pb2.ResolveRequest(role=registry_pb2.ROLE_REPLICA)
+        by_name: defaultdict[str, Any] = defaultdict(list)
+        for endpoint in self._connection.call(self._registry.Resolve, request).endpoints:
+            if endpoint.live:
+                by_name[endpoint.name.rpartition("/")[0]].append(endpoint)
+        return by_name
 
     def delete(self, name: str) -> None:
         """End a deployment; its replicas finish what they have begun.

@@ -34,7 +34,7 @@ def leave(dashboard: str, ray_address: str, token_path: Path | None) -> None:
     body = {
         "entrypoint": f"python -c '{_PROGRAM}'",
         "runtime_env": {"env_vars": {"RAY_ADDRESS": ray_address}},
-        "metadata": {"name": "tessera-down"},
+        "metadata": {"job_name": "tessera-down"},
     }
     submitted = ray_api.post(f"{dashboard}/api/jobs/", token_path, body)["submission_id"]
     deadline = time.monotonic() + _SECONDS

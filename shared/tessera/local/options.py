@@ -14,7 +14,9 @@ class Options:
 
     `cpus` are logical: what Ray hands out, not the machine's cores. `ray_address` (host:port) and
     `dashboard` (URL) name a cluster to attach to; empty: one is started. `ray_token_path` is that
-    cluster's token. `disk_cap` bounds the parameters' bytes on disk; 0: no bound.
+    cluster's token. `disk_cap` bounds the parameters' bytes on disk; 0: no bound. `prometheus` and
+    `grafana` are URLs that Ray's dashboard takes its charts from, `grafana_iframe` is Grafana's for
+    the browser, where it is another one; empty: the dashboard has no charts.
     """
 
     cpus: int
@@ -23,6 +25,9 @@ class Options:
     ray_address: str = ""
     dashboard: str = ""
     ray_token_path: str = ""
+    prometheus: str = ""
+    grafana: str = ""
+    grafana_iframe: str = ""
 
     def __post_init__(self) -> None:
         if self.cpus < 1:
@@ -37,6 +42,47 @@ class Options:
                 "(host:port) and its dashboard's URL",
                 reason="INVALID_FIELD",
             )
+
+        self._check_charts()
+
+    def _check_charts(self) -> None:
+        """Refuse what Ray's dashboard would take without a word."""
+        given = {
+            name: value
+            for name in ("prometheus", "grafana", "grafana_iframe")
+            if (value := getattr(self, name))
+        }
+        for name, value in given.items():
+            if not value.startswith(("http://", "https://")):
+                raise errors.InvalidArgumentError(
+                    f"--{name.replace('_', '-')}: {value!r} is no URL; for example "
+                    "http://127.0.0.1:3000",
+                    reason="INVALID_FIELD",
+                )
+        if "grafana" in given and "prometheus" not in given:
+            raise errors.InvalidArgumentError(
+                "--grafana: its charts need --prometheus too", reason="INVALID_FIELD"
+            )
+        if "grafana_iframe" in given and "grafana" not in given:
+            raise errors.InvalidArgumentError(
+                "--grafana-iframe: name Grafana's address for Ray too, with --grafana",
+                reason="INVALID_FIELD",
+            )
+        if given and self.ray_address:
+            raise errors.InvalidArgumentError(
+                "--prometheus and --grafana are settings of a cluster that `tessera up` starts; "
+                "one that it attaches to has its own",
+                reason="INVALID_FIELD",
+            )
+
+    def charts(self) -> dict[str, str]:
+        """What Ray's dashboard finds of it in its environment."""
+        found = {
+            "RAY_PROMETHEUS_HOST": self.prometheus,
+            "RAY_GRAFANA_HOST": self.grafana,
+            "RAY_GRAFANA_IFRAME_HOST": self.grafana_iframe or self.grafana,
+        }
+        return {name: value for name, value in found.items() if value}
 
     def to_json(self) -> str:
         """For the supervisor's command line."""

@@ -15,6 +15,7 @@ from tessera.api.controller.v1 import job_pb2_grpc as job_grpc
 from tessera.api.controller.v1 import pool_pb2 as pool_pb
 from tessera.api.controller.v1 import pool_pb2_grpc as pool_grpc
 from tessera.api.controller.v1 import registry_pb2 as registry_pb
+from tessera.client.dashboard import actor_of, actor_page
 from tessera.local.home import Home
 from tessera.local.process import members
 from tessera.local.readiness import endpoints
@@ -72,7 +73,7 @@ def workloads(state: State, token: str) -> dict[str, Any]:
     with channel(state.controller) as connection, mapped_errors():
         return {
             "pools": _pools(connection, token),
-            "services": _services(connection, token),
+            "services": _services(connection, token, state.dashboard),
             "jobs": _jobs(connection, token),
             "deployments": _deployments(connection, token),
         }
@@ -93,7 +94,7 @@ def _pools(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
     ]
 
 
-def _services(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
+def _services(connection: grpc.Channel, token: str, dashboard: str) -> list[dict[str, Any]]:
     roles = registry_pb.Role
     wanted = (roles.ROLE_COORDINATOR, roles.ROLE_SHARD, roles.ROLE_TRAINER, roles.ROLE_REPLICA)
     return [
@@ -103,6 +104,7 @@ def _services(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
             "address": endpoint.control_address,
             "pid": int(endpoint.labels.get("pid", "0")),
             "state": endpoint.labels.get("state", "live"),
+            "page": actor_page(dashboard, actor_of(endpoint)),
         }
         for role in wanted
         for endpoint in endpoints(connection, token, role)

@@ -81,6 +81,8 @@ class RayHead:
         """The environment of every process of the cluster."""
         inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         return {
+            # Ray's own word: without it its pages ask for Prometheus and Grafana.
+            "RAY_GRAFANA_HOST": "DISABLED",
             **inherited,
             **client_env(self.token_path),
             MARK: self.mark,

@@ -118,6 +118,7 @@ class Supervisor:
             log_path=self._home.log_path("ray"),
             cpus=self._options.cpus,
             mark=self._state.platform,
+            environment=self._options.charts(),
         )
 
         def started(ref: ProcessRef) -> None:

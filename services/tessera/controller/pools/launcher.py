@@ -29,6 +29,22 @@ class Submission:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+def metadata(
+    *, name: str, owner: str, tenant: str, job: str = "", attempt: int = 0
+) -> dict[str, str]:
+    """What Ray's dashboard shows of a submission.
+
+    Args:
+        name: in the column of names, which reads `job_name`.
+        owner: who asked for it.
+        tenant: that it belongs to.
+        job: its id; empty for what the platform itself runs.
+        attempt: of the job; 0: none.
+    """
+    told = {"job_name": name, "owner": owner, "tenant": tenant, "job": job}
+    return {**told, "attempt": str(attempt)} if attempt else told
+
+
 class Launcher(Protocol):
     """Runs submissions on pools.
 

@@ -13,7 +13,7 @@ from tessera.controller.policy.job import CommandKind, Fail, JobState, Stop
 from tessera.controller.policy.outcome import RunStatus
 from tessera.controller.policy.records import Attempt, Job, PendingCommand, Pool
 from tessera.controller.policy.retry import Failure, FailureCategory
-from tessera.controller.pools.launcher import Submission
+from tessera.controller.pools.launcher import Submission, metadata
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, job_key
 from tessera.controller.store import attempts as store_attempts
@@ -133,7 +133,13 @@ class CommandLoop:
                 "--ticket",
                 ticket,
             ),
-            metadata={"name": job.name, "owner": job.owner, "job": job.id, "tenant": job.tenant},
+            metadata=metadata(
+                name=job.name,
+                owner=job.owner,
+                tenant=job.tenant,
+                job=job.id,
+                attempt=attempt.number,
+            ),
         )
 
 

@@ -10,7 +10,7 @@ from tessera import errors
 from tessera.controller.policy.desired import Desired, due, missing_endpoints, parameters, replicas
 from tessera.controller.policy.outcome import RunStatus, last_traceback
 from tessera.controller.policy.records import EnsureJob
-from tessera.controller.pools.launcher import Submission
+from tessera.controller.pools.launcher import Submission, metadata
 from tessera.controller.pools.state import PoolState
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION
@@ -20,6 +20,7 @@ from tessera.rpc.identity import SERVICE, Principal
 
 log = structlog.get_logger()
 
+OWNER = "service:controller"
 BUSY_PAUSE = 0.5
 IDLE_PAUSE = 3.0
 
@@ -95,15 +96,13 @@ class ServicesLoop:
             failures=failures,
         )
         principal = Principal(subject=desired.subject, role=SERVICE, tenant=desired.tenant)
-        await self._database.write(
-            ensures.begin, ensure, tenant=desired.tenant, owner="service:controller"
-        )
+        await self._database.write(ensures.begin, ensure, tenant=desired.tenant, owner=OWNER)
         ticket = await self._database.write(tickets.issue, principal)
         call = ("--controller", self._address, "--ticket", ticket)
         submission = Submission(
             id=ensure.submission_id,
             command=(self._runtime.config.python, *desired.command, *call),
-            metadata={"name": desired.title, "owner": "service:controller", "job": ""},
+            metadata=metadata(name=desired.title, owner=OWNER, tenant=desired.tenant),
         )
         log.info("ensure begins", key=desired.key, submission_id=ensure.submission_id)
         try:

@@ -102,6 +102,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             ready_replicas=now.ready,
             version=now.version,
             waiting=convert.waiting(item.waiting),
+            pool=item.pool,
         )
 
 

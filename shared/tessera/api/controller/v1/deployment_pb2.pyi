@@ -171,6 +171,7 @@ class Deployment(_message.Message):
     READY_REPLICAS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`deployments/{tenant}/{name}`."""
     state: Global___DeploymentState.ValueType
@@ -183,6 +184,8 @@ class Deployment(_message.Message):
     """Replicas that serve."""
     version: _builtins.int
     """Version that they serve; 0 if none, or mixed while they switch."""
+    pool: _builtins.str
+    """Pool that its replicas stand in; empty until there is room."""
     @_builtins.property
     def spec(self) -> Global___DeploymentSpec:
         """What was asked for, defaults filled in."""
@@ -207,10 +210,11 @@ class Deployment(_message.Message):
         ready_replicas: _builtins.int = ...,
         version: _builtins.int = ...,
         waiting: _abc.Iterable[_job_pb2.WaitingReason] | None = ...,
+        pool: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "message", b"message", "name", b"name", "owner", b"owner", "ready_replicas", b"ready_replicas", "spec", b"spec", "state", b"state", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "message", b"message", "name", b"name", "owner", b"owner", "pool", b"pool", "ready_replicas", b"ready_replicas", "spec", b"spec", "state", b"state", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
