@@ -9,13 +9,13 @@ from tokenizers import models, pre_tokenizers, processors
 
 from tessera.inference.engine.block_manager import BlockManager
 from tessera.inference.engine.bounds import Bounds
-from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.classify import Classify
 from tessera.inference.tasks.generate import prepare
-from tessera.inference.tasks.given import Given
 from tessera.inference.tasks.score import Score
 from tessera.inference.tasks.task import answering
-from tessera.inference.tasks.translate import Manner, Translate
+from tessera.inference.tasks.text_input import TextInput
+from tessera.inference.tasks.translate import Translate
+from tessera.inference.tasks.writing import DecodingOptions
 from tessera.trainer.data.record import Record
 from tessera.trainer.tasks.pairs import PairCollate, PairEncoder
 
@@ -122,9 +122,9 @@ def marian(hf):
 )
 def test_prompts(hf, load, make, processor):
     model, theirs = load(make(hf), processor)
-    request = prepare(model, BOUNDS, Given(text=TEXT), Request(prompt=()))
+    request = prepare(model, BOUNDS, TextInput(text=TEXT), DecodingOptions())
     assert list(request.prompt) == theirs(TEXT).input_ids
-    given = prepare(model, BOUNDS, Given(tokens=(5, 6)), Request(prompt=()))
+    given = prepare(model, BOUNDS, TextInput(tokens=(5, 6)), DecodingOptions())
     assert given.prompt == (5, 6)
 
 
@@ -134,7 +134,9 @@ def test_prompts(hf, load, make, processor):
 )
 def test_sources(hf, load, make, processor, first):
     model, theirs = load(make(hf), processor)
-    (request,) = Translate([Given(text=TEXT)], Manner(max_tokens=4)).prepare(model, BOUNDS)
+    (request,) = Translate([TextInput(text=TEXT)], DecodingOptions(max_tokens=4)).prepare(
+        model, BOUNDS
+    )
     assert list(request.source) == theirs(TEXT).input_ids
     assert request.prompt == (first,)
 
@@ -151,7 +153,7 @@ def test_sources(hf, load, make, processor, first):
 )
 def test_texts_with_classes(hf, load, make, processor):
     model, theirs = load(make(hf), processor)
-    task = answering(model.config, Classify([Given(text=TEXT)], top_k=0))
+    task = answering(model.config, Classify([TextInput(text=TEXT)], top_k=0))
     (text,) = task.prepare(model, BOUNDS)
     expected = theirs(TEXT)
     assert list(text.tokens) == expected.input_ids
@@ -160,7 +162,7 @@ def test_texts_with_classes(hf, load, make, processor):
         (found,) = task.finish([logits])
         assert [piece.text for piece in found.tokens] == TEXT.split()
         return
-    (pair,) = Classify([Given(text=TEXT, pair=OTHER)], top_k=0).prepare(model, BOUNDS)
+    (pair,) = Classify([TextInput(text=TEXT, pair=OTHER)], top_k=0).prepare(model, BOUNDS)
     expected = theirs(TEXT, OTHER, return_token_type_ids=True)
     assert list(pair.tokens) == expected.input_ids
     if model.config.encoder is not None:
@@ -177,10 +179,10 @@ def test_texts_with_classes(hf, load, make, processor):
 )
 def test_how_likely_texts_are(hf, load, make, processor):
     model, theirs = load(make(hf), processor)
-    (text,) = Score([(Given(text=TEXT), Given(text=OTHER))]).prepare(model, BOUNDS)
+    (text,) = Score([(TextInput(text=TEXT), TextInput(text=OTHER))]).prepare(model, BOUNDS)
     assert [*text.tokens, text.targets[-1]] == theirs(f"{TEXT} {OTHER}").input_ids
     assert text.places[0] == len(theirs(TEXT).input_ids) - 1
-    (alone,) = Score([(None, Given(text=TEXT))]).prepare(model, BOUNDS)
+    (alone,) = Score([(None, TextInput(text=TEXT))]).prepare(model, BOUNDS)
     expected = theirs(TEXT).input_ids
     assert [*alone.tokens, alone.targets[-1]][-len(expected) :] == expected
     assert len(alone.targets) == len(TEXT.split())
@@ -204,7 +206,7 @@ def test_targets(hf, load, make, processor):
     assert batch.inputs.decoder_tokens.tolist() == read.tolist()
     assert batch.targets["next"].tolist() == labels[0].tolist()
 
-    (text,) = Score([(Given(text=TEXT), Given(text=OTHER))]).prepare(model, BOUNDS)
+    (text,) = Score([(TextInput(text=TEXT), TextInput(text=OTHER))]).prepare(model, BOUNDS)
     assert text.tokens == tuple(theirs(TEXT).input_ids)
     assert list(text.written) == read[0].tolist()[: len(text.written)]
     assert [labels[0].tolist()[place] for place in text.places] == list(text.targets)

@@ -23,7 +23,7 @@ from tessera.inference.meter import NoMeter
 from tessera.inference.replica import start_replica
 from tessera.inference.tasks.classify import Classification as Told
 from tessera.inference.tasks.classify import LabelScore
-from tessera.inference.tasks.given import read
+from tessera.inference.tasks.text_input import read
 from tessera.inference.weights import Loader
 from tessera.models import registry, tasks
 from tessera.models.family import Family
@@ -44,7 +44,7 @@ from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
 from tessera.trainer.tasks.classification import Classification
-from tessera.trainer.tasks.task import Term
+from tessera.trainer.tasks.task import LossTerm
 from tessera.trainer.versions.starting_point import Store
 from tessera.weights.coordinator import Coordinator
 
@@ -110,7 +110,7 @@ class Margin(Classification):
     """The right class is to lead by 1."""
 
     def __init__(self, settings):
-        super().__init__(settings, terms=(Term(name="margin"),))
+        super().__init__(settings, terms=(LossTerm(name="margin"),))
 
     def losses(self, outputs, batch):
         loss = nn.functional.multi_margin_loss

@@ -18,7 +18,7 @@ from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.sequence import Request, Sampling
 from tessera.inference.engine.settings import EngineSettings
 from tessera.inference.tasks.embed import Embed
-from tessera.inference.tasks.given import Given
+from tessera.inference.tasks.text_input import TextInput
 from tessera.models.registry import build
 from tessera.text.tokenizer import Tokenizer
 
@@ -240,7 +240,7 @@ async def test_a_real_encoder_embeds_texts_as_transformers_does(hf):
     engine = Engine(model, EngineSettings())
     engine.start()
     try:
-        task = Embed([Given(text=text) for text in texts])
+        task = Embed([TextInput(text=text) for text in texts])
         works = task.prepare(model, engine.bounds)
         found = task.finish(await engine.collect(works, model).results())
     finally:

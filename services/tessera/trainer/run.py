@@ -26,7 +26,7 @@ from tessera.trainer.step.objective import Objective, OwnObjective, TaskObjectiv
 from tessera.trainer.step.parallel import Parallel, make_optimizer
 from tessera.trainer.step.step import Stepper
 from tessera.trainer.tasks.registry import make_task
-from tessera.trainer.tasks.task import Material, Task, Work
+from tessera.trainer.tasks.task import Task, TaskContext, TaskData
 from tessera.trainer.versions import digests, layout, resume, sizing, warm_start
 from tessera.trainer.versions.publish import Publisher
 from tessera.trainer.versions.randomness import seed_all
@@ -46,7 +46,7 @@ class Plan:
     """What a run does: its task, data and model, and what the user put in their place."""
 
     task: Task
-    material: Material
+    data: TaskData
     config: ModelConfig
     override: entrypoint.Override
 
@@ -115,22 +115,22 @@ class Run:
         if given is None and settings.tokenizer_path and self.ranks.is_main:
             given = read_one(settings.tokenizer_path, self.read_blob)
         task = make_task(settings)
-        material = task.material(
-            Work(
+        data = task.data(
+            TaskContext(
                 settings=settings,
                 ranks=self.ranks,
                 read_blob=self.read_blob,
                 tokenizer=given,
                 labels=start.labels(settings),
-                context=drafted.context,
+                model_context=drafted.context,
                 first_id=start.first_id(settings),
             )
         )
-        config = sizing.complete(drafted, settings, start, material.task, material.tokenizer)
-        override = self._override(material)
-        return Plan(task=task, material=material, config=config, override=override)
+        config = sizing.complete(drafted, settings, start, data.task, data.tokenizer)
+        override = self._override(data)
+        return Plan(task=task, data=data, config=config, override=override)
 
-    def _override(self, material: Material) -> entrypoint.Override:
+    def _override(self, data: TaskData) -> entrypoint.Override:
         settings = self.settings
         if not settings.entrypoint:
             return entrypoint.Override()
@@ -140,8 +140,8 @@ class Run:
             rank=self.ranks.rank,
             world_size=self.ranks.world_size,
             seed=settings.seed,
-            tokenizer=material.tokenizer,
-            dataset=material.dataset,
+            tokenizer=data.tokenizer,
+            dataset=data.dataset,
         )
         return entrypoint.call(settings.entrypoint, context)
 
@@ -161,12 +161,12 @@ class Run:
             settings=settings,
             ranks=self.ranks,
             stepper=self._stepper(parallel, optimizer, plan.objective),
-            dataset=override.dataset or plan.material.dataset,
+            dataset=override.dataset or plan.data.dataset,
             reporter=self.reporter,
             commands=self.commands,
             publisher=self._publisher(parallel, optimizer, plan, start),
             # Last, for it puts back the random states that everything above may have drawn from.
-            position=self._load(parallel.module, optimizer, plan.material, start),
+            position=self._load(parallel.module, optimizer, plan.data, start),
             version=start.version,
             baseline=baseline,
             on_progress=self.on_progress,
@@ -191,24 +191,24 @@ class Run:
         self,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
-        material: Material,
+        data: TaskData,
         start: StartingPoint,
     ) -> Position:
-        data = material.digest
-        fresh = Position(seed=self.settings.seed, world_size=self.ranks.world_size, data=data)
+        digest = data.digest
+        fresh = Position(seed=self.settings.seed, world_size=self.ranks.world_size, data=digest)
         if self.store is None:
             return fresh
         token = self.store.token
         if start.own is None:
             if start.sources:
-                labels = material.task.labels
+                labels = data.task.labels
                 taken = warm_start.take(module, start.sources, labels, token)
                 self._tell_init(start, taken)
             return fresh
         manifest = start.own.manifest
         resume.load_tensors(manifest, module, optimizer, token)
         saved = resume.load_state(manifest, self.ranks, self.device, token)
-        if saved.data != data:
+        if saved.data != digest:
             log.warning("the data has changed since the version was committed", step=saved.step)
         self._tell_resume(manifest, layout.layout(module, optimizer), saved.step)
         return replace(fresh, step=saved.step, samples=saved.samples, epoch=saved.epoch)
@@ -251,7 +251,7 @@ class Run:
             epoch=start.grant.epoch,
             config=plan.config,
             assets={
-                "tokenizer.json": plan.material.tokenizer.to_json(),
+                "tokenizer.json": plan.data.tokenizer.to_json(),
                 "job.json": self.settings.spec_json,
             },
         )
@@ -260,7 +260,7 @@ class Run:
         if not self.ranks.is_main:
             return None
         samples = self.settings.eval_batches * self.settings.batch_size
-        found = plan.task.baseline(plan.material, samples)
+        found = plan.task.baseline(plan.data, samples)
         if found is None:
             return None
         details = {"baseline_loss": found.loss, "metrics": dict(found.metrics)}

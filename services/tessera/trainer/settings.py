@@ -38,7 +38,7 @@ class Settings:
     """
 
     name: str
-    family: str = "gpt"
+    family: str
     data: DataSettings
     sizes: Mapping[str, int | float | bool | str] = field(default_factory=dict)
     init: str = ""

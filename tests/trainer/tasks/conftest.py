@@ -15,7 +15,7 @@ from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.settings import TaskSettings
-from tessera.trainer.tasks.task import Work
+from tessera.trainer.tasks.task import TaskContext
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +67,14 @@ def prepare(ranks, tmp_path):
             }
         )
         made = make_task(found)
-        work = Work(
-            settings=found, ranks=ranks, read_blob=lambda _: b"", labels=earlier, context=context
+        work = TaskContext(
+            settings=found,
+            ranks=ranks,
+            read_blob=lambda _: b"",
+            labels=earlier,
+            model_context=context,
         )
-        return made, made.material(work)
+        return made, made.data(work)
 
     return prepared
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.trainer.tasks.examples import PAIRS, TEXT
 
-from tessera.trainer.tasks.counting import begun, unigram
+from tessera.trainer.tasks.counting import shift_right, unigram
 
 
 def test_bigrams_of_a_text(prepare):
@@ -75,7 +75,7 @@ def test_bigrams_of_targets_and_copies_of_sources(prepare):
     # a, b and the end of the first; none of "ba" is at its place in "ab", but the end is.
     assert found.metrics["accuracy"] == pytest.approx(4 / 7)
     table = material.dataset.tables["train"]
-    line = begun(table, "target", material.tokenizer.start_id)
+    line = shift_right(table, "target", material.tokenizer.start_id)
     assert material.tokenizer.decode(line.tolist()) == "abdba"
     assert line.tolist().count(material.tokenizer.start_id) == 2
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 from tessera import errors
 from tessera.inference.engine.stream import Recipient, StepResult
 
+R = TypeVar("R")
 
-class BatchHandle:
+
+class BatchHandle(Generic[R]):
     """Await it for the results in the order of the items, or cancel it.
 
     Made on the reader's loop; everything but `loop`, `numbers` and `cancel` belongs to that loop.
@@ -28,14 +30,15 @@ class BatchHandle:
         self.numbers = numbers
         self.version = version
         self._cancel = cancel
-        self._results: dict[int, Any] = {}
+        self._results: dict[int, R] = {}
         self._error: errors.TesseraError | None = None
         self._ready = asyncio.Event()
 
     def put(self, item: StepResult | errors.TesseraError) -> None:
         """Add a result, or break off with an error."""
         if isinstance(item, StepResult):
-            self._results[item.number] = item.value
+            # An item brings what its `Work` says; `InputProcessor.part` sees to that.
+            self._results[item.number] = cast("R", item.value)
         else:
             self._error = item
         if self._error is not None or len(self._results) == len(self.numbers):
@@ -45,7 +48,7 @@ class BatchHandle:
         """Give it up, from any thread; the work stops within one step. Harmless when it ended."""
         self._cancel(self)
 
-    async def results(self) -> list[Any]:
+    async def results(self) -> list[R]:
         """All results; leaving early cancels.
 
         Raises:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Ordered
-from typing import Any
+from typing import TypeVar
 
 import structlog
 
@@ -24,18 +24,19 @@ from tessera.inference.engine.block_manager import BlockManager
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.input_processor import InputProcessor
 from tessera.inference.engine.loaded_model import LoadedModel
-from tessera.inference.engine.model_runner import ModelRunner
+from tessera.inference.engine.model_runner import ModelRunner, StepOutput
 from tessera.inference.engine.output_processor import OutputProcessor
 from tessera.inference.engine.plan import Item, Plan
-from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.request_state import RequestState
 from tessera.inference.engine.scheduler import Scheduler
-from tessera.inference.engine.sequence import Request
+from tessera.inference.engine.sequence import Request, Work
 from tessera.inference.engine.settings import EngineSettings, EngineStatus
 from tessera.inference.engine.stream import Outbox, Recipient
 from tessera.inference.engine.stream_handle import StreamHandle
 
 log = structlog.get_logger()
+
+R = TypeVar("R")
 
 
 class Engine:
@@ -123,14 +124,14 @@ class Engine:
 
     def collect(
         self,
-        works: Ordered[Request | PoolingInput],
+        works: Ordered[Work[R]],
         model: LoadedModel,
         deadline: float | None = None,
-    ) -> BatchHandle:
+    ) -> BatchHandle[R]:
         """Let several items into the queue as one request; call it on the loop that reads them.
 
-        Of a `Request` its hypotheses come back, the best first; of a `Text` what its head says.
-        It raises what `submit` does.
+        Of a `Request` its hypotheses come back, the best first; of a `PoolingInput` what its head
+        says. It raises what `submit` does.
 
         Args:
             works: the items.
@@ -143,7 +144,7 @@ class Engine:
                 self._input_processor.part(number, numbers[0], work, model, deadline)
                 for number, work in zip(numbers, works, strict=True)
             ]
-            collection = BatchHandle(tuple(numbers), model.version, self.cancel)
+            collection = BatchHandle[R](tuple(numbers), model.version, self.cancel)
             self._enter(states, collection, model)
             return collection
 
@@ -219,7 +220,7 @@ class Engine:
         self._settle()
         return plan
 
-    def _finish_step(self, done: Iterable[tuple[Item, Any]]) -> None:
+    def _finish_step(self, done: Iterable[tuple[Item, StepOutput]]) -> None:
         with self._changed:
             self._progress = self._clock()
             self._drop_cancelled()

@@ -16,7 +16,7 @@ from tessera.inference.engine.request_state import (
     RequestState,
     StreamState,
 )
-from tessera.inference.engine.sequence import Request, Sequence
+from tessera.inference.engine.sequence import Request, Sequence, Work
 
 
 class InputProcessor:
@@ -43,7 +43,7 @@ class InputProcessor:
         self,
         number: int,
         group: int,
-        work: Request | PoolingInput,
+        work: Work[object],
         model: LoadedModel,
         deadline: float | None,
     ) -> RequestState:
@@ -55,6 +55,7 @@ class InputProcessor:
                     number=number, group=group, version=version, text=work, deadline=deadline
                 )
             )
+        assert isinstance(work, Request)
         sequence = self._sequence(number, group, work, model)
         if sequence.search is None:
             return GreedyState(sequence, model.end_id, work.length_penalty)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +15,13 @@ from tessera.inference.engine.kv_cache import PagedCache
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.packing import pack
 from tessera.inference.engine.plan import Item, Plan
-from tessera.inference.engine.sampler import Sampler
+from tessera.inference.engine.pooling import HeadOutput
+from tessera.inference.engine.sampler import Choice, Sampler
 from tessera.inference.engine.sequence import Branch, Sequence
 from tessera.models.attention import AttendMemory
+
+StepOutput = Choice | HeadOutput
+"""What a step brings an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,14 @@ class ModelRunner:
         """Drop what is kept for items."""
         self._sampler.forget(item.number for item in items)
 
-    def run(self, plan: Plan) -> list[tuple[Item, Any]]:
+    def run(self, plan: Plan) -> list[tuple[Item, StepOutput]]:
         """One step.
 
         Returns:
             What every item of the plan gets: the next token, candidates of a beam search, or
             what a head says.
         """
-        done: list[tuple[Item, Any]] = []
+        done: list[tuple[Item, StepOutput]] = []
         with torch.inference_mode():
             for version in sorted({item.version for item in plan.items}):
                 slot, part = self._slots[version], plan.of(version)
@@ -104,13 +107,13 @@ class ModelRunner:
                 done.extend(self._write(slot, part))
         return done
 
-    def _read(self, slot: _Slot, plan: Plan) -> list[tuple[Item, Any]]:
+    def _read(self, slot: _Slot, plan: Plan) -> list[tuple[Item, StepOutput]]:
         said = pooling_runner.read(
             slot.model.module, [item.text for item in plan.read], self._device
         )
         return list(zip(plan.read, said, strict=True))
 
-    def _write(self, slot: _Slot, plan: Plan) -> list[tuple[Item, Any]]:
+    def _write(self, slot: _Slot, plan: Plan) -> list[tuple[Item, Choice]]:
         sequences = [*plan.prefill, *plan.decode]
         if not sequences:
             return []

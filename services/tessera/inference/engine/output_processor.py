@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from tessera import errors
+from tessera.inference.engine.model_runner import StepOutput
 from tessera.inference.engine.plan import Item
 from tessera.inference.engine.request_state import RequestState
 from tessera.inference.engine.stream import Outbox, Recipient, StepResult
@@ -46,7 +46,7 @@ class OutputProcessor:
         parts = [self._entries.pop(number, None) for number in recipient.numbers]
         return [part.state.item for part in parts if part is not None]
 
-    def hand_out(self, done: Iterable[tuple[Item, Any]]) -> list[Item]:
+    def hand_out(self, done: Iterable[tuple[Item, StepOutput]]) -> list[Item]:
         """Take the results of a step; returns the items that have ended.
 
         What is for items that nobody waits for any more is dropped.

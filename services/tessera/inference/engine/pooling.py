@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera.inference.engine.sequence import Work
+
+HeadOutput = NDArray[np.float32]
+"""Of classes [C], of every token's classes [T, C], of start and end [T, 2], of hidden tokens
+[K, V], an embedding [width], or log-probabilities of targets [K]."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolingInput:
+class PoolingInput(Work[HeadOutput]):
     """What to read, and what is wanted of it.
 
     Args:

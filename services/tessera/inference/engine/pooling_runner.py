@@ -6,19 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tessera.inference.engine.batch import Batch, fill_up
 from tessera.inference.engine.packing import pack
-from tessera.inference.engine.pooling import PoolingInput
+from tessera.inference.engine.pooling import HeadOutput, PoolingInput
 from tessera.models.head import Per
 from tessera.models.inputs import Inputs
 from tessera.models.model import Model
-
-HeadOutput = NDArray[np.float32]
-"""Of classes [C], of every token's classes [T, C], of start and end [T, 2], of hidden tokens
-[K, V], an embedding [width], or log-probabilities of targets [K]."""
 
 
 def read(model: Model, texts: Sequence[PoolingInput], device: torch.device) -> list[HeadOutput]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import reduce
-from typing import Any, Protocol
+from typing import Protocol
 
-from tessera.inference.engine.beam import Candidate, Hypothesis
+import numpy as np
+
+from tessera.inference.engine.beam import Hypothesis
 from tessera.inference.engine.detokenizer import Detokenizer, OutputDelta
+from tessera.inference.engine.model_runner import StepOutput
 from tessera.inference.engine.plan import Item
+from tessera.inference.engine.pooling import HeadOutput
 from tessera.inference.engine.sampling import Sampled
 from tessera.inference.engine.sequence import Sequence as Written
+from tessera.inference.engine.stream import Part
 
 Fork = Callable[[Written, list[tuple[int, int]]], None]
 """Lets branches of a sequence go on, each with a token."""
@@ -29,7 +34,7 @@ class RequestState(Protocol):
     def first(self) -> bool:
         """Whether its reader waits for a sign of life, which this is."""
 
-    def accept(self, result: Any) -> Any:
+    def accept(self, result: StepOutput) -> Part | None:
         """Take the result of a step; returns what the reader gets now, or None."""
 
 
@@ -51,8 +56,9 @@ class StreamState:
         """Whether it has one token."""
         return self._answer.written == 1
 
-    def accept(self, result: Sampled) -> OutputDelta:
+    def accept(self, result: StepOutput) -> OutputDelta:
         """Append a token."""
+        assert isinstance(result, Sampled)
         self.item.tokens.append(result.token)
         part = self._answer.accept(result.token, result.logprob)
         self.ended = self._answer.ended
@@ -77,8 +83,9 @@ class GreedyState:
         self._penalty = length_penalty
         self._logprobs: list[float] = []
 
-    def accept(self, result: Sampled) -> list[Hypothesis] | None:
+    def accept(self, result: StepOutput) -> list[Hypothesis] | None:
         """Append a token; the hypothesis when it has ended."""
+        assert isinstance(result, Sampled)
         self.item.tokens.append(result.token)
         self._logprobs.append(result.logprob)
         by_itself = result.token == self._end_id
@@ -106,8 +113,9 @@ class BeamState:
         self.ended = False
         self._fork = fork
 
-    def accept(self, result: Sequence[Candidate]) -> list[Hypothesis] | None:
+    def accept(self, result: StepOutput) -> list[Hypothesis] | None:
         """Choose among candidates; the hypotheses when the search is done, the best first."""
+        assert isinstance(result, list)
         search = self.item.search
         assert search is not None
         alive = search.advance(result)
@@ -138,7 +146,7 @@ class BestBeamState:
         """What is written."""
         return self._search.item
 
-    def accept(self, result: Sequence[Candidate]) -> OutputDelta | None:
+    def accept(self, result: StepOutput) -> OutputDelta | None:
         """The answer when the search is done; a stop string ends it earlier."""
         found = self._search.accept(result)
         self.ended = self._search.ended
@@ -165,7 +173,8 @@ class PoolingState:
         self.item = reading
         self.ended = False
 
-    def accept(self, result: Any) -> Any:
+    def accept(self, result: StepOutput) -> HeadOutput:
         """Pass it on."""
+        assert isinstance(result, np.ndarray)
         self.ended = True
         return result

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from tessera.inference.engine.beam import BeamSearch, Candidate
 from tessera.inference.engine.plan import Item
-from tessera.inference.engine.sampling import generator, sample, suppressed
+from tessera.inference.engine.sampling import Sampled, generator, sample, suppressed
 from tessera.inference.engine.sequence import Sequence
+
+Choice = Sampled | list[Candidate]
+"""What a step brings a sequence: its next token, or candidates of its beam search."""
 
 
 class Sampler:
@@ -28,7 +30,7 @@ class Sampler:
 
     def choose(
         self, logits: Tensor, sequences: Ordered[Sequence], suppress: Ordered[int]
-    ) -> list[tuple[Item, Any]]:
+    ) -> list[tuple[Item, Choice]]:
         """What every sequence gets.
 
         Args:
@@ -37,7 +39,7 @@ class Sampler:
             suppress: tokens that are never chosen.
         """
         parts = torch.split(logits, [len(sequence.branches) for sequence in sequences])
-        done: list[tuple[Item, Any]] = []
+        done: list[tuple[Item, Choice]] = []
         plain: list[tuple[Sequence, Tensor]] = []
         for sequence, part in zip(sequences, parts, strict=True):
             if sequence.search is None:
@@ -50,7 +52,7 @@ class Sampler:
 
     def _sample(
         self, plain: Ordered[tuple[Sequence, Tensor]], suppress: Ordered[int]
-    ) -> list[tuple[Item, Any]]:
+    ) -> list[tuple[Item, Choice]]:
         sequences = [sequence for sequence, _ in plain]
         for sequence in sequences:
             if sequence.number not in self._generators:

@@ -6,8 +6,17 @@ import enum
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from tessera.inference.engine.beam import BeamSearch
+from tessera.inference.engine.beam import BeamSearch, Hypothesis
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Work(Generic[R_co]):
+    """Something that the engine is asked to run; `R_co` is what comes back for it."""
+
+    __slots__ = ()
 
 
 class FinishReason(enum.Enum):
@@ -41,7 +50,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Work[list[Hypothesis]]):
     """What to write.
 
     Args:

@@ -6,10 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from tessera import errors
+from tessera.inference.engine.beam import Hypothesis
 from tessera.inference.engine.detokenizer import OutputDelta
+from tessera.inference.engine.pooling import HeadOutput
+
+Part = OutputDelta | list[Hypothesis] | HeadOutput
+"""What a reader gets: a part of a text, the hypotheses of a search, or what a head says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,7 @@ class StepResult:
     """
 
     number: int
-    value: Any
+    value: Part
 
 
 class Recipient(Protocol):
@@ -52,6 +57,7 @@ class Stream:
     def put(self, item: StepResult | errors.TesseraError) -> None:
         """Append a part, or end the stream with an error."""
         if isinstance(item, StepResult):
+            assert isinstance(item.value, OutputDelta)
             self._part = item.value if self._part is None else self._part.then(item.value)
         else:
             self._error = item

@@ -7,35 +7,37 @@ from collections.abc import Iterable
 
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
-from tessera.inference.engine.sequence import Request, Sampling
+from tessera.inference.engine.sequence import Sampling
 from tessera.inference.tasks.answer import Answer, Question
 from tessera.inference.tasks.classify import Classify
 from tessera.inference.tasks.embed import Embed
 from tessera.inference.tasks.fill_mask import FillMask
-from tessera.inference.tasks.given import Given
 from tessera.inference.tasks.score import Score
-from tessera.inference.tasks.translate import Manner, Translate
+from tessera.inference.tasks.text_input import TextInput
+from tessera.inference.tasks.translate import Translate
+from tessera.inference.tasks.writing import DecodingOptions
 
 _MAX_TOKENS = 128
 _CANDIDATES = 5
 _ANSWER_TOKENS = 30
 
 
-def generate(request: pb.GenerateRequest, deadline: float | None) -> tuple[Given, Request]:
+def generate(
+    request: pb.GenerateRequest, deadline: float | None
+) -> tuple[TextInput, DecodingOptions]:
     """The prompt, and how to go on with it.
 
     Raises:
         InvalidArgumentError: SAMPLING_WITH_BEAMS.
     """
     text = request.WhichOneof("input") == "text"
-    given = Given(
+    given = TextInput(
         text=request.text if text else "", tokens=None if text else tuple(request.tokens.ids)
     )
     beams = request.beams or 1
     if beams > 1:
-        _check_no_chance(request.sampling)
-    return given, Request(
-        prompt=(),
+        _check_greedy(request.sampling)
+    return given, DecodingOptions(
         max_tokens=request.max_tokens or _MAX_TOKENS,
         sampling=_sampling(request.sampling),
         stop=tuple(request.stop),
@@ -48,14 +50,14 @@ def generate(request: pb.GenerateRequest, deadline: float | None) -> tuple[Given
 
 def translate(request: pb.TranslateRequest, deadline: float | None) -> Translate:
     """A task."""
-    manner = Manner(
+    options = DecodingOptions(
         max_tokens=request.max_tokens or _MAX_TOKENS,
         beams=request.beams or 1,
         length_penalty=request.length_penalty if request.HasField("length_penalty") else 1.0,
         hypotheses=request.hypotheses or 1,
         deadline=deadline,
     )
-    return Translate(_inputs(request.inputs), manner)
+    return Translate(_inputs(request.inputs), options)
 
 
 def classify(request: pb.ClassifyRequest) -> Classify:
@@ -92,14 +94,14 @@ def score(request: pb.ScoreRequest) -> Score:
     )
 
 
-def _inputs(inputs: Iterable[pb.Input]) -> list[Given]:
+def _inputs(inputs: Iterable[pb.Input]) -> list[TextInput]:
     return [_input(given) for given in inputs]
 
 
-def _input(given: pb.Input) -> Given:
+def _input(given: pb.Input) -> TextInput:
     if given.WhichOneof("value") == "tokens":
-        return Given(tokens=tuple(given.tokens.ids), pair=given.pair)
-    return Given(text=given.text, pair=given.pair)
+        return TextInput(tokens=tuple(given.tokens.ids), pair=given.pair)
+    return TextInput(text=given.text, pair=given.pair)
 
 
 def _sampling(wanted: pb.Sampling) -> Sampling:
@@ -111,7 +113,7 @@ def _sampling(wanted: pb.Sampling) -> Sampling:
     )
 
 
-def _check_no_chance(wanted: pb.Sampling) -> None:
+def _check_greedy(wanted: pb.Sampling) -> None:
     for name, value in wanted.ListFields():
         if name.name != "temperature" or value:
             raise errors.InvalidArgumentError.at(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
@@ -25,6 +25,8 @@ from tessera.inference.tasks.methods import check_served, methods
 from tessera.inference.tasks.task import Task, answering
 
 T = TypeVar("T")
+R = TypeVar("R")
+A = TypeVar("A")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _QUICK_BYTES = 4096
@@ -115,7 +117,11 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
         )
 
     async def _whole(
-        self, request: Any, context: Context, asked: Task, reply: Callable[[Any, int], T]
+        self,
+        request: _Asked,
+        context: Context,
+        asked: Task[R, A],
+        reply: Callable[[A, int], T],
     ) -> T:
         """Let a task run and answer at once."""
         with self._metered(asked.method) as outcome:
@@ -151,6 +157,15 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
             self._meter.request_ended(method, outcome.value)
 
 
+class _Asked(Protocol):
+    """A message that asks one deployment for something."""
+
+    model: str
+
+    def ByteSize(self) -> int:
+        """Of the message on the wire."""
+
+
 @dataclass(slots=True)
 class _Outcome:
     value: str = "cancelled"
@@ -158,12 +173,12 @@ class _Outcome:
 
 async def _submit(engine: Engine, request: pb.GenerateRequest, context: Context) -> StreamHandle:
     """Encode for the active version and submit to it; again if it is replaced in between."""
-    given, wanted = from_wire.generate(request, _deadline(context))
+    given, options = from_wire.generate(request, _deadline(context))
     while True:
         model = engine.active
         check_served(model.config, "Generate")
         large = request.ByteSize() > _QUICK_BYTES
-        whole = await _run(large, partial(generate.prepare, model, engine.bounds, given, wanted))
+        whole = await _run(large, partial(generate.prepare, model, engine.bounds, given, options))
         try:
             return engine.submit(whole, model)
         except errors.AbortedError:

@@ -13,9 +13,8 @@ from tessera import errors
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.engine.sequence import Request
-from tessera.inference.tasks.given import Given, frame, plain
-from tessera.inference.tasks.numbers import Logits, largest, softmax
+from tessera.inference.tasks.probabilities import Logits, largest, softmax
+from tessera.inference.tasks.text_input import TextInput, plain, with_special_tokens
 from tessera.text.tokenizer import Encoded, Tokenizer
 
 _LEAST_ROOM = 1 / 4
@@ -26,8 +25,8 @@ _LEAST_ROOM = 1 / 4
 class Question:
     """A question and the text that may answer it."""
 
-    question: Given
-    context: Given
+    question: TextInput
+    context: TextInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    context: Given
+    context: TextInput
     encoded: Encoded
     windows: list[Window]
     tokenizer: Tokenizer | None
@@ -106,10 +105,10 @@ class Answer:
         self._max_tokens = max_tokens
         self._reads: list[_Read] = []
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each window of each context."""
         self._reads = []
-        works: list[Request | PoolingInput] = []
+        works: list[PoolingInput] = []
         for index, question in enumerate(self._questions):
             works.extend(self._windows(model, bounds, question, f"questions[{index}]"))
         return works
@@ -126,8 +125,8 @@ class Answer:
         question = plain(model, asked.question, f"{field}.question", size).ids
         encoded = plain(model, asked.context, f"{field}.context", size)
         longest = bounds.reading(model)
-        around = frame(model, question, ())
-        room = longest - len(around.tokens)
+        empty = with_special_tokens(model, question, ())
+        room = longest - len(empty.tokens)
         least = math.ceil(longest * _LEAST_ROOM)
         if room < least:
             raise errors.InvalidArgumentError.at(
@@ -139,12 +138,14 @@ class Answer:
             )
         # Every answer that is short enough stands whole in one window.
         parts = windows(len(encoded.ids), room, min(self._max_tokens, room // 2))
-        place = around.segments.count(0)
+        place = empty.segments.count(0)
         found = [Window(begin=begin, count=count, place=place) for begin, count in parts]
         self._reads.append(_Read(asked.context, encoded, found, model.tokenizer))
-        framed = [frame(model, question, encoded.ids[b : b + count]) for b, count in parts]
+        inputs = [
+            with_special_tokens(model, question, encoded.ids[b : b + count]) for b, count in parts
+        ]
         head = model.config.task.heads[0]
-        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in framed]
+        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in inputs]
 
     def _found(self, read: _Read, results: Sequence[Logits]) -> Found:
         scores = span_scores(len(read.encoded.ids), read.windows, results, self._max_tokens)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.engine.sequence import Request
-from tessera.inference.tasks.given import Given, read
-from tessera.inference.tasks.numbers import Logits, softmax
+from tessera.inference.tasks.probabilities import Logits, softmax
+from tessera.inference.tasks.text_input import TextInput, read
 from tessera.models.task import TaskConfig
 
 
@@ -67,21 +66,21 @@ class Classify:
 
     method = "Classify"
 
-    def __init__(self, inputs: Sequence[Given], top_k: int) -> None:
+    def __init__(self, inputs: Sequence[TextInput], top_k: int) -> None:
         self.inputs = inputs
         self.top_k = top_k
         self._task = TaskConfig()
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each input."""
         self._task = model.config.task
         longest = bounds.reading(model)
-        framed = [
+        inputs = [
             read(model, given, f"inputs[{index}]", longest)
             for index, given in enumerate(self.inputs)
         ]
         head = self._task.heads[0]
-        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in framed]
+        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in inputs]
 
     def finish(self, results: Sequence[Logits]) -> list[Classification]:
         """Classes by their probability."""

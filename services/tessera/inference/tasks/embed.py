@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.engine.sequence import Request
-from tessera.inference.tasks.given import Given, read
+from tessera.inference.tasks.text_input import TextInput, read
 
 
 class Embed:
@@ -23,19 +22,19 @@ class Embed:
 
     method = "Embed"
 
-    def __init__(self, inputs: Sequence[Given]) -> None:
+    def __init__(self, inputs: Sequence[TextInput]) -> None:
         self._inputs = inputs
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each input."""
         context = bounds.reading(model)
         longest = min(context, model.config.task.longest or context)
-        framed = [
+        inputs = [
             read(model, given, f"inputs[{index}]", longest)
             for index, given in enumerate(self._inputs)
         ]
         head = model.config.task.heads[0]
-        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in framed]
+        return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in inputs]
 
     def finish(self, results: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """[N, width], little-endian."""

@@ -9,9 +9,8 @@ from tessera import errors
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.engine.sequence import Request
-from tessera.inference.tasks.given import Given, read
-from tessera.inference.tasks.numbers import Logits, largest, softmax
+from tessera.inference.tasks.probabilities import Logits, largest, softmax
+from tessera.inference.tasks.text_input import TextInput, read
 from tessera.text.tokenizer import Tokenizer
 
 
@@ -47,22 +46,22 @@ class FillMask:
 
     method = "FillMask"
 
-    def __init__(self, inputs: Sequence[Given], top_k: int) -> None:
+    def __init__(self, inputs: Sequence[TextInput], top_k: int) -> None:
         self._inputs = inputs
         self._top_k = top_k
         self._tokenizer: Tokenizer | None = None
         self._places: list[tuple[int, ...]] = []
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each input."""
         self._tokenizer, self._places = model.tokenizer, []
         head = model.config.task.heads[0]
-        longest, works = bounds.reading(model), list[Request | PoolingInput]()
+        longest, works = bounds.reading(model), list[PoolingInput]()
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"
-            framed = read(model, given, field, longest, marked=True)
+            encoded_input = read(model, given, field, longest, marked=True)
             places = tuple(
-                place for place, token in enumerate(framed.tokens) if token == model.mask_id
+                place for place, token in enumerate(encoded_input.tokens) if token == model.mask_id
             )
             if not places:
                 raise errors.InvalidArgumentError.at(
@@ -72,8 +71,8 @@ class FillMask:
             works.append(
                 PoolingInput(
                     head=head,
-                    tokens=framed.tokens,
-                    segments=framed.segments,
+                    tokens=encoded_input.tokens,
+                    segments=encoded_input.segments,
                     places=places,
                 )
             )
@@ -98,7 +97,7 @@ class FillMask:
         return "" if self._tokenizer is None else self._tokenizer.token_text(token)
 
 
-def _how(model: LoadedModel, given: Given) -> str:
+def _how(model: LoadedModel, given: TextInput) -> str:
     if given.tokens is not None or model.tokenizer is None:
         return f"put token {model.mask_id} where something is"
     return f"write `{model.tokenizer.special.mask}` where something is"

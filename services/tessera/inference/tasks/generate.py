@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tessera import errors
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.sequence import Request
-from tessera.inference.tasks.given import Given, check_range, frame, tokenizer
-from tessera.inference.tasks.writing import check_room, first_token
+from tessera.inference.tasks.text_input import (
+    TextInput,
+    check_range,
+    tokenizer,
+    with_special_tokens,
+)
+from tessera.inference.tasks.writing import DecodingOptions, check_room, first_token
 
 
-def prepare(model: LoadedModel, bounds: Bounds, given: Given, request: Request) -> Request:
-    """A request with its prompt, for the encoder where there is one.
+def prepare(
+    model: LoadedModel, bounds: Bounds, given: TextInput, options: DecodingOptions
+) -> Request:
+    """A request to go on with a prompt, which the encoder reads where there is one.
 
     Args:
         model: that will answer.
         bounds: of the engine.
         given: the prompt.
-        request: all but that.
+        options: how to write.
 
     Raises:
         InvalidArgumentError: EMPTY_PROMPT, PROMPT_TOO_LONG, TOKEN_OUT_OF_RANGE, NO_TOKENIZER or
@@ -31,22 +36,22 @@ def prepare(model: LoadedModel, bounds: Bounds, given: Given, request: Request) 
         raise errors.InvalidArgumentError.at(
             field, "the prompt is empty; give at least one token", "EMPTY_PROMPT"
         )
-    if request.stop and model.tokenizer is None:
+    if options.stop and model.tokenizer is None:
         raise errors.InvalidArgumentError.at(
             "stop", "this model has no tokenizer, so it writes no text", "NO_TOKENIZER"
         )
     if model.config.encoder is None:
         _check_length(ids, field, bounds.writing(model), answer=1)
-        whole = replace(request, prompt=ids)
+        request = options.request(ids)
     else:
-        source = ids if given.tokens is not None else frame(model, ids).tokens
+        source = ids if given.tokens is not None else with_special_tokens(model, ids).tokens
         _check_length(source, field, bounds.source(model), answer=0)
-        whole = replace(request, prompt=(first_token(model),), source=source)
-    check_room(whole, model, bounds)
-    return whole
+        request = options.request((first_token(model),), source)
+    check_room(request, model, bounds)
+    return request
 
 
-def _encode(model: LoadedModel, given: Given, field: str) -> tuple[int, ...]:
+def _encode(model: LoadedModel, given: TextInput, field: str) -> tuple[int, ...]:
     if given.tokens is None:
         ids = tokenizer(model, field).encode(given.text)
         return (*model.opening, *ids) if ids and model.config.encoder is None else tuple(ids)

@@ -12,8 +12,7 @@ from tessera import errors
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.engine.sequence import Request
-from tessera.inference.tasks.given import Given, check_length, plain, read
+from tessera.inference.tasks.text_input import TextInput, check_length, plain, read
 from tessera.inference.tasks.writing import first_token
 
 
@@ -39,11 +38,11 @@ class Score:
 
     method = "Score"
 
-    def __init__(self, texts: Sequence[tuple[Given | None, Given]]) -> None:
+    def __init__(self, texts: Sequence[tuple[TextInput | None, TextInput]]) -> None:
         self._texts = texts
         self._targets: list[tuple[int, ...]] = []
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each one to score."""
         make = _after if model.config.encoder is None else _given_source
         works = [
@@ -62,7 +61,7 @@ class Score:
 
 
 def _after(
-    model: LoadedModel, bounds: Bounds, context: Given | None, target: Given, field: str
+    model: LoadedModel, bounds: Bounds, context: TextInput | None, target: TextInput, field: str
 ) -> PoolingInput:
     """A text that goes on with its context, or begins a document."""
     if context is None:
@@ -86,7 +85,7 @@ def _after(
 
 
 def _given_source(
-    model: LoadedModel, bounds: Bounds, context: Given | None, target: Given, field: str
+    model: LoadedModel, bounds: Bounds, context: TextInput | None, target: TextInput, field: str
 ) -> PoolingInput:
     """A text that a decoder writes for a source."""
     if context is None:
@@ -110,5 +109,5 @@ def _given_source(
     )
 
 
-def _plain(model: LoadedModel, given: Given, field: str) -> tuple[int, ...]:
+def _plain(model: LoadedModel, given: TextInput, field: str) -> tuple[int, ...]:
     return tuple(plain(model, given, field, model.config.target_vocab_size).ids)

@@ -10,11 +10,16 @@ import numpy as np
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.classify import Classification, Classify, TokenLabel
-from tessera.inference.tasks.given import check_filled, check_length, check_pair, frame, read
-from tessera.inference.tasks.given import tokenizer as tokenizer_of
-from tessera.inference.tasks.numbers import Logits, softmax
+from tessera.inference.tasks.probabilities import Logits, softmax
+from tessera.inference.tasks.text_input import (
+    check_filled,
+    check_length,
+    check_pair,
+    read,
+    with_special_tokens,
+)
+from tessera.inference.tasks.text_input import tokenizer as tokenizer_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +44,11 @@ class Tags:
         self._labels: tuple[str, ...] = ()
         self._pieces: list[list[_Piece]] = []
 
-    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request | PoolingInput]:
+    def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each input."""
         self._labels, self._pieces = model.config.task.labels, []
         head, longest = model.config.task.heads[0], bounds.reading(model)
-        works = list[Request | PoolingInput]()
+        works = list[PoolingInput]()
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"
             check_pair(model.config, given, field, able=given.tokens is not None)
@@ -77,7 +82,7 @@ class Tags:
     def _encode(self, model: LoadedModel, text: str, field: str, longest: int) -> tuple[int, ...]:
         encoded = tokenizer_of(model, field).encode_offsets(text)
         check_filled(encoded.ids, field)
-        tokens = frame(model, encoded.ids).tokens
+        tokens = with_special_tokens(model, encoded.ids).tokens
         check_length(tokens, field, longest)
         first = len(model.frame.before)
         self._pieces.append(

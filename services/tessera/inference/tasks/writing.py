@@ -2,10 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from tessera import errors
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
-from tessera.inference.engine.sequence import Request
+from tessera.inference.engine.sequence import Request, Sampling
+
+GREEDY = Sampling(temperature=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingOptions:
+    """How to write.
+
+    Args:
+        max_tokens: to write at most.
+        sampling: how tokens are chosen where there is one beam.
+        stop: stop before the first of these.
+        logprobs: whether log-probabilities are wanted.
+        beams: hypotheses that are followed; 1: no search is made.
+        length_penalty: power of a hypothesis' length that divides its log-probability.
+        hypotheses: to return, the best first.
+        deadline: on the engine's clock; None: whenever.
+    """
+
+    max_tokens: int = 128
+    sampling: Sampling = GREEDY
+    stop: tuple[str, ...] = ()
+    logprobs: bool = False
+    beams: int = 1
+    length_penalty: float = 1.0
+    hypotheses: int = 1
+    deadline: float | None = None
+
+    def request(
+        self, prompt: tuple[int, ...], source: tuple[int, ...] = (), segments: tuple[int, ...] = ()
+    ) -> Request:
+        """What the engine runs.
+
+        Args:
+            prompt: that the decoder begins with, at least one token.
+            source: that an encoder reads first; empty: the model has none.
+            segments: of the source; empty: 0.
+        """
+        return Request(
+            prompt=prompt,
+            source=source,
+            segments=segments,
+            max_tokens=self.max_tokens,
+            sampling=self.sampling,
+            stop=self.stop,
+            logprobs=self.logprobs,
+            deadline=self.deadline,
+            beams=self.beams,
+            length_penalty=self.length_penalty,
+        )
 
 
 def first_token(model: LoadedModel) -> int:

@@ -78,7 +78,7 @@ class BucketSampler:
         return order
 
     def keys(self, samples: int, count: int) -> Keys:
-        """The `count` samples after `samples` consumed ones; a draw is a sample's number."""
+        """The `count` samples after `samples` consumed ones; a sample's number is its seed."""
         return consecutive(self._order, self.sequences, samples, count)
 
     def held_out(self, count: int) -> Keys:

@@ -10,7 +10,7 @@ from tessera.trainer.data.hub import dataset_name, dataset_rows
 from tessera.trainer.data.rows import Row
 from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.data.sources import ReadBlob, Source, expand
-from tessera.trainer.data.split import lot
+from tessera.trainer.data.split import hash_fraction
 from tessera.trainer.failure import UserError
 
 
@@ -69,7 +69,7 @@ def opened(
     """
     found = list(_named(data, part, wanted, read_blob))
     if data.max_bytes:
-        found.sort(key=lambda named: lot(f"order:{named[0]}"))
+        found.sort(key=lambda named: hash_fraction(f"order:{named[0]}"))
     yield from found
 
 

@@ -11,11 +11,11 @@ Order = NDArray[np.int64]
 """[N] the samples of one epoch in the order of their use."""
 
 Keys = NDArray[np.int64]
-"""[N, 2]: which sample, and its draw: the number that seeds everything random about it."""
+"""[N, 2]: which sample, and its seed, which everything random about it follows from."""
 
 
 def consecutive(order: Callable[[int], Order], sequences: int, samples: int, count: int) -> Keys:
-    """The `count` samples after `samples` consumed ones; a draw is a sample's number in the run.
+    """The `count` samples after `samples` consumed ones; a sample's number in the run is its seed.
 
     Args:
         order: of an epoch.
@@ -24,10 +24,10 @@ def consecutive(order: Callable[[int], Order], sequences: int, samples: int, cou
         count: how many are wanted.
     """
     parts: list[Order] = []
-    draws = np.arange(samples, samples + count, dtype=np.int64)
+    sample_seeds = np.arange(samples, samples + count, dtype=np.int64)
     while count > 0:
         epoch, used = divmod(samples, sequences)
         part = order(epoch)[used : used + count]
         parts.append(part)
         samples, count = samples + len(part), count - len(part)
-    return np.stack([np.concatenate(parts), draws], axis=1)
+    return np.stack([np.concatenate(parts), sample_seeds], axis=1)

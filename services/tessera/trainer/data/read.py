@@ -11,7 +11,7 @@ from tessera.trainer.data.files import Part, opened, train_part, validation_part
 from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.data.sources import ReadBlob
-from tessera.trainer.data.split import by_lot
+from tessera.trainer.data.split import hash_split
 from tessera.trainer.failure import UserError
 
 
@@ -45,7 +45,7 @@ def read(
     if len(found) == 1:
         description = "a single record cannot be trained on and held out; give more of them"
         raise UserError.at("data.files", description, "DATA_EMPTY_SPLIT")
-    return by_lot(found, [record.place for record in found], data.held_out)
+    return hash_split(found, [record.place for record in found], data.held_out)
 
 
 def _records(data: DataSettings, part: Part, roles: Roles, read_blob: ReadBlob) -> list[Record]:

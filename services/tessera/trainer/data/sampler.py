@@ -52,7 +52,7 @@ class Sampler:
         return random.permutation(self.sequences).astype(np.int64) * self.length + shift
 
     def keys(self, samples: int, count: int) -> Keys:
-        """First tokens and draws of the `count` sequences after `samples` consumed ones."""
+        """First tokens and seeds of the `count` sequences after `samples` consumed ones."""
         return consecutive(self._order, self.sequences, samples, count)
 
     def _order(self, epoch: int) -> Starts:
@@ -70,7 +70,7 @@ _last: dict[tuple[int, int, int, int], Starts] = {}
 def windows(tokens: int, length: int, count: int) -> Keys:
     """First tokens of at most `count` sequences, evenly spread over a held-out line; 0: all.
 
-    The draw of each is its place among them.
+    The seed of each is its place among them.
     """
     found = (tokens - 1) // length
     starts = np.arange(found, dtype=np.int64) * length

@@ -18,13 +18,15 @@ class Text:
     content: str
 
 
-def lot(name: str) -> float:
+def hash_fraction(name: str) -> float:
     """A number in [0, 1) that depends on a name only."""
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def by_lot(items: Sequence[T], names: Sequence[str], held_out: float) -> tuple[list[T], list[T]]:
+def hash_split(
+    items: Sequence[T], names: Sequence[str], held_out: float
+) -> tuple[list[T], list[T]]:
     """Training and held-out items, by a hash of their names, so that no new one moves others.
 
     Args:
@@ -32,12 +34,12 @@ def by_lot(items: Sequence[T], names: Sequence[str], held_out: float) -> tuple[l
         names: of the items.
         held_out: share that is held out, in (0, 1).
     """
-    lots = [lot(name) for name in names]
-    apart = [drawn < held_out for drawn in lots]
+    fractions = [hash_fraction(name) for name in names]
+    apart = [drawn < held_out for drawn in fractions]
     if not any(apart):
-        apart[lots.index(min(lots))] = True
+        apart[fractions.index(min(fractions))] = True
     if all(apart):
-        apart[lots.index(max(lots))] = False
+        apart[fractions.index(max(fractions))] = False
     chosen = list(zip(items, apart, strict=True))
     return [item for item, held in chosen if not held], [item for item, held in chosen if held]
 
@@ -56,4 +58,4 @@ def split(texts: Sequence[Text], held_out: float) -> tuple[list[Text], list[Text
         cut = min(len(only.content) - 1, max(1, round(len(only.content) * (1 - held_out))))
         head, tail = only.content[:cut], only.content[cut:]
         return [Text(name=only.name, content=head)], [Text(name=only.name, content=tail)]
-    return by_lot(texts, [text.name for text in texts], held_out)
+    return hash_split(texts, [text.name for text in texts], held_out)

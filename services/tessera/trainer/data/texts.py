@@ -10,7 +10,7 @@ from tessera.trainer.data.read import read
 from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.data.sources import ReadBlob, expand
-from tessera.trainer.data.split import Text, lot, split
+from tessera.trainer.data.split import Text, hash_fraction, split
 from tessera.trainer.failure import UserError
 
 
@@ -37,7 +37,7 @@ def _fetch(data: DataSettings, part: Part, read_blob: ReadBlob, reason: str) -> 
     """The files that are not empty, sorted by name; of each as much as `max_bytes` leaves."""
     sources = expand(part.files, read_blob, part.field)
     if data.max_bytes:
-        sources.sort(key=lambda source: lot(f"order:{source.name}"))
+        sources.sort(key=lambda source: hash_fraction(f"order:{source.name}"))
     texts: list[Text] = []
     left = data.max_bytes
     for source in sources:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tessera.trainer.tasks.task import Term
+from tessera.trainer.tasks.task import LossTerm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,9 @@ class LossAverages:
         return {"loss": self.loss, **{f"loss_{name}": mean for name, mean in apart.items()}}
 
 
-def means(terms: Sequence[Term], sums: Sequence[float], counts: Sequence[float]) -> LossAverages:
+def means(
+    terms: Sequence[LossTerm], sums: Sequence[float], counts: Sequence[float]
+) -> LossAverages:
     """The means of the terms and their weighted sum.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.tasks.task import Task, Term
+from tessera.trainer.tasks.task import LossTerm, Task
 
 Loss = Callable[[nn.Module, TokenBatch], Tensor]
 """Runs the model on a batch and sums its loss over the targets."""
@@ -20,7 +20,7 @@ class Objective(Protocol):
     """Losses by term, each a sum over its own targets."""
 
     @property
-    def terms(self) -> tuple[Term, ...]:
+    def terms(self) -> tuple[LossTerm, ...]:
         """The parts of the loss."""
 
     def losses(self, model: nn.Module, batch: TokenBatch) -> Tensor:
@@ -40,7 +40,7 @@ class TaskObjective:
     task: Task
 
     @property
-    def terms(self) -> tuple[Term, ...]:
+    def terms(self) -> tuple[LossTerm, ...]:
         """The task's."""
         return self.task.terms
 
@@ -65,9 +65,9 @@ class OwnObjective:
     loss: Loss
 
     @property
-    def terms(self) -> tuple[Term, ...]:
+    def terms(self) -> tuple[LossTerm, ...]:
         """The one."""
-        return (Term(name="own"),)
+        return (LossTerm(name="own"),)
 
     def losses(self, model: nn.Module, batch: TokenBatch) -> Tensor:
         """See `Objective`."""

@@ -19,18 +19,18 @@ from tessera.trainer.data.table import Sample, Table
 from tessera.trainer.failure import UserError
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.classes import class_metrics, measure_classes, one_hot
-from tessera.trainer.tasks.encoding import with_ids
+from tessera.trainer.tasks.encoding import tokenize_records
 from tessera.trainer.tasks.frames import PAIR, framed, framed_pair
 from tessera.trainer.tasks.labels import label_ids, numbered
 from tessera.trainer.tasks.padding import pad, segments
 from tessera.trainer.tasks.records import Records, Row
-from tessera.trainer.tasks.task import Baseline, Material, Term, Work
+from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import cross_entropy
 from tessera.trainer.tasks.work import (
+    data_of,
     encoded,
     examples,
     labels_for,
-    material_of,
     sequence_length,
 )
 
@@ -44,26 +44,26 @@ class Classification:
     """
 
     settings: Settings
-    terms: tuple[Term, ...] = (Term(name="classes"),)
+    terms: tuple[LossTerm, ...] = (LossTerm(name="classes"),)
 
     @property
     def _multi(self) -> bool:
         return self.settings.task.multi_label
 
-    def material(self, work: Work) -> Material:
+    def data(self, context: TaskContext) -> TaskData:
         """Texts between a start and an end, with their classes; see `Task`."""
-        longest = sequence_length(work, PAIR + 2)
-        found = examples(work, roles(multi=self._multi))
+        longest = sequence_length(context, PAIR + 2)
+        found = examples(context, roles(multi=self._multi))
         tokenizer = found.tokenizer
-        labels = labels_for(work, found.train, "label")
+        labels = labels_for(context, found.train, "label")
         encode = ClassEncoder(
             tokenizer=tokenizer, longest=longest, numbers=numbered(labels), multi=self._multi
         )
-        tables = encoded(work, found, encode, ("classes", longest, labels, self._multi))
+        tables = encoded(context, found, encode, ("classes", longest, labels, self._multi))
         collate = ClassCollate(
             tokenizer=tokenizer, longest=longest, classes=len(labels), multi=self._multi
         )
-        return material_of(work, found, tables, ("tokens",), collate, labels=labels)
+        return data_of(context, found, tables, ("tokens",), collate, labels=labels)
 
     def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
         """[1] of the classes: one target a text, or as many as there are classes; see `Task`."""
@@ -89,9 +89,9 @@ class Classification:
         """Accuracy, where of several classes all must be right, and macro F1; see `Task`."""
         return class_metrics(sums)
 
-    def baseline(self, material: Material, samples: int) -> Baseline:
+    def baseline(self, data: TaskData, samples: int) -> Baseline:
         """The frequencies of the classes, and the most frequent one; see `Task`."""
-        dataset, labels = material.dataset, material.task.labels
+        dataset, labels = data.dataset, data.task.labels
         assert isinstance(dataset, Records)
         train, classes = dataset.tables["train"], len(labels)
         seen = np.bincount(train.line("labels"), minlength=classes)
@@ -139,7 +139,7 @@ class ClassEncoder:
 
     def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
         """`tokens`, the place `second` where the second text begins, and `labels`."""
-        for record, first, other in with_ids(self.tokenizer, records, "text", "text_pair"):
+        for record, first, other in tokenize_records(self.tokenizer, records, "text", "text_pair"):
             yield self._sample(record, first, other)
 
     def _sample(self, record: Record, first: list[int], other: list[int]) -> Sample:
@@ -174,7 +174,9 @@ class ClassCollate:
     classes: int
     multi: bool
 
-    def __call__(self, _split: str, rows: Sequence[Row], _draws: NDArray[np.int64]) -> TokenBatch:
+    def __call__(
+        self, _split: str, rows: Sequence[Row], _sample_seeds: NDArray[np.int64]
+    ) -> TokenBatch:
         """Targets are [B] classes, or [B, C] bool where there may be several."""
         read = pad([row["tokens"] for row in rows], self.tokenizer.pad_id, self.longest)
         if self.multi:

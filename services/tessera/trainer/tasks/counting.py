@@ -62,7 +62,7 @@ def bigram(train: NDArray[Any], found: Sequence[TokenBatch], vocab_size: int) ->
     return bigram_loss(train, before, after, vocab_size)
 
 
-def begun(table: Table, column: str, start: int) -> NDArray[np.int64]:
+def shift_right(table: Table, column: str, start: int) -> NDArray[np.int64]:
     """[N] the rows of a column, one after another, with `start` before each."""
     found = table.columns[column]
     return np.insert(found.values.astype(np.int64), found.offsets[:-1], start)

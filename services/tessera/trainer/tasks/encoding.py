@@ -12,7 +12,7 @@ _GROUP = 256
 """Records that are encoded at once."""
 
 
-def with_ids(
+def tokenize_records(
     tokenizer: Tokenizer, records: Sequence[Record], *roles: str
 ) -> Iterator[tuple[Any, ...]]:
     """Every record with the ids of its text in each role; a text that is missing has none."""

@@ -13,14 +13,14 @@ from tessera.models.inputs import Outputs
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data import corpus as corpora
 from tessera.trainer.settings import Settings
-from tessera.trainer.tasks.counting import batches, begun, bigram, unigram
+from tessera.trainer.tasks.counting import batches, bigram, shift_right, unigram
 from tessera.trainer.tasks.frames import framed
 from tessera.trainer.tasks.masking import HELD_OUT_SEED, Masker
 from tessera.trainer.tasks.pairs import PairCollate
 from tessera.trainer.tasks.records import Records
-from tessera.trainer.tasks.task import Baseline, Material, Term, Work
+from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, perplexity, token_metrics
-from tessera.trainer.tasks.translation import first_id, pair_material
+from tessera.trainer.tasks.translation import first_id, pair_data
 from tessera.trainer.tasks.windows import Rows, Windows
 from tessera.trainer.tasks.work import packed, sequence_length
 
@@ -42,23 +42,23 @@ class Joint:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.terms: tuple[Term, ...] = (
-            Term(name="masked", weight=settings.task.masked_weight),
-            Term(name="next", weight=settings.task.next_weight),
+        self.terms: tuple[LossTerm, ...] = (
+            LossTerm(name="masked", weight=settings.task.masked_weight),
+            LossTerm(name="next", weight=settings.task.next_weight),
         )
 
-    def material(self, work: Work) -> Material:
+    def data(self, context: TaskContext) -> TaskData:
         """Windows in two parts, or pairs of a source and a target; see `Task`."""
         if has_pairs(self.settings):
-            return pair_material(work, masked=True)
+            return pair_data(context, masked=True)
         settings = self.settings
-        length = sequence_length(work, _LEAST)
-        corpus, tokenizer = packed(work)
+        length = sequence_length(context, _LEAST)
+        corpus, tokenizer = packed(context)
         corpora.check_length(corpus, length)
         masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
-        first = first_id(work, tokenizer)
+        first = first_id(context, tokenizer)
         pairs = PairCollate(tokenizer=tokenizer, first=first, longest=0, masker=masker)
-        return Material(
+        return TaskData(
             tokenizer=tokenizer,
             dataset=Windows(
                 corpus=corpus,
@@ -95,11 +95,11 @@ class Joint:
             for name, value in token_metrics(found).items()
         }
 
-    def baseline(self, material: Material, samples: int) -> Baseline:
+    def baseline(self, data: TaskData, samples: int) -> Baseline:
         """Unigrams for hidden tokens, bigrams for next ones; see `Task`."""
-        dataset, tokenizer = material.dataset, material.tokenizer
+        dataset, tokenizer = data.dataset, data.tokenizer
         size = tokenizer.vocab_size
-        read, written = _lines(material)
+        read, written = _lines(data)
         found = list(batches(dataset, samples, self.settings.batch_size))
         hidden = np.concatenate([batch.targets["masked"].numpy() for batch in found])
         guess = unigram(read, hidden, size, tokenizer.special_ids)
@@ -124,7 +124,8 @@ class Joint:
 class CutCollate:
     """Makes batches of windows: the encoder reads their first part, the decoder writes the rest.
 
-    Where a window is cut changes from draw to draw, so that the model meets texts of any length.
+    Where a window is cut changes each time that it is drawn, so that the model meets texts of any
+    length.
 
     Args:
         pairs: makes batches of the two parts.
@@ -134,19 +135,19 @@ class CutCollate:
     pairs: PairCollate
     seed: int
 
-    def __call__(self, split: str, rows: Rows, draws: Rows) -> TokenBatch:
-        """A batch of as many tokens whatever the draws."""
+    def __call__(self, split: str, rows: Rows, sample_seeds: Rows) -> TokenBatch:
+        """A batch of as many tokens whatever the sample_seeds."""
         width = rows.shape[1]
-        cuts = [self._cut(split, width, draw) for draw in draws.tolist()]
+        cuts = [self._cut(split, width, seed) for seed in sample_seeds.tolist()]
         frame = self.pairs.tokenizer.frame()
         sources = [framed(row[:cut], frame) for row, cut in zip(rows, cuts, strict=True)]
         targets = [row[cut:] for row, cut in zip(rows, cuts, strict=True)]
-        return self.pairs.batch(split, sources, targets, draws)
+        return self.pairs.batch(split, sources, targets, sample_seeds)
 
-    def _cut(self, split: str, width: int, draw: int) -> int:
+    def _cut(self, split: str, width: int, sample_seed: int) -> int:
         seed = self.seed if split == "train" else HELD_OUT_SEED
         # Another counter than that of hidden tokens, which have the same key.
-        bits = np.random.Philox(key=[seed, draw // _TOGETHER], counter=[0, 0, 0, 1])
+        bits = np.random.Philox(key=[seed, sample_seed // _TOGETHER], counter=[0, 0, 0, 1])
         part = int(np.random.Generator(bits).integers(1, _CUTS))
         room = width - max(self.pairs.tokenizer.frame().one, 1)
         return min(max(1, width * part // _CUTS), room)
@@ -158,12 +159,12 @@ def has_pairs(settings: Settings) -> bool:
     return settings.data.format == "parallel" or not {"source", "target"}.isdisjoint(columns)
 
 
-def _lines(material: Material) -> tuple[Rows, Rows]:
+def _lines(data: TaskData) -> tuple[Rows, Rows]:
     """The training tokens that the encoder reads, and those that the decoder writes."""
-    dataset = material.dataset
+    dataset = data.dataset
     if isinstance(dataset, Records):
         table = dataset.tables["train"]
         assert isinstance(dataset.collate, PairCollate)
-        return table.line("source"), begun(table, "target", dataset.collate.first)
+        return table.line("source"), shift_right(table, "target", dataset.collate.first)
     assert isinstance(dataset, Windows)
     return dataset.corpus.train, dataset.corpus.train

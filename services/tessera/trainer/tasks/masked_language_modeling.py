@@ -17,18 +17,18 @@ from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.counting import batches, unigram
-from tessera.trainer.tasks.encoding import with_ids
+from tessera.trainer.tasks.encoding import tokenize_records
 from tessera.trainer.tasks.frames import ONE, framed
 from tessera.trainer.tasks.masking import Ids, Masker, hide
 from tessera.trainer.tasks.padding import hide_padded, pad
 from tessera.trainer.tasks.records import Records, Row
-from tessera.trainer.tasks.task import Baseline, Material, Term, Work
+from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, perplexity, token_metrics
 from tessera.trainer.tasks.windows import Rows, Windows
 from tessera.trainer.tasks.work import (
+    data_of,
     encoded,
     examples,
-    material_of,
     packed,
     sequence_length,
 )
@@ -45,18 +45,18 @@ class MaskedLanguageModeling:
     """
 
     settings: Settings
-    terms: tuple[Term, ...] = (Term(name="masked"),)
+    terms: tuple[LossTerm, ...] = (LossTerm(name="masked"),)
 
-    def material(self, work: Work) -> Material:
+    def data(self, context: TaskContext) -> TaskData:
         """Windows of the packed texts, or texts, between a start and an end; see `Task`."""
         settings = self.settings
         if not settings.task.packing:
-            return self._texts(work)
-        corpus, tokenizer = packed(work)
-        length = sequence_length(work, ONE + 1) - tokenizer.frame().one
+            return self._texts(context)
+        corpus, tokenizer = packed(context)
+        length = sequence_length(context, ONE + 1) - tokenizer.frame().one
         corpora.check_length(corpus, length)
         masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
-        return Material(
+        return TaskData(
             tokenizer=tokenizer,
             dataset=Windows(
                 corpus=corpus,
@@ -68,15 +68,15 @@ class MaskedLanguageModeling:
             digest=corpus.digest,
         )
 
-    def _texts(self, work: Work) -> Material:
-        longest = sequence_length(work, ONE + 1)
-        found = examples(work, Roles(required=(COLUMN,)))
+    def _texts(self, context: TaskContext) -> TaskData:
+        longest = sequence_length(context, ONE + 1)
+        found = examples(context, Roles(required=(COLUMN,)))
         tokenizer, settings = found.tokenizer, self.settings
         masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
         encode = TextEncoder(tokenizer=tokenizer, longest=longest)
-        tables = encoded(work, found, encode, ("masked", longest))
+        tables = encoded(context, found, encode, ("masked", longest))
         collate = TextCollate(tokenizer=tokenizer, longest=longest, masker=masker)
-        return material_of(work, found, tables, (COLUMN,), collate)
+        return data_of(context, found, tables, (COLUMN,), collate)
 
     def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
         """[1] of hidden tokens; see `Task`."""
@@ -93,9 +93,9 @@ class MaskedLanguageModeling:
         """Perplexity and accuracy; see `Task`."""
         return token_metrics(sums)
 
-    def baseline(self, material: Material, samples: int) -> Baseline:
+    def baseline(self, data: TaskData, samples: int) -> Baseline:
         """How often each token occurs in the training text; see `Task`."""
-        dataset, tokenizer = material.dataset, material.tokenizer
+        dataset, tokenizer = data.dataset, data.tokenizer
         if isinstance(dataset, Windows):
             line = dataset.corpus.train
         else:
@@ -119,11 +119,11 @@ class Collate:
     masker: Masker
     tokenizer: Tokenizer
 
-    def __call__(self, split: str, rows: Rows, draws: Rows) -> TokenBatch:
-        """A batch whose counts depend on the windows only, not on the draws."""
+    def __call__(self, split: str, rows: Rows, sample_seeds: Rows) -> TokenBatch:
+        """A batch whose counts depend on the windows only, not on the sample_seeds."""
         frame = self.tokenizer.frame()
         whole = np.stack([framed(row, frame) for row in rows])
-        seen, places = hide(self.masker, split, list(whole), draws)
+        seen, places = hide(self.masker, split, list(whole), sample_seeds)
         return TokenBatch(
             inputs=Inputs(
                 torch.from_numpy(np.stack(seen)),
@@ -149,7 +149,7 @@ class TextEncoder:
 
     def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
         """Texts between a start and an end, cut to what fits."""
-        for _, ids in with_ids(self.tokenizer, records, COLUMN):
+        for _, ids in tokenize_records(self.tokenizer, records, COLUMN):
             yield {COLUMN: framed(ids, self.tokenizer.frame(), self.longest)}
 
 
@@ -167,12 +167,12 @@ class TextCollate:
     longest: int
     masker: Masker
 
-    def __call__(self, split: str, rows: Sequence[Row], draws: Ids) -> TokenBatch:
-        """A batch whose counts depend on the texts only, not on the draws."""
+    def __call__(self, split: str, rows: Sequence[Row], sample_seeds: Ids) -> TokenBatch:
+        """A batch whose counts depend on the texts only, not on the sample_seeds."""
         texts = [row[COLUMN] for row in rows]
         whole = pad(texts, self.tokenizer.pad_id, self.longest)
         seen, places, hidden = hide_padded(
-            self.masker, split, texts, draws, whole, self.tokenizer.pad_id, self.longest
+            self.masker, split, texts, sample_seeds, whole, self.tokenizer.pad_id, self.longest
         )
         return TokenBatch(
             inputs=Inputs(

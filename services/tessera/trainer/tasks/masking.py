@@ -61,35 +61,35 @@ class Masker:
         special[sorted(tokenizer.special_ids)] = True
         return cls(probability=probability, mask_id=tokenizer.mask_id, special=special, seed=seed)
 
-    def mask(self, split: str, row: Ids, draw: int) -> tuple[Ids, Ids]:
+    def mask(self, split: str, row: Ids, sample_seed: int) -> tuple[Ids, Ids]:
         """The row as the model sees it, and the places of its targets, in order.
 
         Args:
             split: `train` or `held_out`.
             row: [n] tokens, at least one.
-            draw: seeds everything random about the sample.
+            sample_seed: seeds everything random about the sample.
 
         Returns:
             [n] tokens and [k] places, where k depends on the row only and is at least 1.
         """
         seed = self.seed if split == "train" else HELD_OUT_SEED
-        random = np.random.Generator(np.random.Philox(key=[seed, draw]))
+        random = np.random.Generator(np.random.Philox(key=[seed, sample_seed]))
         candidates = np.flatnonzero(~self.special[row])
         if not len(candidates):
             # A text of nothing but unknown tokens has to have a target too.
             candidates = np.arange(len(row))
         count = max(1, round(self.probability * len(candidates)))
         places = np.sort(random.choice(candidates, count, replace=False))
-        lots = random.random(count)
+        fractions = random.random(count)
         seen = row.copy()
-        seen[places[lots < _HIDDEN]] = self.mask_id
-        others = places[(lots >= _HIDDEN) & (lots < _HIDDEN + _REPLACED)]
+        seen[places[fractions < _HIDDEN]] = self.mask_id
+        others = places[(fractions >= _HIDDEN) & (fractions < _HIDDEN + _REPLACED)]
         seen[others] = random.choice(self._ordinary, len(others))
         return seen, places
 
 
 def hide(
-    masker: Masker, split: str, rows: Sequence[Ids], draws: Ids, width: int = 0
+    masker: Masker, split: str, rows: Sequence[Ids], sample_seeds: Ids, width: int = 0
 ) -> tuple[list[Ids], Ids]:
     """Rows with tokens hidden, and the hidden places.
 
@@ -97,15 +97,15 @@ def hide(
         masker: hides them.
         split: `train` or `held_out`.
         rows: of tokens.
-        draws: [B] of the rows.
+        sample_seeds: [B] of the rows.
         width: of the batch that the places are counted in; 0: that of the rows.
 
     Returns:
         Rows, and [K] places among B * width.
     """
     seen, places = [], []
-    for row, (tokens, draw) in enumerate(zip(rows, draws.tolist(), strict=True)):
-        shown, hidden = masker.mask(split, tokens, draw)
+    for row, (tokens, sample_seed) in enumerate(zip(rows, sample_seeds.tolist(), strict=True)):
+        shown, hidden = masker.mask(split, tokens, sample_seed)
         seen.append(shown)
         places.append(hidden + row * (width or len(tokens)))
     return seen, np.concatenate(places)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tessera.models.inputs import Outputs
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.settings import Settings
-from tessera.trainer.tasks.task import Term
+from tessera.trainer.tasks.task import LossTerm
 from tessera.trainer.tasks.tokens import cross_entropy, measure_tokens, token_metrics
 
 
@@ -23,7 +23,7 @@ class NextTokens:
     """
 
     settings: Settings
-    terms: tuple[Term, ...] = (Term(name="next"),)
+    terms: tuple[LossTerm, ...] = (LossTerm(name="next"),)
 
     def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
         """[1] of next tokens; see `Task`."""

@@ -93,7 +93,7 @@ def hide_padded(  # noqa: PLR0917 - what `hide` and `pad` take
     masker: Masker,
     split: str,
     rows: Sequence[Ids],
-    draws: Ids,
+    sample_seeds: Ids,
     whole: Padded,
     fill: int,
     longest: int,
@@ -104,11 +104,11 @@ def hide_padded(  # noqa: PLR0917 - what `hide` and `pad` take
         masker: hides them.
         split: `train` or `held_out`.
         rows: of tokens.
-        draws: [B] of the rows.
+        sample_seeds: [B] of the rows.
         whole: the rows as `pad` made them.
         fill: that `pad` was given.
         longest: that `pad` was given.
     """
-    shown, places = hide(masker, split, rows, draws, whole.ids.shape[1])
+    shown, places = hide(masker, split, rows, sample_seeds, whole.ids.shape[1])
     where = torch.from_numpy(places)
     return pad(shown, fill, longest).ids, where, whole.ids.flatten()[where]

@@ -15,7 +15,7 @@ from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample
 from tessera.trainer.failure import UserError
-from tessera.trainer.tasks.encoding import with_ids
+from tessera.trainer.tasks.encoding import tokenize_records
 from tessera.trainer.tasks.frames import framed
 from tessera.trainer.tasks.masking import Masker
 from tessera.trainer.tasks.padding import hide_padded, pad
@@ -50,7 +50,7 @@ class PairEncoder:
         kept = 0
         frame = self.tokenizer.frame()
         begin = self.tokenizer.opening(self.first)
-        for _, source, target in with_ids(self.tokenizer, records, *COLUMNS):
+        for _, source, target in tokenize_records(self.tokenizer, records, *COLUMNS):
             said = [*begin, *target, self.tokenizer.end_id]
             if len(said) <= self.longest or self.cut:
                 kept += 1
@@ -80,17 +80,19 @@ class PairCollate:
     longest: int
     masker: Masker | None = None
 
-    def __call__(self, split: str, rows: Sequence[Row], draws: NDArray[np.int64]) -> TokenBatch:
+    def __call__(
+        self, split: str, rows: Sequence[Row], sample_seeds: NDArray[np.int64]
+    ) -> TokenBatch:
         """A batch of samples."""
         sources = [row["source"] for row in rows]
-        return self.batch(split, sources, [row["target"] for row in rows], draws)
+        return self.batch(split, sources, [row["target"] for row in rows], sample_seeds)
 
     def batch(
         self,
         split: str,
         sources: Sequence[NDArray[np.int64]],
         targets: Sequence[NDArray[np.int64]],
-        draws: NDArray[np.int64],
+        sample_seeds: NDArray[np.int64],
     ) -> TokenBatch:
         """A batch of sequences.
 
@@ -98,7 +100,7 @@ class PairCollate:
             split: `train` or `held_out`.
             sources: framed.
             targets: with an end, or without one where they go on.
-            draws: [B] of the samples.
+            sample_seeds: [B] of the samples.
         """
         read = pad(sources, self.tokenizer.pad_id, self.longest)
         # The decoder begins with a token of its own, and never reads the last one.
@@ -114,7 +116,7 @@ class PairCollate:
         seen, places = None, None
         if self.masker is not None:
             seen, places, found["masked"] = hide_padded(
-                self.masker, split, sources, draws, read, self.tokenizer.pad_id, self.longest
+                self.masker, split, sources, sample_seeds, read, self.tokenizer.pad_id, self.longest
             )
             counts = (len(places), len(following))
         return TokenBatch(

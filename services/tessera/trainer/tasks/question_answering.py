@@ -23,8 +23,8 @@ from tessera.trainer.tasks.frames import PAIR, framed_pair
 from tessera.trainer.tasks.padding import pad, segments
 from tessera.trainer.tasks.records import Row
 from tessera.trainer.tasks.spans import covering, windows
-from tessera.trainer.tasks.task import Baseline, Material, Term, Work
-from tessera.trainer.tasks.work import encoded, examples, material_of, sequence_length
+from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
+from tessera.trainer.tasks.work import data_of, encoded, examples, sequence_length
 
 ROLES = Roles(required=("question", "context"), optional=("answer", "answer_start"))
 
@@ -41,19 +41,19 @@ class QuestionAnswering:
     """
 
     settings: Settings
-    terms: tuple[Term, ...] = (Term(name="span"),)
+    terms: tuple[LossTerm, ...] = (LossTerm(name="span"),)
 
-    def material(self, work: Work) -> Material:
+    def data(self, context: TaskContext) -> TaskData:
         """Questions with windows of their contexts; see `Task`."""
-        longest = sequence_length(work, PAIR + 2)
-        found = examples(work, ROLES)
-        work.ranks.on_main(lambda: check_answers(found.train))
+        longest = sequence_length(context, PAIR + 2)
+        found = examples(context, ROLES)
+        context.ranks.on_main(lambda: check_answers(found.train))
         tokenizer, stride = found.tokenizer, self.settings.task.stride
         overlap = longest // 4 if stride is None else stride
         encode = AnswerEncoder(tokenizer=tokenizer, longest=longest, overlap=overlap)
-        tables = encoded(work, found, encode, ("answers", longest, overlap))
+        tables = encoded(context, found, encode, ("answers", longest, overlap))
         collate = AnswerCollate(tokenizer=tokenizer, longest=longest)
-        return material_of(work, found, tables, ("tokens",), collate)
+        return data_of(context, found, tables, ("tokens",), collate)
 
     def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
         """[1], of each window the mean of the losses of first and last place; see `Task`."""
@@ -78,9 +78,9 @@ class QuestionAnswering:
         exact, overlap, total = sums
         return {"exact_match": exact / total, "f1": overlap / total}
 
-    def baseline(self, material: Material, samples: int) -> Baseline:
+    def baseline(self, data: TaskData, samples: int) -> Baseline:
         """Any place; see `Task`."""
-        found = batches(material.dataset, samples, self.settings.batch_size)
+        found = batches(data.dataset, samples, self.settings.batch_size)
         places = np.concatenate([batch.targets["allowed"].sum(dim=1).numpy() for batch in found])
         loss, exact = float(np.mean(np.log(places))), float(np.mean(1.0 / places**2))
         text = (
@@ -167,7 +167,9 @@ class AnswerCollate:
     tokenizer: Tokenizer
     longest: int
 
-    def __call__(self, _split: str, rows: Sequence[Row], _draws: NDArray[np.int64]) -> TokenBatch:
+    def __call__(
+        self, _split: str, rows: Sequence[Row], _sample_seeds: NDArray[np.int64]
+    ) -> TokenBatch:
         """Targets are [B, 2] places of first and last token, and [B, T] where one may be."""
         read = pad([row["tokens"] for row in rows], self.tokenizer.pad_id, self.longest)
         second = np.array([row["second"][0] for row in rows])

@@ -18,7 +18,7 @@ Row = Mapping[str, NDArray[Any]]
 """A sample: column to values."""
 
 Collate = Callable[[str, Sequence[Row], NDArray[np.int64]], TokenBatch]
-"""(split, rows, draws [B]) to a batch."""
+"""(split, rows, seeds of the samples [B]) to a batch."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,11 +47,11 @@ class Records:
         }
 
     def train(self, samples: int, count: int) -> Keys:
-        """Numbers and draws of the next samples."""
+        """Numbers and seeds of the next samples."""
         return self._samplers["train"].keys(samples, count)
 
     def held_out(self, count: int) -> Keys:
-        """Numbers and draws of the held-out samples."""
+        """Numbers and seeds of the held-out samples."""
         return self._samplers["held_out"].held_out(count)
 
     def batch(self, split: str, keys: Keys) -> TokenBatch:

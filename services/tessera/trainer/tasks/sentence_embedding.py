@@ -18,12 +18,12 @@ from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample
 from tessera.trainer.failure import UserError
 from tessera.trainer.settings import Settings
-from tessera.trainer.tasks.encoding import with_ids
+from tessera.trainer.tasks.encoding import tokenize_records
 from tessera.trainer.tasks.frames import ONE, framed
 from tessera.trainer.tasks.padding import pad
 from tessera.trainer.tasks.records import Records, Row
-from tessera.trainer.tasks.task import Baseline, Material, Term, Work
-from tessera.trainer.tasks.work import encoded, examples, material_of, sequence_length
+from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
+from tessera.trainer.tasks.work import data_of, encoded, examples, sequence_length
 
 COLUMNS = ("text", "text_pair")
 ROLES = Roles(required=COLUMNS, optional=("score",))
@@ -44,19 +44,19 @@ class SentenceEmbedding:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.terms: tuple[Term, ...] = (Term(name="pairs"),)
+        self.terms: tuple[LossTerm, ...] = (LossTerm(name="pairs"),)
         self._scored = False
 
-    def material(self, work: Work) -> Material:
+    def data(self, context: TaskContext) -> TaskData:
         """Pairs of texts, each between a start and an end; see `Task`."""
-        longest = sequence_length(work, ONE + 1)
-        found = examples(work, ROLES)
+        longest = sequence_length(context, ONE + 1)
+        found = examples(context, ROLES)
         tokenizer = found.tokenizer
-        self._scored = work.ranks.on_main(lambda: check_scores([*found.train, *found.held_out]))
+        self._scored = context.ranks.on_main(lambda: check_scores([*found.train, *found.held_out]))
         encode = EmbeddingEncoder(tokenizer=tokenizer, longest=longest)
-        tables = encoded(work, found, encode, ("embeddings", longest))
+        tables = encoded(context, found, encode, ("embeddings", longest))
         collate = EmbeddingCollate(tokenizer=tokenizer, longest=longest)
-        return material_of(work, found, tables, COLUMNS, collate)
+        return data_of(context, found, tables, COLUMNS, collate)
 
     def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
         """[1]: of picking the partner among those of the micro-batch, or of the score squared."""
@@ -79,9 +79,9 @@ class SentenceEmbedding:
         found, pairs, *moments = sums
         return {"pearson": pearson(moments)} if self._scored else {"accuracy": found / pairs}
 
-    def baseline(self, material: Material, samples: int) -> Baseline:
+    def baseline(self, data: TaskData, samples: int) -> Baseline:
         """How many tokens two texts share; see `Task`."""
-        dataset = material.dataset
+        dataset = data.dataset
         assert isinstance(dataset, Records)
         total = [0.0] * 8
         for keys in self._micro_batches(dataset, samples):
@@ -145,7 +145,7 @@ class EmbeddingEncoder:
 
     def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
         """`text`, `text_pair`, and `score`, which is empty where there is none."""
-        for record, *pair in with_ids(self.tokenizer, records, *COLUMNS):
+        for record, *pair in tokenize_records(self.tokenizer, records, *COLUMNS):
             left, right = (framed(ids, self.tokenizer.frame(), self.longest) for ids in pair)
             score = record.values.get("score")
             found = [] if score is None else [score]
@@ -164,7 +164,9 @@ class EmbeddingCollate:
     tokenizer: Tokenizer
     longest: int
 
-    def __call__(self, _split: str, rows: Sequence[Row], _draws: NDArray[np.int64]) -> TokenBatch:
+    def __call__(
+        self, _split: str, rows: Sequence[Row], _sample_seeds: NDArray[np.int64]
+    ) -> TokenBatch:
         """Targets are [B] scores, if there are any."""
         texts = [row[name] for name in COLUMNS for row in rows]
         read = pad(texts, self.tokenizer.pad_id, self.longest)

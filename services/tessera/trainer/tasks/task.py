@@ -18,7 +18,7 @@ from tessera.trainer.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
+class LossTerm:
     """A part of the loss: the mean over its own targets, times its weight."""
 
     name: str
@@ -26,13 +26,13 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a task makes its material from.
+class TaskContext:
+    """What a task makes its data from.
 
     Args:
         tokenizer: content of a tokenizer.json to take; None: one is trained.
         labels: classes that an earlier version of the model had; empty: none are given.
-        context: of the model, in tokens, where it is known before the data is read; 0: it is not.
+        model_context: in tokens, where it is known before the data is read; 0: it is not.
         first_id: token that an earlier version's decoder begins with; -1: the tokenizer's start.
     """
 
@@ -41,12 +41,12 @@ class Work:
     read_blob: ReadBlob
     tokenizer: bytes | None = None
     labels: tuple[str, ...] = ()
-    context: int = 0
+    model_context: int = 0
     first_id: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
+class TaskData:
     """What a run works on.
 
     Args:
@@ -80,9 +80,9 @@ class Baseline:
 class Task(Protocol):
     """A task: its data, its loss, and what tells how well it is done."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[LossTerm, ...]
 
-    def material(self, work: Work) -> Material:
+    def data(self, context: TaskContext) -> TaskData:
         """Read and prepare the data; every rank calls it.
 
         Raises:
@@ -98,5 +98,5 @@ class Task(Protocol):
     def metrics(self, sums: Sequence[float]) -> dict[str, float]:
         """What `measure` summed over all held-out batches and ranks means, by name."""
 
-    def baseline(self, material: Material, samples: int) -> Baseline | None:
+    def baseline(self, data: TaskData, samples: int) -> Baseline | None:
         """What is reached without a model on `samples` held-out samples (0: all)."""

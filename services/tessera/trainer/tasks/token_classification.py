@@ -23,13 +23,13 @@ from tessera.trainer.tasks.labels import label_ids, numbered
 from tessera.trainer.tasks.padding import pad
 from tessera.trainer.tasks.records import Records, Row
 from tessera.trainer.tasks.spans import entities, is_bio
-from tessera.trainer.tasks.task import Baseline, Material, Term, Work
+from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import cross_entropy
 from tessera.trainer.tasks.work import (
+    data_of,
     encoded,
     examples,
     labels_for,
-    material_of,
     sequence_length,
 )
 
@@ -45,19 +45,19 @@ class TokenClassification:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.terms: tuple[Term, ...] = (Term(name="tags"),)
+        self.terms: tuple[LossTerm, ...] = (LossTerm(name="tags"),)
         self._labels: tuple[str, ...] = ()
 
-    def material(self, work: Work) -> Material:
+    def data(self, context: TaskContext) -> TaskData:
         """Words between a start and an end, with their tags; see `Task`."""
-        longest = sequence_length(work, ONE + 1)
-        found = examples(work, ROLES)
+        longest = sequence_length(context, ONE + 1)
+        found = examples(context, ROLES)
         tokenizer = found.tokenizer
-        self._labels = labels = labels_for(work, found.train, "tags")
+        self._labels = labels = labels_for(context, found.train, "tags")
         encode = TagEncoder(tokenizer=tokenizer, longest=longest, numbers=numbered(labels))
-        tables = encoded(work, found, encode, ("tags", longest, labels))
+        tables = encoded(context, found, encode, ("tags", longest, labels))
         collate = TagCollate(tokenizer=tokenizer, longest=longest)
-        return material_of(work, found, tables, ("tokens",), collate, labels=labels)
+        return data_of(context, found, tables, ("tokens",), collate, labels=labels)
 
     def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
         """[1] of the tags; see `Task`."""
@@ -73,9 +73,9 @@ class TokenClassification:
         found = class_metrics(sums[:-3])
         return {**found, "span_f1": f1(*sums[-3:])} if is_bio(self._labels) else found
 
-    def baseline(self, material: Material, samples: int) -> Baseline:
+    def baseline(self, data: TaskData, samples: int) -> Baseline:
         """The frequencies of the tags, and the most frequent one; see `Task`."""
-        dataset = material.dataset
+        dataset = data.dataset
         assert isinstance(dataset, Records)
         line, classes = dataset.tables["train"].line("tags"), len(self._labels)
         seen = np.bincount(line, minlength=classes)
@@ -174,7 +174,9 @@ class TagCollate:
     tokenizer: Tokenizer
     longest: int
 
-    def __call__(self, _split: str, rows: Sequence[Row], _draws: NDArray[np.int64]) -> TokenBatch:
+    def __call__(
+        self, _split: str, rows: Sequence[Row], _sample_seeds: NDArray[np.int64]
+    ) -> TokenBatch:
         """Targets are [M] tags, their places among B * T, and their rows."""
         read = pad([row["tokens"] for row in rows], self.tokenizer.pad_id, self.longest)
         width = read.ids.shape[1]

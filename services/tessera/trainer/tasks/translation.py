@@ -9,18 +9,18 @@ import numpy as np
 
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.data.table import Table
-from tessera.trainer.tasks.counting import batches, begun, bigram
+from tessera.trainer.tasks.counting import batches, bigram, shift_right
 from tessera.trainer.tasks.masking import Masker
 from tessera.trainer.tasks.next_tokens import NextTokens
 from tessera.trainer.tasks.pairs import COLUMNS, ROLES, PairCollate, PairEncoder
 from tessera.trainer.tasks.records import Records
-from tessera.trainer.tasks.task import Baseline, Material, Work
+from tessera.trainer.tasks.task import Baseline, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import perplexity
 from tessera.trainer.tasks.work import (
     Examples,
+    data_of,
     encoded,
     examples,
-    material_of,
     sequence_length,
 )
 
@@ -36,20 +36,20 @@ class Translation(NextTokens):
         settings: of the run.
     """
 
-    def material(self, work: Work) -> Material:
+    def data(self, context: TaskContext) -> TaskData:
         """Pairs of a source and a target; see `Task`."""
-        return pair_material(work, masked=False)
+        return pair_data(context, masked=False)
 
-    def baseline(self, material: Material, samples: int) -> Baseline:
+    def baseline(self, data: TaskData, samples: int) -> Baseline:
         """The bigrams of the targets, and copying the source; see `Task`."""
-        dataset, tokenizer = material.dataset, material.tokenizer
+        dataset, tokenizer = data.dataset, data.tokenizer
         assert isinstance(dataset, Records)
         found = list(batches(dataset, samples, self.settings.batch_size))
         collate = dataset.collate
         assert isinstance(collate, PairCollate)
-        line = begun(dataset.tables["train"], "target", collate.first)
+        line = shift_right(dataset.tables["train"], "target", collate.first)
         loss = bigram(line, found, tokenizer.vocab_size)
-        copied = self._copied(material, samples)
+        copied = self._copied(data, samples)
         text = (
             f"a token-bigram model of the targets has a held-out loss of {loss:.4f} nats per "
             f"token; copying the source gets {copied:.1%} of the tokens right"
@@ -57,11 +57,11 @@ class Translation(NextTokens):
         metrics = {"perplexity": perplexity(loss), "accuracy": copied}
         return Baseline(text=text, loss=loss, metrics=metrics)
 
-    def _copied(self, material: Material, samples: int) -> float:
+    def _copied(self, data: TaskData, samples: int) -> float:
         """Share of the target's tokens that stand at the same place of the source."""
-        dataset = material.dataset
+        dataset = data.dataset
         assert isinstance(dataset, Records)
-        starts = len(material.tokenizer.frame().before)
+        starts = len(data.tokenizer.frame().before)
         right = total = 0
         for index in dataset.held_out(samples)[:, 0].tolist():
             row = dataset.tables["held_out"].row(index)
@@ -72,36 +72,36 @@ class Translation(NextTokens):
         return right / total
 
 
-def pair_material(work: Work, *, masked: bool) -> Material:
+def pair_data(context: TaskContext, *, masked: bool) -> TaskData:
     """What a run on pairs of texts works on.
 
     Args:
-        work: of the task.
+        context: of the task.
         masked: whether tokens of the source are hidden and targets too.
 
     Raises:
         UserError: DATA_TOO_LONG, TOKENIZER_WITHOUT_MASK, or what reading the data raises.
     """
-    settings = work.settings
-    longest = sequence_length(work, _LEAST)
-    found = examples(work, ROLES)
+    settings = context.settings
+    longest = sequence_length(context, _LEAST)
+    found = examples(context, ROLES)
     tokenizer = found.tokenizer
     masker = None
     if masked:
         masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
-    tables = _tables(work, found, longest)
-    first = first_id(work, tokenizer)
+    tables = _tables(context, found, longest)
+    first = first_id(context, tokenizer)
     collate = PairCollate(tokenizer=tokenizer, first=first, longest=longest, masker=masker)
-    return material_of(work, found, tables, COLUMNS, collate)
+    return data_of(context, found, tables, COLUMNS, collate)
 
 
-def first_id(work: Work, tokenizer: Tokenizer) -> int:
+def first_id(context: TaskContext, tokenizer: Tokenizer) -> int:
     """The token that a run's decoder begins with."""
-    return tokenizer.start_id if work.first_id < 0 else work.first_id
+    return tokenizer.start_id if context.first_id < 0 else context.first_id
 
 
-def _tables(work: Work, found: Examples, longest: int) -> dict[str, Table]:
-    first = first_id(work, found.tokenizer)
+def _tables(context: TaskContext, found: Examples, longest: int) -> dict[str, Table]:
+    first = first_id(context, found.tokenizer)
 
     def encoder(*, cut: bool) -> PairEncoder:
         return PairEncoder(
@@ -112,9 +112,9 @@ def _tables(work: Work, found: Examples, longest: int) -> dict[str, Table]:
         )
 
     key = ("pairs", longest, found.tokenizer.frame(), first)
-    tables = encoded(work, found, encoder(cut=False), key, encoder(cut=True))
+    tables = encoded(context, found, encoder(cut=False), key, encoder(cut=True))
     left_out = len(found.train) - len(tables["train"])
-    if work.ranks.is_main and left_out:
+    if context.ranks.is_main and left_out:
         warnings.warn(
             f"{left_out} of {len(found.train)} training records are left out: their targets have "
             f"more than {longest - 1} tokens",

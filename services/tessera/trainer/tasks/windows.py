@@ -16,7 +16,7 @@ from tessera.trainer.data.sampler import Sampler, windows
 
 Rows = NDArray[np.int64]
 Collate = Callable[[str, Rows, NDArray[np.int64]], TokenBatch]
-"""(split, rows [B, n], draws [B]) to a batch."""
+"""(split, rows [B, n], seeds of the samples [B]) to a batch."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,11 +42,11 @@ class Windows:
         self.sampler = Sampler(tokens=len(self.corpus.train), length=self.length, seed=self.seed)
 
     def train(self, samples: int, count: int) -> Keys:
-        """First tokens and draws of the next windows."""
+        """First tokens and seeds of the next windows."""
         return self.sampler.keys(samples, count)
 
     def held_out(self, count: int) -> Keys:
-        """First tokens and draws of the held-out windows."""
+        """First tokens and seeds of the held-out windows."""
         return windows(len(self.corpus.held_out), self.length, count)
 
     def batch(self, split: str, keys: Keys) -> TokenBatch:

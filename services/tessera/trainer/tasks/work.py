@@ -18,7 +18,7 @@ from tessera.trainer.data.vocabulary import learn
 from tessera.trainer.failure import UserError
 from tessera.trainer.tasks.labels import find_labels
 from tessera.trainer.tasks.records import Collate, Records
-from tessera.trainer.tasks.task import Material, Work
+from tessera.trainer.tasks.task import TaskContext, TaskData
 
 _TEXTS = ("text", "text_pair", "source", "target", "question", "context", "tokens")
 """Roles that a vocabulary is learned from."""
@@ -35,36 +35,38 @@ class Examples:
     tokenizer: Tokenizer
 
 
-def packed(work: Work, *, begins: bool = False) -> tuple[Corpus, Tokenizer]:
+def packed(context: TaskContext, *, begins: bool = False) -> tuple[Corpus, Tokenizer]:
     """The texts of a run as two lines of tokens, and the tokenizer.
 
     Args:
-        work: of the task.
+        context: of the task.
         begins: see `corpus.prepare`.
     """
-    settings = work.settings
+    settings = context.settings
 
     def tokenizer_of(texts: Sequence[str]) -> Tokenizer:
-        return learn(work.ranks, texts, settings.tokenizer, work.tokenizer)
+        return learn(context.ranks, texts, settings.tokenizer, context.tokenizer)
 
-    return corpora.prepare(work.ranks, settings.data, work.read_blob, tokenizer_of, begins=begins)
+    return corpora.prepare(
+        context.ranks, settings.data, context.read_blob, tokenizer_of, begins=begins
+    )
 
 
-def examples(work: Work, roles: Roles) -> Examples:
+def examples(context: TaskContext, roles: Roles) -> Examples:
     """Read the records of a task; every rank calls it.
 
     Raises:
         UserError: as `read`.
     """
-    settings = work.settings
-    parts = on_hosts(work.ranks, lambda: read(settings.data, roles, work.read_blob))
+    settings = context.settings
+    parts = on_hosts(context.ranks, lambda: read(settings.data, roles, context.read_blob))
     train, held_out = parts or ([], [])
-    tokenizer = learn(work.ranks, texts_of(train), settings.tokenizer, work.tokenizer)
+    tokenizer = learn(context.ranks, texts_of(train), settings.tokenizer, context.tokenizer)
     return Examples(train=train, held_out=held_out, tokenizer=tokenizer)
 
 
 def encoded(
-    work: Work,
+    context: TaskContext,
     found: Examples,
     encode: Encode,
     key: Sequence[object],
@@ -73,7 +75,7 @@ def encoded(
     """The tables of samples; every rank calls it.
 
     Args:
-        work: of the task.
+        context: of the task.
         found: what it read.
         encode: makes samples of training records.
         key: all that samples depend on besides records, tokenizer and code.
@@ -85,32 +87,32 @@ def encoded(
     parts = {"train": (found.train, encode), "held_out": (found.held_out, held_out or encode)}
     tokenizer = found.tokenizer.to_json()
     return {
-        split: prepare_table(work.ranks, (repr(key), split, tokenizer), records, make)
+        split: prepare_table(context.ranks, (repr(key), split, tokenizer), records, make)
         for split, (records, make) in parts.items()
     }
 
 
-def material_of(
-    work: Work,
+def data_of(
+    context: TaskContext,
     found: Examples,
     tables: dict[str, Table],
     columns: tuple[str, ...],
     collate: Collate,
     *,
     labels: tuple[str, ...] = (),
-) -> Material:
+) -> TaskData:
     """What a run on records works on.
 
     Args:
-        work: of the task.
+        context: of the task.
         found: what it read.
         tables: the samples, by split.
         columns: of tokens, as `Records` takes them.
         collate: makes the batches.
         labels: the classes, in their order.
     """
-    settings = work.settings
-    return Material(
+    settings = context.settings
+    return TaskData(
         tokenizer=found.tokenizer,
         dataset=Records(
             tables=tables,
@@ -124,23 +126,23 @@ def material_of(
     )
 
 
-def labels_for(work: Work, records: Sequence[Record], role: str) -> tuple[str, ...]:
+def labels_for(context: TaskContext, records: Sequence[Record], role: str) -> tuple[str, ...]:
     """The classes of a run: those that the spec names, else a version's, else the data's.
 
     Raises:
         UserError: DATA_ONE_LABEL.
     """
-    given = work.settings.task.labels or work.labels
-    return given or work.ranks.on_main(lambda: find_labels(records, role))
+    given = context.settings.task.labels or context.labels
+    return given or context.ranks.on_main(lambda: find_labels(records, role))
 
 
-def sequence_length(work: Work, least: int = 1) -> int:
+def sequence_length(context: TaskContext, least: int = 1) -> int:
     """Tokens of the longest sequence.
 
     Raises:
         UserError: SEQUENCE_TOO_SHORT: not even `least` fit, which the task needs.
     """
-    length = work.settings.sequence_length or work.context
+    length = context.settings.sequence_length or context.model_context
     if length < least:
         description = f"{length} tokens do not do for this task, which takes at least {least}"
         raise UserError.at("train.sequence_length", description, "SEQUENCE_TOO_SHORT")

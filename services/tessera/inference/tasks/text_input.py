@@ -14,7 +14,7 @@ from tessera.text.tokenizer import Encoded, Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class TextInput:
     """One text, or its tokens.
 
     Args:
@@ -29,11 +29,11 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Framed:
+class EncodedInput:
     """What a model reads.
 
     Args:
-        tokens: with the special tokens around.
+        tokens: with the special tokens empty.
         segments: of the tokens; empty: 0.
     """
 
@@ -41,17 +41,19 @@ class Framed:
     segments: tuple[int, ...] = ()
 
 
-def frame(model: LoadedModel, first: Sequence[int], second: Sequence[int] | None = None) -> Framed:
+def with_special_tokens(
+    model: LoadedModel, first: Sequence[int], second: Sequence[int] | None = None
+) -> EncodedInput:
     """Put special tokens around a text, or two, as in training."""
     if second is None:
-        return Framed(tokens=tuple(model.frame.around(first)))
+        return EncodedInput(tokens=tuple(model.frame.around(first)))
     tokens, place = model.frame.around_pair(first, second)
-    return Framed(tokens=tuple(tokens), segments=(0,) * place + (1,) * (len(tokens) - place))
+    return EncodedInput(tokens=tuple(tokens), segments=(0,) * place + (1,) * (len(tokens) - place))
 
 
 def read(
-    model: LoadedModel, given: Given, field: str, longest: int, *, marked: bool = False
-) -> Framed:
+    model: LoadedModel, given: TextInput, field: str, longest: int, *, marked: bool = False
+) -> EncodedInput:
     """What a model reads of a text.
 
     Args:
@@ -74,14 +76,14 @@ def read(
             )
         check_range(given.tokens, f"{field}.tokens", model.config.vocab_size)
         check_filled(given.tokens, field)
-        framed = Framed(tokens=given.tokens)
+        encoded_input = EncodedInput(tokens=given.tokens)
     else:
-        framed = _frame_text(model, given, field, marked=marked)
-    check_length(framed.tokens, field, longest)
-    return framed
+        encoded_input = _encode_text(model, given, field, marked=marked)
+    check_length(encoded_input.tokens, field, longest)
+    return encoded_input
 
 
-def plain(model: LoadedModel, given: Given, field: str, size: int) -> Encoded:
+def plain(model: LoadedModel, given: TextInput, field: str, size: int) -> Encoded:
     """A text with nothing around it; where tokens were given, each stands for its own place.
 
     Args:
@@ -148,7 +150,7 @@ def check_range(tokens: Sequence[int], field: str, size: int) -> None:
             )
 
 
-def check_pair(config: ModelConfig, given: Given, field: str, *, able: bool = True) -> None:
+def check_pair(config: ModelConfig, given: TextInput, field: str, *, able: bool = True) -> None:
     """Raise InvalidArgumentError PAIR_NOT_READ if there is a second text that nothing reads."""
     if given.pair and not (able and READS in family(config.family).offers):
         raise errors.InvalidArgumentError.at(
@@ -156,14 +158,14 @@ def check_pair(config: ModelConfig, given: Given, field: str, *, able: bool = Tr
         )
 
 
-def _frame_text(model: LoadedModel, given: Given, field: str, *, marked: bool) -> Framed:
+def _encode_text(model: LoadedModel, given: TextInput, field: str, *, marked: bool) -> EncodedInput:
     words = tokenizer(model, field)
     encode = words.encode_marked if marked else words.encode
     check_pair(model.config, given, field)
     first = encode(given.text)
     check_filled(first, field)
     if not given.pair:
-        return frame(model, first)
+        return with_special_tokens(model, first)
     second = encode(given.pair)
     check_filled(second, f"{field}.pair")
-    return frame(model, first, second)
+    return with_special_tokens(model, first, second)
