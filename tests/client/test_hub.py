@@ -172,6 +172,7 @@ def test_an_import_from_the_hub_is_that_of_the_folder(  # noqa: PLR0917 - fixtur
     assert committed(client, name)[1] != committed(client, "tiny")[1]
     (version,) = client.versions(name)
     assert version.labels["source"] == (f"{REPOSITORY}@{revision}" if revision else REPOSITORY)
+    assert [note for note in there.notes if note.startswith("pytorch_model.bin was not read")]
     looked_at = {path.rpartition("/")[2] for path in online.asked}
     assert {"config.json", "tokenizer.json", "modules.json"} <= looked_at
     assert not {"pytorch_model.bin", "README.md"} & looked_at
@@ -185,6 +186,20 @@ def test_what_the_hub_does_not_have(tessera, tiny, arguments):
     assert done.returncode == 2
     assert "the hub has no such model or revision" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_weights_that_are_only_a_pickle_are_known_although_they_stay_there(
+    tessera, online, folders, tiny, tmp_path
+):
+    folder = shutil.copytree(folders["main"], tmp_path / "pickled")
+    for path in folder.glob("model*"):
+        path.unlink()
+    online.revisions["pickled"] = hashlib.sha1(b"pickled").hexdigest()
+    online.commits[online.revisions["pickled"]] = folder
+    done = tessera("import", REPOSITORY, "--revision", "pickled", "--set", "pickled")
+    assert done.returncode == 2
+    assert "keeps its weights in a pickle" in done.stderr
+    assert "pytorch_model.bin" not in {path.rpartition("/")[2] for path in online.asked}
 
 
 def test_a_download_that_breaks_off(tessera, online, client, tiny):

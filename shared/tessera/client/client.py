@@ -134,6 +134,7 @@ class Client(Answers):
         name: str,
         *,
         revision: str = "",
+        base: str | Path = "",
         progress: imports.Progress | None = None,
     ) -> imports.Imported:
         """Commit a model of Hugging Face's as a version of a set.
@@ -142,18 +143,20 @@ class Client(Answers):
             source: a folder that `save_pretrained` wrote, or a repository of the hub.
             name: of the set, which is made if need be.
             revision: of the repository: a branch, tag or commit; empty: its main branch.
+            base: of an adapter: the folder or repository of the model that it is for; empty: the
+                one that the adapter names.
             progress: called with bytes done and bytes in all.
 
         Raises:
             InvalidArgumentError: INVALID_REFERENCE, or what it holds cannot be imported.
             NotFoundError: there is no such folder or repository, or no model in it.
-            FailedPreconditionError: a job that has not ended writes this set (SET_BUSY), or a
-                package is not installed.
+            FailedPreconditionError: a job that has not ended writes this set (SET_BUSY), an
+                adapter's base cannot be had, or a package is not installed.
             UnavailableError: the hub does not answer.
         """
         whole = f"{self._connection.tenant}/{parse_set(name)}"
         self._check_free(whole)
-        found = imports.read(hub.locate(str(source), revision))
+        found = imports.read(hub.locate(str(source), revision), str(base))
         origin = f"{source}@{revision}" if revision else str(source)
         token = self._connection.token
         return imports.commit(self._coordinator, token, whole, found, origin, progress)

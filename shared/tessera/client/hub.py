@@ -6,15 +6,16 @@ import re
 from pathlib import Path
 
 from tessera import errors
+from tessera.client.folder import Folder
 from tessera.lines import first_line
 
-PATTERNS = ("*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model", "*.spm")
+PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model", "*.spm")
 """Files of a repository that are looked at; never a pickle."""
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def locate(source: str, revision: str = "") -> Path:
+def locate(source: str, revision: str = "") -> Folder:
     """The folder of a model.
 
     Args:
@@ -35,14 +36,14 @@ def locate(source: str, revision: str = "") -> Path:
                 f"{source} is a folder, and has none: leave it out",
                 "REVISION_OF_FOLDER",
             )
-        return folder
+        return Folder(folder)
     # What starts like a path is one, or `./modle` would be looked up on the hub.
     if not _REPOSITORY.fullmatch(source) or source.startswith("."):
         raise errors.NotFoundError(f"there is no folder {source}", reason="SOURCE_NOT_FOUND")
     return _download(source, revision)
 
 
-def _download(repository: str, revision: str) -> Path:
+def _download(repository: str, revision: str) -> Folder:
     try:
         import huggingface_hub as hub  # noqa: PLC0415 - only who downloads needs it
         from huggingface_hub import errors as hub_errors  # noqa: PLC0415 - the same
@@ -53,7 +54,7 @@ def _download(repository: str, revision: str) -> Path:
             reason="HUB_NOT_INSTALLED",
         ) from None
     try:
-        return Path(
+        path = Path(
             hub.snapshot_download(
                 repository, revision=revision or None, allow_patterns=list(PATTERNS)
             )
@@ -73,3 +74,16 @@ def _download(repository: str, revision: str) -> Path:
             f"there is no folder {repository}, and the hub does not answer: {first_line(error)}",
             reason="HUB_UNREACHABLE",
         ) from None
+    # The download's folder is named by its commit.
+    return Folder(path, _left_there(repository, path.name))
+
+
+def _left_there(repository: str, commit: str) -> tuple[str, ...]:
+    """Names of all files of a commit; none where only what was downloaded before can be had."""
+    import huggingface_hub as hub  # noqa: PLC0415 - as above
+    from huggingface_hub import errors as hub_errors  # noqa: PLC0415 - the same
+
+    try:
+        return tuple(hub.list_repo_files(repository, revision=commit))
+    except (OSError, hub_errors.HTTPError):  # type: ignore[attr-defined]
+        return ()

@@ -11,15 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from tessera import errors
-from tessera.client.checkpoint import Stored, read_config, read_json, stored
+from tessera.client.adapter_files import find_base, is_adapter, read_adapter
+from tessera.client.checkpoint import read_config, read_weights
+from tessera.client.folder import Folder
+from tessera.client.pieces import Pieces, widened
 from tessera.client.sentence_files import read_vectors
-from tessera.client.tokenizer_file import read_tokenizer
+from tessera.client.tokenizer_file import has_tokenizer, read_tokenizer
+from tessera.models import floats
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface import catalog
+from tessera.models.huggingface.adapter import Adapter
 from tessera.models.huggingface.architecture import Architecture
-from tessera.models.huggingface.tensors import Entry
+from tessera.models.huggingface.inventory import locate, overlaid
+from tessera.models.huggingface.tensors import Entry, Tensor
 from tessera.models.huggingface.tokenizer import vocabulary, with_ids
-from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
 from tessera.weights.push import LocalSlice, push
@@ -27,8 +32,6 @@ from tessera.weights.push import LocalSlice, push
 GROUP = "model"
 PUSH_BYTES = 256 << 20
 """How much is converted at a time: what a push holds in memory."""
-
-DTYPES = ("F32", "F16", "BF16", "F64")
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -58,6 +61,7 @@ class Source:
         config: ours.
         entries: our tensors.
         parts: where their parts are stored, by the entries' names.
+        dtype: element type of ours, which holds the numbers of every part.
         tokenizer: the content of `tokenizer.json`, if it has one.
         notes: what was left out or is not followed, in a sentence each.
     """
@@ -65,43 +69,72 @@ class Source:
     architecture: Architecture
     config: ModelConfig
     entries: Sequence[Entry]
-    parts: Mapping[str, Stored]
+    parts: Mapping[str, Tensor]
+    dtype: str
     tokenizer: bytes | None
     notes: tuple[str, ...]
 
 
-def read(folder: Path) -> Source:
-    """Check a folder; of the weights only the names and shapes are read.
+def read(source: Folder | Path, base: str = "") -> Source:
+    """Check a folder; of the weights only names, shapes and what may be tied are read.
+
+    Every file, every key of its configuration and every tensor is followed, known to change
+    nothing, named in a note, or refused.
+
+    Args:
+        source: the folder.
+        base: folder or repository of the model that it is an adapter for; empty: the one that it
+            names.
 
     Raises:
         NotFoundError: NOT_A_CHECKPOINT.
         InvalidArgumentError: UNSUPPORTED_ARCHITECTURE, IMPORT_UNSUPPORTED, PICKLED_WEIGHTS,
-            INVALID_CHECKPOINT, INVALID_TOKENIZER or UNSUPPORTED_DTYPE.
-        FailedPreconditionError: TOKENIZER_NEEDS_TRANSFORMERS.
+            INVALID_CHECKPOINT, INVALID_TOKENIZER, UNSUPPORTED_DTYPE or BASE_OF_NO_ADAPTER.
+        FailedPreconditionError: TOKENIZER_NEEDS_TRANSFORMERS or ADAPTER_WITHOUT_BASE.
     """
-    values, generation = read_config(folder), read_json(folder, "generation_config.json") or {}
-    architecture, config, unfollowed = catalog.read(values, generation)
+    folder = source if isinstance(source, Folder) else Folder(source)
+    if not is_adapter(folder):
+        if base:
+            raise errors.InvalidArgumentError.at(
+                "base", f"{folder} is no adapter, and has none: leave it out", "BASE_OF_NO_ADAPTER"
+            )
+        return _read(folder)
+    adapter = read_adapter(folder)
+    return _read(find_base(folder, base), folder, adapter)
+
+
+def _read(folder: Folder, over: Folder | None = None, adapter: Adapter | None = None) -> Source:
+    """A model's folder, and what may be laid over it."""
+    values, generation = read_config(folder), folder.read_object("generation_config.json")
+    architecture, config = catalog.read(values, generation)
     config = read_vectors(folder, config)
-    tokenizer = None if config.decoder_vocab_size else read_tokenizer(folder)
+    texts = over if over is not None and has_tokenizer(over) else folder
+    tokenizer = None if config.decoder_vocab_size else read_tokenizer(texts)
     if tokenizer is not None:
         config = with_ids(config, tokenizer)
         _check_vocabulary(config, tokenizer)
-    there = stored(folder)
-    plan = architecture.plan(config)
-    names, dropped = plan.locate(there, architecture.base)
-    parts = {name: there[actual] for name, actual in names.items()}
+    stored: Mapping[str, Tensor] = read_weights(folder)
+    if adapter is not None:
+        stored = overlaid(stored, adapter.replaced, architecture.base)
+    located = locate(architecture, config, stored)
+    parts = located.parts if adapter is None else adapter.over(located)
     _check_dtypes(parts)
-    _check_shapes(plan.entries, parts)
-    notes = [f"{name} was left out: our {config.family} has no place for it" for name in dropped]
+    _check_shapes(located.plan.entries, parts)
+    _check_start(located.config)
+    dtype = floats.widest(part.dtype for part in parts.values())
+    notes = [*located.notes, *widened(parts, dtype)]
     if tokenizer is None:
         notes.append(_no_tokenizer(config))
+    if over is not None:
+        notes += over.unfollowed()
     return Source(
         architecture=architecture,
-        config=config,
-        entries=plan.entries,
+        config=located.config,
+        entries=located.plan.entries,
         parts=parts,
+        dtype=dtype,
         tokenizer=tokenizer,
-        notes=(*notes, *unfollowed),
+        notes=(*notes, *folder.unfollowed()),
     )
 
 
@@ -127,15 +160,19 @@ def commit(  # noqa: PLR0917 - as export's
         FailedPreconditionError: another writer took the set meanwhile (FENCED).
         ResourceExhaustedError: it does not fit under the disk cap (DISK_CAP).
     """
-    specs = [_spec(entry, source.parts) for entry in source.entries]
+    specs = [
+        TensorSpec(group=GROUP, name=entry.ours, shape=entry.shape, dtype=source.dtype)
+        for entry in source.entries
+    ]
     assets = {"config.json": source.config.to_json().encode()}
     if source.tokenizer is not None:
         assets["tokenizer.json"] = source.tokenizer
     labels = {"family": source.config.family, "source": origin}
     grant = coordinator.acquire_writer(name, f"import-{uuid.uuid4().hex[:12]}", 1)
     opened = coordinator.open_version(name, grant.epoch, 0, specs, assets, labels)
+    pieces = Pieces(source.parts, PUSH_BYTES)
     try:
-        version = _fill(coordinator, opened, source, token, progress)
+        version = _fill(coordinator, opened, _batches(source.entries, pieces), token, progress)
     except BaseException:
         with contextlib.suppress(errors.TesseraError):
             coordinator.abort_version(opened)
@@ -149,20 +186,20 @@ def commit(  # noqa: PLR0917 - as export's
         parameters=source.config.parameters,
         tensors=len(specs),
         size=sum(spec.size for spec in specs),
-        notes=source.notes,
+        notes=(*source.notes, *pieces.notes()),
     )
 
 
 def _fill(
     coordinator: Coordinator,
     opened: OpenedVersion,
-    source: Source,
+    batches: Iterator[list[LocalSlice]],
     token: str,
     progress: Progress | None,
 ) -> Version:
     total, done = sum(spec.size for spec in opened.tensors), 0
     # One push of one rank replaces another; as many ranks each push their part once.
-    for rank, batch in enumerate(_batches(source)):
+    for rank, batch in enumerate(batches):
         done += push(opened, rank, batch, token).size
         if progress is not None:
             progress(done, total)
@@ -170,34 +207,20 @@ def _fill(
     return coordinator.commit_version(opened)
 
 
-def _batches(source: Source) -> Iterator[list[LocalSlice]]:
+def _batches(entries: Sequence[Entry], pieces: Pieces) -> Iterator[list[LocalSlice]]:
+    """All slices, about `PUSH_BYTES` at a time."""
     batch: list[LocalSlice] = []
     size = 0
-    for index, entry in enumerate(source.entries):
-        for item in _slices(index, entry, source.parts):
-            batch.append(item)
-            size += item.data.size
+    for index, entry in enumerate(entries):
+        for box, piece in pieces.of(entry):
+            data = piece.reshape(-1).view(np.uint8)
+            batch.append(LocalSlice(tensor=index, group=GROUP, box=box, data=data))
+            size += data.size
             if size >= PUSH_BYTES:
                 yield batch
                 batch, size = [], 0
     if batch:
         yield batch
-
-
-def _slices(index: int, entry: Entry, parts: Mapping[str, Stored]) -> Iterator[LocalSlice]:
-    """The parts of one tensor, each in its box: what is not turned is not copied either."""
-    row = 0
-    for name in entry.theirs:
-        array = entry.from_theirs(parts[name].read())
-        box = Box((row, *[0] * (array.ndim - 1)), array.shape)
-        row += len(array)
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        yield LocalSlice(tensor=index, group=GROUP, box=box, data=data)
-
-
-def _spec(entry: Entry, parts: Mapping[str, Stored]) -> TensorSpec:
-    dtype = parts[entry.theirs[0]].dtype
-    return TensorSpec(group=GROUP, name=entry.ours, shape=entry.shape, dtype=dtype)
 
 
 def _no_tokenizer(config: ModelConfig) -> str:
@@ -222,17 +245,30 @@ def _check_vocabulary(config: ModelConfig, tokenizer: bytes) -> None:
         )
 
 
-def _check_dtypes(parts: Mapping[str, Stored]) -> None:
-    found = sorted({part.dtype for part in parts.values()})
-    if len(found) != 1 or found[0] not in DTYPES:
-        raise errors.InvalidArgumentError(
-            f"weights of element types {', '.join(found)} cannot be imported; all must be of one of"
-            f" {', '.join(DTYPES)}",
-            reason="UNSUPPORTED_DTYPE",
+def _check_start(config: ModelConfig) -> None:
+    """A decoder that cannot begin can never be served."""
+    if config.task.translates and not 0 <= config.first_id < config.target_vocab_size:
+        said = "names none" if config.first_id < 0 else f"names {config.first_id}"
+        raise errors.InvalidArgumentError.at(
+            "config.json: decoder_start_token_id",
+            f"the decoder begins with one of its {config.target_vocab_size} tokens, and the folder"
+            f" {said}: add the id of the one that it was trained with",
+            "IMPORT_UNSUPPORTED",
         )
 
 
-def _check_shapes(entries: Sequence[Entry], parts: Mapping[str, Stored]) -> None:
+def _check_dtypes(parts: Mapping[str, Tensor]) -> None:
+    for name, part in parts.items():
+        if part.dtype not in floats.FLOATS:
+            raise errors.InvalidArgumentError(
+                f"`{name}` is of element type {part.dtype}, as of quantized weights, which cannot"
+                f" be imported; load the model with transformers and `save_pretrained` it in one of"
+                f" {', '.join(floats.FLOATS)}",
+                reason="UNSUPPORTED_DTYPE",
+            )
+
+
+def _check_shapes(entries: Sequence[Entry], parts: Mapping[str, Tensor]) -> None:
     for entry in entries:
         for name, shape in entry.parts.items():
             if parts[name].shape != shape:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 
 from tessera import errors
+from tessera.client.folder import Folder
 
 OLDER = ("vocab.txt", "vocab.json", "tokenizer.model", "source.spm")
 """Vocabularies from before there was `tokenizer.json`."""
 
 
-def read_tokenizer(folder: Path) -> bytes | None:
+def has_tokenizer(folder: Folder) -> bool:
+    """Whether a folder has any."""
+    return any(folder.has(name) for name in ("tokenizer.json", *OLDER))
+
+
+def read_tokenizer(folder: Folder) -> bytes | None:
     """The content of `tokenizer.json`, made of older files where there is none; None without any.
 
     Raises:
         FailedPreconditionError: TOKENIZER_NEEDS_TRANSFORMERS.
         InvalidArgumentError: INVALID_TOKENIZER.
     """
-    path = folder / "tokenizer.json"
-    if path.is_file():
-        return path.read_bytes()
-    older = [name for name in OLDER if (folder / name).is_file()]
+    content = folder.read_bytes("tokenizer.json")
+    if content is not None:
+        return content
+    older = [name for name in OLDER if folder.has(name)]
     if not older:
         return None
     try:
@@ -34,7 +39,7 @@ def read_tokenizer(folder: Path) -> bytes | None:
             reason="TOKENIZER_NEEDS_TRANSFORMERS",
         ) from None
     try:
-        return str(auto.from_pretrained(folder).backend_tokenizer.to_str()).encode()
+        return str(auto.from_pretrained(folder.path).backend_tokenizer.to_str()).encode()
     except Exception as error:  # noqa: BLE001 - it raises whatever its parts do
         raise errors.InvalidArgumentError(
             f"transformers makes no tokenizer.json of {folder}: {error}; add one, or remove"

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera import errors
+from tessera.models import floats
 from tessera.models.config import ModelConfig
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 _ADAPTER = (".lora_a", ".lora_b")
-_BFLOAT16 = np.uint16
+_KINDS = {"uint16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
 
 
 def merge(
@@ -52,15 +53,13 @@ def merge(
 
 
 def _floats(array: Array) -> Floats:
-    """A bfloat16 is the upper half of a float32."""
-    if array.dtype == _BFLOAT16:
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32)
+    return floats.values(array, _kind(array)).astype(np.float32, copy=False)
 
 
 def _like(values: Floats, array: Array) -> Array:
-    """In the element type of another array, rounded to the nearest, ties to even."""
-    if array.dtype != _BFLOAT16:
-        return values.astype(array.dtype)
-    bits = values.view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    """In the element type of another array."""
+    return floats.converted(values, "F32", _kind(array))
+
+
+def _kind(array: Array) -> str:
+    return _KINDS[array.dtype.name]

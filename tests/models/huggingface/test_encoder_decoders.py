@@ -8,8 +8,19 @@ import torch
 import transformers as hf
 from hypothesis import given
 from hypothesis import strategies as st
-from roundtrip import bert_configs, check, close, few, gpt2_configs, randomized
+from roundtrip import (
+    bert_configs,
+    check,
+    close,
+    few,
+    gpt2_configs,
+    load,
+    randomized,
+    saved,
+    written,
+)
 
+from tessera.client import imports
 from tessera.models.inputs import Inputs
 
 
@@ -112,3 +123,21 @@ def test_bert2gpt2(data):
         assert {key: new[side].get(key) for key in kept} == kept
     for key in ("decoder_start_token_id", "pad_token_id"):
         assert new[key] == old[key]
+
+
+@pytest.mark.parametrize("name", SEQ2SEQ)
+@few(max_examples=4)
+@given(sizes=seq2seq_sizes(), seed=st.integers(0, 1000))
+def test_encoder_decoders_with_matrices_of_their_own(tmp_path_factory, name, sizes, seed):
+    kind, fields = SEQ2SEQ[name]
+    start = {"decoder_start_token_id": sizes["pad_token_id"], "tie_word_embeddings": False}
+    model = randomized(getattr(hf, name)(kind(**{**start, **sizes, **fields})), seed)
+    source = imports.read(saved(model, tmp_path_factory.mktemp("theirs")))
+    module, arrays = load(source)
+    compare = as_seq2seq(seed, sizes["vocab_size"], sizes["vocab_size"])
+    folder = written(source.config, arrays, tmp_path_factory.mktemp("ours"))
+    again, info = type(model).from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values()), info
+    with torch.inference_mode():
+        compare(module, model)
+        compare(module, again.eval())

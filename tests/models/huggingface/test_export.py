@@ -104,6 +104,27 @@ CASES = [
     ),
     ("gpt", "sentence_embedding", {}, "GPT2Model", hf.AutoModel),
     ("transformer", "translation", {}, "MarianMTModel", hf.AutoModelForSeq2SeqLM),
+    (
+        "transformer",
+        "translation",
+        {"share_embeddings": False},
+        "MarianMTModel",
+        hf.AutoModelForSeq2SeqLM,
+    ),
+    (
+        "transformer",
+        "translation",
+        {"tie_embeddings": False},
+        "MarianMTModel",
+        hf.AutoModelForSeq2SeqLM,
+    ),
+    (
+        "transformer",
+        "summarization",
+        {"tie_embeddings": False, "share_embeddings": False},
+        "MarianMTModel",
+        hf.AutoModelForSeq2SeqLM,
+    ),
     ("bert_gpt", "joint", {}, "EncoderDecoderModel", hf.AutoModelForSeq2SeqLM),
     (
         "bert_gpt",
@@ -282,7 +303,6 @@ def test_any_element_type_is_moved_bit_for_bit():
     [
         ("transformer", "", {"positions": "rotary"}, "model.encoder.positions"),
         ("transformer", "", {"norm_order": "pre"}, "model.encoder.norm_order"),
-        ("transformer", "", {"share_embeddings": False}, "model.share_embeddings"),
         ("bert_gpt", "masked_language_modeling", {}, "task.kind"),
         ("bert_gpt", "classification", {}, "task.kind"),
         ("bert", "", {"positions": "rotary"}, "model.encoder.positions"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from tessera.models.config import ModelConfig
-from tessera.models.huggingface.fields import Values
 from tessera.models.huggingface.form import Misfit
+from tessera.models.huggingface.generation import Generation
+from tessera.models.huggingface.statement import Statement
 from tessera.models.huggingface.tensors import Plan
 
 
@@ -22,15 +24,21 @@ class Architecture(ABC):
     family: str
     """Of ours that it belongs to."""
 
+    model_type: str
+    """What its config is called."""
+
     base: str = ""
     """Name of its model below the heads."""
+
+    writer: str = ""
+    """Key of its decoder's own config, where that has one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @abstractmethod
-    def read(self, values: Values, generation: Values) -> ModelConfig:
-        """Our config.
+    def read(self, values: Statement, generation: Generation) -> ModelConfig:
+        """Our config; what it neither reads nor knows of the values is not followed.
 
         Args:
             values: of `config.json`.
@@ -51,6 +59,17 @@ class Architecture(ABC):
     @abstractmethod
     def plan(self, config: ModelConfig) -> Plan:
         """Its tensors beside those of a model that it can hold."""
+
+    def fit(self, config: ModelConfig, unlike: AbstractSet[str]) -> ModelConfig:
+        """The config with what the weights decide.
+
+        Args:
+            config: as `read` made it.
+            unlike: tensors of its plan that are not as it says: tied ones with numbers of their
+                own, and those that are not there.
+        """
+        del unlike
+        return config
 
     def notes(self, config: ModelConfig) -> Iterator[str]:
         """What an export does not carry, in a sentence each."""

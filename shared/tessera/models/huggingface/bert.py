@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
@@ -11,8 +15,12 @@ from tessera.models.huggingface import fields
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import ACTIVATIONS, Values
 from tessera.models.huggingface.form import Form, Misfit, differ, plain_heads
+from tessera.models.huggingface.generation import Generation
+from tessera.models.huggingface.keys import CLASSES as NAMED
+from tessera.models.huggingface.keys import known, training
 from tessera.models.huggingface.names import StackNames, linear, norm
-from tessera.models.huggingface.tensors import Entry, Plan
+from tessera.models.huggingface.statement import Statement
+from tessera.models.huggingface.tensors import Computed, Entry, Plan
 from tessera.models.registry import FAMILIES
 
 DEFAULTS: Values = {
@@ -59,9 +67,13 @@ _LAYER = {
     "mlp.down": ("output.dense",),
     "mlp_norm": ("output.LayerNorm",),
 }
-BUFFERS = (r"embeddings\.position_ids",)
+BUFFERS: Mapping[str, Computed] = {
+    r"embeddings\.position_ids": Computed(lambda shape: np.arange(shape[-1])[None])
+}
 NEXT_SENTENCE = r"cls\.seq_relationship\.(weight|bias)"
 POOLER = r"pooler\.dense\.(weight|bias)"
+_WORDS, _MATRIX = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+_BIAS, _USED_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
 
 
 def names(prefix: str = "") -> StackNames:
@@ -81,14 +93,32 @@ def blank_pooler(width: int, prefix: str = "") -> dict[str, tuple[int, ...]]:
     return {f"{prefix}pooler.dense.weight": (width, width), f"{prefix}pooler.dense.bias": (width,)}
 
 
-def read_stack(values: Values) -> StackConfig:
+def read_stack(values: Statement) -> StackConfig:
     """The encoder of a BertConfig.
 
     Raises:
         InvalidArgumentError: IMPORT_UNSUPPORTED.
     """
     fields.require(
-        values, position_embedding_type="absolute", is_decoder=False, add_cross_attention=False
+        values,
+        position_embedding_type="absolute",
+        is_decoder=False,
+        is_encoder_decoder=False,
+        add_cross_attention=False,
+    )
+    values.know(
+        {
+            **known(
+                "of the original code; transformers does not read it",
+                "directionality",
+                "pooler_fc_size",
+                "pooler_num_attention_heads",
+                "pooler_num_fc_layers",
+                "pooler_size_per_head",
+                "pooler_type",
+            ),
+            **training(classifier_dropout=(None, values["hidden_dropout_prob"])),
+        }
     )
     return StackConfig(
         layers=values["num_hidden_layers"],
@@ -137,15 +167,17 @@ class Bert(Architecture):
     """One of BERT's classes."""
 
     family = "bert"
+    model_type = "bert"
     base = "bert"
 
-    def read(self, values: Values, generation: Values) -> ModelConfig:
+    def read(self, values: Statement, generation: Generation) -> ModelConfig:
         """The config of an encoder and the task of the class."""
         del generation
-        values = {**DEFAULTS, **values}
+        values = values.over(DEFAULTS)
         choices: dict[str, Any] = {}
         if self.name in {CLASSES, TOKENS}:
             choices["labels"] = fields.read_labels(values)
+            values.know(NAMED)
         if self.name == CLASSES:
             choices["multi_label"] = fields.is_multi_label(values)
         return ModelConfig(
@@ -154,7 +186,7 @@ class Bert(Architecture):
             encoder=read_stack(values),
             tie_embeddings=values["tie_word_embeddings"],
             task=FAMILIES[self.family].task(_KINDS[self.name], **choices),
-            pad_id=fields.read_ids(values)["pad_id"],
+            pad_id=fields.first(values.get("pad_token_id")),
         )
 
     def misfits(self, config: ModelConfig) -> Iterator[Misfit]:
@@ -183,15 +215,21 @@ class Bert(Architecture):
         prefix = "" if self.name == BASE else "bert."
         stack = names(prefix).entries("encoder", config.encoder, config.vocab_size)
         entries = [*stack, *self._head(config)]
-        untied = "masked" in config.task.heads and not config.tie_embeddings
-        copies = {"cls.predictions.bias": "cls.predictions.decoder.bias"} if untied else {}
+        masked = "masked" in config.task.heads
+        tied = masked and config.tie_embeddings
         return Plan(
             entries=tuple(entries),
-            copies=copies,
+            copies={_BIAS: _USED_BIAS} if masked and not tied else {},
             blanks=blank_pooler(config.width) if self.name == BASE else {},
-            ignored=(*BUFFERS, r"cls\.predictions\.decoder\.(weight|bias)", *copies),
+            ties=(*(((_WORDS, _MATRIX),) if tied else ()), *(((_USED_BIAS, _BIAS),) * masked)),
+            instead={_BIAS: _USED_BIAS},
+            computed=BUFFERS,
             dropped=(NEXT_SENTENCE, POOLER),
         )
+
+    def fit(self, config: ModelConfig, unlike: AbstractSet[str]) -> ModelConfig:
+        """Untied where the matrix of the masked head is one of its own."""
+        return replace(config, tie_embeddings=False) if _MATRIX in unlike else config
 
     def notes(self, config: ModelConfig) -> Iterator[str]:
         """What BertModel has beyond ours."""

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 
 from tessera import errors
 from tessera.models.config import ModelConfig
-from tessera.models.huggingface import bert, generation
+from tessera.models.huggingface import bert, fields, generation
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.bert import Bert
 from tessera.models.huggingface.encoder_decoder import EncoderDecoder
-from tessera.models.huggingface.fields import Values
 from tessera.models.huggingface.form import Misfit
 from tessera.models.huggingface.gpt2 import GPT2
+from tessera.models.huggingface.keys import require_common
 from tessera.models.huggingface.llama import Llama
 from tessera.models.huggingface.seq2seq import BART, MARIAN
+from tessera.models.huggingface.statement import Statement
 
 _ALL: tuple[Architecture, ...] = (
     *(
@@ -38,33 +39,58 @@ ARCHITECTURES: Mapping[str, Architecture] = {one.name: one for one in _ALL}
 """By the name of the class in transformers."""
 
 
-def read(values: Values, settings: Values) -> tuple[Architecture, ModelConfig, list[str]]:
-    """The architecture of a `config.json`, our config, and what is not followed.
+def read(values: Statement, settings: Statement | None) -> tuple[Architecture, ModelConfig]:
+    """The architecture of a `config.json` and our config; the statements know what is left.
 
     Args:
         values: its content.
-        settings: the content of `generation_config.json`; empty where there is none.
+        settings: the content of `generation_config.json`; None where there is none.
 
     Raises:
         InvalidArgumentError: UNSUPPORTED_ARCHITECTURE, IMPORT_UNSUPPORTED, or INVALID_CHECKPOINT
             where fields are missing or of another type.
     """
-    found = values.get("architectures") or ["none"]
-    if found[0] not in ARCHITECTURES:
-        raise errors.InvalidArgumentError.at(
-            "config.json: architectures",
-            f"`{found[0]}` cannot be imported; there are: {', '.join(ARCHITECTURES)}",
-            "UNSUPPORTED_ARCHITECTURE",
-        )
-    architecture = ARCHITECTURES[found[0]]
     try:
-        written = generation.read(values, settings)
+        architecture = _named(values)
+        written = generation.read(values, settings, architecture.writer)
+        require_common(values)
         config = architecture.read(values, written)
-        return architecture, config, list(generation.notes(written, config))
+        generation.account(written, config)
     except KeyError as error:
         raise _invalid(f"it lacks {error}") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise _invalid(str(error)) from None
+    return architecture, config
+
+
+def _named(values: Statement) -> Architecture:
+    """The architecture that a config names; of several the first, as in transformers."""
+    kind = values.get("model_type")
+    names = values.get("architectures") or []
+    able = [one.name for one in _ALL if one.model_type == kind]
+    if not names:
+        advice = (
+            f'add it, for example ["{able[0]}"], which is the class that the weights are of;'
+            f" a {kind} may be {', '.join(able)}"
+            if able
+            else f"add it: the class that the weights are of, one of {', '.join(ARCHITECTURES)}"
+        )
+        raise _unsupported(f"the config does not say of what class the model is; {advice}")
+    if not isinstance(names, list):
+        raise TypeError("architectures is no list")
+    if names[0] not in ARCHITECTURES:
+        raise _unsupported(
+            f"`{names[0]}` cannot be imported; there are: {', '.join(able or ARCHITECTURES)}"
+        )
+    if names[1:]:
+        values.note("architectures", f"{names[1:]} is not followed: the model is a {names[0]}")
+    architecture = ARCHITECTURES[names[0]]
+    if kind not in {None, architecture.model_type}:
+        raise fields.unsupported(
+            "model_type",
+            f"a {names[0]} is a `{architecture.model_type}`, and this config is of a `{kind}`",
+        )
+    return architecture
 
 
 def choose(config: ModelConfig) -> Architecture:
@@ -94,3 +120,9 @@ def choose(config: ModelConfig) -> Architecture:
 
 def _invalid(description: str) -> errors.InvalidArgumentError:
     return errors.InvalidArgumentError.at("config.json", description, "INVALID_CHECKPOINT")
+
+
+def _unsupported(description: str) -> errors.InvalidArgumentError:
+    return errors.InvalidArgumentError.at(
+        "config.json: architectures", description, "UNSUPPORTED_ARCHITECTURE"
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
 
 from tessera.models import tasks
@@ -12,10 +14,14 @@ from tessera.models.huggingface import fields
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import Values
 from tessera.models.huggingface.form import Misfit, differ
-from tessera.models.huggingface.generation import read_end, read_suppressed
+from tessera.models.huggingface.generation import Generation, read_end, read_suppressed
+from tessera.models.huggingface.keys import CLASSES
 from tessera.models.huggingface.names import StackNames, linear
-from tessera.models.huggingface.tensors import Entry, Plan
+from tessera.models.huggingface.statement import Statement
+from tessera.models.huggingface.tensors import Computed, Entry, Plan
 from tessera.models.registry import FAMILIES
+
+_HEAD = "lm_head.weight"
 
 
 class Causal(Architecture):
@@ -29,11 +35,12 @@ class Causal(Architecture):
     token_head: str
     """Name of the head over every token."""
 
-    buffers: tuple[str, ...]
-    """Patterns of names that carry nothing."""
+    @abstractmethod
+    def buffers(self, stack: StackConfig) -> Mapping[str, Computed]:
+        """What is stored although it follows from the config, by the pattern of its name."""
 
     @abstractmethod
-    def read_stack(self, values: Values) -> StackConfig:
+    def read_stack(self, values: Statement) -> StackConfig:
         """The decoder of a config.
 
         Raises:
@@ -57,12 +64,14 @@ class Causal(Architecture):
         """Our task of this class."""
         return self.kinds[self.name]
 
-    def read(self, values: Values, generation: Values) -> ModelConfig:
+    def read(self, values: Statement, generation: Generation) -> ModelConfig:
         """The config of a decoder and the task of the class."""
-        values = {**self.defaults, **values}
+        values = values.over(self.defaults)
+        fields.require(values, is_encoder_decoder=False)
         choices: dict[str, Any] = {}
         if self.kind in {tasks.CLASSIFICATION, tasks.TOKENS}:
             choices["labels"] = fields.read_labels(values)
+            values.know(CLASSES)
         if self.kind == tasks.CLASSIFICATION:
             choices["multi_label"] = fields.is_multi_label(values)
         ids = {
@@ -111,8 +120,18 @@ class Causal(Architecture):
             *self.names(prefix).entries("decoder", config.decoder, config.vocab_size),
             *self._head(config),
         ]
-        tied = (r"lm_head\.weight",) if config.tie_embeddings or self.kind != tasks.LANGUAGE else ()
-        return Plan(entries=tuple(entries), ignored=(*self.buffers, *tied))
+        tied = config.tie_embeddings or self.kind != tasks.LANGUAGE
+        words = self.names(prefix).tokens
+        return Plan(
+            entries=tuple(entries),
+            ties=((words, _HEAD),) if tied else (),
+            computed=self.buffers(config.decoder),
+        )
+
+    def fit(self, config: ModelConfig, unlike: AbstractSet[str]) -> ModelConfig:
+        """Untied where the head has a matrix of its own."""
+        untied = _HEAD in unlike and self.kind == tasks.LANGUAGE
+        return replace(config, tie_embeddings=False) if untied else config
 
     def notes(self, config: ModelConfig) -> Iterator[str]:
         """What transformers would do otherwise than ours."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
 
 from tessera.models import tasks
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface import bert, fields, gpt2
 from tessera.models.huggingface.architecture import Architecture
-from tessera.models.huggingface.fields import Values
 from tessera.models.huggingface.form import Misfit, differ
-from tessera.models.huggingface.generation import read_end, read_suppressed
+from tessera.models.huggingface.generation import KEYS, Generation, read_end, read_suppressed
+from tessera.models.huggingface.keys import known, require_common
 from tessera.models.huggingface.names import linear
+from tessera.models.huggingface.statement import Statement
 from tessera.models.huggingface.tensors import Plan
 from tessera.models.registry import FAMILIES
 
+_HEAD = "decoder.lm_head.weight"
+_INNER = known("the whole model says it", "architectures", "decoder_start_token_id", "pad_token_id")
+_READER = {
+    **known("an encoder writes nothing", *KEYS),
+    **known("the encoder has no head that could be tied", "tie_word_embeddings"),
+}
 _KINDS = (tasks.TRANSLATION, tasks.SUMMARIZATION, tasks.JOINT)
 
 
@@ -23,29 +32,16 @@ class EncoderDecoder(Architecture):
     """The class; its head is the decoder's."""
 
     family = "bert_gpt"
+    model_type = "encoder-decoder"
     base = ""
+    writer = "decoder"
 
-    def read(self, values: Values, generation: Values) -> ModelConfig:
+    def read(self, values: Statement, generation: Generation) -> ModelConfig:
         """The config of both stacks; each may have its own vocabulary."""
-        parts = {
-            "encoder": {**bert.DEFAULTS, **values["encoder"]},
-            "decoder": {**gpt2.DEFAULTS, **values["decoder"]},
-        }
-        encoder, decoder = parts["encoder"], parts["decoder"]
-        for side, kind in (("encoder", "bert"), ("decoder", "gpt2")):
-            if parts[side]["model_type"] != kind:
-                found = parts[side]["model_type"]
-                raise fields.unsupported(f"{side}.model_type", f"only `{kind}`, not `{found}`")
-        if not decoder.get("add_cross_attention"):
-            raise fields.unsupported("decoder.add_cross_attention", "it must be true")
-        if encoder["hidden_size"] != decoder["n_embd"]:
-            raise fields.unsupported(
-                "decoder.n_embd",
-                f"both stacks must have one width, as here {encoder['hidden_size']}",
-            )
-        stated = {name: value for name, value in values.items() if value is not None}
+        encoder, decoder = _parts(values)
         words = decoder["vocab_size"]
-        end_id = read_end(stated.get("eos_token_id", decoder["eos_token_id"]), generation)
+        stated = Generation(values, decoder)
+        end_id = read_end(stated.get("eos_token_id"), generation)
         return ModelConfig(
             family=self.family,
             vocab_size=encoder["vocab_size"],
@@ -54,10 +50,10 @@ class EncoderDecoder(Architecture):
             decoder=gpt2.read_stack(decoder),
             tie_embeddings=decoder["tie_word_embeddings"],
             task=FAMILIES[self.family].task(tasks.TRANSLATION),
-            decoder_start_id=_start({**stated, **generation}, words),
+            decoder_start_id=_start(values, generation, words),
             suppress_ids=read_suppressed(generation, end_id, words),
             end_id=end_id,
-            pad_id=fields.read_ids({"pad_token_id": encoder["pad_token_id"], **stated})["pad_id"],
+            pad_id=fields.first(Generation(values, encoder).get("pad_token_id")),
         )
 
     def misfits(self, config: ModelConfig) -> Iterator[Misfit]:
@@ -111,9 +107,14 @@ class EncoderDecoder(Architecture):
             entries=(*encoder, *decoder, *(() if tied else head)),
             blanks=bert.blank_pooler(config.width, "encoder."),
             left_out=("heads.masked.",),
-            ignored=(*bert.BUFFERS, *gpt2.BUFFERS, *((r"lm_head\.weight",) if tied else ())),
+            ties=((names.tokens, _HEAD),) if tied else (),
+            computed={**bert.BUFFERS, **gpt2.BUFFERS},
             dropped=(bert.POOLER,),
         )
+
+    def fit(self, config: ModelConfig, unlike: AbstractSet[str]) -> ModelConfig:
+        """Untied where the decoder's head has a matrix of its own."""
+        return replace(config, tie_embeddings=False) if _HEAD in unlike else config
 
     def notes(self, config: ModelConfig) -> Iterator[str]:
         """The head that the class has no place for."""
@@ -121,7 +122,38 @@ class EncoderDecoder(Architecture):
             yield "EncoderDecoderModel has no masked-language head: the encoder's is left out"
 
 
-def _start(values: Values, words: int) -> int:
+def _parts(values: Statement) -> tuple[Statement, Statement]:
+    """The configs of both stacks.
+
+    Raises:
+        InvalidArgumentError: IMPORT_UNSUPPORTED.
+    """
+    encoder, decoder = values["encoder"].over(bert.DEFAULTS), values["decoder"].over(gpt2.DEFAULTS)
+    for side, part, kind in (("encoder", encoder, "bert"), ("decoder", decoder, "gpt2")):
+        if part["model_type"] != kind:
+            raise fields.unsupported(
+                f"{side}.model_type", f"only `{kind}`, not `{part['model_type']}`"
+            )
+        require_common(part)
+        part.know(_INNER)
+    encoder.know(_READER)
+    decoder.know(known("it is one whatever is said", "is_decoder"))
+    values.know(known("the decoder's config says it", "tie_word_embeddings"))
+    fields.require(values, is_encoder_decoder=True)
+    if not decoder.get("add_cross_attention"):
+        raise fields.unsupported("decoder.add_cross_attention", "it must be true")
+    if encoder["hidden_size"] != decoder["n_embd"]:
+        raise fields.unsupported(
+            "decoder.n_embd",
+            f"both stacks must have one width, as here {encoder['hidden_size']}",
+        )
+    fields.require(decoder, is_encoder_decoder=False)
+    return encoder, decoder
+
+
+def _start(values: Statement, generation: Generation, words: int) -> int:
     """The token that the decoder begins with: as in transformers, else the one of a text."""
-    start = fields.read_start(values, values.get("bos_token_id"))
+    every = Generation(*generation.sources, values, values["decoder"])
+    starts = [every.get("decoder_start_token_id"), every.get("bos_token_id")]
+    start = fields.first(next((token for token in starts if token is not None), None))
     return start if start < words else -1

@@ -7,6 +7,7 @@ from typing import Any
 
 from tessera import errors
 from tessera.models.config import ModelConfig
+from tessera.models.huggingface.statement import Statement
 from tessera.models.task import TaskConfig
 
 Values = Mapping[str, Any]
@@ -28,18 +29,19 @@ def unsupported(name: str, description: str) -> errors.InvalidArgumentError:
     return errors.InvalidArgumentError.at(f"config.json: {name}", description, "IMPORT_UNSUPPORTED")
 
 
-def require(values: Values, **wanted: Any) -> None:
+def require(values: Statement, **wanted: Any) -> None:
     """Raise unless fields, where they are there, have the only values that ours can have.
 
     Raises:
         InvalidArgumentError: IMPORT_UNSUPPORTED.
     """
     for name, value in wanted.items():
-        if values.get(name, value) != value:
-            raise unsupported(name, f"only {value!r} can be imported, not {values[name]!r}")
+        stated = values.whole(name, value)
+        if stated is not None and stated != value:
+            raise unsupported(name, f"only {value!r} can be imported, not {stated!r}")
 
 
-def activation(values: Values, name: str, default: str) -> str:
+def activation(values: Statement, name: str, default: str) -> str:
     """Our name of an activation.
 
     Raises:
@@ -51,9 +53,9 @@ def activation(values: Values, name: str, default: str) -> str:
     return _OURS[found]
 
 
-def read_ids(values: Values) -> dict[str, Any]:
+def read_ids(values: Statement) -> dict[str, Any]:
     """The special tokens of a config, as keyword arguments of ours."""
-    return {ours: _first(values.get(theirs)) for ours, theirs in _IDS.items()}
+    return {ours: first(values.get(theirs)) for ours, theirs in _IDS.items()}
 
 
 def write_ids(config: ModelConfig) -> dict[str, int | None]:
@@ -66,18 +68,13 @@ def or_none(token: int) -> int | None:
     return token if token >= 0 else None
 
 
-def read_start(values: Values, default: int | None = None) -> int:
-    """The token that a decoder begins with, -1 for none."""
-    return _first(values.get("decoder_start_token_id", default))
-
-
-def read_labels(values: Values) -> tuple[str, ...]:
+def read_labels(values: Statement) -> tuple[str, ...]:
     """Names of the classes, by their number.
 
     Raises:
         InvalidArgumentError: IMPORT_UNSUPPORTED: the model has no classes but a number.
     """
-    found = values.get("id2label")
+    found = values.whole("id2label")
     count = int(values.get("num_labels", 2))
     labels = (
         tuple(str(name) for _, name in sorted((int(k), v) for k, v in found.items()))
@@ -92,7 +89,7 @@ def read_labels(values: Values) -> tuple[str, ...]:
     return labels
 
 
-def is_multi_label(values: Values) -> bool:
+def is_multi_label(values: Statement) -> bool:
     """Whether each class stands for itself."""
     return bool(values.get("problem_type") == _MULTI)
 
@@ -110,7 +107,7 @@ def write_labels(task: TaskConfig) -> dict[str, Any]:
     return found
 
 
-def _first(token: Any) -> int:
+def first(token: Any) -> int:
     """An id of a config; the first one where there are several, -1 where there is none."""
     if isinstance(token, list):
         token = token[0] if token else None

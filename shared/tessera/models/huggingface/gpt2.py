@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from tessera.models import tasks
 from tessera.models.config import StackConfig
 from tessera.models.huggingface import fields
 from tessera.models.huggingface.causal import Causal
 from tessera.models.huggingface.fields import ACTIVATIONS, Values
 from tessera.models.huggingface.form import Form, Misfit, plain_heads
+from tessera.models.huggingface.keys import known, neutral, training
 from tessera.models.huggingface.names import StackNames
+from tessera.models.huggingface.statement import Statement
+from tessera.models.huggingface.tensors import Computed
 
 DEFAULTS: Values = {
     "n_inner": None,
@@ -49,7 +54,10 @@ _CROSS = {
     "cross.kv": ("crossattention.c_attn",),
     "cross.out": ("crossattention.c_proj",),
 }
-BUFFERS = (r"(attn|crossattention)\.(bias|masked_bias)",)
+BUFFERS: Mapping[str, Computed] = {
+    r"(attn|crossattention)\.bias": Computed(lambda shape: np.tril(np.ones(shape[-2:]))),
+    r"(attn|crossattention)\.masked_bias": Computed(None),
+}
 
 
 def names(prefix: str = "", *, cross: bool = False) -> StackNames:
@@ -64,13 +72,34 @@ def names(prefix: str = "", *, cross: bool = False) -> StackNames:
     )
 
 
-def read_stack(values: Values) -> StackConfig:
+def read_stack(values: Statement) -> StackConfig:
     """The decoder of a GPT2Config.
 
     Raises:
         InvalidArgumentError: IMPORT_UNSUPPORTED.
     """
     fields.require(values, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False)
+    values.know(
+        {
+            **known(
+                "of the second head of GPT2DoubleHeadsModel",
+                "summary_type",
+                "summary_use_proj",
+                "summary_activation",
+                "summary_proj_to_labels",
+                "summary_first_dropout",
+                "predict_special_tokens",
+            ),
+            **known("the same numbers in another order", "reorder_and_upcast_attn"),
+            **known("it is one whatever is said", "is_decoder"),
+            **neutral("n_positions says it", n_ctx=values["n_positions"]),
+            **training(
+                embd_pdrop=(values["resid_pdrop"],),
+                classifier_dropout=(None, values["resid_pdrop"]),
+                hidden_dropout=(None, values["resid_pdrop"]),
+            ),
+        }
+    )
     return StackConfig(
         layers=values["n_layer"],
         heads=values["n_head"],
@@ -112,6 +141,7 @@ def stack_misfits(stack: StackConfig) -> Iterator[Misfit]:
 class GPT2(Causal):
     """One of GPT-2's classes."""
 
+    model_type = "gpt2"
     base = "transformer"
     defaults = DEFAULTS
     kinds: Mapping[str, str] = {
@@ -121,9 +151,13 @@ class GPT2(Causal):
         "GPT2Model": tasks.EMBEDDING,
     }
     token_head = "classifier"  # noqa: S105 - a name
-    buffers = BUFFERS
 
-    def read_stack(self, values: Values) -> StackConfig:
+    def buffers(self, stack: StackConfig) -> Mapping[str, Computed]:
+        """The causal mask."""
+        del stack
+        return BUFFERS
+
+    def read_stack(self, values: Statement) -> StackConfig:
         """The decoder of a GPT2Config without an encoder beside it."""
         fields.require(values, add_cross_attention=False)
         return read_stack(values)

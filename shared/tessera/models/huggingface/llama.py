@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
 from tessera.models.huggingface import fields
 from tessera.models.huggingface.causal import Causal
 from tessera.models.huggingface.fields import Values
 from tessera.models.huggingface.form import Form, Misfit
+from tessera.models.huggingface.keys import known
 from tessera.models.huggingface.names import StackNames
+from tessera.models.huggingface.statement import Statement
+from tessera.models.huggingface.tensors import Computed
 
 DEFAULTS: Values = {
     "num_key_value_heads": None,
@@ -49,6 +54,7 @@ _LAYER = {
 class Llama(Causal):
     """One of Llama's classes."""
 
+    model_type = "llama"
     base = "model"
     defaults = DEFAULTS
     kinds: Mapping[str, str] = {
@@ -58,11 +64,18 @@ class Llama(Causal):
         "LlamaModel": tasks.EMBEDDING,
     }
     token_head = "score"  # noqa: S105 - a name
-    buffers = (r"rotary_emb\.inv_freq",)
 
-    def read_stack(self, values: Values) -> StackConfig:
+    def buffers(self, stack: StackConfig) -> Mapping[str, Computed]:
+        """The frequencies of rotary positions."""
+        exponents = np.arange(0, stack.head_dim, 2) / stack.head_dim
+        return {r"rotary_emb\.inv_freq": Computed(lambda _: stack.rotary_base**-exponents)}
+
+    def read_stack(self, values: Statement) -> StackConfig:
         """The decoder of a LlamaConfig."""
-        fields.require(values, hidden_act="silu")
+        fields.require(
+            values, hidden_act="silu", add_cross_attention=False, partial_rotary_factor=1
+        )
+        values.know(known("it is one whatever is said", "is_decoder"))
         width, heads = values["hidden_size"], values["num_attention_heads"]
         if values.get("head_dim") not in {None, width // heads}:
             raise fields.unsupported(
@@ -130,14 +143,17 @@ class Llama(Causal):
             yield "Llama has no dropout beside attention's: that of the residual stream is left out"
 
 
-def _rotary_base(values: Values) -> float:
+def _rotary_base(values: Statement) -> float:
     """From the fields of transformers 5 (`rope_parameters`) or 4 (`rope_theta`, `rope_scaling`)."""
-    for name in ("rope_parameters", "rope_scaling"):
-        found = values.get(name) or {}
-        kind = found.get("rope_type", found.get("type", "default"))
-        if kind != "default":
+    bases = [values.get("rope_theta")]
+    for name in ("rope_scaling", "rope_parameters"):
+        stated = values.get(name)
+        if stated is None:
+            continue
+        kind = stated.get("rope_type", stated.get("type", "default"))
+        if kind != "default" or stated.get("partial_rotary_factor", 1) not in {None, 1}:
             raise fields.unsupported(
                 name, f"only plain rotary positions can be imported, not those of `{kind}`"
             )
-    base = (values.get("rope_parameters") or {}).get("rope_theta", values.get("rope_theta"))
-    return float(base or 10000.0)
+        bases.append(stated.get("rope_theta"))
+    return float(next((base for base in reversed(bases) if base is not None), 10000.0))

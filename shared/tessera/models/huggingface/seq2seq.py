@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
@@ -11,9 +15,11 @@ from tessera.models.huggingface import fields
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import ACTIVATIONS, Values
 from tessera.models.huggingface.form import Form, Misfit, differ, plain_heads, same
-from tessera.models.huggingface.generation import read_end, read_suppressed
-from tessera.models.huggingface.names import StackNames
-from tessera.models.huggingface.tensors import Entry, Plan
+from tessera.models.huggingface.generation import Generation, read_end, read_suppressed
+from tessera.models.huggingface.keys import known, neutral, training
+from tessera.models.huggingface.names import StackNames, linear
+from tessera.models.huggingface.statement import Statement
+from tessera.models.huggingface.tensors import Array, Computed, Entry, Plan
 from tessera.models.registry import FAMILIES
 
 _COMMON: Mapping[str, Any] = {
@@ -36,6 +42,9 @@ _SHARED = ("width", "context", "dropout", "attention_dropout", "activation", "em
 _OWN = {"layers": "layers", "heads": "attention_heads", "ff_width": "ffn_dim"}
 """What has a field for each."""
 
+_SHARED_MATRIX = "model.shared.weight"
+_READS, _WRITES = "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"
+_HEAD, _BIAS = "lm_head.weight", "final_logits_bias"
 _ATTENTION = {
     "attention_norm": ("self_attn_layer_norm",),
     "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -75,12 +84,14 @@ class Seq2Seq(Architecture):
         self.model_type = model_type
         self.defaults = defaults
 
-    def read(self, values: Values, generation: Values) -> ModelConfig:
+    def read(self, values: Statement, generation: Generation) -> ModelConfig:
         """The config of both stacks."""
-        values = {**self.defaults, **values}
+        values = values.over(self.defaults)
+        self._know(values)
         fields.require(
             values,
-            tie_word_embeddings=True,
+            is_encoder_decoder=True,
+            is_decoder=False,
             share_encoder_decoder_embeddings=True,
             decoder_vocab_size=values["vocab_size"],
             normalize_before=False,
@@ -97,10 +108,13 @@ class Seq2Seq(Architecture):
             vocab_size=values["vocab_size"],
             encoder=self._read_stack(values, "encoder"),
             decoder=self._read_stack(values, "decoder"),
-            share_embeddings=True,
+            tie_embeddings=values["tie_word_embeddings"],
+            share_embeddings=values["tie_word_embeddings"],
             head_bias=True,
             task=FAMILIES[self.family].task(self.kind),
-            decoder_start_id=fields.read_start({**values, **generation}),
+            decoder_start_id=fields.first(
+                Generation(*generation.sources, values).get("decoder_start_token_id")
+            ),
             suppress_ids=read_suppressed(generation, ids["end_id"], values["vocab_size"]),
             **ids,
         )
@@ -113,8 +127,7 @@ class Seq2Seq(Architecture):
             yield from self.form.misfits(side, stack)
             yield from plain_heads(side, stack)
         yield from same(config, *_SHARED)
-        yield from differ("model.tie_embeddings", config.tie_embeddings, True)
-        yield from differ("model.share_embeddings", config.share_embeddings, True)
+        yield from differ("model.decoder_vocab_size", config.decoder_vocab_size, 0)
 
     def write(self, config: ModelConfig) -> dict[str, Any]:
         """Its config."""
@@ -138,7 +151,7 @@ class Seq2Seq(Architecture):
             "activation_function": ACTIVATIONS[stack.activation],
             "scale_embedding": stack.embedding_scale,
             "is_encoder_decoder": True,
-            "tie_word_embeddings": True,
+            "tie_word_embeddings": config.tie_embeddings and config.share_embeddings,
             **fields.write_ids(config),
             "decoder_start_token_id": fields.or_none(config.first_id),
             "forced_eos_token_id": fields.or_none(config.end_id),
@@ -148,35 +161,80 @@ class Seq2Seq(Architecture):
         """The tensors of both stacks, and the bias of the logits."""
         assert config.encoder is not None
         assert config.decoder is not None
-        encoder = self._names("encoder", _ATTENTION).entries(
-            "encoder", config.encoder, config.vocab_size
+        whole = config.tie_embeddings and config.share_embeddings
+        words = config.vocab_size
+        encoder = self._names("encoder", _ATTENTION, _SHARED_MATRIX if whole else _READS).entries(
+            "encoder", config.encoder, words
         )
-        decoder = self._names("decoder", {**_ATTENTION, **_CROSS}).entries(
-            "decoder", config.decoder, 0
+        decoder = self._names("decoder", {**_ATTENTION, **_CROSS}, _WRITES).entries(
+            "decoder", config.decoder, 0 if config.share_embeddings else words
         )
-        bias = Entry(
-            ours="heads.language.projection.bias",
-            shape=(config.vocab_size,),
-            theirs=("final_logits_bias",),
-            framed=True,
-        )
+        projection = "heads.language.projection"
+        head = linear(projection, "lm_head", (words, config.width), bias=False)
+        bias = Entry(ours=f"{projection}.bias", shape=(words,), theirs=(_BIAS,), framed=True)
         return Plan(
-            entries=(*encoder, *decoder, *([bias] if config.head_bias else [])),
-            blanks={} if config.head_bias else {"final_logits_bias": (1, config.vocab_size)},
-            ignored=(
-                r"(encoder|decoder)\.embed_tokens\.weight",
-                r"lm_head\.weight",
-                r"(encoder|decoder)\.version",
-                *self._tables(),
+            entries=(
+                *encoder,
+                *decoder,
+                *(() if config.tie_embeddings else head),
+                *([bias] if config.head_bias else []),
             ),
+            copies={} if whole else self._copies(config),
+            blanks={} if config.head_bias else {_BIAS: (1, words)},
+            ties=((_SHARED_MATRIX, _READS, _WRITES, _HEAD),),
+            computed={
+                r"(encoder|decoder)\.version": Computed(None),
+                **self._tables(),
+            },
         )
 
-    def _tables(self) -> tuple[str, ...]:
+    def fit(self, config: ModelConfig, unlike: AbstractSet[str]) -> ModelConfig:
+        """With the embeddings and the head that have matrices of their own; a bias, if stored."""
+        return replace(
+            config,
+            share_embeddings=config.share_embeddings and not unlike & {_READS, _WRITES},
+            tie_embeddings=config.tie_embeddings and not unlike & {_WRITES, _HEAD},
+            head_bias=config.head_bias and _BIAS not in unlike,
+        )
+
+    @staticmethod
+    def _copies(config: ModelConfig) -> dict[str, str]:
+        """What transformers has a matrix for, although it is another one of ours."""
+        decoder = _READS if config.share_embeddings else _WRITES
+        return {
+            _SHARED_MATRIX: _READS,
+            **({_WRITES: _READS} if config.share_embeddings else {}),
+            **({_HEAD: decoder} if config.tie_embeddings else {}),
+        }
+
+    def _tables(self) -> dict[str, Computed]:
         """Sinusoids are computed, wherever they may be stored."""
         computed = self.form.fixed["positions"] == "sinusoidal"
-        return (r"embed_positions\.weight",) if computed else ()
+        return {r"embed_positions\.weight": Computed(_sinusoids, needed=True)} if computed else {}
 
-    def _read_stack(self, values: Values, side: str) -> StackConfig:
+    @staticmethod
+    def _know(values: Statement) -> None:
+        """What these configs say and ours need not follow."""
+        layers, heads = values["encoder_layers"], values["encoder_attention_heads"]
+        values.know(
+            {
+                **known(
+                    "of other heads, or of the code that these models were trained with",
+                    "classifier_dropout",
+                    "classif_dropout",
+                    "add_bias_logits",
+                ),
+                **neutral(
+                    "encoder_layers and the like say it",
+                    num_hidden_layers=layers,
+                    num_attention_heads=heads,
+                    hidden_size=values["d_model"],
+                ),
+                **training(activation_dropout=0, encoder_layerdrop=0, decoder_layerdrop=0),
+            }
+        )
+
+    def _read_stack(self, values: Statement, side: str) -> StackConfig:
         sizes = {ours: values[f"{side}_{theirs}"] for ours, theirs in _OWN.items()}
         return StackConfig(
             **sizes,
@@ -189,10 +247,11 @@ class Seq2Seq(Architecture):
             **self.form.fixed,
         )
 
-    def _names(self, side: str, layer: Mapping[str, tuple[str, ...]]) -> StackNames:
+    @staticmethod
+    def _names(side: str, layer: Mapping[str, tuple[str, ...]], tokens: str) -> StackNames:
         prefix = f"model.{side}"
         return StackNames(
-            tokens="model.shared.weight",
+            tokens=tokens,
             positions=f"{prefix}.embed_positions.weight",
             embedding_norm=f"{prefix}.layernorm_embedding",
             layers=f"{prefix}.layers",
@@ -200,7 +259,15 @@ class Seq2Seq(Architecture):
         )
 
 
+def _sinusoids(shape: tuple[int, ...]) -> Array:
+    """Marian's table: the sines of all frequencies, then the cosines."""
+    rows, width = shape
+    angles = np.arange(rows)[:, None] / 10000 ** (np.arange(0, width, 2) / width)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
 _DEFAULTS: Values = {
+    "tie_word_embeddings": True,
     "max_position_embeddings": 1024,
     "dropout": 0.1,
     "attention_dropout": 0.0,

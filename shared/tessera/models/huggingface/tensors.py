@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,35 @@ from numpy.typing import NDArray
 from tessera import errors
 
 Array = NDArray[Any]
+
+
+class Tensor(Protocol):
+    """A tensor of a checkpoint, wherever its numbers are or come from."""
+
+    @property
+    def dtype(self) -> str:
+        """Element type in safetensors' spelling."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sizes."""
+
+    def read(self) -> Array:
+        """The elements, of numpy's type with the same bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A tensor that is stored although the config says what is in it.
+
+    Args:
+        values: its numbers, given its shape; None: any, since no code reads them.
+        needed: whether the model computes with what is stored, so that other numbers make it
+            another model.
+    """
+
+    values: Callable[[tuple[int, ...]], Array] | None
+    needed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +75,10 @@ class Entry:
         return dict(zip(self.theirs, shapes, strict=True))
 
     def from_theirs(self, part: Array) -> Array:
-        """One part as it stands in ours; a copy only where it is turned."""
+        """One part as it stands in ours: a view of it, perhaps turned."""
         if self.framed:
             return np.squeeze(part, 0)
-        return np.ascontiguousarray(part.T) if self.transposed and part.ndim > 1 else part
+        return part.T if self.transposed and part.ndim > 1 else part
 
     def to_theirs(self, array: Array) -> Iterator[tuple[str, Array]]:
         """The parts of ours by their names."""
@@ -74,7 +102,9 @@ class Plan:
         copies: names that their files may repeat, and of what; written where they are no ties.
         blanks: what only theirs has and nobody trained: shapes; zeros when written.
         left_out: beginnings of our names that have no place there.
-        ignored: patterns of their names that carry nothing: buffers and tied copies.
+        ties: groups of their names for one tensor, the one that others are tied to first.
+        instead: a name, and the one of its group that is computed with where both are stored.
+        computed: patterns of their names for what follows from the config.
         dropped: patterns of their names that ours has no place for.
     """
 
@@ -82,7 +112,9 @@ class Plan:
     copies: Mapping[str, str] = field(default_factory=dict)
     blanks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
+    ties: tuple[tuple[str, ...], ...] = ()
+    instead: Mapping[str, str] = field(default_factory=dict)
+    computed: Mapping[str, Computed] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 
     def to_theirs(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -97,7 +129,7 @@ class Plan:
         strange += sorted(names - set(arrays))
         if strange:
             raise errors.InvalidArgumentError(
-                f"the model's config and its weights disagree about {_listed(strange)}",
+                f"the model's config and its weights disagree about {listed(strange)}",
                 reason="UNKNOWN_PARAMETER",
             )
         found = {
@@ -110,55 +142,8 @@ class Plan:
         found.update({name: np.zeros(shape, kind) for name, shape in self.blanks.items()})
         return found
 
-    def locate(self, names: Iterable[str], base: str) -> tuple[dict[str, str], list[str]]:
-        """Where in a checkpoint the parts are.
 
-        Args:
-            names: of its tensors.
-            base: name of the model below the heads, which checkpoints write or leave out.
-
-        Returns:
-            Our spelling of each part's name to the checkpoint's, and the names without a use.
-
-        Raises:
-            InvalidArgumentError: INVALID_CHECKPOINT: parts are missing, or there are others.
-        """
-        there = set(names)
-        wanted = [name for entry in self.entries for name in entry.theirs]
-        found: dict[str, str] = {}
-        for name in wanted:
-            actual = next((n for n in _spellings(name, base) if n in there), None)
-            if actual is not None:
-                found[name] = actual
-        missing = [name for name in wanted if name not in found]
-        if missing:
-            raise _invalid(f"the weights lack {_listed(missing)}")
-        rest = sorted(there - set(found.values()))
-        rest = [name for name in rest if not _matches(name, self.ignored)]
-        strange = [name for name in rest if not _matches(name, self.dropped)]
-        if strange:
-            raise _invalid(f"the architecture has no {_listed(strange)}")
-        return found, rest
-
-
-def _spellings(name: str, base: str) -> Iterator[str]:
-    """A name, and how older or bare checkpoints write it."""
-    for known in (name, name.removeprefix(f"{base}."), f"{base}.{name}"):
-        yield known
-        if "LayerNorm" in known:
-            yield known.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
-                "LayerNorm.bias", "LayerNorm.beta"
-            )
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(re.search(rf"(^|\.){pattern}$", name) for pattern in patterns)
-
-
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few of some names, and how many more there are."""
     shown = ", ".join(f"`{name}`" for name in names[:3])
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
-
-
-def _invalid(description: str) -> errors.InvalidArgumentError:
-    return errors.InvalidArgumentError(description, reason="INVALID_CHECKPOINT")

@@ -1,0 +1,58 @@
+"""The numbers of a checkpoint's tensors as ours have them, some at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from tessera.models import floats
+from tessera.models.huggingface.statement import plain
+from tessera.models.huggingface.tensors import Array, Entry, Tensor
+from tessera.weights.box import Box
+from tessera.weights.dtypes import element_size
+
+
+class Pieces:
+    """Tensors in their boxes, all in one element type.
+
+    Args:
+        parts: of a checkpoint, by their names.
+        size: bytes that are copied together: what is neither turned nor widened is not copied.
+    """
+
+    def __init__(self, parts: Mapping[str, Tensor], size: int) -> None:
+        self._parts = parts
+        self._size = size
+        self._broken: Counter[str] = Counter()
+        self.dtype = floats.widest(part.dtype for part in parts.values())
+
+    def of(self, entry: Entry) -> Iterator[tuple[Box, Array]]:
+        """One of our tensors, its parts below one another, some rows at a time."""
+        row = 0
+        for name in entry.theirs:
+            dtype = self._parts[name].dtype
+            part = entry.from_theirs(self._parts[name].read())
+            rows = max(1, self._size // max(1, part[:1].size * element_size(self.dtype)))
+            for start in range(0, len(part), rows):
+                some = part[start : start + rows]
+                self._broken[name] += floats.count_not_finite(some, dtype)
+                box = Box((row, *[0] * (part.ndim - 1)), some.shape)
+                row += len(some)
+                yield box, np.ascontiguousarray(floats.converted(some, dtype, self.dtype))
+
+    def notes(self) -> Iterator[str]:
+        """Which parts, of those that were read, hold numbers that are none."""
+        for name, count in self._broken.items():
+            if count:
+                numbers = "number that is" if count == 1 else "numbers that are"
+                yield f"{plain(name)} has {count} {numbers} not finite: answers may be none"
+
+
+def widened(parts: Mapping[str, Tensor], dtype: str) -> Iterator[str]:
+    """A note where parts were stored in a narrower type than that of all."""
+    kinds = Counter(part.dtype for part in parts.values())
+    if len(kinds) > 1:
+        stored = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items()))
+        yield f"the weights are of several element types ({stored}): all were widened to {dtype}"
