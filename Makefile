@@ -50,8 +50,9 @@ examples: setup ## Run every example, at most three minutes each, and print a ta
 
 .PHONY: walkthrough
 walkthrough: export TESSERA_HOME := $(CURDIR)/.demo
-walkthrough: setup ## Run docs/walkthrough.md again and write down what it printed
+walkthrough: setup ## Run the commands of the documents again and write down what they printed
 	$(BIN)/python docs/refresh.py docs/walkthrough.md
+	$(BIN)/python docs/refresh.py docs/data.md
 
 # --- Tests -------------------------------------------------------------------
 

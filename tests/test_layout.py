@@ -18,7 +18,7 @@ GENERATED = ("shared/tessera/api/", "shared/buf/")
 MAX_LINES = 400
 HEAVY = ("torch", "ray", "transformers", "tokenizers", "fsspec")
 # What a laptop without a cluster imports, and what the controller's image holds.
-LIGHT = ("cli", "client", "controller", "local", "rpc", "log", "spec", "weights")
+LIGHT = ("cli", "client", "controller", "data", "lines", "local", "log", "rpc", "spec", "weights")
 # Checked by import-linter as well, but only this sees what is imported at run time.
 BLOCKER = """
 import importlib, sys

@@ -23,7 +23,13 @@ CODE = "\n".join(path.read_text() for path in SOURCES)
 # Raised where a spec is read, checked and uploaded, and where data is read: the user's to mend.
 MENDED_BY_USERS = [
     path
-    for folder in ("shared/tessera/spec", "shared/tessera/client", "services/tessera/trainer/data")
+    for folder in (
+        "shared/tessera/spec",
+        "shared/tessera/spec/rules",
+        "shared/tessera/client",
+        "shared/tessera/data",
+        "services/tessera/trainer/data",
+    )
     for path in (ROOT / folder).glob("*.py")
 ] + [ROOT / "services/tessera/controller/services/submit.py"]
 REASON = re.compile(r"\"([A-Z]+(?:_[A-Z]+)+)\"")

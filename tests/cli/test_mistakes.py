@@ -64,7 +64,7 @@ def test_without_a_platform(tessera, arguments, words):
             "task: {kind: translation}",
             "job.yaml:4:14: task.kind: a gpt has no task `translation`; it has language_modeling",
         ),
-        ("task: {kind: chat}", "job.yaml:4:14: task.kind: must be in list"),
+        ("task: {kind: chat}", "job.yaml:4:14: task.kind: a gpt has no task `chat`"),
         (
             "task: {kind: sentiment}",
             "job.yaml:3:7: data.format: sentiment cannot be learned from `text`; it takes jsonl",

@@ -236,7 +236,7 @@ def test_too_many_files(spec, folder, monkeypatch):
 
 
 def test_upload(client, platform, spec, folder):
-    big = bytes(range(256)) * 10_000  # Several chunks.
+    big = bytes(range(1, 128)) * 20_000  # Several chunks.
     (folder / "big.bin").write_bytes(big)
     seen = []
     job = client.jobs.create(

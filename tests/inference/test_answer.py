@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as arrays
 
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.client.results import has_answer
+from tessera.data.record import Record
 from tessera.inference.tasks.answer import Window, no_answer, span_scores, windows
-from tessera.trainer.data.record import Record
 from tessera.trainer.tasks.question_answering import AnswerCollate, AnswerEncoder, QuestionAnswering
 
 from .served import ask

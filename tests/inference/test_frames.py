@@ -7,6 +7,7 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 
+from tessera.data.record import Record
 from tessera.inference.engine.block_manager import BlockManager
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.tasks.classify import Classify
@@ -16,7 +17,6 @@ from tessera.inference.tasks.task import answering
 from tessera.inference.tasks.text_input import TextInput
 from tessera.inference.tasks.translate import Translate
 from tessera.inference.tasks.writing import DecodingOptions
-from tessera.trainer.data.record import Record
 from tessera.trainer.tasks.pairs import PairCollate, PairEncoder
 
 from .theirs import ours

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from tessera import errors
+from tessera.data.record import Roles
+from tessera.data.settings import DataSettings
 from tessera.trainer.data.read import read
-from tessera.trainer.data.record import Roles
-from tessera.trainer.data.settings import DataSettings
-from tessera.trainer.failure import UserError
 
 CLASSIFY = Roles(required=("text", "label"), optional=("text_pair",))
 TAGS = Roles(required=("tokens", "tags"))
@@ -49,7 +49,7 @@ def both(data, roles, read_blob):
 
 def fails(reason, field, files, roles=CLASSIFY, read_blob=None, **told):
     urls, blobs = content_of(files) if read_blob is None else (files, read_blob)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
         read(DataSettings(files=urls, **told), roles, blobs)
     error = caught.value
     found = (error.reason, error.violations[0].field)

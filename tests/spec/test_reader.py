@@ -271,6 +271,38 @@ def test_lists_maps_and_numbers(tmp_path):
     assert list(changed.task.labels) == ["a", "b"]
 
 
+def test_names_on_the_left_of_a_colon_need_no_quotes(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: a\nmodel: {family: bert}\n"
+        "data:\n  files: [x.csv]\n"
+        "  label_names: {0: none, 1: one, -1: other, true: sure, '007': bond, 010: ten}\n"
+    )
+    assert dict(load(path).data.label_names) == {
+        "0": "none",
+        "1": "one",
+        "-1": "other",
+        "true": "sure",
+        "007": "bond",
+        "010": "ten",
+    }
+    with pytest.raises(errors.InvalidArgumentError, match="`1` is there twice"):
+        read(path, ["data.label_names={1: a, '1': b}"])
+
+
+def test_columns_are_joined_in_one_text(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: a\nmodel: {family: bert}\ndata: {files: [x.csv], columns: {text: [title, body]}}\n"
+    )
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        load(path)
+    assert caught.value.reason == "WRONG_TYPE"
+    assert 'columns are joined in one text: "{title} {body}"' in caught.value.message
+    told = read(path, ['data.columns={text: "{title} {body}"}']).spec
+    assert dict(told.data.columns) == {"text": "{title} {body}"}
+
+
 def test_both_spellings_nothing_and_anchors(tmp_path):
     path = tmp_path / "job.yaml"
     path.write_text(

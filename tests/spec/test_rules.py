@@ -24,6 +24,7 @@ GPT = "model: {family: gpt}\n"
 BERT = "model: {family: bert}\n"
 BOTH = "model: {family: bert_gpt}\n"
 CLASSES = BERT + "task: {kind: classification}\n"
+TAGGING = BERT + "task: {kind: token_classification}\n"
 TRANSLATE = "model: {family: transformer}\n"
 TEXT = "data: {files: ['stdlib://**']}\n"
 TABLE = "data: {files: ['s3://a/x.jsonl']}\n"
@@ -159,6 +160,44 @@ BAD = {
     "header of JSON": (
         CLASSES + "data: {files: ['s3://a/x.jsonl'], header: true}\n",
         "HEADER_NOT_FOR_FORMAT", "data.header", "4:43", "only csv, tsv have",
+    ),
+    "delimiter of a tsv": (
+        CLASSES + "data: {files: ['s3://a/x.tsv'], delimiter: ';'}\n",
+        "DELIMITER_NOT_FOR_FORMAT", "data.delimiter", "4:44", "set data.format to csv",
+    ),
+    "columns joined by braces that do not close": (
+        CLASSES + "data:\n  files: ['s3://a/x.csv']\n  columns: {text: '{title} {body'}\n",
+        "INVALID_TEMPLATE", "data.columns[text]", "6:19", "expected '}' before end",
+    ),
+    "columns joined with a form": (
+        CLASSES + "data:\n  files: ['s3://a/x.csv']\n  columns: {text: '{title:>9}'}\n",
+        "INVALID_TEMPLATE", "data.columns[text]", "6:19", "the name of a column and nothing else",
+    ),
+    "columns joined to words": (
+        TAGGING + "data:\n  files: ['s3://a/x.csv']\n  columns: {tokens: '{a} {b}'}\n",
+        "INVALID_TEMPLATE", "data.columns[tokens]", "6:21", "tokens is none; name one column",
+    ),
+    "names of classes without classes": (
+        GPT + "data: {files: ['s3://a/x.csv'], label_names: {1: one}}\n",
+        "LABEL_NAMES_NOT_FOR_TASK", "data.label_names", "3:46", "language_modeling has no classes",
+    ),
+    "name of a class that there is not": (
+        BERT
+        + "task: {kind: classification, labels: [a, b]}\n"
+        + "data:\n  files: ['s3://a/x.csv']\n  label_names: {1: a, 2: c}\n",
+        "UNKNOWN_LABEL_NAME", "data.label_names[2]", "6:26", "`c` is none of task.labels",
+    ),
+    "a file twice": (
+        CLASSES + "data:\n  files: ['s3://a/x.csv', 's3://a/y.csv', 's3://a/x.csv']\n",
+        "FILE_NAMED_TWICE", "data.files[2]", "5:43", "is data.files[0] already",
+    ),
+    "trained on and evaluated on": (
+        CLASSES + "data:\n  files: ['dataset://a/b']\n  validation_files: ['dataset://a/b']\n",
+        "FILE_NAMED_TWICE", "data.validation_files[0]", "6:22", "is data.files[0] already",
+    ),
+    "a pair twice": (
+        TRANSLATE + "data: {files: ['s3://a/x', 's3://a/x'], target_files: [&y 's3://a/y', *y]}\n",
+        "FILE_NAMED_TWICE", "data.files[1]", "3:28", "is data.files[0] already",
     ),
     "data set among files": (
         CLASSES + "data: {files: ['s3://a/x.csv', 'dataset://a/b'], format: csv}\n",

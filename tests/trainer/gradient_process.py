@@ -15,12 +15,12 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
+from tessera.data.settings import DataSettings
 from tessera.device import Device
 from tessera.models.inputs import Inputs
 from tessera.models.lora import LoRALinear
 from tessera.models.registry import FAMILIES, build
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 from tessera.trainer.step import learning

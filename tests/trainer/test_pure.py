@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
+from tessera.data.split import Text, split
 from tessera.trainer.control.attempt import AttemptRecord, Ended
 from tessera.trainer.control.commands import CommandQueue, StepCommands
 from tessera.trainer.control.logs import Lines
 from tessera.trainer.control.outbox import Outbox
 from tessera.trainer.data.sampler import Sampler, windows
-from tessera.trainer.data.split import Text, split
 from tessera.trainer.failure import (
     Category,
     CollateralError,

@@ -1,25 +1,9 @@
 """The user's own data set or objective: `entrypoint: module:function`.
 
 The function is called once on every rank, with a `Context`, before the first step. It returns
-None to keep what is built in, or an object with any of the attributes of `Override`:
-
-    # mine.py, named by `code: mine.py` and `entrypoint: mine:smoothed`
-    from torch.nn import functional
-
-    class Smoothed:
-        def loss(self, model, batch):
-            logits = model(batch.inputs).logits.flatten(0, 1)
-            targets = batch.targets["next"].flatten()
-            return functional.cross_entropy(
-                logits, targets, label_smoothing=0.1, reduction="sum")
-
-    def smoothed(context):
-        return Smoothed()
-
-`loss` returns the *sum* over the targets, of which `batch.counts[0]` says the number, so that any
-number of ranks and of micro-batches optimizes the same thing. `dataset` follows
-`tessera.trainer.batch.Dataset`. What either raises fails the job with reason ENTRYPOINT_FAILED and
-is never repeated.
+None to keep what is built in, or an object with any of the attributes of `Override`. What it
+supplies, and an example, is in docs/entrypoint.md. What it raises fails the job with reason
+ENTRYPOINT_FAILED and is never repeated.
 """
 
 from __future__ import annotations

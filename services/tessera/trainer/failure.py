@@ -140,6 +140,7 @@ def _category_of(error: errors.TesseraError) -> Category:
 
 def _traceback_of(error: BaseException) -> str:
     shown = error.__cause__ if isinstance(error, EntrypointError) and error.__cause__ else error
-    if isinstance(error, UserError) and not isinstance(error, EntrypointError):
+    mistake = isinstance(error, errors.InvalidArgumentError)
+    if mistake and not isinstance(error, EntrypointError):
         return ""
     return "".join(tracebacks.format_exception(shown))[-MAX_TRACEBACK:]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tessera.trainer.data.settings import DataSettings, TokenizerSettings
+from tessera.data.settings import DataSettings
+from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.failure import UserError
 from tessera.trainer.step.schedule import Schedule
 from tessera.trainer.tasks.settings import TaskSettings

@@ -11,7 +11,8 @@ from tessera.api.controller.v1 import spec_pb2 as pb
 from tessera.models.registry import family
 from tessera.models.sizes import SIZES
 from tessera.spec import resolve
-from tessera.trainer.data.settings import DataSettings, TokenizerSettings
+from tessera.spec.settings import data_settings
+from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.settings import TaskSettings
 from tessera.trainer.tuning import Tuning
@@ -53,7 +54,7 @@ def settings_of(spec: pb.JobSpec) -> Settings:
         init_decoder=model.init.decoder,
         tokenizer=_tokenizer(full.tokenizer, model.family),
         tokenizer_path=full.tokenizer.path,
-        data=_data(full.data),
+        data=data_settings(full.data),
         task=_task(full.task),
         tuning=_tuning(full.tuning),
         **_train(full.train),
@@ -98,20 +99,6 @@ def _tokenizer(spec: pb.TokenizerSpec, name: str) -> TokenizerSettings:
         lowercase=spec.lowercase,
         special=family(name).special,
         starts=family(name).starts,
-    )
-
-
-def _data(spec: pb.DataSpec) -> DataSettings:
-    return DataSettings(
-        files=tuple(spec.files),
-        format=spec.format,
-        target_files=tuple(spec.target_files),
-        validation_files=tuple(spec.validation_files),
-        validation_target_files=tuple(spec.validation_target_files),
-        columns=dict(spec.columns),
-        header=spec.header,
-        held_out=spec.held_out,
-        max_bytes=spec.max_bytes,
     )
 
 

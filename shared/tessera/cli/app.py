@@ -30,6 +30,7 @@ COMMANDS = {
     "up": ("tessera.cli.up", "Start the platform on this machine."),
     "down": ("tessera.cli.down", "End the platform: exactly the processes that it started."),
     "status": ("tessera.cli.status", "Show what runs, and where."),
+    "data": ("tessera.cli.data", "Look at files of data, and write a spec that learns from them."),
     "submit": ("tessera.cli.submit", "Submit a job: a YAML file."),
     "jobs": ("tessera.cli.jobs", "List jobs, newest first."),
     "job": ("tessera.cli.jobs", "Show one job."),

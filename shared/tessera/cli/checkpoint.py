@@ -9,7 +9,7 @@ import typer
 from tessera import errors
 from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
-from tessera.cli.jobs import JobArgument
+from tessera.cli.named import JobArgument, job_id
 
 
 def checkpoint(
@@ -23,9 +23,10 @@ def checkpoint(
     tessera checkpoint my-job --no-wait
     """
     with connect(context) as client:
-        taken = client.jobs.checkpoint(job)
-        version = client.jobs.wait_checkpoint(job, taken) if wait else 0
-        found = client.jobs.get(job)
+        name = job_id(client, job)
+        taken = client.jobs.checkpoint(name)
+        version = client.jobs.wait_checkpoint(name, taken) if wait else 0
+        found = client.jobs.get(name)
     if wait and not version:
         raise errors.FailedPreconditionError(
             f"{found.id} ended before it had committed another version; its newest is"

@@ -9,10 +9,9 @@ import typer
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
+from tessera.cli.named import JobArgument, job_id
 from tessera.client.dashboard import job_page
 from tessera.spec import dump
-
-JobArgument = Annotated[str, typer.Argument(help="Id of the job.", show_default=False)]
 
 
 def jobs(
@@ -43,7 +42,7 @@ def job(
 ) -> None:
     """Show one job."""
     with connect(context) as client:
-        found = client.jobs.get(job)
+        found = client.jobs.get(job_id(client, job))
         dashboards = client.dashboards()
     if settings_of(context).json:
         show.as_json(found)

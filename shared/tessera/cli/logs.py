@@ -8,11 +8,12 @@ import typer
 
 from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
+from tessera.cli.named import JobArgument, job_id
 
 
 def logs(  # noqa: PLR0917 - typer fills in options by name
     context: typer.Context,
-    job: Annotated[str, typer.Argument(help="Id of the job.", show_default=False)],
+    job: JobArgument,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Stay until the job has ended.")
     ] = False,
@@ -23,7 +24,9 @@ def logs(  # noqa: PLR0917 - typer fills in options by name
     """Print log lines of a job."""
     json = settings_of(context).json
     with connect(context) as client:
-        for part in client.jobs.logs(job, attempt=attempt, source=source, follow=follow, tail=tail):
+        for part in client.jobs.logs(
+            job_id(client, job), attempt=attempt, source=source, follow=follow, tail=tail
+        ):
             if json:
                 show.as_json(part, stream=True)
                 continue

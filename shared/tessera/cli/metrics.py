@@ -12,13 +12,14 @@ from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.cli import show
 from tessera.cli.chart import plot
 from tessera.cli.connect import connect, settings_of
+from tessera.cli.named import JobArgument, job_id
 
 CURVES = {"loss": "loss", "held_out_loss": "held-out loss", "baseline_loss": "baseline"}
 
 
 def metrics(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(help="Id of the job.", show_default=False)],
+    job: JobArgument,
     name: Annotated[
         list[str] | None, typer.Option(help="Metric to plot; repeat it. Default: the losses.")
     ] = None,
@@ -28,7 +29,7 @@ def metrics(
 ) -> None:
     """Plot the losses of a job; with `--output json`, print its points."""
     with connect(context) as client:
-        points = client.jobs.metrics(job, follow=follow)
+        points = client.jobs.metrics(job_id(client, job), follow=follow)
         if settings_of(context).json:
             for point in points:
                 show.as_json(point, stream=True)

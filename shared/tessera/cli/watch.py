@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
 
 import typer
 from rich.live import Live
@@ -12,6 +11,7 @@ from rich.live import Live
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.cli import show
 from tessera.cli.connect import connect, settings_of
+from tessera.cli.named import JobArgument, job_id
 from tessera.cli.view import View
 from tessera.client import Client
 
@@ -22,11 +22,11 @@ PLAIN_SECONDS = 5.0
 
 def watch(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(help="Id of the job.", show_default=False)],
+    job: JobArgument,
 ) -> None:
     """Watch a job until it ends."""
     with connect(context) as client:
-        raise typer.Exit(follow(client, job, json=settings_of(context).json))
+        raise typer.Exit(follow(client, job_id(client, job), json=settings_of(context).json))
 
 
 def follow(client: Client, job: str, *, json: bool) -> int:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.api.controller.v1.job_pb2_grpc import JobServiceStub
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.client.blobs import Blobs, Progress
 from tessera.client.connection import STREAM_PATIENCE_SECONDS, Connection
-from tessera.client.local_files import localize
-from tessera.spec import check
+from tessera.client.prepare import Prepared, prepare
 
 PAGE = 500
 TERMINAL = frozenset(
@@ -21,9 +23,29 @@ TERMINAL = frozenset(
 )
 """States that a job does not leave."""
 
+_ID = re.compile(r"(jobs/)?job-[0-9a-hjkmnp-tv-z]{26}")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """The job that an id or a name stands for.
+
+    Args:
+        id: of the job; of several that bear a name, the newest.
+        open: ids of all jobs of that name that have not ended, newest first; none for an id.
+    """
+
+    id: str
+    open: tuple[str, ...] = ()
+
 
 class Jobs:
-    """The jobs of a platform; a job is named by its id, with or without `jobs/`."""
+    """The jobs of a platform.
+
+    A job is named by its id, with or without `jobs/`, or by its name: then the newest of that name
+    is meant.
+    """
 
     def __init__(self, connection: Connection, blobs: Blobs) -> None:
         self._connection = connection
@@ -51,12 +73,17 @@ class Jobs:
             NotFoundError: a queue or version that it names does not exist.
             AlreadyExistsError: `request_id` was used with another spec.
         """
-        check(spec, uploaded=False)
-        resolved, files = localize(spec, Path(folder))
-        self._blobs.upload(files, progress)
+        prepared = prepare(spec, Path(folder))
+        return self.send(prepared, request_id=request_id, progress=progress)
+
+    def send(
+        self, prepared: Prepared, *, request_id: str = "", progress: Progress | None = None
+    ) -> pb.Job:
+        """Submit a job that has been prepared. Raises as `create` does."""
+        self._blobs.upload(prepared.files, progress)
         # With a key of its own, a call whose answer was lost can be repeated.
         key = request_id or uuid.uuid4().hex
-        request = pb.CreateJobRequest(request_id=key, spec=resolved)
+        request = pb.CreateJobRequest(request_id=key, spec=prepared.spec)
         job: pb.Job = self._connection.call(self._stub.CreateJob, request).job
         return job
 
@@ -65,19 +92,40 @@ class Jobs:
 
         Raises as `create` does.
         """
-        check(spec, uploaded=False)
-        resolved, _ = localize(spec, Path(folder))
-        request = pb.CreateJobRequest(spec=resolved, validate_only=True)
+        return self.ask(prepare(spec, Path(folder)))
+
+    def ask(self, prepared: Prepared) -> JobSpec:
+        """The spec of a job that has been prepared as it would run. Raises as `create` does."""
+        request = pb.CreateJobRequest(spec=prepared.spec, validate_only=True)
         done: JobSpec = self._connection.call(self._stub.CreateJob, request).job.spec
         return done
+
+    def resolve(self, job: str) -> Named:
+        """The job that an id or a name stands for; an id is taken as it is.
+
+        Raises:
+            NotFoundError: JOB_NOT_FOUND: no job bears that name.
+        """
+        if _ID.fullmatch(job):
+            return Named(id=job)
+        named = list(self.list(f"name={job}")) if _NAME.fullmatch(job) else []
+        if not named:
+            raise errors.NotFoundError(
+                f"there is no job `{job}`, neither of that id nor of that name; `tessera jobs` "
+                "lists them",
+                reason="JOB_NOT_FOUND",
+            )
+        opened = tuple(found.id for found in named if found.state not in TERMINAL)
+        return Named(id=named[0].id, open=opened)
 
     def get(self, job: str) -> pb.Job:
         """One job.
 
         Raises:
-            NotFoundError: there is none of that id.
+            NotFoundError: there is none of that id or name.
         """
-        found: pb.Job = self._connection.call(self._stub.GetJob, pb.GetJobRequest(name=job)).job
+        request = pb.GetJobRequest(name=self.resolve(job).id)
+        found: pb.Job = self._connection.call(self._stub.GetJob, request).job
         return found
 
     def list(self, filter: str = "", *, limit: int = 0) -> Iterator[pb.Job]:  # noqa: A002 - the API's word
@@ -98,8 +146,22 @@ class Jobs:
                 return
 
     def cancel(self, job: str) -> pb.Job:
-        """Ask a job to end; it ends within two steps. An ended one stays as it is."""
-        request = pb.CancelJobRequest(name=job)
+        """Ask a job to end; it ends within two steps. An ended one stays as it is.
+
+        Of several jobs of a name, the one that has not ended is meant.
+
+        Raises:
+            NotFoundError: there is none of that id or name.
+            FailedPreconditionError: JOB_AMBIGUOUS: several of that name have not ended.
+        """
+        named = self.resolve(job)
+        if len(named.open) > 1:
+            raise errors.FailedPreconditionError(
+                f"{len(named.open)} jobs named `{job}` have not ended: {', '.join(named.open)}; "
+                "say which by its id",
+                reason="JOB_AMBIGUOUS",
+            )
+        request = pb.CancelJobRequest(name=named.open[0] if named.open else named.id)
         found: pb.Job = self._connection.call(self._stub.CancelJob, request).job
         return found
 
@@ -129,10 +191,10 @@ class Jobs:
 
         A controller that goes away for less than `patience` seconds is not noticed.
         """
-        seen = cursor
+        seen, name = cursor, self.resolve(job).id
 
         def open_call() -> Any:
-            request = pb.WatchJobRequest(name=job, cursor=seen)
+            request = pb.WatchJobRequest(name=name, cursor=seen)
             return self._stub.WatchJob(request, metadata=self._connection.metadata)
 
         for update in self._connection.stream(open_call, patience=patience):
@@ -144,9 +206,10 @@ class Jobs:
 
     def wait(self, job: str) -> pb.Job:
         """The job once it has ended, whichever way."""
-        for _ in self.watch(job):
+        name = self.resolve(job).id
+        for _ in self.watch(name):
             pass
-        return self.get(job)
+        return self.get(name)
 
     def logs(
         self, job: str, *, attempt: int = 0, source: str = "", follow: bool = False, tail: int = 0
@@ -161,7 +224,7 @@ class Jobs:
             tail: only the last so many lines of each source; 0: all.
         """
         request = pb.StreamLogsRequest(
-            name=job, attempt=attempt, source=source, follow=follow, tail=tail
+            name=self.resolve(job).id, attempt=attempt, source=source, follow=follow, tail=tail
         )
         seen: dict[tuple[int, str], int] = {}
         skip: dict[tuple[int, str], int] = {}
@@ -184,7 +247,9 @@ class Jobs:
         self, job: str, *, follow: bool = False, after_step: int = 0
     ) -> Iterator[pb.MetricPoint]:
         """Points that training reported, in the order of attempts and steps."""
-        request = pb.StreamMetricsRequest(name=job, follow=follow, after_step=after_step)
+        request = pb.StreamMetricsRequest(
+            name=self.resolve(job).id, follow=follow, after_step=after_step
+        )
         seen = (0, -1)
 
         def open_call() -> Any:

@@ -51,6 +51,7 @@ class TaskKind:
         fields: of TaskSpec that mean something.
         defaults: of these, where they are other ones than for other tasks.
         roles: of the columns of its data.
+        required: those that every record must say.
         formats: that its data may have.
         pooling: which state stands for a text where states have seen all of it; empty: what its
             family says.
@@ -65,6 +66,7 @@ class TaskKind:
     fields: tuple[str, ...] = ()
     defaults: Mapping[str, int | float | bool | str] = field(default_factory=dict)
     roles: tuple[str, ...]
+    required: tuple[str, ...] = ()
     formats: tuple[str, ...] = TABLES
     pooling: str = ""
 
@@ -89,6 +91,7 @@ register(
         methods=("Generate", "Score"),
         fields=("label_smoothing",),
         roles=("text",),
+        required=("text",),
         formats=("text", *TABLES),
     )
 )
@@ -101,6 +104,7 @@ register(
         methods=("FillMask",),
         fields=("mask_probability", "label_smoothing", "packing"),
         roles=("text",),
+        required=("text",),
         formats=("text", *TABLES),
     )
 )
@@ -113,6 +117,7 @@ register(
         methods=("FillMask", "Generate", "Translate", "Score"),
         fields=("mask_probability", "masked_weight", "next_weight", "label_smoothing"),
         roles=("text", "source", "target"),
+        required=("text",),
         formats=("text", "parallel", *TABLES),
     )
 )
@@ -127,6 +132,7 @@ for _name in (TRANSLATION, SUMMARIZATION):
             fields=("label_smoothing",),
             defaults={"label_smoothing": 0.1},
             roles=("source", "target"),
+            required=("source", "target"),
             formats=("parallel", *TABLES),
         )
     )
@@ -139,6 +145,7 @@ register(
         methods=("Classify",),
         fields=("labels", "multi_label", "label_smoothing", "pooling"),
         roles=("text", "text_pair", "label"),
+        required=("text", "label"),
     )
 )
 register(
@@ -150,6 +157,7 @@ register(
         methods=("Classify",),
         fields=("labels", "label_smoothing", "pooling"),
         roles=("text", "text_pair", "label"),
+        required=("text", "label"),
     )
 )
 register(
@@ -162,6 +170,7 @@ register(
         answers={"Classify": "tessera.inference.tasks.tags:Tags"},
         fields=("labels", "label_smoothing"),
         roles=("tokens", "tags"),
+        required=("tokens", "tags"),
     )
 )
 register(
@@ -173,6 +182,7 @@ register(
         methods=("Answer",),
         fields=("stride",),
         roles=("question", "context", "answer", "answer_start"),
+        required=("question", "context"),
     )
 )
 register(
@@ -184,6 +194,7 @@ register(
         methods=("Embed",),
         fields=("pooling",),
         roles=("text", "text_pair", "score"),
+        required=("text", "text_pair"),
         pooling="mean",
     )
 )

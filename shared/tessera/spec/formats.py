@@ -6,13 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from tessera.api.controller.v1.spec_pb2 import DataSpec
+from tessera.data.content import PACKED
 from tessera.spec.urls import DATASET, split_url
-
-PACKED = (".gz", ".bz2", ".xz", ".zst")
-"""Endings of compressed files; the one before says what is inside."""
-
-DELIMITED = ("csv", "tsv")
-"""Formats whose first line may name the columns."""
 
 _ENDINGS: Mapping[str, str] = {
     ".json": "jsonl",

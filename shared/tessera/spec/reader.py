@@ -90,7 +90,7 @@ class Reader:
         assert entry is not None
         target = getattr(message, field.name)
         for key, value in node.value:
-            name = scalar(entry.fields_by_name["key"], key, f"{path} (name)")
+            name = _key(entry.fields_by_name["key"], key, f"{path} (name)")
             inner = f"{path}[{name}]"
             if name in target:
                 raise wrong(
@@ -100,6 +100,9 @@ class Reader:
                     field=inner,
                 )
             self.keys[inner], self.places[inner] = place_of(key), place_of(value)
+            if isinstance(value, SequenceNode) and path == "data.columns":
+                hint = '; columns are joined in one text: "{title} {body}"'
+                raise mistyped(value, "text", inner, hint)
             target[name] = scalar(entry.fields_by_name["value"], value, inner)
 
 
@@ -123,6 +126,13 @@ def scalar(field: FieldDescriptor, node: Node, path: str) -> Any:
         hint = "; put it in quotes" if read is scalars.text and isinstance(node, ScalarNode) else ""
         raise mistyped(node, expected, path, hint)
     return value
+
+
+def _key(field: FieldDescriptor, node: Node, path: str) -> Any:
+    """A name on the left of a colon: there a plain number or truth value is its own text."""
+    if isinstance(node, ScalarNode) and not node.style and node.tag in {scalars.INT, scalars.BOOL}:
+        return node.value
+    return scalar(field, node, path)
 
 
 def mistyped(node: Node, expected: str, path: str, hint: str = "") -> errors.InvalidArgumentError:

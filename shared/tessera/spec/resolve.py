@@ -6,13 +6,14 @@ import difflib
 
 from tessera import errors
 from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec, TuningSpec
+from tessera.data.settings import DELIMITED
 from tessera.models.config import StackConfig
 from tessera.models.family import Family
 from tessera.models.lora_config import TARGETS
 from tessera.models.registry import family
 from tessera.models.sizes import Sizes
 from tessera.spec.fill import Value, fill
-from tessera.spec.formats import DELIMITED, format_of
+from tessera.spec.formats import format_of
 
 MAX_BATCH = 1 << 20
 """The largest batch that the .proto allows."""
@@ -90,6 +91,8 @@ def _fill_data(data: DataSpec) -> None:
     fill(data, {"format": format_of(data)})
     if data.format in DELIMITED:
         fill(data, {"header": True})
+    if data.format == "csv":
+        fill(data, {"delimiter": ","})
     if not data.validation_files:
         fill(data, {"held_out": 0.05})
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 STR, BOOL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:bool"
+INT = "tag:yaml.org,2002:int"
 _KINDS = {
     STR: "the text",
     BOOL: "the truth value",
-    "tag:yaml.org,2002:int": "the number",
+    INT: "the number",
     "tag:yaml.org,2002:float": "the number",
     "tag:yaml.org,2002:timestamp": "the date",
 }

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch.distributed as dist
 
 from tessera import errors
+from tessera.data.settings import DataSettings
 from tessera.trainer.data.corpus import prepare
-from tessera.trainer.data.settings import DataSettings, TokenizerSettings
+from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.data.vocabulary import learn
 from tessera.trainer.ranks import Ranks
 

@@ -8,9 +8,9 @@ import datasets
 from reading import CLASSIFY, ROWS, both, fails, jsonl
 
 from tessera import errors
+from tessera.data.record import Roles
+from tessera.data.settings import DataSettings
 from tessera.trainer.data.read import read
-from tessera.trainer.data.record import Roles
-from tessera.trainer.data.settings import DataSettings
 
 
 def no_blobs(digest):

@@ -13,12 +13,13 @@ import pytest
 import torch.distributed as dist
 
 from tessera import errors
+from tessera.data.record import Record
+from tessera.data.settings import DataSettings
 from tessera.text.special import BERT, GPT
 from tessera.text.training import train
 from tessera.trainer.data.corpus import Corpus, check_length, prepare
 from tessera.trainer.data.prepared import prepare_table
-from tessera.trainer.data.record import Record
-from tessera.trainer.data.settings import DataSettings, TokenizerSettings
+from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.data.vocabulary import learn
 from tessera.trainer.ranks import Ranks
 

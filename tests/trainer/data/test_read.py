@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import CLASSIFY, PAIRS, ROWS, TAGS, both, content_of, fails, in_parquet, jsonl, records
 
-from tessera.trainer.data.read import read
-from tessera.trainer.data.record import Roles
-from tessera.trainer.data.settings import DataSettings
-from tessera.trainer.data.texts import read_texts
-from tessera.trainer.failure import UserError
+from tessera import errors
+from tessera.data.record import Roles
+from tessera.data.settings import DataSettings
+from tessera.trainer.data.read import read, read_texts
 
 BOTH = Roles(required=("text", "text_pair"))
 TEXT = st.text(
@@ -220,13 +219,14 @@ def test_parallel_text_is_paired_in_the_order_of_its_names(tmp_path):
         "c.en.gz:1": ("four", "vier"),
     }
     (tmp_path / "de" / "d.de.gz").write_bytes(gzip.compress(b"zu viel"))
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
         read(DataSettings(**told), PAIRS, {}.__getitem__)
     assert caught.value.reason == "DATA_NOT_PARALLEL"
     assert "there are 4 files here, but 3 in `data.files`" in caught.value.message
     (tmp_path / "de" / "d.de.gz").unlink()
     (tmp_path / "de" / "b.de.gz").write_bytes(gzip.compress(b"drei\nvier"))
-    with pytest.raises(UserError, match=r"b\.de\.gz has 2 lines, but b\.en\.gz has 1"):
+    told_of = r"b\.de\.gz has 2 lines, but b\.en\.gz has 1"
+    with pytest.raises(errors.InvalidArgumentError, match=told_of):
         read(DataSettings(**told), PAIRS, {}.__getitem__)
 
 

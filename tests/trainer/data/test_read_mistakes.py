@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from reading import ROWS, TAGS, content_of, fails, in_parquet, jsonl
 
-from tessera.trainer.data.record import Roles
+from tessera.data.record import Roles
 
 BROKEN = [
     ("jsonl", '{"text": "a", "label": 1}\n{"text": \n', "a:2: not JSON"),
@@ -36,7 +36,7 @@ WRONG = [
     ({"text": " \n", "label": 1}, "text", "the text is empty"),
     ({"text": 5, "label": 1}, "text", "the text is 5 where text is needed"),
     ({"text": "\ud800", "label": 1}, "text", "half a surrogate pair"),
-    ({"text": "x", "label": 0.5}, "label", "the label is 0.5 where text is needed"),
+    ({"text": "x", "label": float("nan")}, "label", "the label is nan where text is needed"),
     ({"text": "x", "label": [None]}, "label", "the label is None where text is needed"),
     ({"text": "x", "label": 1, "text_pair": {}}, "text_pair", "the text_pair is {}"),
     ({"text": ["x" * 99], "label": 1}, "text", "the text is a list where text is needed"),

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 
 from tessera import errors
-from tessera.trainer.data.content import plain_text
-from tessera.trainer.data.settings import DataSettings
+from tessera.data.content import plain_text
+from tessera.data.settings import DataSettings
+from tessera.data.split import Text
+from tessera.trainer.data.read import read_texts
 from tessera.trainer.data.sources import expand, read_one
-from tessera.trainer.data.split import Text
-from tessera.trainer.data.texts import read_texts
-from tessera.trainer.failure import Category, UserError, classify
+from tessera.trainer.failure import Category, classify
 
 
 def no_blobs(digest):
@@ -31,7 +31,7 @@ def texts(files, read_blob=no_blobs, **settings):
 
 
 def fails(files, reason, read_blob=no_blobs, field="data.files", **settings):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
         texts(files, read_blob, **settings)
     assert caught.value.reason == reason
     assert caught.value.violations[0].field == field

@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from tessera.data.settings import DataSettings
 from tessera.models.registry import FAMILIES, build
-from tessera.trainer.data.settings import DataSettings, TokenizerSettings
+from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.registry import make_task

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.trainer.tasks.examples import ANSWERS
 
+from tessera.data.record import Record
 from tessera.text.special import BERT
 from tessera.text.training import train
-from tessera.trainer.data.record import Record
 from tessera.trainer.tasks.question_answering import AnswerEncoder, answer_span
 
 LONG = {"question": "where?", "context": "x" * 40 + "here" + "y" * 40, "answer": "here"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.trainer.tasks.examples import ANSWERS, CLASSES, SCORED, TAGS, TEXT
 
-from tessera.trainer.failure import UserError
+from tessera import errors
 
 CASES = [
     (
@@ -80,7 +80,7 @@ CASES = [
 @pytest.mark.parametrize(("kind", "records", "choices", "expected"), CASES)
 def test_wrong_records(prepare, kind, records, choices, expected):
     family = "transformer" if kind == "translation" else "bert"
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
         prepare(records, kind, family, **choices)
     reason, field, words = expected
     assert caught.value.reason == reason
@@ -89,7 +89,10 @@ def test_wrong_records(prepare, kind, records, choices, expected):
 
 
 def test_a_held_out_class_that_training_does_not_know(prepare):
-    with pytest.raises(UserError, match=r"held.jsonl:1: there is no class `huge`; there are `big`"):
+    with pytest.raises(
+        errors.InvalidArgumentError,
+        match=r"held.jsonl:1: there is no class `huge`; there are `big`",
+    ):
         prepare(CLASSES, "sentiment", held_out=[{"text": "x", "label": "huge"}])
 
 
@@ -103,7 +106,7 @@ def test_a_held_out_class_that_training_does_not_know(prepare):
     ],
 )
 def test_sequences_that_hold_nothing(prepare, kind, family, records):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(errors.InvalidArgumentError) as caught:
         prepare(records, kind, family, settings={"sequence_length": 2})
     assert caught.value.reason == "SEQUENCE_TOO_SHORT"
     assert caught.value.violations[0].field == "train.sequence_length"

@@ -9,10 +9,10 @@ from tests.trainer.tasks.conftest import model
 from tests.trainer.tasks.examples import RECORDS, SCORED, SEVERAL, TEXT
 from torch.nn import functional
 
+from tessera.data.settings import DataSettings
 from tessera.models.inputs import Inputs, Outputs
 from tessera.models.registry import FAMILIES
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.data.settings import DataSettings
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.question_answering import best_spans
 from tessera.trainer.tasks.registry import make_task

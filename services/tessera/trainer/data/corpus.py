@@ -10,15 +10,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tessera.data.record import Record
+from tessera.data.settings import DataSettings
+from tessera.data.split import Text
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.data.hosts import on_hosts
 from tessera.trainer.data.prepared import prepare_table
-from tessera.trainer.data.record import Record
-from tessera.trainer.data.settings import DataSettings
+from tessera.trainer.data.read import read_texts
 from tessera.trainer.data.sources import ReadBlob
-from tessera.trainer.data.split import Text
 from tessera.trainer.data.table import Sample
-from tessera.trainer.data.texts import read_texts
 from tessera.trainer.failure import UserError
 from tessera.trainer.ranks import Ranks
 

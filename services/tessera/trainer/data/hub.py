@@ -5,15 +5,16 @@ The query may name a `config`, a `split` (default `train`) and a `revision`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tessera import errors
+from tessera.data.features import has_classes, named
+from tessera.data.rows import Row
 from tessera.lines import first_line
 from tessera.trainer.data.cache import private_folder
-from tessera.trainer.data.rows import Row
 from tessera.trainer.failure import UserError
 
 _BATCH = 1000
@@ -41,14 +42,16 @@ def dataset_rows(url: str, wanted: Sequence[str], field: str) -> Iterator[Row]:
     """
     found = _load(url, field)
     names = list(found.column_names)
-    features = {name: found.features[name] for name in names if name in wanted}
+    features = {name: told for name, told in found.features.to_dict().items() if name in wanted}
+    classes = {name for name, told in features.items() if has_classes(told)}
     blank = dict.fromkeys(names)
     number = 0
     for batch in found.select_columns(list(features)).iter(_BATCH) if features else ():
-        columns = {name: _plain(features[name])(batch[name]) for name in features}
-        for cells in zip(*columns.values(), strict=True):
+        for cells in zip(*(batch[name] for name in features), strict=True):
             number += 1
-            yield number, {**blank, **dict(zip(columns, cells, strict=True))}
+            row = dict(zip(features, cells, strict=True))
+            row |= {name: named(features[name], row[name]) for name in classes}
+            yield number, {**blank, **row}
     if not features and len(found):
         yield 1, blank
 
@@ -108,15 +111,3 @@ def _split(found: Any, name: str, url: str, field: str) -> Any:
         description = f"{url} has no split `{name}`; it has {', '.join(found)}"
         raise UserError.at(field, description, "DATA_NOT_FOUND")
     return found[name]
-
-
-def _plain(feature: Any) -> Callable[[Any], Any]:
-    """Turns the values of a column to names where they number classes; -1 stands for none."""
-    names = getattr(feature, "names", None)
-    inner = getattr(feature, "feature", None)
-    if names is not None:
-        return lambda values: [None if at is None or at < 0 else names[at] for at in values]
-    if inner is not None and getattr(inner, "names", None) is not None:
-        one = _plain(inner)
-        return lambda values: [None if cells is None else one(cells) for cells in values]
-    return lambda values: values

@@ -10,14 +10,14 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+from tessera.data.record import Record
 from tessera.trainer.data.cache import cached, private_folder
 from tessera.trainer.data.hosts import agreed, on_hosts
-from tessera.trainer.data.record import Record
 from tessera.trainer.data.table import Sample, Table
 from tessera.trainer.failure import UserError
 from tessera.trainer.ranks import Ranks
 
-_CODE = ("tessera.trainer", "tessera.text")
+_CODE = ("tessera.trainer", "tessera.data", "tessera.text")
 """Packages that decide what becomes of a record."""
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import fsspec
 
-from tessera import errors
-from tessera.lines import first_line
+from tessera.data.source import Source, unreachable
 from tessera.spec.urls import BLOB, STDLIB, split_url
 from tessera.trainer.failure import UserError
 
@@ -22,48 +21,6 @@ ReadBlob = Callable[[str], bytes]
 FILES = "data.files"
 
 _NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One file.
-
-    Args:
-        name: relative to what the spec names.
-        url: for people.
-        field: of the spec, which names it.
-        open: reads it, compressed as it may be.
-        optional: whether it is left out, rather than an error, if it is not text.
-    """
-
-    name: str
-    url: str
-    field: str
-    open: Callable[[], bytes]
-    optional: bool = False
-
-    def read(self) -> bytes:
-        """Its bytes as they are stored.
-
-        Raises:
-            UserError: DATA_NOT_FOUND or DATA_UNREADABLE.
-            UnavailableError: DATA_UNREACHABLE.
-        """
-        try:
-            return self.open()
-        except (FileNotFoundError, errors.NotFoundError) as error:
-            description = f"{self.url} is not there any more: {error}"
-            raise UserError.at(self.field, description, "DATA_NOT_FOUND") from None
-        except PermissionError as error:
-            raise self.unreadable(f"may not be read: {error}") from None
-        except errors.TesseraError:
-            raise
-        except Exception as error:  # noqa: BLE001 - every kind of storage has its own
-            raise _unreachable(self.url, self.field, error) from None
-
-    def unreadable(self, why: str) -> UserError:
-        """The error of a file that is there but of no use."""
-        return UserError.at(self.field, f"{self.url} {why}", "DATA_UNREADABLE")
 
 
 def expand(urls: Sequence[str], read_blob: ReadBlob, field: str = FILES) -> list[Source]:
@@ -134,7 +91,7 @@ def _remote(url: str, field: str) -> Iterator[Source]:
     except PermissionError as error:
         raise UserError.at(field, f"{url} may not be read: {error}", "DATA_UNREADABLE") from None
     except Exception as error:  # noqa: BLE001 - every kind of storage has its own
-        raise _unreachable(url, field, error) from None
+        raise unreachable(url, field, error) from None
     if not paths:
         raise UserError.at(field, f"{url} matches no file", "DATA_NOT_FOUND")
     base = _literal_folder(path) if len(paths) > 1 else str(PurePosixPath(paths[0]).parent)
@@ -145,14 +102,6 @@ def _remote(url: str, field: str) -> Iterator[Source]:
             field=field,
             open=partial(filesystem.cat_file, found),
         )
-
-
-def _unreachable(url: str, field: str, error: Exception) -> errors.UnavailableError:
-    description = (
-        f"{url} cannot be reached: {first_line(error)}; try again later, or name a copy that the "
-        "workers can read"
-    )
-    return errors.UnavailableError.at(field, description, "DATA_UNREACHABLE")
 
 
 def _listed(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:

@@ -11,26 +11,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from tessera.data.checks import check_one_class
+from tessera.data.labels import label_ids
+from tessera.data.record import Record
 from tessera.models.inputs import Inputs, Outputs
+from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample, Table
-from tessera.trainer.failure import UserError
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.classes import class_metrics, measure_classes, one_hot
 from tessera.trainer.tasks.encoding import tokenize_records
 from tessera.trainer.tasks.frames import PAIR, framed, framed_pair
-from tessera.trainer.tasks.labels import label_ids, numbered
 from tessera.trainer.tasks.padding import pad, segments
 from tessera.trainer.tasks.records import Records, Row
 from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import cross_entropy
 from tessera.trainer.tasks.work import (
+    classes_for,
     data_of,
     encoded,
     examples,
-    labels_for,
     sequence_length,
 )
 
@@ -53,13 +54,15 @@ class Classification:
     def data(self, context: TaskContext) -> TaskData:
         """Texts between a start and an end, with their classes; see `Task`."""
         longest = sequence_length(context, PAIR + 2)
-        found = examples(context, roles(multi=self._multi))
+        found = examples(context, roles_of(self.settings.task.kind, multi_label=self._multi))
         tokenizer = found.tokenizer
-        labels = labels_for(context, found.train, "label")
+        classes = classes_for(context, found, "label")
+        labels, numbers = classes.names, classes.numbers
         encode = ClassEncoder(
-            tokenizer=tokenizer, longest=longest, numbers=numbered(labels), multi=self._multi
+            tokenizer=tokenizer, longest=longest, numbers=numbers, multi=self._multi
         )
-        tables = encoded(context, found, encode, ("classes", longest, labels, self._multi))
+        key = ("classes", longest, sorted(numbers.items()), self._multi)
+        tables = encoded(context, found, encode, key)
         collate = ClassCollate(
             tokenizer=tokenizer, longest=longest, classes=len(labels), multi=self._multi
         )
@@ -114,13 +117,6 @@ class Classification:
         return Baseline(text=text, loss=loss, metrics=metrics)
 
 
-def roles(*, multi: bool) -> Roles:
-    """What is wanted of a record; one that may have any number of classes may have none."""
-    if multi:
-        return Roles(required=("text",), optional=("text_pair", "label"))
-    return Roles(required=("text", "label"), optional=("text_pair",))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassEncoder:
     """Makes samples of records with a text, perhaps a second one, and classes.
@@ -144,12 +140,8 @@ class ClassEncoder:
 
     def _sample(self, record: Record, first: list[int], other: list[int]) -> Sample:
         labels = label_ids(record, "label", self.numbers)
-        if len(labels) != 1 and not self.multi:
-            description = (
-                f"{record.place}: {len(labels)} classes where one is needed; mend the record, or "
-                "set `task.multi_label`"
-            )
-            raise UserError.at("data.columns.label", description, "DATA_SEVERAL_LABELS")
+        if not self.multi:
+            check_one_class(record, "label")
         if "text_pair" in record.values:
             tokens, second = framed_pair(first, other, self.tokenizer.frame(), self.longest)
         else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tessera.data.record import Record
 from tessera.text.tokenizer import Tokenizer
-from tessera.trainer.data.record import Record
 
 _GROUP = 256
 """Records that are encoded at once."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tessera.models.inputs import Outputs
+from tessera.spec.roles import reads_pairs
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data import corpus as corpora
 from tessera.trainer.settings import Settings
@@ -155,8 +156,7 @@ class CutCollate:
 
 def has_pairs(settings: Settings) -> bool:
     """Whether the data has sources and targets, rather than texts."""
-    columns = settings.data.columns
-    return settings.data.format == "parallel" or not {"source", "target"}.isdisjoint(columns)
+    return reads_pairs(settings.data.format, settings.data.columns)
 
 
 def _lines(data: TaskData) -> tuple[Rows, Rows]:

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tessera.data.record import Record
 from tessera.models.inputs import Inputs, Outputs
+from tessera.models.tasks import MASKED
+from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data import corpus as corpora
-from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.counting import batches, unigram
@@ -70,7 +72,7 @@ class MaskedLanguageModeling:
 
     def _texts(self, context: TaskContext) -> TaskData:
         longest = sequence_length(context, ONE + 1)
-        found = examples(context, Roles(required=(COLUMN,)))
+        found = examples(context, roles_of(MASKED))
         tokenizer, settings = found.tokenizer, self.settings
         masker = Masker.of(tokenizer, settings.task.mask_probability, settings.seed)
         encode = TextEncoder(tokenizer=tokenizer, longest=longest)

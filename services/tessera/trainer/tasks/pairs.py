@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tessera.data.record import Record
 from tessera.models.inputs import Inputs
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample
 from tessera.trainer.failure import UserError
 from tessera.trainer.tasks.encoding import tokenize_records
@@ -21,7 +21,6 @@ from tessera.trainer.tasks.masking import Masker
 from tessera.trainer.tasks.padding import hide_padded, pad
 from tessera.trainer.tasks.records import Row
 
-ROLES = Roles(required=("source", "target"))
 COLUMNS = ("source", "target")
 
 

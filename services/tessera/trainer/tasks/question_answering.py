@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from tessera.data.checks import answer_begin, check_answers, no_answer_there
+from tessera.data.record import Record
 from tessera.models.inputs import Inputs, Outputs
+from tessera.models.tasks import QUESTION_ANSWERING
+from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Encoded, Tokenizer
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample
-from tessera.trainer.failure import UserError
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.counting import batches
 from tessera.trainer.tasks.frames import PAIR, framed_pair
@@ -25,8 +27,6 @@ from tessera.trainer.tasks.records import Row
 from tessera.trainer.tasks.spans import covering, windows
 from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.work import data_of, encoded, examples, sequence_length
-
-ROLES = Roles(required=("question", "context"), optional=("answer", "answer_start"))
 
 _GROUP = 64
 """Records that are encoded at once."""
@@ -46,7 +46,7 @@ class QuestionAnswering:
     def data(self, context: TaskContext) -> TaskData:
         """Questions with windows of their contexts; see `Task`."""
         longest = sequence_length(context, PAIR + 2)
-        found = examples(context, ROLES)
+        found = examples(context, roles_of(QUESTION_ANSWERING))
         context.ranks.on_main(lambda: check_answers(found.train))
         tokenizer, stride = found.tokenizer, self.settings.task.stride
         overlap = longest // 4 if stride is None else stride
@@ -202,30 +202,13 @@ def answer_span(record: Record, offsets: Sequence[tuple[int, int]]) -> tuple[int
         offsets: characters of the context's tokens.
 
     Raises:
-        UserError: DATA_ANSWER_NOT_IN_CONTEXT.
+        InvalidArgumentError: DATA_ANSWER_NOT_IN_CONTEXT.
     """
-    if "answer" not in record.values:
+    begin = answer_begin(record)
+    if begin is None:
         return None
-    context, answer = str(record.values["context"]), str(record.values["answer"])
-    stated = record.values.get("answer_start")
-    begin = stated if isinstance(stated, int) else context.find(answer)
-    found = begin >= 0 and context.startswith(answer, begin)
-    span = covering(offsets, begin, begin + len(answer)) if found else None
+    answer = str(record.values["answer"])
+    span = covering(offsets, begin, begin + len(answer))
     if span is None:
-        where = f" at character {begin}" if isinstance(stated, int) else ""
-        description = (
-            f"{record.place}: the answer `{answer[:80]}` is not in the context{where}; mend the "
-            "record, or leave the answer empty where there is none"
-        )
-        raise UserError.at("data.columns.answer", description, "DATA_ANSWER_NOT_IN_CONTEXT")
+        raise no_answer_there(record)
     return span
-
-
-def check_answers(records: Sequence[Record]) -> None:
-    """Raise UserError DATA_NO_ANSWER if no question has an answer."""
-    if not any("answer" in record.values for record in records):
-        description = (
-            "no training record has an answer; name the column that holds it, such as "
-            "`answers.text.0`"
-        )
-        raise UserError.at("data.columns.answer", description, "DATA_NO_ANSWER")

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from tessera.data.checks import check_scores
+from tessera.data.record import Record
 from tessera.models.inputs import Inputs, Outputs
+from tessera.models.tasks import EMBEDDING
+from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample
-from tessera.trainer.failure import UserError
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.encoding import tokenize_records
 from tessera.trainer.tasks.frames import ONE, framed
@@ -26,8 +28,6 @@ from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.work import data_of, encoded, examples, sequence_length
 
 COLUMNS = ("text", "text_pair")
-ROLES = Roles(required=COLUMNS, optional=("score",))
-
 SCALE = 20.0
 """What cosines are multiplied by before the softmax (Reimers and Gurevych, 2019)."""
 
@@ -50,7 +50,7 @@ class SentenceEmbedding:
     def data(self, context: TaskContext) -> TaskData:
         """Pairs of texts, each between a start and an end; see `Task`."""
         longest = sequence_length(context, ONE + 1)
-        found = examples(context, ROLES)
+        found = examples(context, roles_of(EMBEDDING))
         tokenizer = found.tokenizer
         self._scored = context.ranks.on_main(lambda: check_scores([*found.train, *found.held_out]))
         encode = EmbeddingEncoder(tokenizer=tokenizer, longest=longest)
@@ -177,25 +177,6 @@ class EmbeddingCollate:
             counts=(len(rows),),
             tokens=read.real,
         )
-
-
-def check_scores(records: Sequence[Record]) -> bool:
-    """Whether pairs have scores; all have them or none.
-
-    Raises:
-        UserError: DATA_SCORE.
-    """
-    scored = [record for record in records if "score" in record.values]
-    for record in records if scored else ():
-        score = record.values.get("score")
-        if not isinstance(score, float) or not -1 <= score <= 1:
-            shown = "no score, but others have one" if score is None else f"a score of {score}"
-            description = (
-                f"{record.place}: {shown}; give every pair a number from -1 to 1, which the cosine "
-                "of the two vectors is to become"
-            )
-            raise UserError.at("data.columns.score", description, "DATA_SCORE")
-    return bool(scored)
 
 
 def pearson(sums: Sequence[float]) -> float:

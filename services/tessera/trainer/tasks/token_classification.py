@@ -10,30 +10,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tessera.data.labels import label_ids
+from tessera.data.record import Record
 from tessera.models.inputs import Inputs, Outputs
+from tessera.models.tasks import TOKENS
+from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.classes import class_metrics, f1, measure_classes, one_hot
 from tessera.trainer.tasks.counting import batches
 from tessera.trainer.tasks.frames import ONE, framed
-from tessera.trainer.tasks.labels import label_ids, numbered
 from tessera.trainer.tasks.padding import pad
 from tessera.trainer.tasks.records import Records, Row
 from tessera.trainer.tasks.spans import entities, is_bio
 from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import cross_entropy
 from tessera.trainer.tasks.work import (
+    classes_for,
     data_of,
     encoded,
     examples,
-    labels_for,
     sequence_length,
 )
-
-ROLES = Roles(required=("tokens", "tags"))
 
 
 class TokenClassification:
@@ -51,13 +51,14 @@ class TokenClassification:
     def data(self, context: TaskContext) -> TaskData:
         """Words between a start and an end, with their tags; see `Task`."""
         longest = sequence_length(context, ONE + 1)
-        found = examples(context, ROLES)
+        found = examples(context, roles_of(TOKENS))
         tokenizer = found.tokenizer
-        self._labels = labels = labels_for(context, found.train, "tags")
-        encode = TagEncoder(tokenizer=tokenizer, longest=longest, numbers=numbered(labels))
-        tables = encoded(context, found, encode, ("tags", longest, labels))
+        classes = classes_for(context, found, "tags")
+        self._labels, numbers = classes.names, classes.numbers
+        encode = TagEncoder(tokenizer=tokenizer, longest=longest, numbers=numbers)
+        tables = encoded(context, found, encode, ("tags", longest, sorted(numbers.items())))
         collate = TagCollate(tokenizer=tokenizer, longest=longest)
-        return data_of(context, found, tables, ("tokens",), collate, labels=labels)
+        return data_of(context, found, tables, ("tokens",), collate, labels=self._labels)
 
     def losses(self, outputs: Outputs, batch: TokenBatch) -> Tensor:
         """[1] of the tags; see `Task`."""

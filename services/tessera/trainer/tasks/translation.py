@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tessera.models.tasks import TRANSLATION
+from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.data.table import Table
 from tessera.trainer.tasks.counting import batches, bigram, shift_right
 from tessera.trainer.tasks.masking import Masker
 from tessera.trainer.tasks.next_tokens import NextTokens
-from tessera.trainer.tasks.pairs import COLUMNS, ROLES, PairCollate, PairEncoder
+from tessera.trainer.tasks.pairs import COLUMNS, PairCollate, PairEncoder
 from tessera.trainer.tasks.records import Records
 from tessera.trainer.tasks.task import Baseline, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import perplexity
@@ -84,7 +86,7 @@ def pair_data(context: TaskContext, *, masked: bool) -> TaskData:
     """
     settings = context.settings
     longest = sequence_length(context, _LEAST)
-    found = examples(context, ROLES)
+    found = examples(context, roles_of(TRANSLATION))
     tokenizer = found.tokenizer
     masker = None
     if masked:

@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tessera.data.labels import Classes, find_classes
+from tessera.data.record import Record, Roles
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.data import corpus as corpora
 from tessera.trainer.data.corpus import Corpus
 from tessera.trainer.data.hosts import on_hosts
 from tessera.trainer.data.prepared import prepare_table
 from tessera.trainer.data.read import read
-from tessera.trainer.data.record import Record, Roles
 from tessera.trainer.data.table import Sample, Table
 from tessera.trainer.data.vocabulary import learn
 from tessera.trainer.failure import UserError
-from tessera.trainer.tasks.labels import find_labels
 from tessera.trainer.tasks.records import Collate, Records
 from tessera.trainer.tasks.task import TaskContext, TaskData
 
@@ -126,14 +126,19 @@ def data_of(
     )
 
 
-def labels_for(context: TaskContext, records: Sequence[Record], role: str) -> tuple[str, ...]:
+def classes_for(context: TaskContext, found: Examples, role: str) -> Classes:
     """The classes of a run: those that the spec names, else a version's, else the data's.
 
+    What is held out by lot counts too, so that the same data has the same classes however it falls.
+
     Raises:
-        UserError: DATA_ONE_LABEL.
+        InvalidArgumentError: as `find_classes`.
     """
-    given = context.settings.task.labels or context.labels
-    return given or context.ranks.on_main(lambda: find_labels(records, role))
+    settings = context.settings
+    records = found.train if settings.data.validation_files else [*found.train, *found.held_out]
+    return context.ranks.on_main(
+        lambda: find_classes(records, role, settings.task.labels, context.labels)
+    )
 
 
 def sequence_length(context: TaskContext, least: int = 1) -> int:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.data.extract import CLASSES
+from tessera.data.record import NOT_TEXT
+from tessera.data.settings import DELIMITED
+from tessera.data.template import Template
 from tessera.models.tasks import TABLES, TASKS
-from tessera.spec.formats import DELIMITED, format_by_name
+from tessera.spec.formats import format_by_name
 from tessera.spec.rules.problem import Problem, Rule, listed
 from tessera.spec.urls import BLOB, DATA_FILES, DATASET, is_pattern, split_url
 
@@ -54,7 +58,8 @@ def _format(spec: JobSpec) -> Iterator[Problem]:
         reason="FORMAT_NOT_FOR_TASK",
         field="data.format",
         description=f"{spec.task.kind} cannot be learned from `{form}`; "
-        f"it takes {listed(formats)}{hint}",
+        f"it takes {listed(formats)}{hint}; what files are that their names do not tell, "
+        "data.format says, e.g. `data.format: tsv`",
     )
 
 
@@ -77,6 +82,74 @@ def _columns(spec: JobSpec) -> Iterator[Problem]:
             description=f"`{spec.data.format}` has no columns; leave this out, or set data.format "
             f"to one of {listed(TABLES)}",
         )
+
+
+def _templates(spec: JobSpec) -> Iterator[Problem]:
+    for role in sorted(spec.data.columns):
+        field, column = f"data.columns[{role}]", spec.data.columns[role]
+        try:
+            joined = Template.parse(column) is not None
+        except ValueError as error:
+            yield Problem(
+                reason="INVALID_TEMPLATE",
+                field=field,
+                description=f"`{column}` joins no columns: {error}; write it like "
+                '"{title} {body}", and braces that stand for themselves twice',
+            )
+            continue
+        if joined and role in NOT_TEXT:
+            yield Problem(
+                reason="INVALID_TEMPLATE",
+                field=field,
+                description=f"columns are joined to a text, but {role} is none; name one column",
+            )
+
+
+def _label_names(spec: JobSpec) -> Iterator[Problem]:
+    has_classes = not set(CLASSES).isdisjoint(TASKS[spec.task.kind].roles)
+    if spec.data.label_names and not has_classes and not spec.entrypoint:
+        yield Problem(
+            reason="LABEL_NAMES_NOT_FOR_TASK",
+            field="data.label_names",
+            description=f"{spec.task.kind} has no classes; leave it out",
+        )
+        return
+    known = set(spec.task.labels)
+    for raw in sorted(spec.data.label_names) if known else ():
+        if spec.data.label_names[raw] not in known:
+            yield Problem(
+                reason="UNKNOWN_LABEL_NAME",
+                field=f"data.label_names[{raw}]",
+                description=f"`{spec.data.label_names[raw]}` is none of task.labels",
+            )
+
+
+def _delimiter(spec: JobSpec) -> Iterator[Problem]:
+    if spec.data.delimiter and spec.data.format != "csv":
+        yield Problem(
+            reason="DELIMITER_NOT_FOR_FORMAT",
+            field="data.delimiter",
+            description=f"the cells of `{spec.data.format}` have no other delimiter than their own;"
+            " leave this out, or set data.format to csv",
+        )
+
+
+def _twice(spec: JobSpec) -> Iterator[Problem]:
+    seen: dict[tuple[str, str], str] = {}
+    for name, targets in _PAIRS:
+        files, others = getattr(spec.data, name), getattr(spec.data, targets)
+        # One source may well have several translations.
+        paired = list(others) if len(others) == len(files) else [""] * len(files)
+        for index, pair in enumerate(zip(files, paired, strict=True)):
+            field = f"data.{name}[{index}]"
+            # Files of one name and content may come from several folders.
+            if pair in seen and split_url(pair[0])[0] != BLOB:
+                yield Problem(
+                    reason="FILE_NAMED_TWICE",
+                    field=field,
+                    description=f"`{pair[0]}` is {seen[pair]} already; name it once",
+                )
+            seen.setdefault(pair, field)
 
 
 def _header(spec: JobSpec) -> Iterator[Problem]:
@@ -146,6 +219,6 @@ def _held_out(spec: JobSpec) -> Iterator[Problem]:
         )
 
 
-_OF_FORMAT: tuple[Rule, ...] = (_format, _columns, _header, _datasets, _targets)
+_OF_FORMAT: tuple[Rule, ...] = (_format, _columns, _header, _delimiter, _datasets, _targets)
 
-RULES: tuple[Rule, ...] = (_roles, _by_format, _held_out)
+RULES: tuple[Rule, ...] = (_roles, _templates, _label_names, _by_format, _twice, _held_out)

@@ -462,7 +462,9 @@ class TaskSpec(_message.Message):
     """
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Classes of a classification, in their order. Default: those of the training data, sorted."""
+        """Classes of a classification, in their order. Where the data numbers its classes, from 0 or from
+        1, these are their names. Default: those of the training data, sorted.
+        """
 
     def __init__(
         self,
@@ -677,6 +679,26 @@ class DataSpec(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class LabelNamesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     FILES_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     HELD_OUT_FIELD_NUMBER: _builtins.int
@@ -686,6 +708,8 @@ class DataSpec(_message.Message):
     VALIDATION_TARGET_FILES_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
+    DELIMITER_FIELD_NUMBER: _builtins.int
+    LABEL_NAMES_FIELD_NUMBER: _builtins.int
     format: _builtins.str
     """Form of the files. `parallel`: line i of `target_files` belongs to line i of `files`; `jsonl`: a
     JSON object in each line, or one array of them. Default: `parallel` with target_files, `dataset`
@@ -703,6 +727,8 @@ class DataSpec(_message.Message):
     """Whether the first line of CSV and TSV files names the columns; without one they are `0`, `1`,
     and so on. Default true.
     """
+    delimiter: _builtins.str
+    """What stands between the cells of CSV files, one character. Default `,`."""
     @_builtins.property
     def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Paths, globs or fsspec URLs. A path without a scheme lies on the client's machine and is
@@ -725,10 +751,19 @@ class DataSpec(_message.Message):
 
     @_builtins.property
     def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Column of each role that is called otherwise in the files. Roles: `text` (language modelling),
-        `text`, `text_pair`, `label` (classification), `source`, `target` (translation), `tokens`,
-        `tags` (token classification), `question`, `context`, `answer`, `answer_start` (question
-        answering), `text`, `text_pair`, `score` (sentence embedding).
+        """Column of each role that is called otherwise in the files, or a template that joins several
+        columns to one text: `"{title}. {body}"`; `{{` and `}}` stand for braces. `a.b.0` reaches into
+        nested values. Roles: `text` (language modelling), `text`, `text_pair`, `label`
+        (classification), `source`, `target` (translation), `tokens`, `tags` (token classification),
+        `question`, `context`, `answer`, `answer_start` (question answering), `text`, `text_pair`,
+        `score` (sentence embedding).
+        """
+
+    @_builtins.property
+    def label_names(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Names of classes by what stands for them in the files, for example `{"1": World, "2": Sports}`.
+        All that the files have must be named. Default: they are called what the files call them, which
+        of Parquet files and data sets that know names of their classes are those.
         """
 
     def __init__(
@@ -743,10 +778,12 @@ class DataSpec(_message.Message):
         validation_target_files: _abc.Iterable[_builtins.str] | None = ...,
         columns: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         header: _builtins.bool | None = ...,
+        delimiter: _builtins.str = ...,
+        label_names: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_header", b"_header", "_held_out", b"_held_out", "_max_bytes", b"_max_bytes", "header", b"header", "held_out", b"held_out", "max_bytes", b"max_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_header", b"_header", "_held_out", b"_held_out", "_max_bytes", b"_max_bytes", "columns", b"columns", "files", b"files", "format", b"format", "header", b"header", "held_out", b"held_out", "max_bytes", b"max_bytes", "target_files", b"target_files", "validation_files", b"validation_files", "validation_target_files", b"validation_target_files"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_header", b"_header", "_held_out", b"_held_out", "_max_bytes", b"_max_bytes", "columns", b"columns", "delimiter", b"delimiter", "files", b"files", "format", b"format", "header", b"header", "held_out", b"held_out", "label_names", b"label_names", "max_bytes", b"max_bytes", "target_files", b"target_files", "validation_files", b"validation_files", "validation_target_files", b"validation_target_files"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__header: _TypeAlias = _typing.Literal["header"]  # noqa: Y015
     _WhichOneofArgType__header: _TypeAlias = _typing.Literal["_header", b"_header"]  # noqa: Y015

@@ -45,17 +45,24 @@ def hash_split(
 
 
 def split(texts: Sequence[Text], held_out: float) -> tuple[list[Text], list[Text]]:
-    """Training and held-out texts; neither is empty.
+    """Training and held-out texts; neither is blank.
 
-    Whole files are held out; a single file is cut and its tail held out.
+    Whole files are held out; a single file is cut and its tail held out. White space around the
+    text of a file counts for nothing: a line end alone is no tail.
 
     Args:
-        texts: at least one.
+        texts: at least one, none of them blank; a single one of two characters at least.
         held_out: share that is held out, in (0, 1).
     """
-    if len(texts) == 1:
-        only = texts[0]
-        cut = min(len(only.content) - 1, max(1, round(len(only.content) * (1 - held_out))))
-        head, tail = only.content[:cut], only.content[cut:]
-        return [Text(name=only.name, content=head)], [Text(name=only.name, content=tail)]
-    return hash_split(texts, [text.name for text in texts], held_out)
+    if len(texts) > 1:
+        return hash_split(texts, [text.name for text in texts], held_out)
+    only = texts[0]
+    begin = len(only.content) - len(only.content.lstrip())
+    said = only.content.strip()
+    share = round(len(said) * (1 - held_out))
+    cut = begin + min(len(said) - 1, max(1, share))
+    # White space where the cut falls goes to the head, so that a tail begins with what it says.
+    cut += len(only.content[cut:]) - len(only.content[cut:].lstrip())
+    parts = (only.content[:cut], only.content[cut:])
+    head, tail = (Text(name=only.name, content=content) for content in parts)
+    return [head], [tail]

@@ -56,6 +56,15 @@ def value(role: str, raw: object, *, cell: bool) -> object | None:
     return _KINDS.get(role, _text)(raw, cell)
 
 
+def piece(raw: object) -> str:
+    """What a value of any role is as a part of a longer text; nothing if it says nothing.
+
+    Raises:
+        ValueError: it is a list or the like; says what is wrong.
+    """
+    return "" if raw is None else _text(raw, False) if isinstance(raw, str) else _name(raw)
+
+
 def check_together(values: Mapping[str, object]) -> None:
     """Raise ValueError if the values of a record do not fit one another."""
     tokens, tags = values.get("tokens"), values.get("tags")
@@ -80,9 +89,10 @@ def _label(raw: object, cell: bool) -> str | tuple[str, ...]:
 
 
 def _name(raw: object) -> str:
+    """The text that a cell of a csv file would have."""
     if isinstance(raw, bool):
         return str(raw).lower()
-    if isinstance(raw, int):
+    if isinstance(raw, int) or (isinstance(raw, float) and math.isfinite(raw)):
         return str(raw)
     return _text(raw, False).strip()
 
@@ -127,3 +137,6 @@ _KINDS: Mapping[str, Callable[[object, bool], object | None]] = {
     "answer_start": _whole,
     "score": _number,
 }
+
+NOT_TEXT = frozenset(_KINDS) - {"label"}
+"""Roles whose values are lists or numbers."""

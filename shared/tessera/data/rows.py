@@ -7,12 +7,12 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tessera.trainer.data.content import lines, plain_bytes, plain_text
-from tessera.trainer.data.sources import Source
-from tessera.trainer.failure import UserError
+from tessera import errors
+from tessera.data.content import lines, plain_text
+from tessera.data.source import Source
 
 Row = tuple[int, Mapping[str, object]]
 """Number of its line, or of the row where a file has no lines, from 1, and values by column."""
@@ -31,16 +31,16 @@ def jsonl_rows(source: Source) -> Iterator[Row]:
     """One JSON object per line; blank lines are skipped. Or those of the array that the file is.
 
     Raises:
-        UserError: DATA_BROKEN_LINE, or what reading text raises.
+        InvalidArgumentError: DATA_BROKEN_LINE, or what reading text raises.
     """
     text = plain_text(source)
-    found: Iterable[tuple[int, Any]]
+    rows: Iterable[tuple[int, Any]]
     if _ARRAY.match(text):
-        found = enumerate(_parsed(source, 1, text), 1)
+        rows = enumerate(_parsed(source, 1, text), 1)
     else:
         given = ((number, line) for number, line in lines(text) if line.strip())
-        found = ((number, _parsed(source, number, line)) for number, line in given)
-    for number, row in found:
+        rows = ((number, _parsed(source, number, line)) for number, line in given)
+    for number, row in rows:
         if not isinstance(row, dict):
             raise broken(source, number, f"a {type(row).__name__} where an object is needed")
         yield number, row
@@ -60,56 +60,45 @@ def _parsed(source: Source, number: int, text: str) -> Any:
         raise broken(source, number, f"not JSON: {error}") from None
 
 
-def csv_rows(source: Source, *, header: bool) -> Iterator[Row]:
-    """Cells between commas, quoted where they hold commas, quotes or line ends."""
+def csv_rows(source: Source, *, header: bool, delimiter: str = ",") -> Iterator[Row]:
+    """Cells, quoted where they hold delimiters, quotes or line ends; blank rows are skipped.
+
+    Raises:
+        InvalidArgumentError: DATA_BROKEN_LINE, or what reading text raises.
+    """
     # A document may well be longer than what the module takes for a mistake.
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(io.StringIO(plain_text(source), newline=""), strict=True)
+    text = plain_text(source)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
     def cells() -> Iterator[tuple[int, list[str]]]:
         while True:
             number = reader.line_num + 1
             try:
-                found = next(reader, None)
+                row = next(reader, None)
             except csv.Error as error:
-                raise broken(source, number, f"not CSV: {error}") from None
-            if found is None:
+                why = f"not CSV: {error}{_backslash(text, number)}"
+                raise broken(source, number, why) from None
+            if row is None:
                 return
-            if found:
-                yield number, found
+            yield number, row
 
     return _named(source, cells(), header)
 
 
 def tsv_rows(source: Source, *, header: bool) -> Iterator[Row]:
-    """Cells between tabs; quotes are characters like any other."""
-    found = ((number, line.split("\t")) for number, line in lines(plain_text(source)))
-    return _named(source, ((number, cells) for number, cells in found if cells != [""]), header)
-
-
-def parquet_rows(source: Source, wanted: Sequence[str]) -> Iterator[Row]:
-    """Rows by number; columns that are not wanted are None, unread."""
-    import pyarrow as pa  # noqa: PLC0415 - slow to import
-    from pyarrow import parquet  # noqa: PLC0415
-
-    try:
-        file = parquet.ParquetFile(pa.BufferReader(plain_bytes(source)))
-        names = file.schema_arrow.names
-        blank = dict.fromkeys(names)
-        number = 0
-        for batch in file.iter_batches(columns=[name for name in names if name in wanted]):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, {**blank, **row}
-    except (pa.ArrowException, OSError) as error:
-        raise source.unreadable(f"is no Parquet file: {error}") from None
+    """Cells between tabs; quotes are characters like any other, blank rows are skipped."""
+    rows = ((number, line.split("\t")) for number, line in lines(plain_text(source)))
+    return _named(source, rows, header)
 
 
 def parallel_rows(source: Source, target: Source) -> Iterator[Row]:
     """Line by line what means the same, in the columns `source` and `target`.
 
+    What is blank on both sides is skipped.
+
     Raises:
-        UserError: DATA_NOT_PARALLEL, or what reading text raises.
+        InvalidArgumentError: DATA_NOT_PARALLEL, or what reading text raises.
     """
     left, right = list(lines(plain_text(source))), list(lines(plain_text(target)))
     if len(left) != len(right):
@@ -117,19 +106,30 @@ def parallel_rows(source: Source, target: Source) -> Iterator[Row]:
             f"{target.name} has {len(right)} lines, but {source.name} has {len(left)}; line i of "
             "one must translate line i of the other"
         )
-        raise UserError.at(target.field, description, "DATA_NOT_PARALLEL")
+        raise target.wrong(description, "DATA_NOT_PARALLEL")
     for (number, said), (_, meant) in zip(left, right, strict=True):
-        yield number, {"source": said, "target": meant}
+        if said.strip() or meant.strip():
+            yield number, {"source": said, "target": meant}
 
 
-def broken(source: Source, number: int, why: str) -> UserError:
+def broken(source: Source, number: int, why: str) -> errors.InvalidArgumentError:
     """The error of a line that cannot be read."""
-    return UserError.at(source.field, f"{source.name}:{number}: {why}", "DATA_BROKEN_LINE")
+    return source.wrong(f"{source.name}:{number}: {why}", "DATA_BROKEN_LINE")
+
+
+def _backslash(text: str, number: int) -> str:
+    """What to say of a row that seems to write quotes as JSON does."""
+    rest = text.split("\n")[number - 1 : number + 99]
+    if not any('\\"' in line for line in rest):
+        return ""
+    return '; a quote inside quotes is written twice there (""), not with a backslash (\\")'
 
 
 def _named(source: Source, rows: Iterator[tuple[int, list[str]]], header: bool) -> Iterator[Row]:
     names: list[str] | None = None
     for number, cells in rows:
+        if not any(cell.strip() for cell in cells):
+            continue
         if names is None:
             names = cells if header else [str(index) for index in range(len(cells))]
             twice = next((name for name in names if names.count(name) > 1), None)

@@ -1,0 +1,185 @@
+"""What columns seem to be for: the task, and which column has which role. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tessera.client import survey
+from tessera.client.survey import Column
+from tessera.models import tasks
+
+_LABELS = re.compile(
+    r"(.*[_ ])?(labels?|class(es)?|categor(y|ies)|sentiment|target|stars|rating|topic|intent|"
+    r"emotion|polarity|y|coarse_label|spam|type)"
+)
+_TEXTS = re.compile(
+    r"(.*[_ ])?(text|sentence|review|content|body|comment|message|title|headline|description|"
+    r"summary|abstract|tweet|question|utterance|document|article|subject|sms|email)s?"
+)
+_PAIRS = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("query", "passage"),
+)
+_TRANSLATIONS = (("source", "target"), ("src", "tgt"), ("src", "trg"))
+_SUMMARIES = (("article", "highlights"), ("document", "summary"), ("dialogue", "summary"))
+_SCORES = re.compile(r"(.*[_ ])?(score|similarity|relatedness)(_score)?")
+_TAGS = re.compile(r"(.*_)?tags?")
+_LANGUAGE = re.compile(r"[a-z]{2}(_[A-Z]{2})?")
+_FEWEST_WORDS = 2
+_FEW_BLANK = 0.2
+"""Share of the rows that may lack a class, which is a mistake in them rather than another task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """What data seems to be for.
+
+    Args:
+        kind: of the task.
+        family: of the model.
+        columns: role to column or template, roles that are columns too left out.
+    """
+
+    kind: str
+    family: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The column that says the classes; empty: there is none."""
+        role = {tasks.CLASSIFICATION: "label", tasks.TOKENS: "tags"}.get(self.kind, "")
+        return self.columns.get(role, role)
+
+
+def guess(columns: Sequence[Column]) -> Guess | None:
+    """What the columns of some data are for; None: nothing that there is a task for."""
+    named = {column.name: column for column in columns}
+    for look in (_question, _words, _pair, _scored, _classes, _texts):
+        if (found := look(named)) is not None:
+            told = {role: name for role, name in found.columns.items() if role != name}
+            return Guess(kind=found.kind, family=found.family, columns=told)
+    return None
+
+
+def _question(named: Mapping[str, Column]) -> Guess | None:
+    if not {"question", "context"} <= set(named):
+        return None
+    columns = {}
+    if "answers" in named and set(named["answers"].inner) >= {"text", "answer_start"}:
+        columns = {"answer": "answers.text.0", "answer_start": "answers.answer_start.0"}
+    elif "answer" not in named:
+        return None
+    return Guess(kind=tasks.QUESTION_ANSWERING, family="bert", columns=columns)
+
+
+def _words(named: Mapping[str, Column]) -> Guess | None:
+    lists = [name for name, column in named.items() if column.kind == survey.LIST]
+    tags = [name for name in lists if _TAGS.fullmatch(name)]
+    words = [name for name in lists if name not in tags]
+    if not tags and {"tokens", "tags"} <= set(named):
+        return Guess(kind=tasks.TOKENS, family="bert")
+    if not tags or not words:
+        return None
+    columns = {"tokens": words[0], "tags": "ner_tags" if "ner_tags" in tags else tags[0]}
+    return Guess(kind=tasks.TOKENS, family="bert", columns=columns)
+
+
+def _pair(named: Mapping[str, Column]) -> Guess | None:
+    """Translations and summaries."""
+    inside = named.get("translation")
+    if inside is not None and len(inside.inner) >= len(("source", "target")):
+        sides = [f"translation.{name}" for name in inside.inner]
+        return Guess(kind=tasks.TRANSLATION, family="transformer", columns=_sides(sides))
+    for kind, pairs in ((tasks.TRANSLATION, _TRANSLATIONS), (tasks.SUMMARIZATION, _SUMMARIES)):
+        for pair in pairs:
+            if all(name in named and named[name].kind == survey.TEXT for name in pair):
+                return Guess(kind=kind, family="transformer", columns=_sides(pair))
+    texts = [name for name, column in named.items() if _says_text(column)]
+    if len(texts) == len(named) == len(("source", "target")) and all(
+        map(_LANGUAGE.fullmatch, texts)
+    ):
+        return Guess(kind=tasks.TRANSLATION, family="transformer", columns=_sides(texts))
+    return None
+
+
+def _sides(names: Sequence[str]) -> dict[str, str]:
+    return {"source": names[0], "target": names[1]}
+
+
+def _scored(named: Mapping[str, Column]) -> Guess | None:
+    scores = [
+        name
+        for name, column in named.items()
+        if column.kind in {survey.NUMBER, survey.WHOLE} and _SCORES.fullmatch(name.lower())
+    ]
+    pair = _two_texts(named)
+    if not scores or not pair:
+        return None
+    columns = {"text": pair[0], "text_pair": pair[1], "score": scores[0]}
+    return Guess(kind=tasks.EMBEDDING, family="bert", columns=columns)
+
+
+def _classes(named: Mapping[str, Column]) -> Guess | None:
+    candidates = [
+        name
+        for name, column in named.items()
+        if column.blank < _FEW_BLANK * sum(column.classes.values())
+    ]
+    told = [name for name in candidates if _LABELS.fullmatch(name.lower())]
+    # What people put last, or first, is mostly the class; the fewer classes, the likelier.
+    best = told or sorted(candidates, key=lambda name: len(named[name].classes))
+    if not best:
+        return None
+    label = best[0]
+    others = {name: column for name, column in named.items() if name != label}
+    pair = _two_texts(others)
+    if pair:
+        columns = {"text": pair[0], "text_pair": pair[1], "label": label}
+        return Guess(kind=tasks.CLASSIFICATION, family="bert", columns=columns)
+    texts = _text_columns(others)
+    if not texts:
+        return None
+    return Guess(
+        kind=tasks.CLASSIFICATION, family="bert", columns={"text": _joined(texts), "label": label}
+    )
+
+
+def _texts(named: Mapping[str, Column]) -> Guess | None:
+    texts = _text_columns(named)
+    if not texts:
+        return None
+    return Guess(kind=tasks.LANGUAGE, family="gpt", columns={"text": _joined(texts)})
+
+
+def _two_texts(named: Mapping[str, Column]) -> tuple[str, str] | None:
+    return next((pair for pair in _PAIRS if set(pair) <= set(named)), None)
+
+
+def _text_columns(named: Mapping[str, Column]) -> list[str]:
+    """Columns that hold texts: those of such a name, or else all of several words."""
+    texts = [name for name, column in named.items() if _says_text(column)]
+    told = [name for name in texts if _TEXTS.fullmatch(name.lower())]
+    if told:
+        return told
+    if texts:
+        return texts
+    return [name for name, column in named.items() if column.kind == survey.TEXT][:1]
+
+
+def _says_text(column: Column) -> bool:
+    return (
+        column.kind == survey.TEXT
+        and not column.classes
+        and column.lengths is not None
+        and column.lengths.words >= _FEWEST_WORDS
+    )
+
+
+def _joined(names: Sequence[str]) -> str:
+    """One column, or a template of several."""
+    return names[0] if len(names) == 1 else " ".join(f"{{{name}}}" for name in names)

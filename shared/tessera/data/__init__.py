@@ -1,0 +1,1 @@
+"""Files of records: read, decoded and taken apart, by the client and by the trainer alike."""
