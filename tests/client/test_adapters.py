@@ -211,6 +211,28 @@ def test_a_tensor_that_fits_nothing_is_refused(tmp_path, name, shape, reason):
     assert caught.value.reason == reason
 
 
+def test_half_of_an_adapter_is_refused_with_its_name(tmp_path):
+    made(tmp_path, *CASES["conv1d"])
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(path)
+    del tensors["base_model.model.transformer.h.1.attn.c_attn.lora_B.weight"]
+    save_file(tensors, path)
+    with pytest.raises(errors.InvalidArgumentError, match=r"one for `transformer\.h\.1") as caught:
+        imports.read(tmp_path / "adapter")
+    assert caught.value.reason == "IMPORT_UNSUPPORTED"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lora_alpha": "x"}, {"alpha_pattern": {"(": 3}}, {"alpha_pattern": [1]}], ids=str
+)
+def test_a_config_that_makes_no_sense_is_refused(tmp_path, changes):
+    made(tmp_path, *CASES["conv1d"])
+    edit(tmp_path / "adapter", **changes)
+    with pytest.raises(errors.InvalidArgumentError) as caught:
+        imports.read(tmp_path / "adapter")
+    assert caught.value.reason == "INVALID_CHECKPOINT"
+
+
 def test_an_adapter_of_a_tied_embedding_is_refused(tmp_path):
     settings = {"target_modules": ["wte"]}
     made(tmp_path, "gpt2", {}, settings)
@@ -229,3 +251,27 @@ def test_an_adapter_in_a_pickle_is_refused(tmp_path):
     with pytest.raises(errors.NotFoundError) as caught:
         imports.read(tmp_path / "adapter")
     assert caught.value.reason == "NOT_A_CHECKPOINT"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("llama", {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]}),
+        ("gpt2", {"target_modules": ["c_attn"]}),
+    ],
+)
+def test_tokens_may_have_been_added(tmp_path, name, settings):
+    torch.manual_seed(7)
+    model = BASES[name]()
+    model.save_pretrained(tmp_path / "base")
+    model.resize_token_embeddings(23)
+    model.name_or_path = str(tmp_path / "base")
+    peft = get_peft_model(model, LoraConfig(r=4, **settings))
+    with torch.no_grad():
+        for parameter in peft.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    peft.save_pretrained(tmp_path / "adapter", save_embedding_layers=True)
+    source = imports.read(tmp_path / "adapter")
+    assert source.config.vocab_size == 23
+    compare(load(source)[0], peft.eval())

@@ -103,6 +103,23 @@ def test_the_folder_above_a_model_names_it(gpt2, tmp_path):
     assert "`checkpoint-10`, `checkpoint-5`" in said
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors",
+        "pytorch_model.bin",
+        "adapter_model.safetensors",
+        "model.safetensors.index.json",
+    ],
+)
+def test_only_folders_with_weights_are_named(tmp_path, name):
+    for path in (f"0_Transformer/{name}", "0_Transformer/config.json", "1_Pooling/config.json"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(b"{}")
+    _, said = refused(tmp_path, errors.NotFoundError)
+    assert "a model in `0_Transformer`: name" in said
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json",
                                   "generation_config.json"])  # fmt: skip
 def test_a_pointer_of_git_lfs_is_known_wherever_it_stands(copy, name):

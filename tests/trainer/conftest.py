@@ -321,4 +321,4 @@ def alone(platform, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ranks():
-    return RankProcesses()
+    return Ranks()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tessera import errors
@@ -36,7 +37,7 @@ def read_adapter(folder: Folder) -> Adapter:
         raise errors.NotFoundError(f"{folder} has no {adapter.WEIGHTS}", reason="NOT_A_CHECKPOINT")
     try:
         return adapter.read(values, open_tensors(folder, adapter.WEIGHTS))
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, re.error) as error:
         raise errors.InvalidArgumentError.at(
             adapter.CONFIG, str(error), "INVALID_CHECKPOINT"
         ) from None

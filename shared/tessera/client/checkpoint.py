@@ -22,6 +22,9 @@ from tessera.weights.dtypes import numpy_name
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = "pytorch_model*.bin*"
+_KINDS = (".safetensors", ".safetensors.index.json", ".bin")
+"""Endings of the weights of a model or an adapter."""
+
 _FORMS = (".h5", ".msgpack", ".gguf", ".onnx", ".ckpt", ".pt", ".pth", ".safetensors")
 """Endings of files that may hold weights in another form, or under another name."""
 
@@ -65,7 +68,8 @@ def read_config(folder: Folder) -> Statement:
     """
     values = folder.read_object("config.json")
     if values is None:
-        models = sorted(path.parent.name for path in folder.path.glob("*/config.json"))
+        within = (path for kind in _KINDS for path in folder.path.glob(f"*/*model*{kind}"))
+        models = sorted({path.parent.name for path in within})
         advice = (
             f"but there is a model in {listed(models)}: name that folder"
             if models

@@ -9,7 +9,7 @@ from tessera import errors
 from tessera.client.folder import Folder
 from tessera.lines import first_line
 
-PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model", "*.spm")
+PATTERNS = ("*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.jinja", "*.model", "*.spm")
 """Files of a repository that are looked at; never a pickle."""
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")

@@ -107,6 +107,8 @@ def _read(folder: Folder, over: Folder | None = None, adapter: Adapter | None = 
     """A model's folder, and what may be laid over it."""
     values, generation = read_config(folder), folder.read_object("generation_config.json")
     architecture, config = catalog.read(values, generation)
+    if adapter is not None:
+        config = adapter.sized(config, architecture)
     config = read_vectors(folder, config)
     texts = over if over is not None and has_tokenizer(over) else folder
     tokenizer = None if config.decoder_vocab_size else read_tokenizer(texts)

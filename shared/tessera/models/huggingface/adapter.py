@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tessera import errors
 from tessera.models import floats, tasks
 from tessera.models.config import ModelConfig
-from tessera.models.huggingface.inventory import Located, unwrapped
+from tessera.models.huggingface.architecture import Architecture
+from tessera.models.huggingface.inventory import Located, spellings, unwrapped
 from tessera.models.huggingface.keys import known, training
 from tessera.models.huggingface.statement import UNSET, Statement
 from tessera.models.huggingface.tensors import Array, Tensor, listed
@@ -20,11 +21,14 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
 
+_TOKENS = ".embeddings.tokens.weight"
 _PREFIX = "base_model.model."
 _PART = re.compile(r"(?P<module>.*)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])"
                    r"(\.default)?(\.weight)?")  # fmt: skip
 _AROUND = re.compile(r"\.(base_layer|modules_to_save(\.default)?)(?=\.)")
 """What PEFT puts into the names of the modules that it wraps."""
+
+_REPLACED = ".original_module."
 
 # These begin with what leaves the base as it is; the others take something out of it.
 _STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
@@ -127,6 +131,17 @@ class Adapter:
     products: Mapping[str, Product]
     replaced: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def sized(self, config: ModelConfig, architecture: Architecture) -> ModelConfig:
+        """The config of a model whose embedding it replaces by one of more tokens, or of fewer."""
+        for entry in architecture.plan(config).entries:
+            if not entry.ours.endswith(_TOKENS) or config.decoder_vocab_size:
+                continue
+            for name in spellings(entry.theirs[0], architecture.base):
+                tensor = self.replaced.get(name)
+                if tensor is not None and len(tensor.shape) > 1:
+                    return replace(config, vocab_size=tensor.shape[0])
+        return config
+
     def over(self, located: Located) -> dict[str, Tensor]:
         """The parts of a model with the products added.
 
@@ -173,19 +188,20 @@ def read(values: Statement, stored: Mapping[str, Tensor]) -> Adapter:
     sides: dict[str, dict[str, Tensor]] = {}
     embeddings = set()
     replaced = {}
-    for name, tensor in stored.items():
-        own = _AROUND.sub("", unwrapped(name).removeprefix(_PREFIX))
-        part = _PART.fullmatch(own)
+    for name, tensor in _own(stored).items():
+        part = _PART.fullmatch(name)
         if part is None:
-            replaced[own] = tensor
+            replaced[name] = tensor
             continue
         sides.setdefault(part["module"], {})[part["side"]] = tensor
         if part["embedding"]:
             embeddings.add(part["module"])
     strange = [name for name in replaced if "lora_" in name]
-    strange += [module for module, pair in sides.items() if len(pair) != len("AB")]
     if strange:
-        raise _refused(f"its tensors {listed(strange)} cannot be imported")
+        raise _refused(f"its tensors {listed(strange)} are of no LoRA that is known here")
+    halves = [module for module, pair in sides.items() if len(pair) != len("AB")]
+    if halves:
+        raise _refused(f"of lora_A and lora_B it has only one for {listed(halves)}")
     products = {
         module: Product(
             first=pair["A"],
@@ -196,6 +212,16 @@ def read(values: Statement, stored: Mapping[str, Tensor]) -> Adapter:
         for module, pair in sides.items()
     }
     return Adapter(kind=values.get("task_type") or "", products=products, replaced=replaced)
+
+
+def _own(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by the names of the base; a module that was replaced is left out."""
+    own = {_AROUND.sub("", unwrapped(name).removeprefix(_PREFIX)): name for name in stored}
+    return {
+        name: stored[there]
+        for name, there in own.items()
+        if _REPLACED not in name or name.replace(_REPLACED, ".") not in own
+    }
 
 
 def _scale(values: Statement, module: str, rank: int) -> float:

@@ -205,7 +205,9 @@ def _own(config: ModelConfig) -> dict[str, Known]:
         else "is not what Translate does: ask Generate, which samples"
     )
     ends: tuple[Any, ...] = (None, [], config.end_id)
+    alone = known("a decoder without an encoder begins with its prompt", "decoder_start_token_id")
     return {
+        **(alone if sampled else {}),
         **neutral("ours does so", chance, do_sample=sampled),
         **neutral("ours does so", _GAP, forced_eos_token_id=ends),
     }

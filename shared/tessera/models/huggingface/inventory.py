@@ -38,7 +38,7 @@ class Located:
 
     def find(self, name: str) -> str | None:
         """What the plan calls a part; None where there is none such."""
-        return next((one for one in _spellings(name, self.base) if one in self.parts), None)
+        return next((one for one in spellings(name, self.base) if one in self.parts), None)
 
 
 def overlaid(
@@ -67,8 +67,8 @@ def locate(
     before = architecture.plan(config)
     own = {name for group in before.ties for name in _own(there, group)}
     lacking = {name for name in _wanted(before) if there.resolve(name, before, own) is None}
-    config = architecture.fit(config, own | lacking)
-    plan = architecture.plan(config)
+    fitted = architecture.fit(config, own | lacking)
+    plan = architecture.plan(fitted)
     actual = {name: there.resolve(name, plan, own) for name in _wanted(plan)}
     missing = [name for name, one in actual.items() if one is None]
     used = {one for one in actual.values() if one is not None}
@@ -78,10 +78,11 @@ def locate(
     ties = (*before.ties, *plan.ties)
     kept = {alias for group in ties for alias in _repeated(there, group, own, used)}
     left = [name for name in rest if name not in kept]
-    untied = sorted(own & {name for name, one in actual.items() if one == there.find(name)})
-    notes = (*map(_untied, untied), *_left_out(there, plan, before, config, left))
+    apart = own & {name for name, one in actual.items() if one == there.find(name)}
+    untied = map(_untied, sorted(apart if config.tie_embeddings else ()))
+    notes = (*untied, *_left_out(there, plan, before, config, left))
     parts = {name: there[one] for name, one in actual.items() if one is not None}
-    return Located(config=config, plan=plan, parts=parts, notes=notes, base=architecture.base)
+    return Located(config=fitted, plan=plan, parts=parts, notes=notes, base=architecture.base)
 
 
 def unwrapped(name: str) -> str:
@@ -112,7 +113,7 @@ class _Names(Mapping[str, Tensor]):
 
     def find(self, name: str) -> str | None:
         """What a tensor is called here; None where there is none."""
-        return next((one for one in _spellings(name, self._base) if one in self._tensors), None)
+        return next((one for one in spellings(name, self._base) if one in self._tensors), None)
 
     def resolve(self, name: str, plan: Plan, own: set[str]) -> str | None:
         """What holds the numbers of a tensor: itself, or one that it is tied to."""
@@ -209,7 +210,7 @@ def _known(name: str, plan: Plan, before: Plan) -> bool:
     return tied or _match(name, dropped) is not None
 
 
-def _spellings(name: str, base: str) -> Iterator[str]:
+def spellings(name: str, base: str) -> Iterator[str]:
     """A name, and how older or bare checkpoints write it."""
     others = (name.removeprefix(f"{base}."), f"{base}.{name}") if base else ()
     for known in (name, *others):
