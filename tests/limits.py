@@ -28,7 +28,7 @@ REQUIRED = {
     *(f"{name}Request.model" for name in ("Answer", "Classify", "Embed", "FillMask", "Generate")),
     *(f"{name}Request.model" for name in ("GetModel", "Score", "Translate")),
     *(f"{name}Request.inputs" for name in ("Classify", "Embed", "FillMask", "Translate")),
-    *(f"{name}Request.name" for name in ("CancelJob", "GetJob", "WatchJob")),
+    *(f"{name}Request.name" for name in ("CancelJob", "CheckpointJob", "GetJob", "WatchJob")),
     *(f"{name}Request.name" for name in ("StreamLogs", "StreamMetrics")),
     "GenerateRequest.input",
     "Input.value",

@@ -38,7 +38,7 @@ def services_reservation(pool: str, shards: int) -> Reservation:
 
 def held(pool: str, reservations: tuple[Reservation, ...]) -> dict[str, float]:
     """Sum of what is held on a pool."""
-    return add(*(holding.amounts for holding in holdings if holding.pool == pool))
+    return add(*(item.amounts for item in reservations if item.pool == pool))
 
 
 def free(
