@@ -138,6 +138,14 @@ def test_other_formats_than_said():
     assert "set `data.format: parquet`" in said
 
 
+@pytest.mark.parametrize("first", ["fine,fine,1", "x,,", "3,3"])
+def test_a_first_line_that_cannot_be_a_header(first):
+    content = f"{first}\n{first}\n"
+    said = fails("DATA_BROKEN_LINE", "data.files", {"a.csv": content}, format="csv")
+    assert "a.csv:1: two columns are named" in said
+    assert "if this line is data, set `data.header: false`" in said
+
+
 def test_nothing_is_said_of_what_is_as_the_spec_says():
     said = fails("DATA_VALUE", "data.columns.text", {"a": "text,label\nx,1\n,2\n"}, format="csv")
     assert "set `" not in said

@@ -48,7 +48,8 @@ def submit(  # noqa: PLR0917 - typer fills in options by name
     document = read(file, set_ or ())
     json = settings_of(context).json
     try:
-        prepared = prepare(document.spec, document.folder)
+        with show.console(stderr=True).status("reading the data …"):
+            prepared = prepare(document.spec, document.folder)
         for text in prepared.data.notes:
             show.note(f"tessera: {text}")
         if dry_run:

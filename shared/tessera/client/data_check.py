@@ -30,7 +30,7 @@ from tessera.spec.roles import reads_pairs, roles_of
 from tessera.spec.settings import data_settings
 from tessera.spec.urls import DATA_FILES, split_url
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 32 << 20
 """Of more data than that only the beginning of each file is read: a submit should not wait."""
 
 _PAIRS = (("files", "target_files"), ("validation_files", "validation_target_files"))

@@ -42,6 +42,13 @@ class Extractor:
     label_names: Mapping[str, str] = field(default_factory=dict)
     _seen: dict[str, None] = field(init=False, repr=False, default_factory=dict)
     _met: set[str] = field(init=False, repr=False, default_factory=set)
+    _names: dict[str, str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        told = self.label_names
+        # What bears its name already keeps it.
+        kept = {name: name for name in told.values()}
+        self._names = {**kept, **{alike(raw): name for raw, name in told.items()}, **told}
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -87,7 +94,9 @@ class Extractor:
     def _raw(self, role: str, row: Mapping[str, object], place: str) -> object:
         """The value of a role, or what its template makes of several; _MISSING: there is none."""
         column = self._column(role)
-        template = None if column in row else _template(column)
+        if column in row:
+            return row[column]
+        template = _template(column)
         if template is None:
             raw = _at(row, column)
             if raw is _MISSING and role in self.roles.required:
@@ -114,13 +123,11 @@ class Extractor:
         return self._name(str(said), place)
 
     def _name(self, raw: str, place: str) -> str:
-        known = self.label_names
-        names = {alike(key): name for key, name in known.items()}
-        name = known.get(raw) or names.get(alike(raw)) or (raw if raw in known.values() else None)
+        name = self._names.get(raw) or self._names.get(alike(raw))
         if name is None:
+            known = _listed(list(self.label_names))
             description = (
-                f"{place}: the class `{raw}` has no name here, only {_listed(list(known))} have; "
-                "give it one"
+                f"{place}: the class `{raw}` has no name here, only {known} have; give it one"
             )
             raise errors.InvalidArgumentError.at(
                 "data.label_names", description, "DATA_UNKNOWN_LABEL"

@@ -134,7 +134,10 @@ def _named(source: Source, rows: Iterator[tuple[int, list[str]]], header: bool) 
             names = cells if header else [str(index) for index in range(len(cells))]
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
-                raise broken(source, number, f"two columns are named `{twice}`")
+                why = f"two columns are named `{twice}`"
+                if header:
+                    why += "; if this line is data, set `data.header: false`"
+                raise broken(source, number, why)
             if header:
                 continue
         if len(cells) != len(names):
