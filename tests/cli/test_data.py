@@ -61,6 +61,10 @@ FILES = {
         lines({"premise": f"It is {i}.", "hypothesis": "So.", "label": i % 3} for i in range(9)),
         {"text": "premise", "text_pair": "hypothesis"},
     ),
+    "topics.jsonl": (
+        lines({"text": f"some words {i}", "topics": ["a", "b"][: i % 3]} for i in range(9)),
+        {"label": "topics"},
+    ),
     "words.jsonl": (
         lines({"tokens": ["a", "b"], "ner_tags": [0, i % 2]} for i in range(9)),
         {"tags": "ner_tags"},

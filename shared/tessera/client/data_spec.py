@@ -33,6 +33,8 @@ def data_spec(looks: Sequence[Look], guess: Guess | None, folder: Path) -> JobSp
     spec = JobSpec(name=_name(Path(first.source.url)))
     spec.model.family = guess.family
     spec.task.kind = guess.kind
+    if guess.multi_label:
+        spec.task.multi_label = True
     data = spec.data
     data.files.extend(_entry(Path(look.source.url), folder) for look in looks)
     if format_of(data) != first.format:

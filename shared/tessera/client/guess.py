@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tessera.client import survey
 from tessera.client.survey import Column
 from tessera.models import tasks
 
 _LABELS = re.compile(
-    r"(.*[_ ])?(labels?|class(es)?|categor(y|ies)|sentiment|target|stars|rating|topic|intent|"
-    r"emotion|polarity|y|coarse_label|spam|type)"
+    r"(.*[_ ])?(labels?|class(es)?|categor(y|ies)|sentiments?|targets?|stars|ratings?|topics?|"
+    r"intents?|emotions?|genres?|tags?|polarity|y|coarse_label|spam|types?)"
 )
 _TEXTS = re.compile(
     r"(.*[_ ])?(text|sentence|review|content|body|comment|message|title|headline|description|"
@@ -43,11 +43,13 @@ class Guess:
         kind: of the task.
         family: of the model.
         columns: role to column or template, roles that are columns too left out.
+        multi_label: whether a text may have any number of classes.
     """
 
     kind: str
     family: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    multi_label: bool = False
 
     @property
     def label(self) -> str:
@@ -59,10 +61,10 @@ class Guess:
 def guess(columns: Sequence[Column]) -> Guess | None:
     """What the columns of some data are for; None: nothing that there is a task for."""
     named = {column.name: column for column in columns}
-    for look in (_question, _words, _pair, _scored, _classes, _texts):
+    for look in (_question, _words, _pair, _scored, _several, _classes, _texts):
         if (found := look(named)) is not None:
             told = {role: name for role, name in found.columns.items() if role != name}
-            return Guess(kind=found.kind, family=found.family, columns=told)
+            return replace(found, columns=told)
     return None
 
 
@@ -122,6 +124,17 @@ def _scored(named: Mapping[str, Column]) -> Guess | None:
         return None
     columns = {"text": pair[0], "text_pair": pair[1], "score": scores[0]}
     return Guess(kind=tasks.EMBEDDING, family="bert", columns=columns)
+
+
+def _several(named: Mapping[str, Column]) -> Guess | None:
+    """Texts with lists of classes."""
+    lists = [name for name, column in named.items() if column.kind == survey.LIST]
+    label = next((name for name in lists if _LABELS.fullmatch(name.lower())), None)
+    texts = _text_columns(named)
+    if label is None or not texts:
+        return None
+    columns = {"text": _joined(texts), "label": label}
+    return Guess(kind=task.CLASSIFICATION, family="bert", columns=columns, multi_label=True)
 
 
 def _classes(named: Mapping[str, Column]) -> Guess | None:
