@@ -26,6 +26,7 @@ def reached(client: Client, job: str) -> dict[str, float]:
 def report(client: Client, job: str) -> str:
     """The same as a table, beside the baseline that the job measured."""
     ours = reached(client, job)
+    examples = ours.pop("examples")
     event = next(
         update.event
         for update in client.jobs.watch(newest(client, job).id)
@@ -38,7 +39,9 @@ def report(client: Client, job: str) -> str:
         for name, value in sorted(ours.items())
     ]
     head = f"  {job:<24}{'this model':>12}{'baseline':>12}"
-    return "\n".join(["On data that it has never seen:", head, *rows, f"  {event.message}"])
+    return "\n".join(
+        [f"On {examples:,.0f} examples that it has never seen:", head, *rows, f"  {event.message}"]
+    )
 
 
 def _cell(value: float | None) -> str:

@@ -117,6 +117,34 @@ def test_jobs_and_job(on, running):
     assert "boom" in failed
 
 
+def test_epochs_and_examples_are_shown(on, running):
+    job, attempt = running()
+    counted = {"examples": 1600, "held_out_examples": 84, "steps_per_epoch": 6.25}
+    attempt.report(
+        progress=progress(
+            epoch=0.8, held_out_loss=3.5, baseline_loss=4.0, evaluated_examples=84, **counted
+        )
+    )
+    shown = on("job", job).out
+    assert "epoch      0.80 of 1.6" in shown
+    assert "examples   1,600 to train on, 84 held out; 6.25 steps an epoch" in shown
+    assert "held-out   3.5000 over 84 examples  (baseline 4.000)" in shown
+    as_json = on("job", job, "--output", "json").json["progress"]
+    assert as_json["steps_per_epoch"] == 6.25
+    assert (as_json["epoch"], int(as_json["evaluated_examples"])) == (0.8, 84)
+    attempt.finish(success=attempt_pb2.Success(version=2))
+    assert "step 5/10  epoch 0.80  loss 3.250  held-out 3.500 (n=84)" in on("watch", job).out
+
+
+def test_before_the_examples_are_counted_no_steps_are_shown(on, running):
+    job, attempt = running()
+    attempt.report(progress=job_pb2.Progress(phase="preparing"))
+    row = next(line for line in on("jobs").out.splitlines() if line.startswith(job))
+    assert "0/0" not in row
+    shown = on("job", job).out
+    assert not any(line.startswith(("step", "epoch", "examples")) for line in shown.splitlines())
+
+
 def test_watch_shows_progress_and_ends_well(on, running):
     job, attempt = running()
     attempt.report(

@@ -11,9 +11,10 @@ import pytest
 
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, deployment_pb2, job_pb2, pool_pb2, registry_pb2
-from tessera.api.controller.v1.spec_pb2 import InitSpec, ModelSpec
+from tessera.api.controller.v1.spec_pb2 import InitSpec, ModelSpec, TrainSpec
 from tessera.controller.app import signing_key
 from tessera.controller.store import tickets
+from tessera.models.registry import FAMILIES
 from tessera.parameters.local import start_parameters
 from tessera.rpc.channel import mapped_errors
 from tessera.rpc.identity import SERVICE, Principal, Verifier
@@ -299,7 +300,9 @@ async def commit(platform, folder, token):
         coordinator = Coordinator(address, token)
         grant = coordinator.acquire_writer("default/weights", "job-x", 1)
         tensors = [TensorSpec(group="model", name="w", shape=(4,), dtype="F32")]
-        opened = coordinator.open_version("default/weights", grant.epoch, 1, tensors, {}, {})
+        config = FAMILIES["gpt"].config({"width": 128, "heads": 2}, vocab_size=9).to_json()
+        assets = {"config.json": config.encode()}
+        opened = coordinator.open_version("default/weights", grant.epoch, 1, tensors, assets, {})
         data = np.arange(4, dtype=np.float32).view(np.uint8)
         box = Box(offsets=(0,), extents=(4,))
         push(opened, 0, [LocalSlice(tensor=0, group="model", box=box, data=data)], token)
@@ -345,6 +348,7 @@ async def test_sets_and_versions_must_exist(platform, parameters):
                     )
                 assert caught.value.reason == reason
                 assert [v.field for v in caught.value.violations] == [f"spec.model.init.{part}"]
+        await rates(platform, f"weights@{version}")
         with pytest.raises(errors.AlreadyExistsError) as caught:
             await deploy("m", "weights", replicas=2)
         assert caught.value.reason == "DEPLOYMENT_EXISTS"
@@ -353,6 +357,17 @@ async def test_sets_and_versions_must_exist(platform, parameters):
         await lifecycle(platform)
     finally:
         await asyncio.to_thread(servers.stop)
+
+
+async def rates(platform, model):
+    """A run that starts from a version learns as fast as suits its width."""
+    init = ModelSpec(family="gpt", init=InitSpec(**{"from": model}))
+    for told, rate in ((TrainSpec(), 3e-4), (TrainSpec(lr=0.5), 0.5)):
+        request = job_pb2.CreateJobRequest(spec=spec(model=init, train=told), validate_only=True)
+        reply = await platform.jobs.CreateJob(request, metadata=platform.user(), timeout=TIMEOUT)
+        train = reply.job.spec.train
+        assert (train.lr, train.min_lr, train.epochs) == (rate, 0, 3)
+        assert not train.HasField("steps")
 
 
 async def lifecycle(platform):

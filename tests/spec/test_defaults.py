@@ -75,7 +75,8 @@ def test_defaults_of_a_family(family):
     model, both = spec.model, family in {"transformer", "bert_gpt"}
     assert (model.layers, model.heads, model.width, model.context) == (4, 4, 256, 256)
     assert (model.ff_width, model.kv_heads, model.bias) == (1024, 4, True)
-    assert (model.dropout, model.attention_dropout) == (0, 0)
+    supervised = family == "transformer"  # The others learn from plain text.
+    assert (model.dropout, model.attention_dropout) == (0.1 if supervised else 0, 0)
     assert (model.HasField("decoder_layers"), model.HasField("share_embeddings")) == (both, both)
     assert model.share_embeddings == (family == "transformer")
     # The two stacks of a family differ in these, so that no one value could be told.
@@ -199,3 +200,96 @@ def test_data():
     assert not resolve(job("bert")).data.HasField("header")
     apart = DataSpec(files=["a.txt"], validation_files=["b.txt"])
     assert not resolve(job("bert", data=apart)).data.HasField("held_out")
+
+
+def test_a_run_from_random_weights_is_told_in_steps():
+    train = resolve(job("gpt")).train
+    assert (train.steps, train.HasField("epochs"), train.eval_every) == (1000, False, 100)
+    spec = resolve(job("gpt", train=TrainSpec(epochs=20)))
+    assert (spec.train.HasField("steps"), spec.train.eval_every_epochs) == (False, 2)
+    assert (spec.publish.every_epochs, spec.publish.HasField("every")) == (4, False)
+    # What is told in steps stays, whatever the length is told in.
+    spec = resolve(job("gpt", train=TrainSpec(epochs=20, eval_every=0)))
+    assert not spec.train.HasField("eval_every_epochs")
+
+
+def test_a_run_from_a_version_is_told_in_epochs():
+    spec = resolve(job("bert", "classification", model=STARTED))
+    train = spec.train
+    assert (train.epochs, train.HasField("steps"), train.batch_size) == (3, False, 16)
+    assert (train.eval_every_epochs, spec.publish.every_epochs) == (0.3, 0.6)
+    assert (train.warmup_ratio, train.min_lr) == (0.1, 0)
+    assert (train.weight_decay, train.beta2) == (0.01, 0.999)
+    assert not spec.model.HasField("dropout")  # The version's.
+    assert resolve(job("bert", model=STARTED, train=TrainSpec(steps=7))).train.eval_every == 1
+
+
+STARTED = {"init": {"from": "earlier"}}
+ADAPTERS, HEADS = TuningSpec(method="lora"), TuningSpec(method="frozen")
+PARTS = TuningSpec(method="frozen", freeze=["encoder"])
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "model", "tuning", "rate"),
+    [
+        # From scratch: by width, and by where the norms stand.
+        ("gpt", "", {}, None, 1e-3),
+        ("gpt", "", {"preset": "gpt2"}, None, 6e-4),
+        ("gpt", "", {"preset": "gpt2-xl"}, None, 2e-4),
+        ("gpt", "", {"preset": "llama-8b"}, None, 1.2e-4),
+        ("bert", "", {"preset": "bert-mini"}, None, 1e-3),
+        ("bert", "", {"preset": "bert-base"}, None, 1e-4),
+        ("bert", "", {"preset": "bert-base", "norm_order": "pre"}, None, 6e-4),
+        ("transformer", "", {"preset": "transformer-base"}, None, 5e-4),
+        ("bert_gpt", "", {"preset": "bert-gpt-base"}, None, 1e-4),
+        # From a version: of a width that nobody has told, then of one that the spec repeats.
+        ("bert", "classification", STARTED, None, 2e-5),
+        ("bert", "masked_language_modeling", STARTED, None, 5e-5),
+        ("bert_gpt", "joint", STARTED, None, 5e-5),
+        ("transformer", "translation", STARTED, None, 5e-5),
+        ("gpt", "language_modeling", STARTED, None, 5e-5),
+        ("gpt", "classification", STARTED, None, 5e-5),
+        ("bert_gpt", "sentiment", STARTED, None, 2e-5),
+        ("bert", "classification", {**STARTED, "width": 128}, None, 3e-4),
+        ("bert", "classification", {**STARTED, "width": 512}, None, 1e-4),
+        ("gpt", "language_modeling", {**STARTED, "width": 4096}, None, 2e-5),
+        # Adapters, and new heads alone, stand more.
+        ("bert", "classification", STARTED, ADAPTERS, 2e-4),
+        ("gpt", "language_modeling", {**STARTED, "width": 8192}, ADAPTERS, 1e-4),
+        ("bert", "classification", {**STARTED, "width": 128}, ADAPTERS, 1e-3),
+        ("bert", "classification", STARTED, HEADS, 1e-3),
+        ("bert_gpt", "translation", {"init": {"encoder": "a"}}, PARTS, 5e-5),
+    ],
+)
+def test_learning_rates(family, kind, model, tuning, rate):
+    spec = resolve(job(family, kind, model=model, tuning=tuning))
+    assert spec.train.lr == rate
+    assert spec.train.min_lr == pytest.approx(0 if "init" in model else rate / 10)
+
+
+def test_the_width_of_the_version_is_told_at_submit():
+    spec = job("bert", "classification", model=STARTED)
+    assert resolve(spec, width=256).train.lr == 3e-4
+    assert resolve(resolve(spec, width=256)) == resolve(spec, width=256)
+    stated = job("bert", "classification", model={**STARTED, "width": 768})
+    assert resolve(stated, width=256).train.lr == 2e-5
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "dropout", "batch", "decay", "beta2", "warmup"),
+    [
+        ("gpt", "language_modeling", 0, 8, 0.1, 0.95, 0.05),
+        ("gpt", "classification", 0.1, 16, 0.1, 0.95, 0.05),
+        ("bert", "masked_language_modeling", 0, 8, 0.01, 0.98, 0.1),
+        ("bert", "question_answering", 0.1, 16, 0.01, 0.98, 0.1),
+        ("transformer", "translation", 0.1, 16, 0.01, 0.98, 0.1),
+        ("bert_gpt", "joint", 0, 8, 0.01, 0.98, 0.1),
+        ("bert_gpt", "token_classification", 0.1, 16, 0.01, 0.98, 0.1),
+    ],
+)
+def test_the_rest_from_scratch(family, kind, dropout, batch, decay, beta2, warmup):  # noqa: PLR0917
+    spec = resolve(job(family, kind))
+    assert spec.model.dropout == pytest.approx(dropout)
+    train = spec.train
+    assert (train.batch_size, train.weight_decay, train.beta2) == (batch, decay, beta2)
+    assert train.warmup_ratio == warmup

@@ -45,7 +45,9 @@ def test_documented_defaults():
     )
     train = spec.train
     assert (train.steps, train.batch_size, train.grad_accumulation) == (1000, 8, 1)
-    assert (train.lr, train.min_lr, train.warmup_steps) == (1e-3, 1e-4, 50)
+    assert not train.HasField("epochs")
+    assert (train.lr, train.min_lr, train.warmup_ratio) == (1e-3, 1e-4, 0.05)
+    assert not train.HasField("warmup_steps")
     assert (train.weight_decay, train.beta1, train.beta2, train.clip_norm) == (0.1, 0.9, 0.95, 1)
     assert (train.precision, train.seed) == ("auto", 0)
     assert (train.eval_every, train.eval_batches, train.log_every) == (100, 20, 10)
@@ -246,6 +248,11 @@ jobs = st.builds(
         st.builds(
             TrainSpec,
             steps=maybe(st.integers(1, 10**8)),
+            epochs=maybe(st.floats(0, 10**6, exclude_min=True)),
+            warmup_steps=maybe(st.integers(0, 1000)),
+            warmup_ratio=maybe(st.floats(0, 1)),
+            eval_every=maybe(st.integers(0, 1000)),
+            eval_every_epochs=maybe(st.floats(1e-6, 10**6)),
             batch_size=maybe(st.integers(1, 1 << 20)),
             grad_accumulation=maybe(st.integers(1, 65536)),
             lr=maybe(st.floats(1e-30, 10)),
@@ -256,7 +263,14 @@ jobs = st.builds(
         )
     ),
     parallel=maybe(st.builds(ParallelSpec, strategy=st.sampled_from(["", "ddp", "fsdp"]))),
-    publish=maybe(st.builds(PublishSpec, set=st.sampled_from(["", "s"]))),
+    publish=maybe(
+        st.builds(
+            PublishSpec,
+            set=st.sampled_from(["", "s"]),
+            every=maybe(st.integers(0, 1000)),
+            every_epochs=maybe(st.floats(1e-6, 10**6)),
+        )
+    ),
 )
 
 

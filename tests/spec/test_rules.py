@@ -250,6 +250,22 @@ BAD = {
         GPT + "tuning: {freeze_steps: 5}\n" + TEXT,
         "FREEZE_STEPS", "tuning.freeze_steps", "3:24", "nothing is frozen",
     ),
+    "steps and epochs": (
+        GPT + "train: {steps: 10, epochs: 2}\n" + TEXT,
+        "MUTUALLY_EXCLUSIVE", "train.epochs", "3:28", "`train.steps` says the same",
+    ),
+    "warm-up in two units": (
+        GPT + "train: {warmup_ratio: 0.1, warmup_steps: 0}\n" + TEXT,
+        "MUTUALLY_EXCLUSIVE", "train.warmup_ratio", "3:23", "`train.warmup_steps` says the same",
+    ),
+    "evaluations in two units": (
+        GPT + "train: {eval_every: 0, eval_every_epochs: 1}\n" + TEXT,
+        "MUTUALLY_EXCLUSIVE", "train.eval_every_epochs", "3:43", "leave one of the two out",
+    ),
+    "versions in two units": (
+        GPT + "train: {epochs: 4}\npublish: {every: 5, every_epochs: 0.5}\n" + TEXT,
+        "MUTUALLY_EXCLUSIVE", "publish.every_epochs", "4:35", "`publish.every` says the same",
+    ),
     "part that is not there": (
         "model: {family: gpt, init: {encoder: a}}\n" + TEXT,
         "INIT_PARTS", "model.init.encoder", "2:38", "a gpt has no encoder",
@@ -330,6 +346,10 @@ def test_every_rule_is_tried():
         CLASSES + "entrypoint: 'mine:build'\n" + TEXT,
         GPT + "tuning: {method: lora, freeze: [heads], freeze_steps: 5}\n" + TEXT,
         BERT + "tokenizer: {kind: character, vocab_size: 8}\n" + TEXT,
+        # How many steps there are is known only to the trainer.
+        GPT + "train: {epochs: 0.25, warmup_steps: 100000, eval_every: 7}\n" + TEXT,
+        GPT + "train: {epochs: 2}\ntuning: {freeze: [heads], freeze_steps: 99999}\n" + TEXT,
+        GPT + "train: {steps: 9, eval_every_epochs: 1}\npublish: {every_epochs: 2}\n" + TEXT,
     ],
 )  # fmt: skip
 def test_good_spec(text):

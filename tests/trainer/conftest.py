@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +263,7 @@ class Alone:
             found.update(finished=outcome.finished, version=outcome.version)
         except errors.TesseraError as error:
             found.update(reason=error.reason, message=error.message)
+        found["progress"] = asdict(reporter.latest)
         return Result(ranks=[found])
 
     def version(self, name: str, number: int = 0):
@@ -321,4 +322,4 @@ def alone(platform, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ranks():
-    return Ranks()
+    return RankProcesses()

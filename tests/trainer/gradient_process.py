@@ -15,22 +15,21 @@ import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 
-from tessera.data.settings import DataSettings
 from tessera.device import Device
 from tessera.models.inputs import Inputs
 from tessera.models.lora import LoRALinear
+from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import FAMILIES, build
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.ranks import Ranks
-from tessera.trainer.settings import Settings
 from tessera.trainer.step import learning
 from tessera.trainer.step.objective import TaskObjective
 from tessera.trainer.step.parallel import Parallel, make_optimizer
 from tessera.trainer.step.step import Stepper
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.settings import TaskSettings
-from tessera.trainer.tuning import Tuning
 from tessera.trainer.versions import layout
+from training import make_settings, make_tuning
 
 SIZES = {"layers": 2, "heads": 2, "width": 16, "ff_width": 32, "context": 12, "dropout": 0.0}
 ROWS, READ, WRITTEN, VOCABULARY = 8, 10, 6, 40
@@ -99,10 +98,8 @@ def whole(tensor):
 def stepped(ranks, name, strategy, parts, tuning=None, *, hold=False, plain=False):
     """Names and weights after one step of the whole batch, spread over ranks and micro-batches."""
     family, fields = MODELS[name]
-    task, tuning = TaskSettings(**fields), tuning or Tuning()
-    settings = Settings(
-        name="x", family=family, task=task, tuning=tuning, data=DataSettings(files=())
-    )
+    task, tuning = TaskSettings(**fields), tuning or make_tuning()
+    settings = make_settings(family=family, task=task, tuning=tuning)
     module = module_of(family, task, tuning.lora)
     learning.freeze(module, tuning)
     device = Device.for_accelerator("")
@@ -178,7 +175,7 @@ def frozen(ranks, results):
     results["encoder"] = [name for name in before if name.startswith("trunk.encoder.")]
     for strategy in ("fsdp", "ddp"):
         for steps, hold in ((0, False), (3, True), (3, False)):
-            tuning = Tuning(freeze=("encoder",), freeze_steps=steps)
+            tuning = make_tuning(freeze=("encoder",), freeze_steps=steps)
             module = stepped(ranks, "joint", strategy, 1, tuning, hold=hold)
             after = weights(module)
             still = [name for name in before if torch.equal(before[name], after[name])]
@@ -187,7 +184,8 @@ def frozen(ranks, results):
 
 def merged(ranks, results):
     """Adapters that were trained, sharded, and merged there."""
-    tuning = Tuning(method="lora", rank=3, alpha=5.0, targets=("attention.qkv", "mlp.up"))
+    lora = LoRAConfig(rank=3, alpha=5.0, targets=("attention.qkv", "mlp.up"))
+    tuning = make_tuning(lora=lora)
     for strategy in ("fsdp", "ddp"):
         module = stepped(ranks, "joint", strategy, 1, tuning)
         apart = weights(module)
@@ -200,7 +198,7 @@ def merged(ranks, results):
                 wanted = apart[f"{name}.weight"] + 5 / 3 * low
                 far = max(far, float((together[f"{name}.weight"] - wanted).abs().max()))
                 adapters += int(bool(low.any()))
-        optimizer = make_optimizer(module, Settings(name="x", data=DataSettings(files=())))
+        optimizer = make_optimizer(module, make_settings())
         placed = layout.layout(module, optimizer)
         states = {item.spec.name for item in placed if item.spec.group == layout.OPTIMIZER}
         results[f"merged-{strategy}"] = {

@@ -100,8 +100,38 @@ def test_another_number_of_ranks_goes_on_too(platform, texts, tmp_path, ranks):
         assert loss == pytest.approx(reference.losses[step], rel=2e-4)
 
 
+def test_epochs_are_the_same_steps_on_any_number_of_ranks(whole, platform, texts, tmp_path, ranks):
+    """A run that is told in epochs, killed and taken up, is the one that is told in steps."""
+    told = ranks.spec(texts, name="epochs")
+    for name in ("steps", "eval_every"):
+        del told["train"][name]
+    # 263 windows are 32.9 steps: 12 steps, an evaluation after 6, a version after 4 and 8.
+    told["train"].update(epochs=0.36, eval_every_epochs=0.18)
+    told["publish"] = {"every_epochs": 0.12}
+
+    def run(attempt, **changes):
+        store = platform.store("epochs", attempt)
+        return ranks.run({"spec": told, "store": store, **changes}, tmp_path / f"out{attempt}")
+
+    first = run(1, kill={"rank": 1, "step": 7})
+    again = run(2, kill={"rank": 1, "step": 10})
+    assert [event["step"] for event in again.events("resume")] == [4], again.output
+    told["resources"] = {"workers": 1}
+    last = run(3)
+    assert last.lead["finished"], last.output
+    assert [event["step"] for event in last.events("resume")] == [8]
+    [counted] = whole.events("data")
+    assert (counted["steps"], counted["examples"]) == (12, 263)
+    assert last.events("data") == [counted]
+    assert set(last.losses) == {9, 10, 11, 12}
+    wanted = curve(whole)
+    for part in (first, again):
+        assert curve(part) == {at: wanted[at] for at in curve(part)}
+    assert (6, "held_out_loss") in curve(first)
+
+
 def test_a_warm_start_takes_weights_and_tokenizer(whole, platform, texts, tmp_path, ranks):
-    train = {"lr": 1e-9, "min_lr": 0, "steps": 1}
+    train = {"lr": 1e-9, "min_lr": 0, "steps": 1, "warmup_steps": 0}
     warm = ranks.spec(texts, name="warm", train=train, resources={"workers": 1})
     warm["model"] = {"family": "gpt", "init": {"from": f"whole@{whole.lead['version']}"}}
     result = ranks.run({"spec": warm, "store": platform.store("warm", 1)}, tmp_path / "out")

@@ -27,6 +27,8 @@ def results(tmp_path_factory):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
+        # It makes settings as other tests do.
+        "PYTHONPATH": str(Path(__file__).parents[1] / "plugins"),
     }
     processes = [
         subprocess.Popen(

@@ -54,5 +54,5 @@ class Dataset(Protocol):
     def batch(self, split: str, keys: Keys) -> TokenBatch:
         """The samples of `train` or `held_out` that these keys name, as one batch."""
 
-    def epoch(self, samples: int) -> int:
-        """Epoch after `samples` consumed ones."""
+    def examples(self) -> int:
+        """Samples that one epoch trains on; 0: there are no epochs."""

@@ -129,9 +129,11 @@ class GuardedDataset:
         """As the inner one."""
         return guarded(lambda: self.inner.batch(split, keys), self.entrypoint)
 
-    def epoch(self, samples: int) -> int:
-        """As the inner one."""
-        return guarded(lambda: self.inner.epoch(samples), self.entrypoint)
+    def examples(self) -> int:
+        """As the inner one; 0 where it does not say."""
+        if not hasattr(self.inner, "examples"):
+            return 0
+        return guarded(lambda: int(self.inner.examples()), self.entrypoint)
 
 
 def _guarded_loss(loss: Loss, entrypoint: str) -> Loss:

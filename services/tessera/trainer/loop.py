@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tessera.trainer.batch import Dataset, TokenBatch
@@ -26,6 +26,7 @@ from tessera.trainer.step.averages import LossAverages, means
 from tessera.trainer.step.evaluate import evaluate
 from tessera.trainer.step.prefetch import StepPrefetcher
 from tessera.trainer.step.step import Stepper, TrainedStep
+from tessera.trainer.timeline import Timeline
 from tessera.trainer.versions.digests import tell_digests
 from tessera.trainer.versions.publish import Publisher
 
@@ -42,6 +43,7 @@ class Loop:
     """Trains until the last step, or until it is told to stop.
 
     Args:
+        timeline: says what is due when.
         stepper: takes the steps.
         dataset: gives the samples.
         publisher: commits versions; None: nobody wants any.
@@ -55,6 +57,7 @@ class Loop:
         self,
         *,
         settings: Settings,
+        timeline: Timeline,
         ranks: Ranks,
         stepper: Stepper,
         dataset: Dataset,
@@ -67,6 +70,7 @@ class Loop:
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._settings = settings
+        self._timeline = timeline
         self._ranks = ranks
         self._stepper = stepper
         self._dataset = dataset
@@ -85,11 +89,14 @@ class Loop:
         self._window = (time.monotonic(), 0)
         self._progress = Progress(
             step=position.step,
-            total_steps=settings.steps,
+            total_steps=timeline.steps,
             phase="training",
             version=version[0],
             version_step=version[1],
             baseline_loss=baseline,
+            examples=timeline.examples,
+            held_out_examples=timeline.held_out,
+            steps_per_epoch=timeline.steps_per_epoch,
         )
 
     def run(self) -> Outcome:
@@ -98,7 +105,7 @@ class Loop:
         self._tell(phase="training")
         self._window = (time.monotonic(), 0)
         pending = self._prefetcher.prepare(self.position.samples)
-        while self.position.step < self._settings.steps:
+        while self.position.step < self._timeline.steps:
             now = pending
             counts, tokens, orders = now.wait()
             if orders.checkpoint:
@@ -106,14 +113,14 @@ class Loop:
             if orders.stop:
                 return self._outcome(finished=False)
             # The ranks agree on the next step during this one, so that none waits for another.
-            if self.position.step + 1 < self._settings.steps:
+            if self.position.step + 1 < self._timeline.steps:
                 samples = self.position.samples + self._settings.batch_size
                 pending = self._prefetcher.prepare(samples)
             self._step(now.batches, counts, tokens)
             step = self.position.step
-            if self._settings.evaluates_at(step):
+            if self._timeline.evaluates_at(step):
                 self._evaluate()
-            if self._settings.publishes_at(step):
+            if self._timeline.publishes_at(step):
                 self._commit()
         self._tell_digests()
         self._tell(phase="finished")
@@ -123,19 +130,18 @@ class Loop:
         return Outcome(finished=finished, version=self._progress.version)
 
     def _step(self, batches: list[TokenBatch], counts: list[float], tokens: float) -> None:
-        rate = self._settings.schedule.rate(self.position.step)
+        rate = self._timeline.schedule.rate(self.position.step)
         hold = self.position.step < self._settings.tuning.freeze_steps
         done = self._stepper.step(batches, counts, rate, hold=hold)
         step = self.position.step + 1
         if not math.isfinite(done.norm):
             self._not_finite(done, step)
         samples = self.position.samples + self._settings.batch_size
-        self.position = replace(
-            self.position, step=step, samples=samples, epoch=self._dataset.epoch(samples)
-        )
+        epoch = samples // self._timeline.examples if self._timeline.examples else 0
+        self.position = replace(self.position, step=step, samples=samples, epoch=epoch)
         begin, seen = self._window
         self._window = (begin, seen + int(tokens))
-        if self._settings.logs_at(step):
+        if self._timeline.logs_at(step):
             self._report(done, counts, tokens, rate)
 
     def _report(self, done: TrainedStep, counts: list[float], tokens: float, rate: float) -> None:
@@ -144,7 +150,7 @@ class Loop:
         now = time.monotonic()
         speed = seen / max(1e-9, now - begin)
         self._window = (now, 0)
-        left = (self._settings.steps - self.position.step) * tokens / max(1e-9, speed)
+        left = (self._timeline.steps - self.position.step) * tokens / max(1e-9, speed)
         values = {
             **losses.values,
             "lr": rate,
@@ -154,8 +160,7 @@ class Loop:
         memory = self._stepper.device.peak_memory()
         if memory is not None:
             values["peak_memory_bytes"] = float(memory)
-        if self._ranks.is_main:
-            self._reporter.metric(self.position.step, values)
+        self._measured(values)
         self._tell(loss=losses.loss, tokens_per_second=speed, seconds_left=left)
 
     def _means(self, sums: list[float], counts: list[float]) -> LossAverages:
@@ -173,29 +178,41 @@ class Loop:
             raise CollateralError(message)
         raise UserError(message, reason="LOSS_NOT_FINITE")
 
+    def _measured(self, values: Mapping[str, float]) -> None:
+        epoch = self._timeline.epochs(self.position.samples)
+        if self._ranks.is_main:
+            at = {} if epoch is None else {"epoch": epoch}
+            self._reporter.metric(self.position.step, {**at, **values})
+
     def _evaluate(self) -> None:
+        """The last one looks at all that is held out, those before it at a part of it."""
         self._tell(phase="evaluating")
         begin = time.monotonic()
         settings = self._settings
+        last = self.position.step == self._timeline.steps
+        parts = self._ranks.world_size * settings.grad_accumulation
         found = evaluate(
             self._stepper,
             self._dataset,
             self._ranks,
-            samples=settings.eval_batches * settings.batch_size,
-            rows=max(1, settings.batch_size // self._ranks.world_size),
+            samples=0 if last else settings.eval_batches * settings.batch_size,
+            rows=settings.batch_size // parts,
         )
-        if self._ranks.is_main:
-            self._reporter.metric(self.position.step, found.values)
+        self._measured(found.values)
         self._pause(time.monotonic() - begin)
-        metrics = dict(found.metrics)
-        self._tell(phase="training", held_out_loss=found.losses.loss, metrics=metrics)
+        self._tell(
+            phase="training",
+            held_out_loss=found.losses.loss,
+            metrics=dict(found.metrics),
+            evaluated_examples=found.examples,
+        )
 
     def _commit(self) -> None:
         if self._publisher is None or self._progress.version_step == self.position.step > 0:
             return
         self._tell(phase="committing")
         begin = time.monotonic()
-        if self._settings.tuning.merge and self.position.step == self._settings.steps:
+        if self._settings.tuning.merge and self.position.step == self._timeline.steps:
             self._publisher.merge()
         done = self._publisher.commit(self.position, self._labels())
         self._tell(phase="training", version=done.number, version_step=done.step)
@@ -222,6 +239,7 @@ class Loop:
             labels["loss"] = f"{self._progress.loss:.4f}"
         if self._progress.held_out_loss is not None:
             labels["held_out_loss"] = f"{self._progress.held_out_loss:.4f}"
+            labels["held_out_examples"] = str(self._progress.evaluated_examples)
         labels.update((name, f"{value:.4f}") for name, value in self._progress.metrics.items())
         return labels
 
@@ -231,7 +249,13 @@ class Loop:
         self._window = (begin + seconds, tokens)
 
     def _tell(self, **changes: object) -> None:
-        self._progress = replace(self._progress, step=self.position.step, **changes)  # type: ignore[arg-type]
+        epoch = self._timeline.epochs(self.position.samples)
+        self._progress = replace(
+            self._progress,
+            step=self.position.step,
+            epoch=epoch,
+            **changes,  # type: ignore[arg-type]
+        )
         self._on_progress(self._progress)
         if self._ranks.is_main:
             self._reporter.progress(self._progress)

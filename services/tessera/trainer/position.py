@@ -13,7 +13,7 @@ class Position:
     Args:
         step: optimizer steps done.
         samples: sequences consumed, over all ranks.
-        epoch: that the next sequence belongs to.
+        epoch: that the next sequence belongs to; 0 where there are none.
         seed: of the run.
         world_size: number of ranks; random states fit only the same number.
         data: digest of the corpus.

@@ -11,27 +11,28 @@ import torch
 from torch import nn
 
 from tessera.device import Device
-from tessera.models.config import ModelConfig
 from tessera.models.registry import build
 from tessera.trainer import entrypoint
+from tessera.trainer.batch import Dataset
 from tessera.trainer.control.commands import CommandQueue
 from tessera.trainer.control.reporter import Progress, Reporter
 from tessera.trainer.data.sources import ReadBlob, read_one
 from tessera.trainer.loop import Loop, Outcome
+from tessera.trainer.plan import Plan
 from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 from tessera.trainer.step import learning
-from tessera.trainer.step.objective import Objective, OwnObjective, TaskObjective
+from tessera.trainer.step.objective import Objective
 from tessera.trainer.step.parallel import Parallel, make_optimizer
 from tessera.trainer.step.step import Stepper
 from tessera.trainer.tasks.registry import make_task
-from tessera.trainer.tasks.task import Task, TaskContext, TaskData
+from tessera.trainer.tasks.task import TaskContext, TaskData
+from tessera.trainer.timeline import Timeline
 from tessera.trainer.versions import digests, layout, resume, sizing, warm_start
 from tessera.trainer.versions.publish import Publisher
 from tessera.trainer.versions.randomness import seed_all
 from tessera.trainer.versions.starting_point import (
-    InitVersion,
     StartingPoint,
     Store,
     find_starting_point,
@@ -39,23 +40,6 @@ from tessera.trainer.versions.starting_point import (
 from tessera.weights.manifest import Manifest
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run does: its task, data and model, and what the user put in their place."""
-
-    task: Task
-    data: TaskData
-    config: ModelConfig
-    override: entrypoint.Override
-
-    @property
-    def objective(self) -> Objective:
-        """What is minimized."""
-        if self.override.loss is not None:
-            return OwnObjective(self.override.loss)
-        return TaskObjective(self.task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,27 +63,51 @@ class Run:
 
     def execute(self) -> Outcome:
         """Everything from fetching the data to the last commit."""
-        self._tell("preparing")
+        self._tell("preparing", self.settings.steps)
         start = find_starting_point(self.store, self.settings, self.ranks)
-        if start.own is not None and start.version[1] >= self.settings.steps:
-            return self._conclude(start.own)
-        return self._loop(self._plan(start), start).run()
+        if self.settings.steps and _is_done(start, self.settings.steps):
+            return self._conclude(start, self.settings.steps)
+        plan = self._plan(start)
+        timeline = self._timeline(plan.dataset)
+        if _is_done(start, timeline.steps):
+            return self._conclude(start, timeline.steps)
+        return self._loop(plan, timeline, start).run()
 
-    def _conclude(self, own: InitVersion) -> Outcome:
+    def _timeline(self, dataset: Dataset) -> Timeline:
+        """What is due when, on the examples that rank 0 counts."""
+        examples, held_out = self.ranks.on_main(
+            lambda: (dataset.examples(), len(dataset.held_out(0)))
+        )
+        timeline = Timeline.of(self.settings, examples=examples, held_out=held_out)
+        if self.ranks.is_main:
+            details = {
+                "examples": timeline.examples,
+                "held_out_examples": timeline.held_out,
+                "steps_per_epoch": timeline.steps_per_epoch,
+                "steps": timeline.steps,
+                "epochs": timeline.epochs(timeline.steps * timeline.batch_size),
+            }
+            self.reporter.event("data", timeline.describe(), details)
+            log.info("the examples are counted", **details)
+        return timeline
+
+    def _conclude(self, start: StartingPoint, steps: int) -> Outcome:
         """End a run whose last version was committed by an attempt that could not say so."""
+        own = start.own
         assert self.store is not None
+        assert own is not None
         version = own.manifest.version
         module = Parallel(build(own.config), self.settings.strategy, self.device, self.ranks).module
         resume.load_tensors(own.manifest, module, None, self.store.token)
         placed = layout.layout(module)
         digests.tell_digests(self.reporter, self.ranks, placed, (version.number, version.step))
-        self._tell("finished", step=version.step, version=version.number)
+        self._tell("finished", steps, step=version.step, version=version.number)
         return Outcome(finished=True, version=version.number)
 
-    def _tell(self, phase: str, step: int = 0, version: int = 0) -> None:
+    def _tell(self, phase: str, steps: int, step: int = 0, version: int = 0) -> None:
         progress = Progress(
             step=step,
-            total_steps=self.settings.steps,
+            total_steps=steps,
             phase=phase,
             version=version,
             version_step=step if version else 0,
@@ -145,7 +153,7 @@ class Run:
         )
         return entrypoint.call(settings.entrypoint, context)
 
-    def _loop(self, plan: Plan, start: StartingPoint) -> Loop:
+    def _loop(self, plan: Plan, timeline: Timeline, start: StartingPoint) -> Loop:
         settings, override = self.settings, plan.override
         seed_all(settings.seed)
         module = build(plan.config)
@@ -159,9 +167,10 @@ class Run:
         baseline = self._baseline(plan) if override.dataset is None else None
         return Loop(
             settings=settings,
+            timeline=timeline,
             ranks=self.ranks,
             stepper=self._stepper(parallel, optimizer, plan.objective),
-            dataset=override.dataset or plan.data.dataset,
+            dataset=plan.dataset,
             reporter=self.reporter,
             commands=self.commands,
             publisher=self._publisher(parallel, optimizer, plan, start),
@@ -259,10 +268,15 @@ class Run:
     def _baseline(self, plan: Plan) -> float | None:
         if not self.ranks.is_main:
             return None
-        samples = self.settings.eval_batches * self.settings.batch_size
-        found = plan.task.baseline(plan.data, samples)
+        # On all that is held out: what the last evaluation looks at.
+        found = plan.task.baseline(plan.data, 0)
         if found is None:
             return None
         details = {"baseline_loss": found.loss, "metrics": dict(found.metrics)}
         self.reporter.event("baseline", found.text, details)
         return found.loss
+
+
+def _is_done(start: StartingPoint, steps: int) -> bool:
+    """Whether the last version of a run of so many steps is there already."""
+    return start.own is not None and start.version[1] >= steps

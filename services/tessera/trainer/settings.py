@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from tessera.data.settings import DataSettings
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.failure import UserError
-from tessera.trainer.step.schedule import Schedule
 from tessera.trainer.tasks.settings import TaskSettings
 from tessera.trainer.tuning import Tuning
 
@@ -27,8 +26,17 @@ class Settings:
         tokenizer_path: URL of a tokenizer.json; empty: one is learned.
         task: what the model learns to do.
         tuning: which weights learn.
+        steps: of the run; 0: `epochs` say how long it is.
+        epochs: of the run; 0: `steps` do.
         batch_size: sequences of one step over all ranks.
         sequence_length: tokens of a sequence; 0: the model's context.
+        warmup_steps: 0: `warmup_ratio` says it.
+        warmup_ratio: share of the steps; 0: `warmup_steps` says it.
+        eval_every: steps between evaluations; 0: `eval_every_epochs` says it, or only at the end.
+        eval_every_epochs: epochs between evaluations; 0: `eval_every` says it.
+        eval_batches: of an evaluation before the last one; 0: all that is held out.
+        publish_every: steps between versions; 0: as for evaluations.
+        publish_every_epochs: epochs between versions; 0: as for evaluations.
         accelerator: type, empty: none.
         entrypoint: `module:function`; empty: none.
         code: URL of the code that it lives in.
@@ -41,41 +49,45 @@ class Settings:
     name: str
     family: str
     data: DataSettings
-    sizes: Mapping[str, int | float | bool | str] = field(default_factory=dict)
-    init: str = ""
-    init_encoder: str = ""
-    init_decoder: str = ""
-    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
-    tokenizer_path: str = ""
-    task: TaskSettings = field(default_factory=TaskSettings)
-    tuning: Tuning = field(default_factory=Tuning)
-    steps: int = 1000
-    batch_size: int = 8
-    sequence_length: int = 0
-    grad_accumulation: int = 1
-    lr: float = 1e-3
-    min_lr: float = 1e-4
-    warmup_steps: int = 50
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    clip_norm: float = 1.0
-    precision: str = "auto"
-    seed: int = 0
-    eval_every: int = 100
-    eval_batches: int = 20
-    log_every: int = 10
-    strategy: str = "fsdp"
-    publish_set: str = ""
-    publish_every: int = 200
-    publish_keep: int = 3
-    workers: int = 1
-    cpus_per_worker: float = 1.0
-    accelerator: str = ""
-    accelerators_per_worker: float = 0.0
-    entrypoint: str = ""
-    code: str = ""
-    spec_json: bytes = b"{}"
+    sizes: Mapping[str, int | float | bool | str]
+    init: str
+    init_encoder: str
+    init_decoder: str
+    tokenizer: TokenizerSettings
+    tokenizer_path: str
+    task: TaskSettings
+    tuning: Tuning
+    steps: int
+    epochs: float
+    batch_size: int
+    sequence_length: int
+    grad_accumulation: int
+    lr: float
+    min_lr: float
+    warmup_steps: int
+    warmup_ratio: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    clip_norm: float
+    precision: str
+    seed: int
+    eval_every: int
+    eval_every_epochs: float
+    eval_batches: int
+    log_every: int
+    strategy: str
+    publish_set: str
+    publish_every: int
+    publish_every_epochs: float
+    publish_keep: int
+    workers: int
+    cpus_per_worker: float
+    accelerator: str
+    accelerators_per_worker: float
+    entrypoint: str
+    code: str
+    spec_json: bytes
 
     def __post_init__(self) -> None:
         parts = self.workers * self.grad_accumulation
@@ -85,23 +97,6 @@ class Settings:
                 f"workers x {self.grad_accumulation} micro-batches; take a multiple of {parts}"
             )
             raise UserError.at("train.batch_size", description, "BATCH_NOT_DIVISIBLE")
-
-    @property
-    def schedule(self) -> Schedule:
-        """The learning rate over the run."""
-        return Schedule(steps=self.steps, warmup=self.warmup_steps, peak=self.lr, floor=self.min_lr)
-
-    def publishes_at(self, step: int) -> bool:
-        """Whether a version is due after so many steps."""
-        return step == self.steps or bool(self.publish_every and step % self.publish_every == 0)
-
-    def evaluates_at(self, step: int) -> bool:
-        """Whether an evaluation is due after so many steps."""
-        return step == self.steps or bool(self.eval_every and step % self.eval_every == 0)
-
-    def logs_at(self, step: int) -> bool:
-        """Whether metrics are due after so many steps."""
-        return step == self.steps or step % self.log_every == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

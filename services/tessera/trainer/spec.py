@@ -8,6 +8,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from tessera.api.controller.v1 import spec_pb2 as pb
+from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import family
 from tessera.models.sizes import SIZES
 from tessera.spec import resolve
@@ -19,12 +20,14 @@ from tessera.trainer.tuning import Tuning
 
 _TRAIN = (
     "steps",
+    "epochs",
     "batch_size",
     "sequence_length",
     "grad_accumulation",
     "lr",
     "min_lr",
     "warmup_steps",
+    "warmup_ratio",
     "weight_decay",
     "beta1",
     "beta2",
@@ -32,6 +35,7 @@ _TRAIN = (
     "precision",
     "seed",
     "eval_every",
+    "eval_every_epochs",
     "eval_batches",
     "log_every",
 )
@@ -61,6 +65,7 @@ def settings_of(spec: pb.JobSpec) -> Settings:
         strategy=full.parallel.strategy,
         publish_set=full.publish.set,
         publish_every=full.publish.every,
+        publish_every_epochs=full.publish.every_epochs,
         publish_keep=full.publish.keep,
         workers=resources.workers,
         cpus_per_worker=resources.cpus_per_worker,
@@ -84,6 +89,7 @@ def settings_of_json(text: str | bytes) -> Settings:
 
 
 def _train(train: pb.TrainSpec) -> dict[str, Any]:
+    """Of two fields that say the same in two units, the one that is not set is 0."""
     return {name: getattr(train, name) for name in _TRAIN}
 
 
@@ -108,11 +114,13 @@ def _task(spec: pb.TaskSpec) -> TaskSettings:
 
 
 def _tuning(spec: pb.TuningSpec) -> Tuning:
+    lora = spec.lora
+    adapters = LoRAConfig(rank=lora.rank, alpha=lora.alpha, targets=tuple(lora.targets))
     return Tuning(
-        method=spec.method,
         freeze=tuple(spec.freeze),
         freeze_steps=spec.freeze_steps,
-        **{**_stated(spec.lora), "targets": tuple(spec.lora.targets)},
+        lora=adapters if spec.method == "lora" else None,
+        merge=lora.merge,
     )
 
 

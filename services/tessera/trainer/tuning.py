@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tessera.models.lora_config import TARGETS, LoRAConfig
+from tessera.models.lora_config import LoRAConfig
 from tessera.trainer.failure import UserError
 
 Names = tuple[str, ...]
@@ -28,32 +28,19 @@ class Tuning:
     """Which weights learn, and from when on.
 
     Args:
-        method: `full`, `frozen` or `lora`.
         freeze: parts that do not learn: encoder, decoder, embeddings, trunk, heads, or the
             beginning of a parameter's name. A weight that two parts share is in both.
         freeze_steps: after so many steps they learn too; 0: never.
-        rank: of an adapter.
-        alpha: numerator of an adapter's scale.
-        targets: ends of the names of the layers that get one.
+        lora: the adapters; None: there are none, and all that is not frozen learns.
         merge: whether the last version has the adapters in its weights. Those before it never do:
             they are what a killed run goes on from, and the sum of a weight and its adapter does
             not tell the two apart.
     """
 
-    method: str = "full"
-    freeze: tuple[str, ...] = ()
-    freeze_steps: int = 0
-    rank: int = 8
-    alpha: float = 16.0
-    targets: tuple[str, ...] = TARGETS
-    merge: bool = False
-
-    @property
-    def lora(self) -> LoRAConfig | None:
-        """The adapters, where there are any."""
-        if self.method != "lora":
-            return None
-        return LoRAConfig(rank=self.rank, alpha=self.alpha, targets=self.targets)
+    freeze: tuple[str, ...]
+    freeze_steps: int
+    lora: LoRAConfig | None
+    merge: bool
 
     def fixed(self, weights: Sequence[Names]) -> frozenset[str]:
         """First names of the weights that never learn.
@@ -62,7 +49,7 @@ class Tuning:
             UserError: FREEZE_MATCHES_NOTHING; NOTHING_LEARNS: no weight is left.
         """
         named = self._named(weights)
-        base = {names[0] for names in weights if self.method == "lora" and not _light(names)}
+        base = {names[0] for names in weights if self.lora is not None and not _light(names)}
         if len(named | base) == len(weights):
             description = "no weight would learn; freeze less, for example only `encoder`"
             raise UserError.at("tuning.freeze", description, "NOTHING_LEARNS")

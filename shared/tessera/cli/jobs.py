@@ -85,7 +85,7 @@ def _row(job: pb.Job) -> tuple[str, ...]:
         job.id,
         job.spec.name,
         _state(job),
-        f"{progress.step}/{progress.total_steps}" if progress else "",
+        f"{progress.step}/{progress.total_steps}" if progress and progress.total_steps else "",
         f"{progress.loss:.3f}" if progress and progress.loss else "",
         f"{progress.held_out_loss:.3f}" if progress and progress.HasField("held_out_loss") else "",
         show.age(job.create_time),
@@ -95,6 +95,8 @@ def _row(job: pb.Job) -> tuple[str, ...]:
 
 def _facts(job: pb.Job) -> list[tuple[str, str]]:
     progress = job.progress
+    seen = progress.evaluated_examples
+    over = f" over {seen:,} examples" if seen else ""
     baseline = f"  (baseline {progress.baseline_loss:.3f})" if progress.baseline_loss else ""
     failure = job.failure
     guilty = f" on rank {failure.rank}" if failure.rank >= 0 else ""
@@ -112,8 +114,13 @@ def _facts(job: pb.Job) -> list[tuple[str, str]]:
         ("ran", ran),
         ("waits", "; ".join(reason.message for reason in job.waiting)),
         ("step", f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""),
+        ("epoch", _epoch(progress)),
+        ("examples", _examples(progress)),
         ("loss", f"{progress.loss:.4f}" if progress.loss else ""),
-        ("held-out", f"{progress.held_out_loss:.4f}{baseline}" if progress.held_out_loss else ""),
+        (
+            "held-out",
+            f"{progress.held_out_loss:.4f}{over}{baseline}" if progress.held_out_loss else "",
+        ),
         *((name.replace("_", " "), f"{v:.4f}") for name, v in sorted(progress.metrics.items())),
         ("set", f"{job.spec.publish.set}@{progress.version}" if progress.version else ""),
         (
@@ -121,6 +128,23 @@ def _facts(job: pb.Job) -> list[tuple[str, str]]:
             f"{failure.reason}{guilty}: {failure.message}" if job.HasField("failure") else "",
         ),
     ]
+
+
+def _epoch(progress: pb.Progress) -> str:
+    """`1.25 of 3`, where the run is told in, or comes to, so many."""
+    if not progress.HasField("epoch"):
+        return ""
+    return f"{progress.epoch:.2f} of {progress.total_steps / progress.steps_per_epoch:.4g}"
+
+
+def _examples(progress: pb.Progress) -> str:
+    """How many there are, and how many steps they make."""
+    if not progress.examples:
+        return ""
+    return (
+        f"{progress.examples:,} to train on, {progress.held_out_examples:,} held out; "
+        f"{progress.steps_per_epoch:,.4g} steps an epoch"
+    )
 
 
 def _attempt(attempt: pb.Attempt) -> str:

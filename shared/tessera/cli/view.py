@@ -48,13 +48,15 @@ class View:
         return f"step {self.progress.step}/{self.progress.total_steps}"
 
     def figures(self) -> list[str]:
-        """Losses, pace, time left and version, as far as they are known."""
+        """Epoch, losses, pace, time left and version, as far as they are known."""
         p = self.progress
         if p is None:
             return []
+        over = f" (n={p.evaluated_examples})" if p.evaluated_examples else ""
         known = [
+            f"epoch {p.epoch:.2f}" if p.HasField("epoch") else "",
             f"loss {p.loss:.3f}" if p.loss else "",
-            f"held-out {p.held_out_loss:.3f}" if p.HasField("held_out_loss") else "",
+            f"held-out {p.held_out_loss:.3f}{over}" if p.HasField("held_out_loss") else "",
             f"baseline {p.baseline_loss:.3f}" if p.HasField("baseline_loss") else "",
             *(f"{name.replace('_', ' ')} {value:.3f}" for name, value in sorted(p.metrics.items())),
             f"{p.tokens_per_second:,.0f} tokens/s" if p.tokens_per_second else "",

@@ -90,7 +90,7 @@ def _plain(client: Client, job: str) -> None:
             show.line(event_line(update.event))
             continue
         view.add_progress(update.progress)
-        last = update.progress.step == update.progress.total_steps
+        last = 0 < update.progress.total_steps == update.progress.step
         if time.monotonic() - printed >= PLAIN_SECONDS or last:
             printed = time.monotonic()
             show.line(f"          {view.line()}")

@@ -134,7 +134,7 @@ def _several(named: Mapping[str, Column]) -> Guess | None:
     if label is None or not texts:
         return None
     columns = {"text": _joined(texts), "label": label}
-    return Guess(kind=task.CLASSIFICATION, family="bert", columns=columns, multi_label=True)
+    return Guess(kind=tasks.CLASSIFICATION, family="bert", columns=columns, multi_label=True)
 
 
 def _classes(named: Mapping[str, Column]) -> Guess | None:

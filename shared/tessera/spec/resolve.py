@@ -14,17 +14,21 @@ from tessera.models.registry import family
 from tessera.models.sizes import Sizes
 from tessera.spec.fill import Value, fill
 from tessera.spec.formats import format_of
-
-MAX_BATCH = 1 << 20
-"""The largest batch that the .proto allows."""
+from tessera.spec.optimization import Start, fill_train
 
 
-def resolve(spec: JobSpec) -> JobSpec:
+def resolve(spec: JobSpec, *, width: int = 0) -> JobSpec:
     """A copy of `spec` in which every default is filled in; what is set stays.
 
     Fields that mean nothing for the family or the task stay unset. With `model.init`, so do sizes
     that are not set and the tokenizer: they are those of the version. So does the format of files
-    that are of several, which `check` refuses. Resolving twice changes nothing more.
+    that are of several, which `check` refuses. Where a run is as long as so many epochs, its steps
+    stay unset: they are counted when the data is prepared. Resolving twice changes nothing more.
+
+    Args:
+        spec: the spec.
+        width: of the version that `model.init` names, which the learning rate follows; 0: nobody
+            has looked, and it is taken for one of the usual width.
 
     Raises:
         InvalidArgumentError: UNKNOWN_FAMILY, UNKNOWN_PRESET or TASK_NOT_FOR_FAMILY.
@@ -36,17 +40,16 @@ def resolve(spec: JobSpec) -> JobSpec:
     fill(done.resources, {"workers": 1, "cpus_per_worker": 1.0})
     if done.resources.HasField("accelerator"):
         fill(done.resources.accelerator, {"count": 1.0})
-    _fill_model(done.model, known)
+    fill(done.task, {"kind": known.default_task})
+    _fill_tuning(done.tuning)
+    _fill_model(done, known)
     if not done.tokenizer.path and not done.model.HasField("init"):
         kind = known.tokenizer
         fill(done.tokenizer, {"kind": kind, "vocab_size": 4096, "lowercase": False})
     _fill_data(done.data)
-    _fill_train(done)
+    fill_train(done, Start.of(done, known, width))
     _fill_task(done, known)
-    _fill_tuning(done.tuning)
     fill(done.parallel, {"strategy": "fsdp"})
-    every = max(1, done.train.steps // 5)
-    fill(done.publish, {"set": done.name, "every": every, "keep": 3})
     return done
 
 
@@ -66,13 +69,15 @@ def preset_sizes(model: ModelSpec, known: Family) -> Sizes:
     raise errors.InvalidArgumentError.at("model.preset", description, "UNKNOWN_PRESET")
 
 
-def _fill_model(model: ModelSpec, known: Family) -> None:
+def _fill_model(spec: JobSpec, known: Family) -> None:
+    model = spec.model
     sizes = dict(preset_sizes(model, known))
     if model.positions not in {"", "rotary"}:
         sizes.pop("rotary_base", None)  # It is of the positions that are given up.
     fill(model, sizes)
     if model.HasField("init"):
         return  # What is still open is as in the version, which the trainer reads.
+    fill(model, {"dropout": Start.of(spec, known).dropout})
     fill(model, {name: known.defaults[name] for name in ("layers", "heads", "width")})
     derived: dict[str, Value] = {
         "ff_width": 4 * model.width,
@@ -97,34 +102,8 @@ def _fill_data(data: DataSpec) -> None:
         fill(data, {"held_out": 0.05})
 
 
-def _fill_train(spec: JobSpec) -> None:
-    train, workers = spec.train, spec.resources.workers
-    fill(train, {"steps": 1000, "grad_accumulation": 1, "lr": 1e-3})
-    gang = max(1, workers * train.grad_accumulation)
-    steps = train.steps
-    values: dict[str, Value] = {
-        # As many whole micro-batches as make at least eight sequences for each worker.
-        "batch_size": min(MAX_BATCH, gang * -(-8 * workers // gang)),
-        "min_lr": train.lr / 10,
-        "warmup_steps": steps // 20,
-        "weight_decay": 0.1,
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "clip_norm": 1.0,
-        "precision": "auto",
-        "seed": 0,
-        "eval_every": max(1, steps // 10),
-        "eval_batches": 20,
-        "log_every": 10,
-    }
-    fill(train, values)
-    if spec.model.HasField("context"):
-        fill(train, {"sequence_length": spec.model.context})
-
-
 def _fill_task(spec: JobSpec, known: Family) -> None:
     task, train = spec.task, spec.train
-    fill(task, {"kind": known.default_task})
     plain = known.task(task.kind)
     values: dict[str, Value] = {
         "multi_label": False,

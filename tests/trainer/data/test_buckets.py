@@ -43,7 +43,6 @@ def test_an_epoch_is_every_sample_once(lengths, batch, seed):
     for epoch in range(3):
         keys = made.keys(epoch * made.sequences, made.sequences)
         assert sorted(keys[:, 0]) == list(range(len(lengths)))
-        assert made.epoch(epoch * made.sequences) == epoch
 
 
 @settings(max_examples=50, deadline=None)

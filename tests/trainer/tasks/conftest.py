@@ -13,10 +13,10 @@ from tessera.data.settings import DataSettings
 from tessera.models.registry import FAMILIES, build
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.ranks import Ranks
-from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.settings import TaskSettings
 from tessera.trainer.tasks.task import TaskContext
+from training import make_settings
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,8 @@ def prepare(ranks, tmp_path):
         }
         if kind == "joint" and form == "jsonl":
             data["columns"] = {"source": "source", "target": "target"}
-        found = Settings(
+        found = make_settings(
             **{
-                "name": "test",
                 "family": family,
                 "data": DataSettings(**data),
                 "tokenizer": TokenizerSettings(

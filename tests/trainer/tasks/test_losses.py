@@ -9,21 +9,19 @@ from tests.trainer.tasks.conftest import model
 from tests.trainer.tasks.examples import RECORDS, SCORED, SEVERAL, TEXT
 from torch.nn import functional
 
-from tessera.data.settings import DataSettings
 from tessera.models.inputs import Inputs, Outputs
 from tessera.models.registry import FAMILIES
 from tessera.trainer.batch import TokenBatch
-from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.question_answering import best_spans
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.sentence_embedding import SCALE
 from tessera.trainer.tasks.settings import TaskSettings
+from training import make_settings
 
 
 def task_of(kind, family="bert", **choices):
-    data = DataSettings(files=("x",))
     chosen = TaskSettings(kind=kind, **choices)
-    return make_task(Settings(name="x", family=family, data=data, task=chosen))
+    return make_task(make_settings(family=family, task=chosen))
 
 
 def batch_of(counts=(1,), **targets):

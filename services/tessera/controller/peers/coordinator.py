@@ -1,4 +1,4 @@
-"""What the controller asks of the parameter coordinator: whether sets and versions exist."""
+"""What the controller asks of the parameter coordinator: which versions exist, and how wide."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import Registry, Role
+from tessera.models.registry import load_config
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
 from tessera.spec.reference import parse_reference
@@ -53,6 +54,32 @@ class Coordinator:
             raise _missing(
                 "VERSION_NOT_FOUND", f"{field}: set '{name}' has no committed version yet", field
             )
+
+    async def width(self, tenant: str, model: str, field: str) -> int:
+        """Width of the model that a version holds; 0: the version does not say.
+
+        Args:
+            tenant: whose set it is.
+            model: a reference that `check` has let pass.
+            field: as for `check`.
+
+        Raises:
+            UnavailableError: the coordinator cannot be asked (COORDINATOR_UNAVAILABLE).
+        """
+        reference = parse_reference(model, field)
+        request = pb.GetManifestRequest(
+            set=reference.full_name(tenant), version=reference.version, groups=["model"]
+        )
+        async with aio_channel(self._address()) as connection:
+            stub = pb_grpc.CoordinatorServiceStub(connection)
+            with mapped_errors():
+                reply = await stub.GetManifest(
+                    request, metadata=self._metadata, timeout=remaining(SECONDS)
+                )
+        for asset in reply.manifest.assets:
+            if asset.name == "config.json":
+                return load_config(asset.content).width
+        return 0
 
     async def _versions(self, full: str, name: str, field: str, wanted: int) -> set[int]:
         found: set[int] = set()

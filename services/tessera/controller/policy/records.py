@@ -25,6 +25,11 @@ class Progress:
     version: int = 0
     phase: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    epoch: float | None = None
+    examples: int = 0
+    held_out_examples: int = 0
+    steps_per_epoch: float | None = None
+    evaluated_examples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,6 +101,11 @@ def progress(value: Progress | None) -> job_pb2.Progress | None:
         version=value.version,
         phase=value.phase,
         metrics=value.metrics,
+        epoch=value.epoch,
+        examples=value.examples,
+        held_out_examples=value.held_out_examples,
+        steps_per_epoch=value.steps_per_epoch,
+        evaluated_examples=value.evaluated_examples,
     )
 
 
@@ -117,6 +122,11 @@ def from_progress(value: job_pb2.Progress) -> Progress:
         version=value.version,
         phase=value.phase,
         metrics=dict(value.metrics),
+        epoch=value.epoch if value.HasField("epoch") else None,
+        examples=value.examples,
+        held_out_examples=value.held_out_examples,
+        steps_per_epoch=value.steps_per_epoch if value.HasField("steps_per_epoch") else None,
+        evaluated_examples=value.evaluated_examples,
     )
 
 

@@ -42,7 +42,19 @@ async def validate_spec(runtime: Runtime, tenant: str, spec: spec_pb2.JobSpec) -
     fits(runtime, demand, _JOB_FIELDS)
     for field, origin in resolved.model.init.ListFields():
         await runtime.coordinator.check(tenant, origin, f"model.init.{field.name}")
+    if not (spec.train.HasField("lr") or spec.model.HasField("width")):
+        resolved = await _as_wide(runtime, tenant, spec, resolved)
     return Accepted(spec=resolved, demand=demand)
+
+
+async def _as_wide(
+    runtime: Runtime, tenant: str, spec: spec_pb2.JobSpec, resolved: spec_pb2.JobSpec
+) -> spec_pb2.JobSpec:
+    """The spec with the learning rate that suits the width of the version it starts from."""
+    for field, origin in resolved.model.init.ListFields():
+        width = await runtime.coordinator.width(tenant, origin, f"model.init.{field.name}")
+        return resolve(spec, width=width)
+    return resolved
 
 
 _JOB_FIELDS = {

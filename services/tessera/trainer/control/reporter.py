@@ -27,7 +27,15 @@ PATIENCE = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a run is, for people; losses in nats per token."""
+    """Where a run is, for people; losses in nats per token.
+
+    Args:
+        total_steps: 0: not known before the examples are counted.
+        epoch: epochs done, with their fraction; None: not known, or there are none.
+        examples: that one epoch trains on; 0: not counted, or there are no epochs.
+        steps_per_epoch: with their fraction.
+        evaluated_examples: held-out examples that the last evaluation looked at.
+    """
 
     step: int
     total_steps: int
@@ -40,6 +48,11 @@ class Progress:
     version: int = 0
     version_step: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    epoch: float | None = None
+    examples: int = 0
+    held_out_examples: int = 0
+    steps_per_epoch: float | None = None
+    evaluated_examples: int = 0
 
 
 class Reporter(Protocol):
@@ -152,4 +165,9 @@ def _progress_message(progress: Progress) -> job_pb2.Progress:
         version=progress.version,
         phase=progress.phase,
         metrics=progress.metrics,
+        epoch=progress.epoch,
+        examples=progress.examples,
+        held_out_examples=progress.held_out_examples,
+        steps_per_epoch=progress.steps_per_epoch,
+        evaluated_examples=progress.evaluated_examples,
     )

@@ -57,10 +57,6 @@ class BucketSampler:
         """Samples of one epoch."""
         return len(self.lengths)
 
-    def epoch(self, samples: int) -> int:
-        """Epoch that the next sample belongs to."""
-        return samples // self.sequences
-
     def order(self, epoch: int) -> NDArray[np.int64]:
         """[N] the samples of an epoch in the order of their use."""
         random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))

@@ -37,10 +37,6 @@ class Sampler:
         """Sequences of one epoch."""
         return max(1, (self.tokens - self.length) // self.length)
 
-    def epoch(self, samples: int) -> int:
-        """Epoch that the next sample belongs to."""
-        return samples // self.sequences
-
     def order(self, epoch: int) -> Starts:
         """First token of every sequence of an epoch, in the order of their use.
 

@@ -16,15 +16,16 @@ from tessera.trainer.step.step import Stepper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """What an evaluation found."""
+    """What an evaluation found over so many held-out examples."""
 
+    examples: int
     losses: LossAverages
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def values(self) -> dict[str, float]:
         """By the names that they are reported under."""
-        every = {**self.losses.values, **self.metrics}
+        every = {"examples": self.examples, **self.losses.values, **self.metrics}
         return {f"held_out_{name}": value for name, value in every.items()}
 
 
@@ -68,6 +69,7 @@ def evaluate(
     terms = objective.terms
     size = len(terms)
     return HeldOut(
+        examples=len(keys),
         losses=means(terms, every[:size], every[size : 2 * size]),
         metrics=objective.metrics(every[2 * size :]) if len(keys) else {},
     )

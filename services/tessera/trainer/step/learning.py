@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from tessera.models.lora import LoRALinear
-from tessera.models.lora_config import TARGETS
+from tessera.models.lora_config import TARGETS, LoRAConfig
 from tessera.trainer.failure import UserError
 from tessera.trainer.tuning import Names, Tuning
 
@@ -28,7 +28,7 @@ def freeze(module: nn.Module, tuning: Tuning) -> None:
     """
     names = names_of(module)
     if tuning.lora is not None:
-        _check_adapters(module, tuning, names)
+        _check_adapters(module, tuning.lora, names, merge=tuning.merge)
     fixed = tuning.fixed(list(names.values()))
     for parameter, (first, *_) in names.items():
         parameter.requires_grad_(first not in fixed)
@@ -55,10 +55,12 @@ def _placed_like(value: Tensor, other: Tensor) -> Tensor:
     return value
 
 
-def _check_adapters(module: nn.Module, tuning: Tuning, names: dict[nn.Parameter, Names]) -> None:
+def _check_adapters(
+    module: nn.Module, lora: LoRAConfig, names: dict[nn.Parameter, Names], *, merge: bool
+) -> None:
     layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear)}
     adapted = any(isinstance(part, LoRALinear) for part in layers.values())
-    for index, target in enumerate(tuning.targets):
+    for index, target in enumerate(lora.targets):
         found = [part for name, part in layers.items() if name.endswith(target)]
         # The default names layers of every family, and no family has all of them.
         if not found and not (adapted and target in TARGETS):
@@ -66,7 +68,7 @@ def _check_adapters(module: nn.Module, tuning: Tuning, names: dict[nn.Parameter,
                 dict.fromkeys(".".join(name.split(".")[-2:]) for name in layers)
             )
             raise UserError.at(f"tuning.lora.targets[{index}]", description, "LORA_MATCHES_NOTHING")
-        if tuning.merge and any(len(names[part.get_parameter("weight")]) > 1 for part in found):
+        if merge and any(len(names[part.get_parameter("weight")]) > 1 for part in found):
             description = (
                 f"the weight of `{target}` is an embedding's too, so that an adapter cannot be "
                 "merged into it; leave `tuning.lora.merge` out, or name other layers"

@@ -60,9 +60,9 @@ class Records:
         rows = [table.row(index) for index in keys[:, 0].tolist()]
         return self.collate(split, rows, keys[:, 1])
 
-    def epoch(self, samples: int) -> int:
-        """Epoch after `samples` consumed ones."""
-        return self._samplers["train"].epoch(samples)
+    def examples(self) -> int:
+        """Samples of one epoch."""
+        return self._samplers["train"].sequences
 
     def _lengths(self, table: Table) -> NDArray[np.int64]:
         lengths: NDArray[np.int64] = np.max(

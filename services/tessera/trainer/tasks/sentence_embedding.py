@@ -98,7 +98,7 @@ class SentenceEmbedding:
         """The keys of the batches of an evaluation, each of which is one rank's."""
         keys = dataset.held_out(samples)
         ranks = self.settings.workers
-        rows = self.settings.batch_size // ranks
+        rows = self.settings.batch_size // (ranks * self.settings.grad_accumulation)
         for rank in range(ranks):
             mine = keys[rank::ranks]
             for at in range(0, len(mine), rows):

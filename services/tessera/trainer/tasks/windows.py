@@ -53,9 +53,9 @@ class Windows:
         """The windows that begin at the first column of `keys`."""
         return self.collate(split, self.rows(split, keys), keys[:, 1])
 
-    def epoch(self, samples: int) -> int:
-        """Epoch after `samples` consumed ones."""
-        return self.sampler.epoch(samples)
+    def examples(self) -> int:
+        """Windows of one epoch."""
+        return self.sampler.sequences
 
     def rows(self, split: str, keys: Keys) -> Rows:
         """[B, length + ahead] tokens of windows."""

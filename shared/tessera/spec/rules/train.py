@@ -7,6 +7,14 @@ from collections.abc import Iterator
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.spec.rules.problem import Problem, Rule
 
+EITHER = (
+    ("train", "steps", "epochs"),
+    ("train", "warmup_steps", "warmup_ratio"),
+    ("train", "eval_every", "eval_every_epochs"),
+    ("publish", "every", "every_epochs"),
+)
+"""Fields that say the same in two units: section, one, the other."""
+
 
 def _sequence(spec: JobSpec) -> Iterator[Problem]:
     length, context = spec.train.sequence_length, spec.model.context
@@ -31,9 +39,22 @@ def _batch(spec: JobSpec) -> Iterator[Problem]:
         )
 
 
+def _either(spec: JobSpec) -> Iterator[Problem]:
+    for section, one, other in EITHER:
+        message = getattr(spec, section)
+        if message.HasField(one) and message.HasField(other):
+            yield Problem(
+                reason="MUTUALLY_EXCLUSIVE",
+                field=f"{section}.{other}",
+                description=f"`{section}.{one}` says the same in another unit; leave one of the "
+                "two out",
+            )
+
+
 def _warmup(spec: JobSpec) -> Iterator[Problem]:
     warmup, steps = spec.train.warmup_steps, spec.train.steps
-    if warmup > steps:
+    # Where epochs say how long the run is, the trainer looks once the examples are counted.
+    if spec.train.HasField("steps") and warmup > steps:
         yield Problem(
             reason="WARMUP_LONGER_THAN_STEPS",
             field="train.warmup_steps",
@@ -51,4 +72,4 @@ def _rates(spec: JobSpec) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Rule, ...] = (_sequence, _batch, _warmup, _rates)
+RULES: tuple[Rule, ...] = (_either, _sequence, _batch, _warmup, _rates)

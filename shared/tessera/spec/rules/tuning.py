@@ -25,7 +25,7 @@ def _freeze_steps(spec: JobSpec) -> Iterator[Problem]:
             "nothing is frozen that could learn later; name the parts in tuning.freeze, or set "
             "tuning.method to frozen"
         )
-    elif tuning.freeze_steps > steps:
+    elif spec.train.HasField("steps") and tuning.freeze_steps > steps:
         description = (
             f"a run of {steps} steps never comes to step {tuning.freeze_steps}; 0 freezes for good"
         )

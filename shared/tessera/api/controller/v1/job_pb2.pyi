@@ -206,10 +206,15 @@ class Progress(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    HELD_OUT_EXAMPLES_FIELD_NUMBER: _builtins.int
+    STEPS_PER_EPOCH_FIELD_NUMBER: _builtins.int
+    EVALUATED_EXAMPLES_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     """Optimizer steps done."""
     total_steps: _builtins.int
-    """Steps of the whole run."""
+    """Steps of the whole run; 0 while epochs say how long it is and the examples are not counted yet."""
     loss: _builtins.float
     """Training loss, nats per token."""
     held_out_loss: _builtins.float
@@ -224,6 +229,18 @@ class Progress(_message.Message):
     """Newest committed version; 0 if none."""
     phase: _builtins.str
     """What the attempt is doing: preparing, training, evaluating, committing."""
+    epoch: _builtins.float
+    """Epochs done, with their fraction; absent while the examples are not counted, or where a data set
+    of the user's has no end.
+    """
+    examples: _builtins.int
+    """Examples that one epoch trains on; 0: not counted yet."""
+    held_out_examples: _builtins.int
+    """Examples that are held out."""
+    steps_per_epoch: _builtins.float
+    """Optimizer steps of one epoch, with their fraction."""
+    evaluated_examples: _builtins.int
+    """Held-out examples that the last evaluation looked at; 0: there was none yet."""
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """What else the last evaluation found, by name, for example `accuracy`."""
@@ -241,23 +258,36 @@ class Progress(_message.Message):
         version: _builtins.int = ...,
         phase: _builtins.str = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        epoch: _builtins.float | None = ...,
+        examples: _builtins.int = ...,
+        held_out_examples: _builtins.int = ...,
+        steps_per_epoch: _builtins.float | None = ...,
+        evaluated_examples: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss", "_held_out_loss", b"_held_out_loss", "_seconds_left", b"_seconds_left", "baseline_loss", b"baseline_loss", "held_out_loss", b"held_out_loss", "seconds_left", b"seconds_left"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss", "_epoch", b"_epoch", "_held_out_loss", b"_held_out_loss", "_seconds_left", b"_seconds_left", "_steps_per_epoch", b"_steps_per_epoch", "baseline_loss", b"baseline_loss", "epoch", b"epoch", "held_out_loss", b"held_out_loss", "seconds_left", b"seconds_left", "steps_per_epoch", b"steps_per_epoch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss", "_held_out_loss", b"_held_out_loss", "_seconds_left", b"_seconds_left", "baseline_loss", b"baseline_loss", "held_out_loss", b"held_out_loss", "loss", b"loss", "metrics", b"metrics", "phase", b"phase", "seconds_left", b"seconds_left", "step", b"step", "tokens_per_second", b"tokens_per_second", "total_steps", b"total_steps", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss", "_epoch", b"_epoch", "_held_out_loss", b"_held_out_loss", "_seconds_left", b"_seconds_left", "_steps_per_epoch", b"_steps_per_epoch", "baseline_loss", b"baseline_loss", "epoch", b"epoch", "evaluated_examples", b"evaluated_examples", "examples", b"examples", "held_out_examples", b"held_out_examples", "held_out_loss", b"held_out_loss", "loss", b"loss", "metrics", b"metrics", "phase", b"phase", "seconds_left", b"seconds_left", "step", b"step", "steps_per_epoch", b"steps_per_epoch", "tokens_per_second", b"tokens_per_second", "total_steps", b"total_steps", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_loss: _TypeAlias = _typing.Literal["baseline_loss"]  # noqa: Y015
     _WhichOneofArgType__baseline_loss: _TypeAlias = _typing.Literal["_baseline_loss", b"_baseline_loss"]  # noqa: Y015
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
     _WhichOneofReturnType__held_out_loss: _TypeAlias = _typing.Literal["held_out_loss"]  # noqa: Y015
     _WhichOneofArgType__held_out_loss: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss"]  # noqa: Y015
     _WhichOneofReturnType__seconds_left: _TypeAlias = _typing.Literal["seconds_left"]  # noqa: Y015
     _WhichOneofArgType__seconds_left: _TypeAlias = _typing.Literal["_seconds_left", b"_seconds_left"]  # noqa: Y015
+    _WhichOneofReturnType__steps_per_epoch: _TypeAlias = _typing.Literal["steps_per_epoch"]  # noqa: Y015
+    _WhichOneofArgType__steps_per_epoch: _TypeAlias = _typing.Literal["_steps_per_epoch", b"_steps_per_epoch"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_loss) -> _WhichOneofReturnType__baseline_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__held_out_loss) -> _WhichOneofReturnType__held_out_loss | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds_left) -> _WhichOneofReturnType__seconds_left | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps_per_epoch) -> _WhichOneofReturnType__steps_per_epoch | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
@@ -411,7 +441,7 @@ class JobEvent(_message.Message):
     sequence: _builtins.int
     """Position in the job's history, from 1 without gaps; the cursor of a watch."""
     type: _builtins.str
-    """Kind, for example `state`, `waiting`, `attempt`, `version`, `note`."""
+    """Kind, for example `state`, `waiting`, `attempt`, `data`, `version`, `note`."""
     state: Global___JobState.ValueType
     """State of the job after the event."""
     attempt: _builtins.int
@@ -901,7 +931,9 @@ class MetricPoint(_message.Message):
 
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Values by name: loss, held_out_loss, tokens_per_second, lr, grad_norm …"""
+        """Values by name: epoch, loss, held_out_loss, held_out_examples (how many the latter is a mean
+        over), tokens_per_second, lr, grad_norm …
+        """
 
     def __init__(
         self,

@@ -261,7 +261,9 @@ class ModelSpec(_message.Message):
     context: _builtins.int
     """Longest sequence, in tokens."""
     dropout: _builtins.float
-    """Dropout probability, on embeddings and on what enters the residual stream. Default 0."""
+    """Dropout probability, on embeddings and on what enters the residual stream. Default 0.1 where the
+    data has labels, targets or answers, else 0; with `model.init` that of the version.
+    """
     tie_embeddings: _builtins.bool
     """Whether the output projection is the embedding. Default true."""
     decoder_layers: _builtins.int
@@ -802,7 +804,10 @@ Global___DataSpec: _TypeAlias = DataSpec  # noqa: Y015
 
 @_typing.final
 class TrainSpec(_message.Message):
-    """TrainSpec sets the optimization: AdamW, linear warm-up and cosine decay."""
+    """TrainSpec sets the optimization: AdamW, linear warm-up and cosine decay. Its defaults follow from
+    where the weights come from, the task and the width of the model; docs/models.md has all of them
+    with their sources.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -822,11 +827,17 @@ class TrainSpec(_message.Message):
     EVAL_EVERY_FIELD_NUMBER: _builtins.int
     EVAL_BATCHES_FIELD_NUMBER: _builtins.int
     LOG_EVERY_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    WARMUP_RATIO_FIELD_NUMBER: _builtins.int
+    EVAL_EVERY_EPOCHS_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
-    """Optimizer steps. Default 1000."""
+    """Optimizer steps, where `epochs` does not say how long the run is. Default: 1000 where weights
+    begin at random; with `model.init` the run lasts 3 epochs.
+    """
     batch_size: _builtins.int
     """Sequences of one optimizer step, over all workers; a multiple of workers × grad_accumulation.
-    Default: the smallest one of at least 8 × workers.
+    Default: the smallest one of at least 8 × workers, and of at least 16 where the data has labels,
+    targets or answers.
     """
     sequence_length: _builtins.int
     """Tokens of one sequence. Texts that are trained on by themselves, not packed, are cut to it.
@@ -835,17 +846,25 @@ class TrainSpec(_message.Message):
     grad_accumulation: _builtins.int
     """Micro-batches of one step on each worker. Default 1."""
     lr: _builtins.float
-    """Peak learning rate. Default 1e-3."""
+    """Peak learning rate. Default: by the width of the model; from scratch 1e-3 for small ones, with
+    `model.init` 2e-5 or 5e-5 for those of a width of 768, with adapters 2e-4.
+    """
     min_lr: _builtins.float
-    """Learning rate at the end. Default lr ÷ 10."""
+    """Learning rate at the end. Default lr ÷ 10; with `model.init` 0."""
     warmup_steps: _builtins.int
-    """Steps of linear warm-up. Default: 5 % of the steps."""
+    """Steps of linear warm-up, where `warmup_ratio` does not say it. Default: a share of the steps,
+    see `warmup_ratio`.
+    """
     weight_decay: _builtins.float
-    """Decoupled weight decay on matrices. Default 0.1."""
+    """Decoupled weight decay on matrices. Default 0.1 for a decoder alone whose weights begin at
+    random, else 0.01.
+    """
     beta1: _builtins.float
     """First moment's decay of AdamW. Default 0.9."""
     beta2: _builtins.float
-    """Second moment's decay of AdamW. Default 0.95."""
+    """Second moment's decay of AdamW. Default 0.999 with `model.init`, else 0.95 for a decoder alone
+    and 0.98 where there is an encoder.
+    """
     clip_norm: _builtins.float
     """Largest norm of the whole gradient; 0 turns clipping off. Default 1."""
     precision: _builtins.str
@@ -853,11 +872,28 @@ class TrainSpec(_message.Message):
     seed: _builtins.int
     """Seed of initial weights, order of data and dropout. Default 0."""
     eval_every: _builtins.int
-    """Steps between evaluations; 0: only at the end. Default: a tenth of the steps."""
+    """Steps between evaluations, where `eval_every_epochs` does not say it; 0: only at the end. The
+    last step is always followed by an evaluation of everything that is held out. Default: a tenth
+    of the run.
+    """
     eval_batches: _builtins.int
-    """Batches of one evaluation; 0: the whole held-out split. Default 20."""
+    """Batches of the evaluations before the last one, spread evenly over what is held out; 0: all of
+    it. Default 20.
+    """
     log_every: _builtins.int
     """Steps between reports of metrics. Default 10."""
+    epochs: _builtins.float
+    """Passes over the training examples, instead of `steps`; a fraction is allowed. Examples are the
+    windows of packed text, else the samples that the records make. They are counted when the data
+    is prepared: the run takes epochs × examples ÷ batch_size steps, rounded up, whatever the number
+    of workers.
+    """
+    warmup_ratio: _builtins.float
+    """Share of the steps that warm up, instead of `warmup_steps`. Default 0.05 where weights begin at
+    random and norms stand before each part, else 0.1.
+    """
+    eval_every_epochs: _builtins.float
+    """Epochs between evaluations, instead of `eval_every`: 1 evaluates after each, 0.5 twice in each."""
     def __init__(
         self,
         *,
@@ -877,10 +913,13 @@ class TrainSpec(_message.Message):
         eval_every: _builtins.int | None = ...,
         eval_batches: _builtins.int | None = ...,
         log_every: _builtins.int | None = ...,
+        epochs: _builtins.float | None = ...,
+        warmup_ratio: _builtins.float | None = ...,
+        eval_every_epochs: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_norm", b"_clip_norm", "_eval_batches", b"_eval_batches", "_eval_every", b"_eval_every", "_grad_accumulation", b"_grad_accumulation", "_log_every", b"_log_every", "_lr", b"_lr", "_min_lr", b"_min_lr", "_seed", b"_seed", "_sequence_length", b"_sequence_length", "_steps", b"_steps", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "clip_norm", b"clip_norm", "eval_batches", b"eval_batches", "eval_every", b"eval_every", "grad_accumulation", b"grad_accumulation", "log_every", b"log_every", "lr", b"lr", "min_lr", b"min_lr", "seed", b"seed", "sequence_length", b"sequence_length", "steps", b"steps", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_norm", b"_clip_norm", "_epochs", b"_epochs", "_eval_batches", b"_eval_batches", "_eval_every", b"_eval_every", "_eval_every_epochs", b"_eval_every_epochs", "_grad_accumulation", b"_grad_accumulation", "_log_every", b"_log_every", "_lr", b"_lr", "_min_lr", b"_min_lr", "_seed", b"_seed", "_sequence_length", b"_sequence_length", "_steps", b"_steps", "_warmup_ratio", b"_warmup_ratio", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "clip_norm", b"clip_norm", "epochs", b"epochs", "eval_batches", b"eval_batches", "eval_every", b"eval_every", "eval_every_epochs", b"eval_every_epochs", "grad_accumulation", b"grad_accumulation", "log_every", b"log_every", "lr", b"lr", "min_lr", b"min_lr", "seed", b"seed", "sequence_length", b"sequence_length", "steps", b"steps", "warmup_ratio", b"warmup_ratio", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_norm", b"_clip_norm", "_eval_batches", b"_eval_batches", "_eval_every", b"_eval_every", "_grad_accumulation", b"_grad_accumulation", "_log_every", b"_log_every", "_lr", b"_lr", "_min_lr", b"_min_lr", "_seed", b"_seed", "_sequence_length", b"_sequence_length", "_steps", b"_steps", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "clip_norm", b"clip_norm", "eval_batches", b"eval_batches", "eval_every", b"eval_every", "grad_accumulation", b"grad_accumulation", "log_every", b"log_every", "lr", b"lr", "min_lr", b"min_lr", "precision", b"precision", "seed", b"seed", "sequence_length", b"sequence_length", "steps", b"steps", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_norm", b"_clip_norm", "_epochs", b"_epochs", "_eval_batches", b"_eval_batches", "_eval_every", b"_eval_every", "_eval_every_epochs", b"_eval_every_epochs", "_grad_accumulation", b"_grad_accumulation", "_log_every", b"_log_every", "_lr", b"_lr", "_min_lr", b"_min_lr", "_seed", b"_seed", "_sequence_length", b"_sequence_length", "_steps", b"_steps", "_warmup_ratio", b"_warmup_ratio", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "clip_norm", b"clip_norm", "epochs", b"epochs", "eval_batches", b"eval_batches", "eval_every", b"eval_every", "eval_every_epochs", b"eval_every_epochs", "grad_accumulation", b"grad_accumulation", "log_every", b"log_every", "lr", b"lr", "min_lr", b"min_lr", "precision", b"precision", "seed", b"seed", "sequence_length", b"sequence_length", "steps", b"steps", "warmup_ratio", b"warmup_ratio", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
@@ -890,10 +929,14 @@ class TrainSpec(_message.Message):
     _WhichOneofArgType__beta2: _TypeAlias = _typing.Literal["_beta2", b"_beta2"]  # noqa: Y015
     _WhichOneofReturnType__clip_norm: _TypeAlias = _typing.Literal["clip_norm"]  # noqa: Y015
     _WhichOneofArgType__clip_norm: _TypeAlias = _typing.Literal["_clip_norm", b"_clip_norm"]  # noqa: Y015
+    _WhichOneofReturnType__epochs: _TypeAlias = _typing.Literal["epochs"]  # noqa: Y015
+    _WhichOneofArgType__epochs: _TypeAlias = _typing.Literal["_epochs", b"_epochs"]  # noqa: Y015
     _WhichOneofReturnType__eval_batches: _TypeAlias = _typing.Literal["eval_batches"]  # noqa: Y015
     _WhichOneofArgType__eval_batches: _TypeAlias = _typing.Literal["_eval_batches", b"_eval_batches"]  # noqa: Y015
     _WhichOneofReturnType__eval_every: _TypeAlias = _typing.Literal["eval_every"]  # noqa: Y015
     _WhichOneofArgType__eval_every: _TypeAlias = _typing.Literal["_eval_every", b"_eval_every"]  # noqa: Y015
+    _WhichOneofReturnType__eval_every_epochs: _TypeAlias = _typing.Literal["eval_every_epochs"]  # noqa: Y015
+    _WhichOneofArgType__eval_every_epochs: _TypeAlias = _typing.Literal["_eval_every_epochs", b"_eval_every_epochs"]  # noqa: Y015
     _WhichOneofReturnType__grad_accumulation: _TypeAlias = _typing.Literal["grad_accumulation"]  # noqa: Y015
     _WhichOneofArgType__grad_accumulation: _TypeAlias = _typing.Literal["_grad_accumulation", b"_grad_accumulation"]  # noqa: Y015
     _WhichOneofReturnType__log_every: _TypeAlias = _typing.Literal["log_every"]  # noqa: Y015
@@ -908,6 +951,8 @@ class TrainSpec(_message.Message):
     _WhichOneofArgType__sequence_length: _TypeAlias = _typing.Literal["_sequence_length", b"_sequence_length"]  # noqa: Y015
     _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
     _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    _WhichOneofReturnType__warmup_ratio: _TypeAlias = _typing.Literal["warmup_ratio"]  # noqa: Y015
+    _WhichOneofArgType__warmup_ratio: _TypeAlias = _typing.Literal["_warmup_ratio", b"_warmup_ratio"]  # noqa: Y015
     _WhichOneofReturnType__warmup_steps: _TypeAlias = _typing.Literal["warmup_steps"]  # noqa: Y015
     _WhichOneofArgType__warmup_steps: _TypeAlias = _typing.Literal["_warmup_steps", b"_warmup_steps"]  # noqa: Y015
     _WhichOneofReturnType__weight_decay: _TypeAlias = _typing.Literal["weight_decay"]  # noqa: Y015
@@ -921,9 +966,13 @@ class TrainSpec(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_norm) -> _WhichOneofReturnType__clip_norm | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epochs) -> _WhichOneofReturnType__epochs | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__eval_batches) -> _WhichOneofReturnType__eval_batches | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__eval_every) -> _WhichOneofReturnType__eval_every | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eval_every_epochs) -> _WhichOneofReturnType__eval_every_epochs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__grad_accumulation) -> _WhichOneofReturnType__grad_accumulation | None: ...
     @_typing.overload
@@ -938,6 +987,8 @@ class TrainSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence_length) -> _WhichOneofReturnType__sequence_length | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__warmup_ratio) -> _WhichOneofReturnType__warmup_ratio | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__warmup_steps) -> _WhichOneofReturnType__warmup_steps | None: ...
     @_typing.overload
@@ -978,29 +1029,40 @@ class PublishSpec(_message.Message):
     SET_FIELD_NUMBER: _builtins.int
     EVERY_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
+    EVERY_EPOCHS_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The parameter set. Default: the name of the job."""
     every: _builtins.int
-    """Steps between committed versions; 0: only at the end. Default: a fifth of the steps."""
+    """Steps between committed versions, where `every_epochs` does not say it; 0: only at the end. The
+    last step is always followed by a version, whose labels are those of the last evaluation; a
+    version in between has those of the evaluation before it. Default: a fifth of the run.
+    """
     keep: _builtins.int
     """Whole versions of this set to keep; older ones are dropped. Default 3."""
+    every_epochs: _builtins.float
+    """Epochs between committed versions, instead of `every`: 1 commits after each."""
     def __init__(
         self,
         *,
         set: _builtins.str = ...,
         every: _builtins.int | None = ...,
         keep: _builtins.int | None = ...,
+        every_epochs: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_keep", b"_keep", "every", b"every", "keep", b"keep"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_every_epochs", b"_every_epochs", "_keep", b"_keep", "every", b"every", "every_epochs", b"every_epochs", "keep", b"keep"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_keep", b"_keep", "every", b"every", "keep", b"keep", "set", b"set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_every_epochs", b"_every_epochs", "_keep", b"_keep", "every", b"every", "every_epochs", b"every_epochs", "keep", b"keep", "set", b"set"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__every: _TypeAlias = _typing.Literal["every"]  # noqa: Y015
     _WhichOneofArgType__every: _TypeAlias = _typing.Literal["_every", b"_every"]  # noqa: Y015
+    _WhichOneofReturnType__every_epochs: _TypeAlias = _typing.Literal["every_epochs"]  # noqa: Y015
+    _WhichOneofArgType__every_epochs: _TypeAlias = _typing.Literal["_every_epochs", b"_every_epochs"]  # noqa: Y015
     _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
     _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__every) -> _WhichOneofReturnType__every | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__every_epochs) -> _WhichOneofReturnType__every_epochs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
 

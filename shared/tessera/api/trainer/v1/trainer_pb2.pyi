@@ -60,7 +60,7 @@ class GetStatusResponse(_message.Message):
     step: _builtins.int
     """Optimizer steps done."""
     total_steps: _builtins.int
-    """Steps of the whole run."""
+    """Steps of the whole run; 0 while epochs say how long it is and the examples are not counted yet."""
     version: _builtins.int
     """Newest committed version; 0 if none."""
     version_step: _builtins.int
@@ -189,7 +189,7 @@ class SyncRequest(_message.Message):
     step: _builtins.int
     """Optimizer steps done."""
     total_steps: _builtins.int
-    """Steps of the whole run."""
+    """Steps of the whole run; 0 while epochs say how long it is and the examples are not counted yet."""
     version: _builtins.int
     """Newest committed version; 0 if none."""
     version_step: _builtins.int
