@@ -206,18 +206,21 @@ def test_a_run_from_random_weights_is_told_in_steps():
     train = resolve(job("gpt")).train
     assert (train.steps, train.HasField("epochs"), train.eval_every) == (1000, False, 100)
     spec = resolve(job("gpt", train=TrainSpec(epochs=20)))
-    assert (spec.train.HasField("steps"), spec.train.eval_every_epochs) == (False, 2)
-    assert (spec.publish.every_epochs, spec.publish.HasField("every")) == (4, False)
+    assert (spec.train.HasField("steps"), spec.train.eval_every_ratio) == (False, 0.1)
+    assert (spec.publish.every_ratio, spec.publish.HasField("every")) == (0.2, False)
+    assert not spec.train.HasField("min_steps")
     # What is told in steps stays, whatever the length is told in.
     spec = resolve(job("gpt", train=TrainSpec(epochs=20, eval_every=0)))
-    assert not spec.train.HasField("eval_every_epochs")
+    assert not spec.train.HasField("eval_every_ratio")
+    # A least number of steps belongs to epochs.
+    assert resolve(job("gpt", train=TrainSpec(min_steps=7))).train.epochs == 3
 
 
 def test_a_run_from_a_version_is_told_in_epochs():
     spec = resolve(job("bert", "classification", model=STARTED))
     train = spec.train
     assert (train.epochs, train.HasField("steps"), train.batch_size) == (3, False, 16)
-    assert (train.eval_every_epochs, spec.publish.every_epochs) == (0.3, 0.6)
+    assert (train.min_steps, train.eval_every_ratio, spec.publish.every_ratio) == (300, 0.1, 0.2)
     assert (train.warmup_ratio, train.min_lr) == (0.1, 0)
     assert (train.weight_decay, train.beta2) == (0.01, 0.999)
     assert not spec.model.HasField("dropout")  # The version's.

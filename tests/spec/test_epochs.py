@@ -67,6 +67,10 @@ TEXT = "model: {family: bert}\ndata: {files: ['s3://a/x.jsonl']}\n"
             ANSWERS + "train: {epochs: 0.5, batch_size: 32}\n",
             "at least 226.2 steps of 32 are an epoch, at least 114 the 0.5 epochs of the run",
         ),
+        (
+            CLASSES + "train: {epochs: 1, min_steps: 500, batch_size: 32}\n",
+            "226.2 steps of 32 are an epoch, 500 the run",
+        ),
         (TEXT + "train: {epochs: 3}\n", ""),
         (
             TEXT + "task: {packing: false}\ntrain: {epochs: 1}\n",

@@ -253,6 +253,8 @@ jobs = st.builds(
             warmup_ratio=maybe(st.floats(0, 1)),
             eval_every=maybe(st.integers(0, 1000)),
             eval_every_epochs=maybe(st.floats(1e-6, 10**6)),
+            eval_every_ratio=maybe(st.floats(1e-6, 1)),
+            min_steps=maybe(st.integers(1, 10**8)),
             batch_size=maybe(st.integers(1, 1 << 20)),
             grad_accumulation=maybe(st.integers(1, 65536)),
             lr=maybe(st.floats(1e-30, 10)),
@@ -269,6 +271,7 @@ jobs = st.builds(
             set=st.sampled_from(["", "s"]),
             every=maybe(st.integers(0, 1000)),
             every_epochs=maybe(st.floats(1e-6, 10**6)),
+            every_ratio=maybe(st.floats(1e-6, 1)),
         )
     ),
 )

@@ -254,6 +254,18 @@ BAD = {
         GPT + "train: {steps: 10, epochs: 2}\n" + TEXT,
         "MUTUALLY_EXCLUSIVE", "train.epochs", "3:28", "`train.steps` says the same",
     ),
+    "steps and a least number": (
+        GPT + "train: {steps: 10, min_steps: 2}\n" + TEXT,
+        "MUTUALLY_EXCLUSIVE", "train.min_steps", "3:31", "`train.steps` says the same",
+    ),
+    "evaluations as a share and in epochs": (
+        GPT + "train: {eval_every_ratio: 0.1, eval_every_epochs: 1}\n" + TEXT,
+        "MUTUALLY_EXCLUSIVE", "train.eval_every_ratio", "3:27", "`train.eval_every_epochs` says",
+    ),
+    "versions as a share and in steps": (
+        GPT + "publish: {every_ratio: 0.1, every: 0}\n" + TEXT,
+        "MUTUALLY_EXCLUSIVE", "publish.every_ratio", "3:24", "`publish.every` says",
+    ),
     "warm-up in two units": (
         GPT + "train: {warmup_ratio: 0.1, warmup_steps: 0}\n" + TEXT,
         "MUTUALLY_EXCLUSIVE", "train.warmup_ratio", "3:23", "`train.warmup_steps` says the same",

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
+from google.protobuf import json_format
+
+from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.spec import resolve
 
 TRAIN, HELD_OUT = 50, 11
 
@@ -173,3 +178,39 @@ def test_an_evaluation_takes_no_more_rows_at_once_than_training(alone, lines, tm
     own = {"entrypoint": "narrow_own:Narrow", "code": str(tmp_path / "narrow_own.py")}
     result = alone.run(job("narrow", lines, train={"grad_accumulation": 4}, **own))
     assert result.lead.get("finished"), result.lead
+
+
+TOPICS = {
+    "sports": ("ball", "goal", "team", "match"),
+    "tech": ("chip", "code", "cloud", "phone"),
+    "money": ("bank", "stock", "rate", "bond"),
+}
+
+
+@pytest.mark.slow
+def test_a_fine_tuning_that_states_nothing_learns_from_few_examples(alone, tmp_path):
+    draw = random.Random(1)
+    path, names = tmp_path / "topics.jsonl", list(TOPICS)
+    topics = draw.choices(names, k=400)
+    rows = [
+        {"text": " ".join(draw.choices((*TOPICS[topic], "the", "a", "new"), k=6)), "label": topic}
+        for topic in topics
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first = job("first", {"files": [str(path)]}, train={"epochs": 8}, publish={"every": 0})
+    first["task"] = {"kind": "masked_language_modeling", "packing": False}
+    first["model"].update(layers=2, width=64)
+    assert alone.run(first).lead.get("finished")
+    plain = {
+        "name": "plain",
+        "model": {"family": "bert", "init": {"from": "first"}},
+        "task": {"kind": "classification"},
+        "data": {"files": [str(path)], "held_out": 0.25},
+    }
+    # As the controller does, which looks the width up.
+    spec = resolve(json_format.ParseDict(plain, JobSpec()), width=64)
+    result = alone.run(json_format.MessageToDict(spec, preserving_proto_field_name=True))
+    assert result.lead.get("finished"), result.lead
+    progress = result.lead["progress"]
+    assert progress["total_steps"] == 300
+    assert progress["metrics"]["accuracy"] > 0.9

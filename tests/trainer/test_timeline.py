@@ -45,6 +45,16 @@ def test_a_run_of_steps():
     assert due(line, line.publishes_at) == [25, 50]
 
 
+def test_few_examples_are_seen_more_often():
+    line = timeline(
+        epochs=3.0, min_steps=50, eval_every_ratio=0.1, publish_every_ratio=0.3, warmup_ratio=0.1
+    )
+    assert (line.steps, line.schedule.warmup) == (50, 5)
+    assert due(line, line.evaluates_at) == list(range(5, 51, 5))
+    assert due(line, line.publishes_at) == [15, 30, 45, 50]
+    assert timeline(epochs=5.0, min_steps=50).steps == 63
+
+
 def test_only_at_the_end():
     line = timeline(epochs=2.0)
     assert due(line, line.evaluates_at) == due(line, line.publishes_at) == [25]

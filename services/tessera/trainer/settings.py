@@ -28,15 +28,16 @@ class Settings:
         tuning: which weights learn.
         steps: of the run; 0: `epochs` say how long it is.
         epochs: of the run; 0: `steps` do.
+        min_steps: of a run that epochs measure.
         batch_size: sequences of one step over all ranks.
         sequence_length: tokens of a sequence; 0: the model's context.
         warmup_steps: 0: `warmup_ratio` says it.
         warmup_ratio: share of the steps; 0: `warmup_steps` says it.
-        eval_every: steps between evaluations; 0: `eval_every_epochs` says it, or only at the end.
-        eval_every_epochs: epochs between evaluations; 0: `eval_every` says it.
+        eval_every: steps between evaluations; 0: as the next two say, or only at the end.
+        eval_every_epochs: epochs between them; 0: it is told otherwise.
+        eval_every_ratio: share of the run between them; 0: it is told otherwise.
         eval_batches: of an evaluation before the last one; 0: all that is held out.
-        publish_every: steps between versions; 0: as for evaluations.
-        publish_every_epochs: epochs between versions; 0: as for evaluations.
+        publish_every: steps between versions; the three as for evaluations.
         accelerator: type, empty: none.
         entrypoint: `module:function`; empty: none.
         code: URL of the code that it lives in.
@@ -59,6 +60,7 @@ class Settings:
     tuning: Tuning
     steps: int
     epochs: float
+    min_steps: int
     batch_size: int
     sequence_length: int
     grad_accumulation: int
@@ -74,12 +76,14 @@ class Settings:
     seed: int
     eval_every: int
     eval_every_epochs: float
+    eval_every_ratio: float
     eval_batches: int
     log_every: int
     strategy: str
     publish_set: str
     publish_every: int
     publish_every_epochs: float
+    publish_every_ratio: float
     publish_keep: int
     workers: int
     cpus_per_worker: float

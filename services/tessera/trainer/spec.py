@@ -21,6 +21,7 @@ from tessera.trainer.tuning import Tuning
 _TRAIN = (
     "steps",
     "epochs",
+    "min_steps",
     "batch_size",
     "sequence_length",
     "grad_accumulation",
@@ -36,6 +37,7 @@ _TRAIN = (
     "seed",
     "eval_every",
     "eval_every_epochs",
+    "eval_every_ratio",
     "eval_batches",
     "log_every",
 )
@@ -66,6 +68,7 @@ def settings_of(spec: pb.JobSpec) -> Settings:
         publish_set=full.publish.set,
         publish_every=full.publish.every,
         publish_every_epochs=full.publish.every_epochs,
+        publish_every_ratio=full.publish.every_ratio,
         publish_keep=full.publish.keep,
         workers=resources.workers,
         cpus_per_worker=resources.cpus_per_worker,
@@ -89,7 +92,7 @@ def settings_of_json(text: str | bytes) -> Settings:
 
 
 def _train(train: pb.TrainSpec) -> dict[str, Any]:
-    """Of two fields that say the same in two units, the one that is not set is 0."""
+    """Of fields that say the same in other units, those that are not set are 0."""
     return {name: getattr(train, name) for name in _TRAIN}
 
 

@@ -43,19 +43,27 @@ class Timeline:
                 WARMUP_LONGER_THAN_STEPS, FREEZE_STEPS.
         """
         size = settings.batch_size
-
-        def every(steps: int, epochs: float) -> Fraction:
-            return period(epochs, examples, size) if epochs else Fraction(steps)
-
         if not examples:
             _check_endless(settings)
-        steps = steps_of(settings.epochs, examples, size) if settings.epochs else settings.steps
+        steps = settings.steps
+        if settings.epochs:
+            steps = max(settings.min_steps, steps_of(settings.epochs, examples, size))
+
+        def every(count: int, epochs: float, ratio: float) -> Fraction:
+            if epochs:
+                return period(epochs, examples, size)
+            return Fraction(repr(ratio)) * steps if ratio else Fraction(count)
+
         warmup = settings.warmup_steps or math.ceil(Fraction(repr(settings.warmup_ratio)) * steps)
         _check_length(settings, steps, warmup)
         return cls(
             schedule=Schedule(steps=steps, warmup=warmup, peak=settings.lr, floor=settings.min_lr),
-            evaluate_every=every(settings.eval_every, settings.eval_every_epochs),
-            publish_every=every(settings.publish_every, settings.publish_every_epochs),
+            evaluate_every=every(
+                settings.eval_every, settings.eval_every_epochs, settings.eval_every_ratio
+            ),
+            publish_every=every(
+                settings.publish_every, settings.publish_every_epochs, settings.publish_every_ratio
+            ),
             log_every=settings.log_every,
             batch_size=size,
             examples=examples,

@@ -47,6 +47,8 @@ def expected(spec: JobSpec, records: int) -> str:
     size = train.batch_size
     told = f"{least}{records / size:,.4g} steps of {size} are an epoch"
     if train.HasField("epochs"):
-        steps = steps_of(train.epochs, records, size)
+        steps = max(train.min_steps, steps_of(train.epochs, records, size))
+        if steps == train.min_steps:
+            return f"{told}, {steps:,} the run"
         return f"{told}, {least}{steps:,} the {train.epochs:g} epochs of the run"
     return f"{told}, the run of {train.steps:,} steps {train.steps * size / records:,.4g} epochs"

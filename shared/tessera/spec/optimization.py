@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tessera.api.controller.v1.spec_pb2 import JobSpec
+from google.protobuf.message import Message
+
+from tessera.api.controller.v1.spec_pb2 import JobSpec, TrainSpec
 from tessera.models.family import Family
 from tessera.models.tasks import TASKS
 from tessera.spec.fill import Value, fill
@@ -16,8 +18,8 @@ from tessera.spec.fill import Value, fill
 MAX_BATCH = 1 << 20
 """The largest batch that the .proto allows."""
 
-STEPS, EPOCHS = 1000, 3.0
-"""Length of a run from random weights, and of one that starts from a version."""
+STEPS, EPOCHS, MIN_STEPS = 1000, 3.0, 300
+"""Length of a run from random weights, and of one that starts from a version, with its least."""
 
 USUAL_WIDTH = 768
 """Of a version whose width nobody has told: that of BERT base and of the smallest GPT-2."""
@@ -147,13 +149,15 @@ class Start:
 
 
 def fill_train(spec: JobSpec, start: Start) -> None:
-    """Fill in how long, how fast and how often; of two fields that say the same at most one.
+    """Fill in how long, how fast and how often; of fields that say the same at most one.
 
-    What is due after a share of the run is told in steps where these are known, else in epochs.
+    What is due after a share of the run is told in steps where these are known, else as that share.
     """
     train, publish = spec.train, spec.publish
     if not (train.HasField("steps") or train.HasField("epochs")):
-        fill(train, {"epochs": EPOCHS} if start.tuned else {"steps": STEPS})
+        in_epochs = start.tuned or train.HasField("min_steps")
+        length: dict[str, Value] = {"epochs": EPOCHS, "min_steps": MIN_STEPS}
+        fill(train, length if in_epochs else {"steps": STEPS})
     fill(train, start.values())
     # As many whole micro-batches as make enough sequences.
     parts = max(1, spec.resources.workers * train.grad_accumulation)
@@ -164,15 +168,16 @@ def fill_train(spec: JobSpec, start: Start) -> None:
         fill(train, {"sequence_length": spec.model.context})
     if not (train.HasField("warmup_steps") or train.HasField("warmup_ratio")):
         fill(train, {"warmup_ratio": start.warmup})
-    if not (train.HasField("eval_every") or train.HasField("eval_every_epochs")):
-        fill(train, _share(spec, 10, "eval_every", "eval_every_epochs"))
-    if not (publish.HasField("every") or publish.HasField("every_epochs")):
-        fill(publish, _share(spec, 5, "every", "every_epochs"))
+    _fill_every(train, "eval_every", train, 10)
+    _fill_every(publish, "every", train, 5)
     fill(publish, {"set": spec.name, "keep": 3})
 
 
-def _share(spec: JobSpec, parts: int, in_steps: str, in_epochs: str) -> dict[str, Value]:
-    """One of so many parts of the run, in the unit that its length is told in."""
-    if spec.train.HasField("steps"):
-        return {in_steps: max(1, spec.train.steps // parts)}
-    return {in_epochs: float(f"{spec.train.epochs / parts:.6g}")}
+def _fill_every(message: Message, name: str, train: TrainSpec, parts: int) -> None:
+    """One of so many parts of the run."""
+    if any(message.HasField(each) for each in (name, f"{name}_epochs", f"{name}_ratio")):
+        return
+    if train.HasField("steps"):
+        fill(message, {name: max(1, train.steps // parts)})
+    else:
+        fill(message, {f"{name}_ratio": 1 / parts})

@@ -9,11 +9,16 @@ from tessera.spec.rules.problem import Problem, Rule
 
 EITHER = (
     ("train", "steps", "epochs"),
+    ("train", "steps", "min_steps"),
     ("train", "warmup_steps", "warmup_ratio"),
     ("train", "eval_every", "eval_every_epochs"),
+    ("train", "eval_every", "eval_every_ratio"),
+    ("train", "eval_every_epochs", "eval_every_ratio"),
     ("publish", "every", "every_epochs"),
+    ("publish", "every", "every_ratio"),
+    ("publish", "every_epochs", "every_ratio"),
 )
-"""Fields that say the same in two units: section, one, the other."""
+"""Fields that say the same in other units: section, one, another."""
 
 
 def _sequence(spec: JobSpec) -> Iterator[Problem]:
@@ -46,8 +51,8 @@ def _either(spec: JobSpec) -> Iterator[Problem]:
             yield Problem(
                 reason="MUTUALLY_EXCLUSIVE",
                 field=f"{section}.{other}",
-                description=f"`{section}.{one}` says the same in another unit; leave one of the "
-                "two out",
+                description=f"`{section}.{one}` says the same in another way; leave one of the two "
+                "out",
             )
 
 

@@ -830,9 +830,11 @@ class TrainSpec(_message.Message):
     EPOCHS_FIELD_NUMBER: _builtins.int
     WARMUP_RATIO_FIELD_NUMBER: _builtins.int
     EVAL_EVERY_EPOCHS_FIELD_NUMBER: _builtins.int
+    EVAL_EVERY_RATIO_FIELD_NUMBER: _builtins.int
+    MIN_STEPS_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     """Optimizer steps, where `epochs` does not say how long the run is. Default: 1000 where weights
-    begin at random; with `model.init` the run lasts 3 epochs.
+    begin at random; with `model.init` the run lasts 3 epochs, and at least 300 steps.
     """
     batch_size: _builtins.int
     """Sequences of one optimizer step, over all workers; a multiple of workers × grad_accumulation.
@@ -872,7 +874,7 @@ class TrainSpec(_message.Message):
     seed: _builtins.int
     """Seed of initial weights, order of data and dropout. Default 0."""
     eval_every: _builtins.int
-    """Steps between evaluations, where `eval_every_epochs` does not say it; 0: only at the end. The
+    """Steps between evaluations, where neither `eval_every_epochs` nor `eval_every_ratio` says it; 0: only at the end. The
     last step is always followed by an evaluation of everything that is held out. Default: a tenth
     of the run.
     """
@@ -894,6 +896,14 @@ class TrainSpec(_message.Message):
     """
     eval_every_epochs: _builtins.float
     """Epochs between evaluations, instead of `eval_every`: 1 evaluates after each, 0.5 twice in each."""
+    eval_every_ratio: _builtins.float
+    """Share of the run between evaluations, instead of `eval_every`. Default 0.1 where epochs say how
+    long the run is.
+    """
+    min_steps: _builtins.int
+    """Least steps of a run whose length `epochs` say: so few examples are seen more often. Default:
+    none, or 300 where `epochs` is a default too.
+    """
     def __init__(
         self,
         *,
@@ -916,10 +926,12 @@ class TrainSpec(_message.Message):
         epochs: _builtins.float | None = ...,
         warmup_ratio: _builtins.float | None = ...,
         eval_every_epochs: _builtins.float | None = ...,
+        eval_every_ratio: _builtins.float | None = ...,
+        min_steps: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_norm", b"_clip_norm", "_epochs", b"_epochs", "_eval_batches", b"_eval_batches", "_eval_every", b"_eval_every", "_eval_every_epochs", b"_eval_every_epochs", "_grad_accumulation", b"_grad_accumulation", "_log_every", b"_log_every", "_lr", b"_lr", "_min_lr", b"_min_lr", "_seed", b"_seed", "_sequence_length", b"_sequence_length", "_steps", b"_steps", "_warmup_ratio", b"_warmup_ratio", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "clip_norm", b"clip_norm", "epochs", b"epochs", "eval_batches", b"eval_batches", "eval_every", b"eval_every", "eval_every_epochs", b"eval_every_epochs", "grad_accumulation", b"grad_accumulation", "log_every", b"log_every", "lr", b"lr", "min_lr", b"min_lr", "seed", b"seed", "sequence_length", b"sequence_length", "steps", b"steps", "warmup_ratio", b"warmup_ratio", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_norm", b"_clip_norm", "_epochs", b"_epochs", "_eval_batches", b"_eval_batches", "_eval_every", b"_eval_every", "_eval_every_epochs", b"_eval_every_epochs", "_eval_every_ratio", b"_eval_every_ratio", "_grad_accumulation", b"_grad_accumulation", "_log_every", b"_log_every", "_lr", b"_lr", "_min_lr", b"_min_lr", "_min_steps", b"_min_steps", "_seed", b"_seed", "_sequence_length", b"_sequence_length", "_steps", b"_steps", "_warmup_ratio", b"_warmup_ratio", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "clip_norm", b"clip_norm", "epochs", b"epochs", "eval_batches", b"eval_batches", "eval_every", b"eval_every", "eval_every_epochs", b"eval_every_epochs", "eval_every_ratio", b"eval_every_ratio", "grad_accumulation", b"grad_accumulation", "log_every", b"log_every", "lr", b"lr", "min_lr", b"min_lr", "min_steps", b"min_steps", "seed", b"seed", "sequence_length", b"sequence_length", "steps", b"steps", "warmup_ratio", b"warmup_ratio", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_norm", b"_clip_norm", "_epochs", b"_epochs", "_eval_batches", b"_eval_batches", "_eval_every", b"_eval_every", "_eval_every_epochs", b"_eval_every_epochs", "_grad_accumulation", b"_grad_accumulation", "_log_every", b"_log_every", "_lr", b"_lr", "_min_lr", b"_min_lr", "_seed", b"_seed", "_sequence_length", b"_sequence_length", "_steps", b"_steps", "_warmup_ratio", b"_warmup_ratio", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "clip_norm", b"clip_norm", "epochs", b"epochs", "eval_batches", b"eval_batches", "eval_every", b"eval_every", "eval_every_epochs", b"eval_every_epochs", "grad_accumulation", b"grad_accumulation", "log_every", b"log_every", "lr", b"lr", "min_lr", b"min_lr", "precision", b"precision", "seed", b"seed", "sequence_length", b"sequence_length", "steps", b"steps", "warmup_ratio", b"warmup_ratio", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_clip_norm", b"_clip_norm", "_epochs", b"_epochs", "_eval_batches", b"_eval_batches", "_eval_every", b"_eval_every", "_eval_every_epochs", b"_eval_every_epochs", "_eval_every_ratio", b"_eval_every_ratio", "_grad_accumulation", b"_grad_accumulation", "_log_every", b"_log_every", "_lr", b"_lr", "_min_lr", b"_min_lr", "_min_steps", b"_min_steps", "_seed", b"_seed", "_sequence_length", b"_sequence_length", "_steps", b"_steps", "_warmup_ratio", b"_warmup_ratio", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "clip_norm", b"clip_norm", "epochs", b"epochs", "eval_batches", b"eval_batches", "eval_every", b"eval_every", "eval_every_epochs", b"eval_every_epochs", "eval_every_ratio", b"eval_every_ratio", "grad_accumulation", b"grad_accumulation", "log_every", b"log_every", "lr", b"lr", "min_lr", b"min_lr", "min_steps", b"min_steps", "precision", b"precision", "seed", b"seed", "sequence_length", b"sequence_length", "steps", b"steps", "warmup_ratio", b"warmup_ratio", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
@@ -937,6 +949,8 @@ class TrainSpec(_message.Message):
     _WhichOneofArgType__eval_every: _TypeAlias = _typing.Literal["_eval_every", b"_eval_every"]  # noqa: Y015
     _WhichOneofReturnType__eval_every_epochs: _TypeAlias = _typing.Literal["eval_every_epochs"]  # noqa: Y015
     _WhichOneofArgType__eval_every_epochs: _TypeAlias = _typing.Literal["_eval_every_epochs", b"_eval_every_epochs"]  # noqa: Y015
+    _WhichOneofReturnType__eval_every_ratio: _TypeAlias = _typing.Literal["eval_every_ratio"]  # noqa: Y015
+    _WhichOneofArgType__eval_every_ratio: _TypeAlias = _typing.Literal["_eval_every_ratio", b"_eval_every_ratio"]  # noqa: Y015
     _WhichOneofReturnType__grad_accumulation: _TypeAlias = _typing.Literal["grad_accumulation"]  # noqa: Y015
     _WhichOneofArgType__grad_accumulation: _TypeAlias = _typing.Literal["_grad_accumulation", b"_grad_accumulation"]  # noqa: Y015
     _WhichOneofReturnType__log_every: _TypeAlias = _typing.Literal["log_every"]  # noqa: Y015
@@ -945,6 +959,8 @@ class TrainSpec(_message.Message):
     _WhichOneofArgType__lr: _TypeAlias = _typing.Literal["_lr", b"_lr"]  # noqa: Y015
     _WhichOneofReturnType__min_lr: _TypeAlias = _typing.Literal["min_lr"]  # noqa: Y015
     _WhichOneofArgType__min_lr: _TypeAlias = _typing.Literal["_min_lr", b"_min_lr"]  # noqa: Y015
+    _WhichOneofReturnType__min_steps: _TypeAlias = _typing.Literal["min_steps"]  # noqa: Y015
+    _WhichOneofArgType__min_steps: _TypeAlias = _typing.Literal["_min_steps", b"_min_steps"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__sequence_length: _TypeAlias = _typing.Literal["sequence_length"]  # noqa: Y015
@@ -974,6 +990,8 @@ class TrainSpec(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__eval_every_epochs) -> _WhichOneofReturnType__eval_every_epochs | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eval_every_ratio) -> _WhichOneofReturnType__eval_every_ratio | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__grad_accumulation) -> _WhichOneofReturnType__grad_accumulation | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__log_every) -> _WhichOneofReturnType__log_every | None: ...
@@ -981,6 +999,8 @@ class TrainSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lr) -> _WhichOneofReturnType__lr | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_lr) -> _WhichOneofReturnType__min_lr | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_steps) -> _WhichOneofReturnType__min_steps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
@@ -1030,10 +1050,12 @@ class PublishSpec(_message.Message):
     EVERY_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
     EVERY_EPOCHS_FIELD_NUMBER: _builtins.int
+    EVERY_RATIO_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The parameter set. Default: the name of the job."""
     every: _builtins.int
-    """Steps between committed versions, where `every_epochs` does not say it; 0: only at the end. The
+    """Steps between committed versions, where neither `every_epochs` nor `every_ratio` says it; 0:
+    only at the end. The
     last step is always followed by a version, whose labels are those of the last evaluation; a
     version in between has those of the evaluation before it. Default: a fifth of the run.
     """
@@ -1041,6 +1063,10 @@ class PublishSpec(_message.Message):
     """Whole versions of this set to keep; older ones are dropped. Default 3."""
     every_epochs: _builtins.float
     """Epochs between committed versions, instead of `every`: 1 commits after each."""
+    every_ratio: _builtins.float
+    """Share of the run between committed versions, instead of `every`. Default 0.2 where epochs say
+    how long the run is.
+    """
     def __init__(
         self,
         *,
@@ -1048,21 +1074,26 @@ class PublishSpec(_message.Message):
         every: _builtins.int | None = ...,
         keep: _builtins.int | None = ...,
         every_epochs: _builtins.float | None = ...,
+        every_ratio: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_every_epochs", b"_every_epochs", "_keep", b"_keep", "every", b"every", "every_epochs", b"every_epochs", "keep", b"keep"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_every_epochs", b"_every_epochs", "_every_ratio", b"_every_ratio", "_keep", b"_keep", "every", b"every", "every_epochs", b"every_epochs", "every_ratio", b"every_ratio", "keep", b"keep"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_every_epochs", b"_every_epochs", "_keep", b"_keep", "every", b"every", "every_epochs", b"every_epochs", "keep", b"keep", "set", b"set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every", b"_every", "_every_epochs", b"_every_epochs", "_every_ratio", b"_every_ratio", "_keep", b"_keep", "every", b"every", "every_epochs", b"every_epochs", "every_ratio", b"every_ratio", "keep", b"keep", "set", b"set"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__every: _TypeAlias = _typing.Literal["every"]  # noqa: Y015
     _WhichOneofArgType__every: _TypeAlias = _typing.Literal["_every", b"_every"]  # noqa: Y015
     _WhichOneofReturnType__every_epochs: _TypeAlias = _typing.Literal["every_epochs"]  # noqa: Y015
     _WhichOneofArgType__every_epochs: _TypeAlias = _typing.Literal["_every_epochs", b"_every_epochs"]  # noqa: Y015
+    _WhichOneofReturnType__every_ratio: _TypeAlias = _typing.Literal["every_ratio"]  # noqa: Y015
+    _WhichOneofArgType__every_ratio: _TypeAlias = _typing.Literal["_every_ratio", b"_every_ratio"]  # noqa: Y015
     _WhichOneofReturnType__keep: _TypeAlias = _typing.Literal["keep"]  # noqa: Y015
     _WhichOneofArgType__keep: _TypeAlias = _typing.Literal["_keep", b"_keep"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__every) -> _WhichOneofReturnType__every | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__every_epochs) -> _WhichOneofReturnType__every_epochs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__every_ratio) -> _WhichOneofReturnType__every_ratio | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keep) -> _WhichOneofReturnType__keep | None: ...
 
