@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -16,6 +18,9 @@ from tessera import errors
 
 HOST = torch.device("cpu")
 """Where objects and scalars live that every rank exchanges."""
+
+CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux says how much memory a container may use, in bytes or `max`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +101,18 @@ class Device:
         """Put back what `rng_state` returned."""
         if self.type == "cuda":
             torch.cuda.set_rng_state(state)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of memory of a device, used or not; of the host, those that this process may use."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    total = int(psutil.virtual_memory().total)
+    try:
+        allowed = CGROUP_MEMORY.read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(allowed)) if allowed.isdecimal() else total
 
 
 def kind_of(accelerator: str) -> str:

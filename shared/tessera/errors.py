@@ -31,6 +31,8 @@ class TesseraError(Exception):
     """
 
     reason = "INTERNAL"
+    transient = False
+    """Whether trying again may help although nobody has mended anything."""
 
     def __init__(
         self,
@@ -62,7 +64,9 @@ class TesseraError(Exception):
 
 
 class InternalError(TesseraError):
-    """A defect of Tessera's."""
+    """A defect of Tessera's; what is behind it is not known, so it may pass."""
+
+    transient = True
 
 
 class InvalidArgumentError(TesseraError):
@@ -99,18 +103,21 @@ class AbortedError(TesseraError):
     """Another writer was faster."""
 
     reason = "ABORTED"
+    transient = True
 
 
 class ResourceExhaustedError(TesseraError):
     """No room now; `retry_after` says when to try again."""
 
     reason = "RESOURCE_EXHAUSTED"
+    transient = True
 
 
 class UnauthenticatedError(TesseraError):
     """No valid token."""
 
     reason = "UNAUTHENTICATED"
+    transient = True
 
 
 class PermissionDeniedError(TesseraError):
@@ -123,24 +130,46 @@ class UnavailableError(TesseraError):
     """The service cannot be reached, or is draining."""
 
     reason = "UNAVAILABLE"
+    transient = True
 
 
 class DeadlineExceededError(TesseraError):
     """The call took longer than it was allowed to."""
 
     reason = "DEADLINE_EXCEEDED"
+    transient = True
 
 
 class CancelledError(TesseraError):
     """The caller gave up."""
 
     reason = "CANCELLED"
+    transient = True
 
 
 class DataLossError(TesseraError):
     """Bytes do not match their checksum."""
 
     reason = "DATA_LOSS"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether what failed may succeed when it is tried again, although nobody has mended anything.
+
+    Tessera's errors say so by their class. Of all others only those of the operating system do, a
+    connection or a disk: the rest follows from code and data, which stay what they are.
+    """
+    if isinstance(error, TesseraError):
+        return error.transient
+    return isinstance(error, OSError)
+
+
+def describe(error: BaseException) -> str:
+    """One readable line: the message of an error of Tessera's, kind and first line of another."""
+    if isinstance(error, TesseraError):
+        return error.message
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 @contextmanager

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import pytest
 
 from tessera import errors
 from tessera.controller.__main__ import config, parser
 from tessera.controller.policy import filters
 from tessera.controller.policy.demand import Demand
-from tessera.controller.policy.deployment import DeploymentState, status
+from tessera.controller.policy.deployment import DeploymentState, Status, status
 from tessera.controller.policy.desired import due, missing_endpoints, parameters, replicas
 from tessera.controller.policy.job import Fail, Stop
-from tessera.controller.policy.outcome import Run, RunStatus, decide, last_traceback
+from tessera.controller.policy.outcome import EX_TEMPFAIL, Run, RunStatus, decide, last_traceback
 from tessera.controller.policy.records import Deployment, EnsureJob
 from tessera.controller.policy.registry import LEASE, Endpoint, Registry, Role
 from tessera.controller.policy.retry import FailureCategory
+from tessera.controller.policy.scheduler import Reason
 from tessera.controller.services import pages
 from tessera.controller.store.ids import Ids
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
@@ -221,6 +225,49 @@ def test_how_a_deployment_stands():
     assert status(wanted, [active, other], None).version == 0
     failed = ensure(status="FAILED", failures=3, message="no GPU")
     assert status(wanted, [], failed).state is DeploymentState.FAILED
+    once = ensure(status="FAILED", failures=1, message="no GPU")
+    assert status(wanted, [], once) == Status(state=DeploymentState.PENDING, message="no GPU")
+
+
+def test_a_deployment_has_failed_when_waiting_is_in_vain():
+    wanted = Deployment(
+        tenant="default",
+        name="m",
+        owner="ada",
+        spec="{}",
+        generation="g",
+        pool="p",
+        demand=Demand(workers=3, cpus=1),
+    )
+    active = endpoint(Role.REPLICA, "m/0", state="active", version="4")
+    broken = endpoint(Role.REPLICA, "m/1", state="failed", message="version 5: no end")
+    empty = endpoint(Role.REPLICA, "m/2", state="empty", message="pulling")
+
+    def stands(*replicas, **changes):
+        now = status(replace(wanted, **changes), replicas, None)
+        return now.state.value, now.ready, now.failed, now.message
+
+    assert stands(broken) == ("FAILED", 0, 1, "version 5: no end")
+    assert stands(broken, empty) == ("PENDING", 0, 1, "version 5: no end")
+    text = "1 of 3 replicas serve. version 5: no end"
+    assert stands(active, broken, empty) == ("READY", 1, 1, text)
+    assert stands(active, broken, deleting=True)[0] == "DELETING"
+    for reason, state in (("EXCEEDS_EVERY_POOL", "FAILED"), ("WAITING_FOR_RESOURCES", "PENDING")):
+        waiting = (Reason(reason=reason, message="too much"),)
+        assert stands(pool="", waiting=waiting) == (state, 0, 0, "too much")
+
+
+@pytest.mark.parametrize(
+    ("code", "hopeless"),
+    [(0, False), (None, False), (1, True), (2, True), (EX_TEMPFAIL, False), (137, False),
+     (143, False), (-9, False)],
+)  # fmt: skip
+def test_which_exit_codes_say_that_trying_again_is_in_vain(code, hopeless):
+    assert Run(status=RunStatus.FAILED, exit_code=code).hopeless is hopeless
+    assert not Run(status=RunStatus.MISSING, exit_code=code).hopeless
+    memory = "the node ran low on memory"
+    assert not Run(status=RunStatus.FAILED, exit_code=code, message=memory).hopeless
+    assert os.EX_TEMPFAIL == EX_TEMPFAIL
 
 
 def test_ids_grow():

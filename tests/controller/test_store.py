@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tessera import errors
 from tessera.controller.policy.demand import Demand
+from tessera.controller.policy.deployment import FAILURES
 from tessera.controller.policy.job import Cancel, Fail, JobState, Stop, Succeed
 from tessera.controller.policy.records import EnsureJob, NewJob, Note, Numbered, Point, Progress
 from tessera.controller.policy.retry import Failure, FailureCategory
@@ -262,3 +263,19 @@ async def test_failed_ensure_jobs_are_counted(database):
         await database.write(ensures.end, ensure.submission_id, ok=number == 3, message="m")
         found = (await database.read(ensures.every))["k"]
         assert found.failures == (0 if number == 3 else number)
+
+
+async def test_a_failure_for_good_counts_as_several(database):
+    ensure = EnsureJob(
+        key="k",
+        submission_id="e-1",
+        pool="p",
+        cluster="c",
+        generation="g",
+        status="RUNNING",
+        started=0.0,
+    )
+    await database.write(ensures.begin, ensure, tenant="default", owner="o")
+    await database.write(ensures.end, "e-1", ok=False, message="m", weight=FAILURES)
+    known = (await database.read(ensures.every))["k"]
+    assert (known.failures, known.message) == (FAILURES, "m")

@@ -9,7 +9,7 @@ import time
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tessera.api.controller.v1 import deployment_pb2
+from tessera.api.controller.v1 import deployment_pb2, deployment_pb2_grpc
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.controller.app import Controller
@@ -19,7 +19,7 @@ from tessera.controller.services import convert
 from tessera.controller.services.deployments import resolve as resolve_deployment
 from tessera.controller.store import deployments, tickets
 from tessera.parameters.local import start_parameters
-from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import aio_channel, bearer, channel, mapped_errors
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
@@ -37,8 +37,12 @@ class Platform:
         self.run(self.controller.start())
         self.address = self.controller.address
         self.token = self.issue(subject="service:inference", role=SERVICE)
+        self.home = home
+        self.start_parameters()
+
+    def start_parameters(self):
         service = self.issue(subject="service:parameters", role=SERVICE)
-        self.parameters = start_parameters(self.address, service, home)
+        self.parameters = start_parameters(self.address, service, self.home)
 
     async def _make(self, home):
         return Controller(Config(host="127.0.0.1", port=0, home=home, shards=0), run_loops=False)
@@ -49,12 +53,13 @@ class Platform:
     def issue(self, **fields):
         return self.controller.runtime.issuer.issue(Principal(**fields))
 
-    def deploy(self, name, model, **engine):
-        spec = resolve_deployment(
-            deployment_pb2.DeploymentSpec(
-                name=name, model=model, engine=deployment_pb2.EngineSpec(**engine)
-            )
+    def deploy(self, name, model, *, accelerator="", **engine):
+        asked = deployment_pb2.DeploymentSpec(
+            name=name, model=model, engine=deployment_pb2.EngineSpec(**engine)
         )
+        if accelerator:
+            asked.accelerator.type = accelerator
+        spec = resolve_deployment(asked)
         row = Deployment(
             tenant="default",
             name=name,
@@ -64,6 +69,13 @@ class Platform:
             generation="",
         )
         self.run(self.controller.runtime.database.write(deployments.create, row))
+
+    def deployment(self, name):
+        """A deployment as a user sees it."""
+        stub = deployment_pb2_grpc.DeploymentServiceStub(channel(self.address))
+        request = deployment_pb2.GetDeploymentRequest(name=name)
+        metadata = bearer(self.issue(subject="ada"))
+        return stub.GetDeployment(request, metadata=metadata, timeout=10).deployment
 
     def ticket(self):
         principal = Principal(subject="service:inference", role=SERVICE)

@@ -29,10 +29,13 @@ class Counts:
     """A meter that remembers."""
 
     def __init__(self):
-        self.requests, self.tokens = [], 0
+        self.requests, self.corrupted, self.tokens = [], [], 0
 
     def request_ended(self, method, outcome):
         self.requests.append((method, outcome))
+
+    def request_corrupted(self, method):
+        self.corrupted.append(method)
 
     def tokens_written(self, count):
         self.tokens += count

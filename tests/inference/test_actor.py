@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ import time
 import urllib.request
 
 import pytest
+import torch
 
+from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.inference.ensure import Wanted
 from tessera.rpc.registration import resolve
@@ -39,8 +42,8 @@ def platform(tmp_path):
     platform.stop()
 
 
-async def ensure(ray_cluster, platform, name, replicas):
-    """Runs the job as the controller does, but for the Jobs API."""
+async def ensure(ray_cluster, platform, name, replicas, code=0):
+    """Runs the job as the controller does, but for the Jobs API; returns its last line."""
     arguments = ["--controller", platform.address, "--ticket", platform.ticket()]
     arguments += ["--deployment", name, "--replicas", str(replicas), "--cpus", "0.5"]
     process = await asyncio.create_subprocess_exec(
@@ -53,7 +56,8 @@ async def ensure(ray_cluster, platform, name, replicas):
         stderr=subprocess.STDOUT,
     )
     output, _ = await asyncio.wait_for(process.communicate(), 120)
-    assert process.returncode == 0, output.decode()
+    assert process.returncode == code, output.decode()
+    return output.decode().splitlines()[-1]
 
 
 async def endpoints(platform, name):
@@ -96,6 +100,30 @@ async def test_a_replica_lives_is_killed_comes_back_and_ends(ray_cluster, platfo
     assert not await endpoints(platform, name)
 
 
+@pytest.mark.ray
+async def test_what_is_wrong_with_a_replica_is_told(ray_cluster, platform, tiny):
+    """One that can never start, and one whose numbers are not finite."""
+    unknown = f"nobody-{os.getpid()}"
+    assert unknown in await ensure(ray_cluster, platform, unknown, 1, code=1)
+    await ensure(ray_cluster, platform, unknown, 0)
+    name = f"broken-{os.getpid()}"
+    broken = copy.deepcopy(tiny.model(1))
+    with torch.no_grad():
+        broken.module.trunk.decoder.blocks[0].mlp.up.weight[0, 0] = float("nan")
+    version = Writer(platform, name).publish(broken)
+    platform.deploy(name, name)
+    await ensure(ray_cluster, platform, name, 1)
+    (endpoint,) = (await endpoints(platform, name)).values()
+    client = Client(platform, endpoint.control_address, name)
+    await client.until(active(version), 60)
+    with pytest.raises(errors.InternalError) as caught:
+        await client.generate((3, 4), 12)
+    assert caught.value.reason == "OUTPUT_NOT_FINITE"
+    await client.channel.close()
+    await metrics_show(ray_cluster, name, ("tessera_inference_corrupted_requests_total",))
+    await ensure(ray_cluster, platform, name, 0)
+
+
 async def check(platform, endpoint, name, version, expected):
     client = Client(platform, endpoint.control_address, name)
     await client.until(active(version), 60)
@@ -103,17 +131,19 @@ async def check(platform, endpoint, name, version, expected):
     await client.channel.close()
 
 
-async def metrics_show(ray_cluster, name):
+SERIES = (
+    "tessera_inference_requests_total",
+    "tessera_inference_tokens_total",
+    "tessera_inference_time_to_first_token_seconds",
+    "tessera_inference_version",
+    "tessera_inference_running_requests",
+    "tessera_inference_waiting_requests",
+    "tessera_inference_free_blocks",
+)
+
+
+async def metrics_show(ray_cluster, name, series=SERIES):
     """Ray's own Prometheus endpoint has what the replicas count."""
-    series = (
-        "tessera_inference_requests_total",
-        "tessera_inference_tokens_total",
-        "tessera_inference_time_to_first_token_seconds",
-        "tessera_inference_version",
-        "tessera_inference_running_requests",
-        "tessera_inference_waiting_requests",
-        "tessera_inference_free_blocks",
-    )
     end = time.monotonic() + 40
     while True:
         text = await asyncio.to_thread(read, ray_cluster.metrics_url)

@@ -1,4 +1,7 @@
-"""`python -m tessera.inference`: the Ray job that makes a deployment's replicas exist, and ends."""
+"""`python -m tessera.inference`: the Ray job that makes a deployment's replicas exist, and ends.
+
+Its exit code is EX_TEMPFAIL of sysexits.h where trying again may help, and 1 where it does not.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +52,25 @@ def main() -> int:
                 accelerator_count=args.accelerator_count,
             )
         )
-    except (errors.TesseraError, ray.exceptions.RayError) as error:
-        log.exception("the replicas are not as they should be", reason=str(error))
-        return 1
+    except Exception as error:
+        log.exception("the replicas are not as they should be")
+        sys.stderr.write(f"{errors.describe(_cause(error))}\n")
+        return os.EX_TEMPFAIL if _transient(error) else 1
     return 0
+
+
+def _cause(error: Exception) -> BaseException:
+    """What an actor raised, or the error itself."""
+    cause: BaseException | None = None
+    if isinstance(error, ray.exceptions.RayTaskError):
+        cause = error.cause
+    return cause or error
+
+
+def _transient(error: Exception) -> bool:
+    cause = _cause(error)
+    # Actors and nodes of Ray's go and come back.
+    return isinstance(cause, ray.exceptions.RayError) or errors.is_transient(cause)
 
 
 if __name__ == "__main__":

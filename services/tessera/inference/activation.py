@@ -16,7 +16,7 @@ from tessera.weights.coordinator import Coordinator, Watch
 log = structlog.get_logger()
 
 RETRY_SECONDS = 2.0
-_LOAD, _WATCH = "load", "watch"
+_LOAD, _PIN, _WATCH = "load", "pin", "watch"
 MOST_VERSIONS = 2
 """Versions in memory while the next one is loaded: the active one, and one that ends its work."""
 
@@ -25,7 +25,8 @@ class Activation:
     """One thread that loads and switches and, if the deployment follows its set, one that watches.
 
     A request that began on a version ends on it; commits that come while a version is loaded are
-    skipped but for the newest.
+    skipped but for the newest. A version that can never be loaded is not tried again: what is
+    served stays, and the next version of the set gets its turn.
 
     Args:
         served: what to serve.
@@ -47,6 +48,7 @@ class Activation:
         self._changed = changed
         self._wake = threading.Condition()
         self._wanted = served.version
+        self._given_up = 0
         self._closed = False
         self._watch: Watch | None = None
         self._threads = [threading.Thread(target=self._keep, name="activation", daemon=True)]
@@ -54,12 +56,18 @@ class Activation:
             self._threads.append(threading.Thread(target=self._follow, name="watch", daemon=True))
         self.engine: Engine | None = None
         self.staged = False
-        self._troubles = {_LOAD: f"waiting for a version of {served.set}", _WATCH: ""}
+        waiting = f"waiting for a version of {served.set}"
+        self._troubles = {_LOAD: waiting, _PIN: "", _WATCH: ""}
 
     @property
     def message(self) -> str:
         """What is wrong, or what it waits for; empty if all is well."""
         return "; ".join(trouble for trouble in self._troubles.values() if trouble)
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing is served, and what should be can never be loaded."""
+        return self.engine is None and 0 < self._given_up == self._wanted
 
     def start(self) -> None:
         """Begin; the first version is loaded as soon as there is one."""
@@ -100,20 +108,41 @@ class Activation:
                 if due:
                     self._switch(wanted)
                 elif self.engine is not None:
-                    self._loader.pin(self.engine.active.version)
-            except errors.TesseraError as error:
-                log.warning("no switch", version=wanted, reason=error.reason, message=error.message)
-                self._tell(_LOAD, f"version {wanted}: {error.message}")
-                self._pause(RETRY_SECONDS)
-            except Exception as error:
-                log.exception("no switch", version=wanted)
-                self._tell(_LOAD, f"version {wanted}: {type(error).__name__}: {error}")
-                self._pause(RETRY_SECONDS)
+                    self._pin(self.engine.active.version)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and another version may come
+                self._fail(wanted, error)
+
+    def _pin(self, version: int) -> None:
+        try:
+            self._loader.pin(version)
+        except errors.TesseraError as error:
+            self._tell(_PIN, f"version {version} is not pinned: {error.message}")
+            self._pause(RETRY_SECONDS)
+        else:
+            self._tell(_PIN, "")
+
+    def _fail(self, version: int, error: Exception) -> None:
+        """A version was not loaded: try again in a while, or never."""
+        transient = errors.is_transient(error)
+        log.warning(
+            "no switch",
+            version=version,
+            message=errors.describe(error),
+            transient=transient,
+            exc_info=not isinstance(error, errors.TesseraError),
+        )
+        if not transient:
+            self._given_up = version
+        self.staged = False
+        self._tell(_LOAD, f"version {version}: {errors.describe(error)}")
+        self._changed()
+        if transient:
+            self._pause(RETRY_SECONDS)
 
     @property
     def _due(self) -> bool:
         active = 0 if self.engine is None else self.engine.active.version
-        return self._wanted > active
+        return self._wanted > active and self._wanted != self._given_up
 
     def _switch(self, version: int) -> None:
         if self.engine is not None and not self.engine.wait(RETRY_SECONDS, versions=MOST_VERSIONS):
@@ -129,7 +158,8 @@ class Activation:
             old = engine.active.version
             engine.stage(model)
         # Before it is seen to serve: an old trouble is not the new version's.
-        self._troubles[_LOAD], self.staged = "", False
+        self._troubles[_LOAD] = self._troubles[_PIN] = ""
+        self.staged = False
         if old:
             engine.activate(model)
             self._loader.unpin(old)

@@ -47,6 +47,11 @@ class RayMeter:
             description="Requests that have ended, by method and outcome.",
             tag_keys=(*keys, "method", "outcome"),
         )
+        self._corrupted = metrics.Counter(
+            "tessera_inference_corrupted_requests_total",
+            description="Requests that ended because the model's numbers were not finite.",
+            tag_keys=(*keys, "method"),
+        )
         self._tokens = metrics.Counter(
             "tessera_inference_tokens_total",
             description="Tokens that were written.",
@@ -62,12 +67,17 @@ class RayMeter:
             name: metrics.Gauge(f"tessera_inference_{name}", description=text, tag_keys=keys)
             for name, text in _LOAD.items()
         }
-        for metric in (self._requests, self._tokens, self._first, *self._load.values()):
+        every = (self._requests, self._corrupted, self._tokens, self._first, *self._load.values())
+        for metric in every:
             metric.set_default_tags(tags)
 
     def request_ended(self, method: str, outcome: str) -> None:
         """Count a request."""
         self._requests.inc(1, {"method": method, "outcome": outcome})
+
+    def request_corrupted(self, method: str) -> None:
+        """Count a request that broke."""
+        self._corrupted.inc(1, {"method": method})
 
     def tokens_written(self, count: int) -> None:
         """Count tokens; Ray takes no zero."""
@@ -103,7 +113,7 @@ class ReplicaActor:
         self._loop = asyncio.new_event_loop()
         self._replica: Replica | None = None
         self._started = threading.Event()
-        self._refused: errors.TesseraError | None = None
+        self._refused: Exception | None = None
         threading.Thread(target=self._serve, name="loop", daemon=True).start()
         # So that Ray, which asks what it is right after this, is told what it serves.
         self._started.wait(_PATIENCE)
@@ -111,7 +121,7 @@ class ReplicaActor:
     def __repr__(self) -> str:
         """As the replica says it; Ray asks when the constructor is done, in each of its lives."""
         if self._refused is not None:
-            return f"replica {self._config.name}: cannot serve, {self._refused.reason}"
+            return f"replica {self._config.name}: cannot serve, {errors.describe(self._refused)}"
         if self._replica is None:
             return f"replica {self._config.name}: looks for its controller"
         return repr(self._replica)
@@ -120,7 +130,8 @@ class ReplicaActor:
         """Wait until it is registered; returns its address.
 
         Raises:
-            TesseraError: it can never be: the deployment or its device does not exist.
+            UnavailableError: it is not yet.
+            Exception: it can never be: the deployment or its device does not exist.
         """
         if not self._started.wait(seconds):
             raise errors.UnavailableError(
@@ -150,7 +161,9 @@ class ReplicaActor:
         meter = RayMeter(self._config.deployment, self._config.index)
         try:
             self._replica = await start_replica(self._config, meter)
-        except (errors.NotFoundError, errors.FailedPreconditionError) as error:
-            log.error("the replica cannot serve", reason=error.reason, message=error.message)  # noqa: TRY400 - the message says it all
+        except Exception as error:
+            if errors.is_transient(error):
+                raise
+            log.exception("the replica cannot serve")
             self._refused = error
         self._started.set()

@@ -16,6 +16,9 @@ class Meter(Protocol):
             outcome: `done`, a finish reason, `cancelled`, or an error's reason in lower case.
         """
 
+    def request_corrupted(self, method: str) -> None:
+        """A request of a method has ended because the model's numbers were not finite."""
+
     def tokens_written(self, count: int) -> None:
         """So many tokens were written."""
 
@@ -37,6 +40,9 @@ class NoMeter:
     """Counts nothing."""
 
     def request_ended(self, method: str, outcome: str) -> None:
+        """Ignore it."""
+
+    def request_corrupted(self, method: str) -> None:
         """Ignore it."""
 
     def tokens_written(self, count: int) -> None:

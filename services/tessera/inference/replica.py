@@ -205,11 +205,10 @@ def to_served(deployment: deployment_pb2.Deployment) -> ServedModel:
 
 
 async def start_replica(config: ReplicaConfig, meter: Meter) -> Replica:
-    """Make and start a replica as soon as the controller can be reached, however long that takes.
+    """Make and start a replica; what passes, such as a controller that restarts, is waited for.
 
     Raises:
-        NotFoundError: the deployment does not exist.
-        FailedPreconditionError: its device does not exist here.
+        TesseraError: it can never start: there is no such deployment, or no such device here.
     """
     while True:
         try:
@@ -217,8 +216,10 @@ async def start_replica(config: ReplicaConfig, meter: Meter) -> Replica:
             served = await fetch_served(config)
             replica = Replica(config, served, verifier, meter)
             await replica.start()
-        except (errors.UnavailableError, errors.DeadlineExceededError) as error:
-            log.warning("the controller cannot be reached", message=error.message)
+        except errors.TesseraError as error:
+            if not error.transient:
+                raise
+            log.warning("the replica cannot start yet", reason=error.reason, message=error.message)
             await asyncio.sleep(TICK_SECONDS)
         else:
             return replica

@@ -19,6 +19,7 @@ class Phase(enum.Enum):
     EMPTY = "empty"
     STAGED = "staged"
     ACTIVE = "active"
+    FAILED = "failed"
     DRAINING = "draining"
 
 
@@ -51,6 +52,8 @@ class ReplicaState:
             return Phase.DRAINING
         if self.engine is not None:
             return Phase.ACTIVE
+        if self._activation.failed:
+            return Phase.FAILED
         return Phase.STAGED if self._activation.staged else Phase.EMPTY
 
     @property
@@ -60,11 +63,11 @@ class ReplicaState:
 
     @property
     def message(self) -> str:
-        """What went wrong last, or what it waits for; empty if all is well."""
+        """What is wrong, and what it waits for; empty if all is well."""
         if self.stalled:
             return f"the engine has not ended a step for {self._stall_seconds:g} s"
-        own = self._activation.message
-        return own or ("" if self.engine is None else self.engine.status().message)
+        engine = "" if self.engine is None else self.engine.status().message
+        return "; ".join(part for part in (engine, self._activation.message) if part)
 
     @property
     def stalled(self) -> bool:
@@ -73,14 +76,17 @@ class ReplicaState:
 
     @property
     def healthy(self) -> bool:
-        """Whether it should get requests."""
-        return self.phase is Phase.ACTIVE and not self.stalled
+        """Whether it should get requests: it is active, and its version gives answers."""
+        if self.engine is None or self.phase is not Phase.ACTIVE:
+            return False
+        return not self.stalled and not self.engine.status().hopeless
 
     def engine_for(self, name: str) -> Engine:
         """The engine that answers a request for a model.
 
         Raises:
             NotFoundError: this replica serves another deployment.
+            FailedPreconditionError: DEPLOYMENT_FAILED.
             UnavailableError: NOT_READY or DRAINING.
         """
         if not self.served.answers_to(name):
@@ -101,9 +107,15 @@ class ReplicaState:
         """The engine.
 
         Raises:
+            FailedPreconditionError: there will never be one (DEPLOYMENT_FAILED).
             UnavailableError: NOT_READY.
         """
         if self.engine is None:
+            if self._activation.failed:
+                raise errors.FailedPreconditionError(
+                    f"{self.served.deployment} cannot serve: {self._activation.message}",
+                    reason="DEPLOYMENT_FAILED",
+                )
             raise errors.UnavailableError(
                 f"no weights yet: {self._activation.message or 'they are being loaded'}",
                 reason="NOT_READY",

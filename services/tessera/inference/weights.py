@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import structlog
@@ -13,9 +14,10 @@ from torch import Tensor
 from tessera import errors
 from tessera.device import Device
 from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.memory import check_fits
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
-from tessera.models.registry import build, family, load_config
+from tessera.models.registry import build, load_config
 from tessera.text.tokenizer import Tokenizer
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
@@ -61,7 +63,8 @@ class Loader:
 
         Raises:
             NotFoundError: there is no such set or version.
-            FailedPreconditionError: it is not a model that this build can run.
+            FailedPreconditionError: it is not a model that this build can run, or larger than all
+                memory of the device.
             DataLossError: what is in memory is not what was committed.
         """
         manifest = self._coordinator.get_manifest(self._set, version, (GROUP,))
@@ -85,12 +88,14 @@ class Loader:
             log.info("a pin was not released", version=version, message=error.message)
 
     def _load(self, manifest: Manifest) -> LoadedModel:
-        if "config.json" not in manifest.assets:
-            raise _unfit(manifest, "it has no asset `config.json`")
-        config = load_config(manifest.assets["config.json"])
-        module = _skeleton(config)
-        specs = manifest.group(GROUP)
-        _check_fit(manifest, module, specs)
+        with _read(manifest):
+            specs = manifest.group(GROUP)
+            config = _config(manifest, len(specs))
+            module = _skeleton(config)
+            _check_fit(manifest, module, specs)
+            tokenizer = _tokenizer(manifest, config)
+        size = sum(spec.size for spec in specs.values())
+        check_fits(size, self._device.torch, "a model", "serve a smaller one, or on more memory")
         tensors = {name: _empty(spec) for name, spec in specs.items()}
         wants = [
             Want(group=GROUP, name=name, box=specs[name].box, out=_bytes(tensor))
@@ -106,16 +111,43 @@ class Loader:
             bytes=report.size,
             seconds=round(report.seconds, 3),
         )
-        asset, known = manifest.assets.get("tokenizer.json"), family(config.family)
         return LoadedModel(
             set=self._set,
             version=manifest.version.number,
             config=config,
             module=module.eval(),
-            tokenizer=None
-            if asset is None
-            else Tokenizer.from_json(asset, bare=known.bare, starts=known.starts),
+            tokenizer=tokenizer,
         )
+
+
+@contextmanager
+def _read(manifest: Manifest) -> Iterator[None]:
+    """What goes wrong inside follows from the version's own bytes: it is unfit, whatever it is."""
+    try:
+        yield
+    except errors.FailedPreconditionError:
+        raise
+    except Exception as error:
+        raise _unfit(manifest, errors.describe(error)) from error
+
+
+def _config(manifest: Manifest, tensors: int) -> ModelConfig:
+    if "config.json" not in manifest.assets:
+        raise _unfit(manifest, "it has no asset `config.json`")
+    config = load_config(manifest.assets["config.json"])
+    family(config.family)._check(config.task.kind)
+    layers = sum(stack.layers for stack in config.stacks)
+    if layers > tensors:
+        # Before they are made, which would take as long as there are many.
+        raise _unfit(manifest, f"config.json has {layers} layers, but there are {tensors} tensors")
+    return config
+
+
+def _tokenizer(manifest: Manifest, config: ModelConfig) -> Tokenizer | None:
+    asset, known = manifest.assets.get("tokenizer.json"), family(config.family)
+    if asset is None:
+        return None
+    return Tokenizer.from_json(asset, bare=known.bare, starts=known.starts)
 
 
 def digest(tensor: Tensor, box: Box) -> int:

@@ -1,13 +1,19 @@
-"""A short Ray job that makes sure that the coordinator and the shards exist."""
+"""A short Ray job that makes sure that the coordinator and the shards exist.
+
+Its exit code is EX_TEMPFAIL of sysexits.h where trying again may help, and 1 where it does not.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import ray
 
+from tessera import errors
 from tessera.parameters.actor import NAMESPACE, ensure
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.rpc.registration import exchange_ticket
@@ -25,8 +31,18 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Make what is missing; returns the exit code."""
+    try:
+        _ensure(arguments())
+    except Exception as error:  # noqa: BLE001 - the job's log has it whole
+        traceback.print_exc()
+        passes = isinstance(error, ray.exceptions.RayError) or errors.is_transient(error)
+        return os.EX_TEMPFAIL if passes else 1
+    return 0
+
+
+def _ensure(options: argparse.Namespace) -> None:
     """Exchange the ticket, then make what is missing."""
-    options = arguments()
     token = exchange_ticket(options.controller, options.ticket)
     place = ServiceAddress(controller=options.controller, token=token)
     coordinator = CoordinatorConfig(
@@ -41,7 +57,6 @@ def main() -> int:
     ray.init(namespace=NAMESPACE, log_to_driver=False)
     for address in ensure(place, coordinator, shards):
         print(address, flush=True)  # noqa: T201 - the job's log
-    return 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from tessera.client import Client
 from tessera.client.dashboard import actor_of, actor_page
 from tessera.client.deployments import why
 
+DONE, FAILED = 0, 1
+
 NameArgument = Annotated[str, typer.Argument(help="Name of the deployment.", show_default=False)]
 
 
@@ -41,18 +43,21 @@ def deploy(  # noqa: PLR0917 - typer fills in options by name
     ] = None,
     wait: Annotated[bool, typer.Option(help="Stay until every replica serves.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 300.0,
-) -> None:
+) -> int:
     """Have a version served."""
     spec = _spec(name, model, replicas, cpus, accelerator, max_batch)
     with connect(context) as client:
-        found = client.deployments.create(spec)
-        if wait:
-            found = _await(client, name, timeout)
+        client.deployments.create(spec)
+        if wait and (failure := _await(client, name, timeout)):
+            show.note(f"tessera: {' '.join(failure.split())}")
+            return FAILED
+        found = client.deployments.get(name)
     if settings_of(context).json:
         show.as_json(found)
     else:
         version = f" version {found.version}" if found.version else ""
         show.line(f"{name}  {_state(found)}  {found.spec.model}{version}  {_ready(found)} ready")
+    return DONE
 
 
 def undeploy(
@@ -90,7 +95,7 @@ def models(context: typer.Context) -> None:
             _ready(item),
             str(item.version or ""),
             show.age(item.create_time),
-            "" if item.state == pb.DEPLOYMENT_STATE_READY else " ".join(why(item).split()),
+            " ".join(_note(item).split()),
             " ".join(
                 actor_page(dashboards.get(item.pool, ""), actor_of(replica))
                 for replica in replicas.get(item.spec.name, ())
@@ -125,13 +130,26 @@ def _spec(  # noqa: PLR0917 - what the options say, in their order
     return spec
 
 
-def _await(client: Client, name: str, seconds: float) -> pb.Deployment:
-    """The deployment once it is ready, saying what it waits for."""
-    found = pb.Deployment()
+def _await(client: Client, name: str, seconds: float) -> str:
+    """Wait for a deployment, saying what it waits for; returns why it has failed, if it has.
+
+    The call was right then, and what it asked for has failed, as a job does.
+    """
     with show.console(stderr=True).status("deploying …") as status:
-        for found in client.deployments.follow(name, seconds):
-            status.update(f"{_state(found)}: {_ready(found)} ready; {why(found)}")
-    return found
+        try:
+            for found in client.deployments.follow(name, seconds):
+                status.update(f"{_state(found)}: {_ready(found)} ready; {why(found)}")
+        except errors.FailedPreconditionError as error:
+            if error.reason != "DEPLOYMENT_FAILED":
+                raise
+            return error.message
+    return ""
+
+
+def _note(deployment: pb.Deployment) -> str:
+    """What is wrong with one that serves, or why one does not."""
+    ready = deployment.state == pb.DEPLOYMENT_STATE_READY
+    return deployment.message if ready else why(deployment)
 
 
 def _state(deployment: pb.Deployment) -> str:

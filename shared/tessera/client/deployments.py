@@ -79,7 +79,8 @@ class Deployments:
         """The deployment, again and again as it changes, until all its replicas are ready.
 
         Raises:
-            FailedPreconditionError: it cannot serve (DEPLOYMENT_FAILED).
+            FailedPreconditionError: it, or one of its replicas, can never serve
+                (DEPLOYMENT_FAILED).
             DeadlineExceededError: it is not ready after `seconds` (DEPLOYMENT_NOT_READY).
         """
         end = time.monotonic() + seconds
@@ -89,7 +90,7 @@ class Deployments:
             if found != shown:
                 shown = found
                 yield found
-            if found.state == pb.DEPLOYMENT_STATE_FAILED:
+            if _over(found):
                 raise errors.FailedPreconditionError(
                     f"{name} cannot serve: {found.message}", reason="DEPLOYMENT_FAILED"
                 )
@@ -132,6 +133,13 @@ class Deployments:
     def _of(reply: Any) -> pb.Deployment:
         deployment: pb.Deployment = reply.deployment
         return deployment
+
+
+def _over(deployment: pb.Deployment) -> bool:
+    """Whether waiting for all replicas is in vain: no other one may still become ready."""
+    decided = deployment.ready_replicas + deployment.failed_replicas
+    some = deployment.failed_replicas > 0 and decided >= deployment.spec.replicas
+    return deployment.state == pb.DEPLOYMENT_STATE_FAILED or some
 
 
 def why(deployment: pb.Deployment) -> str:

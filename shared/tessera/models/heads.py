@@ -175,7 +175,10 @@ class VectorHead(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """[B, T, width] and [B, T] bool to [B, width]."""
         vectors = pool(hidden, mask, self.pooling)
-        return functional.normalize(vectors, dim=-1) if self.normalize else vectors
+        if not self.normalize:
+            return vectors
+        # A length that overflows would make a vector of zeros.
+        return functional.normalize(vectors.float(), dim=-1).to(vectors.dtype)
 
 
 def pool(hidden: Tensor, mask: Tensor | None, how: str) -> Tensor:
@@ -197,4 +200,6 @@ def pool(hidden: Tensor, mask: Tensor | None, how: str) -> Tensor:
     if how == "last":
         return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
     real = hidden * mask[..., None].to(hidden.dtype)
-    return real.sum(dim=1) / lengths[:, None].clamp(min=1).to(hidden.dtype)
+    # Of many tokens the sum may overflow where the mean does not.
+    sums = real.sum(dim=1, dtype=torch.float32)
+    return (sums / lengths[:, None].clamp(min=1)).to(hidden.dtype)

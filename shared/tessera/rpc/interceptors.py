@@ -127,7 +127,10 @@ async def errors_mapped(call: Call) -> AsyncIterator[None]:
         yield
     except errors.TesseraError as error:
         if code_of(error) is grpc.StatusCode.INTERNAL:
-            log.exception("internal error")
+            # One with a reason of its own is foreseen: where it came up says nothing.
+            foreseen = error.reason != errors.InternalError.reason
+            level = log.error if foreseen else log.exception
+            level("internal error", reason=error.reason, metadata=error.metadata)
         await call.context.abort_with_status(to_status(error))
     except (AbortError, grpc.aio.UsageError):
         raise

@@ -12,6 +12,9 @@ from tessera.controller.policy.registry import Endpoint
 FAILURES = 3
 """Failed tries in a row after which a deployment counts as failed; it is still tried again."""
 
+NO_HOPE = frozenset({"EXCEEDS_EVERY_POOL"})
+"""Reasons to wait that waiting does not mend."""
+
 
 class DeploymentState(Enum):
     """Where a deployment stands."""
@@ -29,6 +32,7 @@ class Status:
     state: DeploymentState
     message: str = ""
     ready: int = 0
+    failed: int = 0
     version: int = 0
 
 
@@ -44,25 +48,52 @@ def status(
     """
     if deployment.deleting:
         return Status(state=DeploymentState.DELETING, message="Its replicas are ending.")
-    ready = [endpoint for endpoint in replicas if endpoint.labels.get("state") == "active"]
-    versions = {_version(endpoint) for endpoint in ready}
-    troubles = [text for endpoint in replicas if (text := endpoint.labels.get("message", ""))]
-    wanted = deployment.demand.workers
+    ready, failed, rest = _sorted(replicas)
+    troubles = [text for each in (*failed, *rest, *ready) if (text := _message(each))]
     if ready:
-        few = f"{len(ready)} of {wanted} replicas serve." if len(ready) < wanted else ""
-        return Status(
-            state=DeploymentState.READY,
-            message=" ".join([few, *troubles[:1]]).strip(),
-            ready=len(ready),
-            version=versions.pop() if len(versions) == 1 else 0,
-        )
+        return _serves(deployment, ready, len(failed), troubles)
+    hopeless = [reason.message for reason in deployment.waiting if reason.reason in NO_HOPE]
+    if failed and not rest:
+        hopeless += troubles
     if ensure is not None and ensure.failures >= FAILURES:
-        return Status(state=DeploymentState.FAILED, message=ensure.message)
+        hopeless.append(ensure.message)
+    if hopeless:
+        return Status(state=DeploymentState.FAILED, message=hopeless[0], failed=len(failed))
     reasons = [*(reason.message for reason in deployment.waiting), *troubles]
     if ensure is not None and ensure.message:
         reasons.append(ensure.message)
     message = next(iter(reasons), "Its replicas are starting.")
-    return Status(state=DeploymentState.PENDING, message=message)
+    return Status(state=DeploymentState.PENDING, message=message, failed=len(failed))
+
+
+def _serves(
+    deployment: Deployment, ready: Sequence[Endpoint], failed: int, troubles: Sequence[str]
+) -> Status:
+    wanted = deployment.demand.workers
+    versions = {_version(endpoint) for endpoint in ready}
+    few = f"{len(ready)} of {wanted} replicas serve." if len(ready) < wanted else ""
+    return Status(
+        state=DeploymentState.READY,
+        message=" ".join([few, *troubles[:1]]).strip(),
+        ready=len(ready),
+        failed=failed,
+        version=versions.pop() if len(versions) == 1 else 0,
+    )
+
+
+def _sorted(
+    replicas: Sequence[Endpoint],
+) -> tuple[list[Endpoint], list[Endpoint], list[Endpoint]]:
+    """Replicas that serve, that can never serve, and all others."""
+    by_state: dict[str, list[Endpoint]] = {"active": [], "failed": []}
+    rest: list[Endpoint] = []
+    for endpoint in replicas:
+        by_state.get(endpoint.labels.get("state", ""), rest).append(endpoint)
+    return by_state["active"], by_state["failed"], rest
+
+
+def _message(endpoint: Endpoint) -> str:
+    return endpoint.labels.get("message", "")
 
 
 def _version(endpoint: Endpoint) -> int:

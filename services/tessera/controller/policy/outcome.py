@@ -14,6 +14,10 @@ from tessera.lines import first_line, last_line
 
 TAIL_LINES = 40
 _KILLED = frozenset({137, 143, -9, -15})
+_SIGNALLED = 128
+"""What exit codes of processes that a signal killed begin with."""
+EX_TEMPFAIL = 75
+"""By sysexits.h: it may pass."""
 _MEMORY_SIGNS = ("OutOfMemoryError", "ran low on memory")
 
 
@@ -41,6 +45,18 @@ class Run:
     status: RunStatus
     exit_code: int | None = None
     message: str = ""
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether a program failed by itself and does not say that trying again may help."""
+        code = self.exit_code or 0
+        by_itself = self.status is RunStatus.FAILED and 0 < code < _SIGNALLED
+        return by_itself and code != EX_TEMPFAIL and not self.out_of_memory
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether its node ran out of memory."""
+        return any(sign in self.message for sign in _MEMORY_SIGNS)
 
 
 def decide(run: Run, *, cancelling: bool, reported: bool, log: str = "") -> Finish:
@@ -86,7 +102,7 @@ def _failure(run: Run, *, reported: bool, log: str) -> Failure:
     if run.exit_code is None and not reported:
         category, reason = FailureCategory.LAUNCH, "LAUNCH_FAILED"
         message = f"The driver could not be started: {first_line(run.message) or 'no message'}"
-    elif any(sign in run.message for sign in _MEMORY_SIGNS):
+    elif run.out_of_memory:
         category, reason = FailureCategory.OUT_OF_MEMORY, "DRIVER_OUT_OF_MEMORY"
         message = "The driver's node ran out of memory."
     elif run.exit_code is None or code in _KILLED or code < 0:

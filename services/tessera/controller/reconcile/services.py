@@ -7,6 +7,7 @@ import time
 import structlog
 
 from tessera import errors
+from tessera.controller.policy.deployment import FAILURES
 from tessera.controller.policy.desired import Desired, due, missing_endpoints, parameters, replicas
 from tessera.controller.policy.outcome import RunStatus, last_traceback
 from tessera.controller.policy.records import EnsureJob
@@ -119,7 +120,7 @@ class ServicesLoop:
             if not run.status.over:
                 return
             ok = run.status is RunStatus.SUCCEEDED
-            message = ""
+            message, weight = "", FAILURES if run.hopeless else 1
             if run.status is RunStatus.MISSING:
                 message = "the Ray cluster was replaced before it was done"
             elif not ok:
@@ -127,11 +128,12 @@ class ServicesLoop:
                 message = last_traceback(text) or run.message
         except errors.UnavailableError:
             return
-        await self._end(ensure, ok=ok, message=message)
+        await self._end(ensure, ok=ok, message=message, weight=weight)
 
-    async def _end(self, ensure: EnsureJob, *, ok: bool, message: str) -> None:
+    async def _end(self, ensure: EnsureJob, *, ok: bool, message: str, weight: int = 1) -> None:
+        last = last_line(message)
         await self._database.write(
-            ensures.end, ensure.submission_id, ok=ok, message=last_line(message)
+            ensures.end, ensure.submission_id, ok=ok, message=last, weight=weight
         )
         # Whoever was missing before gets the whole patience again.
         self._missing_since.pop(ensure.key, None)

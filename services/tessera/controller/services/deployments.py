@@ -100,6 +100,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             owner=item.owner,
             create_time=convert.timestamp(item.create_time),
             ready_replicas=now.ready,
+            failed_replicas=now.failed,
             version=now.version,
             waiting=convert.waiting(item.waiting),
             pool=item.pool,

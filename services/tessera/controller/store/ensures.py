@@ -26,13 +26,23 @@ def begin(connection: sa.Connection, new: EnsureJob, *, tenant: str, owner: str)
     connection.execute(ensures.insert().values(**values))
 
 
-def end(connection: sa.Connection, submission_id: str, *, ok: bool, message: str = "") -> None:
-    """Record how it ended; failures in a row are counted."""
+def end(
+    connection: sa.Connection, submission_id: str, *, ok: bool, message: str = "", weight: int = 1
+) -> None:
+    """Record how it ended; failures in a row are counted.
+
+    Args:
+        connection: of a transaction.
+        submission_id: of the ensure job.
+        ok: whether all stands.
+        message: why not.
+        weight: of a failure.
+    """
     values = {
         "status": SUCCEEDED if ok else FAILED,
         "ended": time.time(),
         "message": message,
-        "failures": sa.literal(0) if ok else ensures.c.failures + 1,
+        "failures": sa.literal(0) if ok else ensures.c.failures + weight,
     }
     connection.execute(
         ensures.update().where(ensures.c.submission_id == submission_id).values(**values)

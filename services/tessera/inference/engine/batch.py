@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 
-def fill_up(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Rows as [B, T], filled up with 0."""
+def fill_up(rows: Sequence[Sequence[int]], device: torch.device, filler: int = 0) -> Tensor:
+    """Rows as [B, T], filled up at the end."""
     longest = max(map(len, rows))
-    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], device=device)
 
 
 def real_places(lengths: Sequence[int], device: torch.device) -> Tensor:
@@ -48,6 +48,13 @@ class Batch:
         """[B, T, …] to [N, …]: what belongs to real tokens, one row after the other."""
         flat = x.flatten(0, 1)
         return flat if self.index is None else flat[self.index]
+
+    def blank(self, x: Tensor) -> Tensor:
+        """[B, T, …] to the same, with zeros where rows are filled up, whatever stood there."""
+        if self.mask is None:
+            return x
+        mask = self.mask.view(*self.mask.shape, *[1] * (x.dim() - 2))
+        return x.masked_fill(~mask, 0)
 
     def last(self, x: Tensor) -> Tensor:
         """[B, T, …] to [B, …]: what belongs to the last token of every row."""

@@ -24,6 +24,7 @@ from tessera.inference.engine.block_manager import BlockManager
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.input_processor import InputProcessor
 from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.engine.memory import cache_bytes, check_fits
 from tessera.inference.engine.model_runner import ModelRunner, StepOutput
 from tessera.inference.engine.output_processor import OutputProcessor
 from tessera.inference.engine.plan import Item, Plan
@@ -46,6 +47,9 @@ class Engine:
         model: the first version; it is active at once.
         settings: bounds.
         clock: seconds, for deadlines.
+
+    Raises:
+        FailedPreconditionError: its caches are larger than all memory (MEMORY_TOO_SMALL).
     """
 
     def __init__(
@@ -55,6 +59,12 @@ class Engine:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_fits(
+            cache_bytes(model.config, settings, model.tensor.dtype),
+            model.tensor.device,
+            "the cache of keys and values",
+            "ask for fewer `blocks`, or a smaller `max_batch`",
+        )
         blocks = settings.blocks_for(model.config.context)
         self._blocks = BlockManager(blocks, settings.block_size)
         cross_blocks = BlockManager(blocks, settings.block_size)
@@ -182,7 +192,10 @@ class Engine:
                 free_blocks=self._blocks.free,
                 total_blocks=self._blocks.total,
                 free_cross_blocks=self.bounds.cross_blocks.free,
-                message=self._message,
+                corrupted=self._output_processor.corruption.count(self._active.version),
+                hopeless=self._output_processor.corruption.hopeless(self._active.version),
+                message=self._output_processor.corruption.message(self._active.version)
+                or self._message,
             )
 
     def _enter(self, states: list[RequestState], recipient: Recipient, model: LoadedModel) -> None:
@@ -257,6 +270,7 @@ class Engine:
         # A version that is newer than the active one is staged.
         needed = self._scheduler.versions() | {self._active.version}
         if self._model_runner.retire(self._active.version, needed):
+            self._output_processor.corruption.retain(self._model_runner.versions)
             self._changed.notify_all()
 
 

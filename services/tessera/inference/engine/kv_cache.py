@@ -40,11 +40,13 @@ class PagedCache:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        # Zeros: a masked place must hold a number, since 0 * NaN would spoil its row.
-        shape = (config.layers, blocks * block_size, config.kv_heads, config.head_dim)
+        # A masked place must hold a number, since 0 * NaN would spoil its row. So places of a block
+        # that no token has written are zeros, and one more block, which is never written, stands
+        # where a row of a table has fewer blocks than others: no row sees what is another's.
+        shape = (config.layers, (blocks + 1) * block_size, config.kv_heads, config.head_dim)
         self._keys = torch.zeros(shape, dtype=dtype, device=device)
         self._values = torch.zeros(shape, dtype=dtype, device=device)
-        self._blocks = blocks
+        self._blocks = blocks + 1
         self._block_size = block_size
         self._device = device
 
@@ -59,10 +61,11 @@ class PagedCache:
         """Causal attention of whole branches that keeps their keys and values."""
         held = [(branch.blocks, len(branch)) for branch in branches]
         places = self._places(held)
+        self._clear_ends(held)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self._store(layer, places, batch.real(k), batch.real(v))
-            return mix(q, k, v, causal=True)
+            return mix(q, batch.blank(k), batch.blank(v), causal=True)
 
         return attend
 
@@ -71,6 +74,7 @@ class PagedCache:
         size = self._block_size
         last = [(b.blocks[(len(b) - 1) // size], (len(b) - 1) % size) for b in branches]
         places = torch.tensor([block * size + at for block, at in last], device=self._device)
+        self._clear([block for block, at in last if not at])
         window = self._window([(branch.blocks, len(branch)) for branch in branches])
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -87,6 +91,7 @@ class PagedCache:
             states: keys and values [N, kv_heads, head_dim] of each layer.
         """
         places = self._places(held)
+        self._clear_ends(held)
         for layer, (keys, values) in enumerate(states):
             self._store(layer, places, keys, values)
 
@@ -107,9 +112,23 @@ class PagedCache:
         self._keys[layer].index_copy_(0, places, k)
         self._values[layer].index_copy_(0, places, v)
 
+    def _clear_ends(self, held: Held) -> None:
+        """Zeros in the last blocks of texts that do not fill them."""
+        size = self._block_size
+        self._clear([blocks[length // size] for blocks, length in held if length % size])
+
+    def _clear(self, blocks: Ordered[int]) -> None:
+        """Zeros in blocks that are about to be written."""
+        if not blocks:
+            return
+        chosen = torch.tensor(blocks, device=self._device)
+        for pool in (self._keys, self._values):
+            pool.view(len(pool), self._blocks, -1).index_fill_(1, chosen, 0)
+
     def _window(self, held: Held) -> Window:
         """Attention [rows, T, heads, head_dim] over what lies in blocks, row by row."""
-        table = fill_up([blocks for blocks, _ in held], self._device)
+        empty = self._blocks - 1
+        table = fill_up([blocks for blocks, _ in held], self._device, empty)
         mask = real_places([length for _, length in held], self._device)
         longest = mask.shape[1]
 

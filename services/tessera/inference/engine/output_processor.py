@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tessera import errors
+from tessera.inference.engine.finite import Corruption, NotFinite
 from tessera.inference.engine.model_runner import StepOutput
 from tessera.inference.engine.plan import Item
 from tessera.inference.engine.request_state import RequestState
@@ -26,6 +27,7 @@ class OutputProcessor:
     """
 
     def __init__(self, outbox: Outbox) -> None:
+        self.corruption = Corruption()
         self._outbox = outbox
         self._entries: dict[int, _Entry] = {}
         self._last = 0
@@ -49,13 +51,18 @@ class OutputProcessor:
     def hand_out(self, done: Iterable[tuple[Item, StepOutput]]) -> list[Item]:
         """Take the results of a step; returns the items that have ended.
 
-        What is for items that nobody waits for any more is dropped.
+        What is for items that nobody waits for any more is dropped. A request with an item whose
+        numbers are not finite ends with an error, and it alone.
         """
-        ended = []
+        ended: list[Item] = []
         for item, result in done:
             entry = self._entries.get(item.number)
             if entry is None:
-                continue  # Cancelled during the step.
+                continue  # Cancelled during the step, or ended with another item of its request.
+            if isinstance(result, NotFinite):
+                ended.extend(self._give_up(entry.recipient, self.corruption.ended(item.version)))
+                continue
+            self.corruption.answered(item.version)
             part = entry.state.accept(result)
             if part is not None:
                 self._outbox.put(entry.recipient, StepResult(item.number, part))
@@ -70,14 +77,19 @@ class OutputProcessor:
         found = (self._entries.get(item.number) for item in items)
         gone = []
         for recipient in dict.fromkeys(entry.recipient for entry in found if entry is not None):
-            gone.extend(self.withdraw(recipient))
-            self._outbox.put(recipient, error)
+            gone.extend(self._give_up(recipient, error))
         self._outbox.flush(urgent=True)
         return gone
 
     def fail_all(self, error: errors.TesseraError) -> list[Item]:
         """End all requests."""
         return self.fail([entry.state.item for entry in self._entries.values()], error)
+
+    def _give_up(self, recipient: Recipient, error: errors.TesseraError) -> list[Item]:
+        """End a request; returns its items that had not ended."""
+        self._outbox.put(recipient, error)
+        self._urgent = True
+        return self.withdraw(recipient)
 
     def flush(self) -> None:
         """Wake the readers of what cannot wait for the next step."""

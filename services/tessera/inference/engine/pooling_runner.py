@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tessera.inference.engine.batch import Batch, fill_up
+from tessera.inference.engine.finite import NotFinite
 from tessera.inference.engine.packing import pack
 from tessera.inference.engine.pooling import HeadOutput, PoolingInput
 from tessera.models.head import Per
@@ -16,22 +18,64 @@ from tessera.models.inputs import Inputs
 from tessera.models.model import Model
 
 
-def read(model: Model, texts: Sequence[PoolingInput], device: torch.device) -> list[HeadOutput]:
+def read(
+    model: Model, texts: Sequence[PoolingInput], device: torch.device
+) -> list[HeadOutput | NotFinite]:
     """What the heads say of texts, in their order.
+
+    Where rows of a batch are filled up, numbers that are not finite may come from what fills them:
+    0 * NaN is NaN. So a text that seems broken is read again among texts of its own length.
 
     Args:
         model: that reads them.
         texts: may ask different heads.
         device: where the model is.
     """
-    said: dict[int, HeadOutput] = {}
+    said: dict[int, HeadOutput | NotFinite] = {}
     for head in dict.fromkeys(text.head for text in texts):
         asked = [row for row, text in enumerate(texts) if text.head == head]
         for group in pack([len(texts[row].tokens) for row in asked]):
             rows = [asked[index] for index in group]
-            found = _read(model, head, [texts[row] for row in rows], device)
+            found = _read_finite(model, head, [texts[row] for row in rows], device)
             said.update(zip(rows, found, strict=True))
     return [said[row] for row in range(len(texts))]
+
+
+def _read_finite(
+    model: Model, head: str, texts: Sequence[PoolingInput], device: torch.device
+) -> list[HeadOutput | NotFinite]:
+    """What a head says of texts of any lengths."""
+    outputs = _read(model, head, texts, device)
+    broken = {row for row, output in enumerate(outputs) if not _is_finite(model, head, output)}
+    by_lengths: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row, text in enumerate(texts):
+        by_lengths[len(text.tokens), len(text.written)].append(row)
+    if broken and len(by_lengths) > 1:
+        for alike in by_lengths.values():
+            rows = [row for row in alike if row in broken]
+            again = _read(model, head, [texts[row] for row in rows], device) if rows else []
+            for row, output in zip(rows, again, strict=True):
+                outputs[row] = output
+                if _is_finite(model, head, output):
+                    broken.remove(row)
+    return [NotFinite() if row in broken else output for row, output in enumerate(outputs)]
+
+
+def _is_finite(model: Model, head: str, output: HeadOutput) -> bool:
+    """Whether what a head says of a text says something.
+
+    A model may rule something out, by -inf; not a number, +inf and a choice in which everything
+    is ruled out say nothing.
+    """
+    if head == "vectors":
+        return bool(np.isfinite(output).all())
+    if head == "language":
+        return not np.isnan(output).any()
+    if head == "classes" and model.config.task.multi_label:
+        return not (np.isnan(output) | np.isposinf(output)).any()
+    # The greatest of a row is finite, not a number, or +inf; it is -inf if there is nothing else.
+    choices = output.max(axis=0 if head == "span" else -1)
+    return bool(np.isfinite(choices).all())
 
 
 def _read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 
@@ -9,12 +10,14 @@ import torch
 from torch import Tensor
 
 from tessera.inference.engine.beam import BeamSearch, Candidate
+from tessera.inference.engine.finite import NotFinite
 from tessera.inference.engine.plan import Item
 from tessera.inference.engine.sampling import Sampled, generator, sample, suppressed
 from tessera.inference.engine.sequence import Sequence
 
-Choice = Sampled | list[Candidate]
-"""What a step brings a sequence: its next token, or candidates of its beam search."""
+Choice = Sampled | list[Candidate] | NotFinite
+"""What a step brings a sequence: its next token, candidates of its beam search, or that
+its numbers are broken."""
 
 
 class Sampler:
@@ -63,11 +66,17 @@ class Sampler:
             [self._generators[sequence.number] for sequence in sequences],
             suppress,
         )
-        return list(zip(sequences, tokens, strict=True))
+        # A row of logits with one that is not finite has no finite log-probability.
+        return [
+            (sequence, chosen if math.isfinite(chosen.logprob) else NotFinite())
+            for sequence, chosen in zip(sequences, tokens, strict=True)
+        ]
 
 
-def candidates(logits: Tensor, search: BeamSearch, suppress: Ordered[int]) -> list[Candidate]:
-    """The best ways to go on, the best first.
+def candidates(
+    logits: Tensor, search: BeamSearch, suppress: Ordered[int]
+) -> list[Candidate] | NotFinite:
+    """The best ways to go on that are possible at all, the best first.
 
     Args:
         logits: [hypotheses, V].
@@ -80,9 +89,13 @@ def candidates(logits: Tensor, search: BeamSearch, suppress: Ordered[int]) -> li
     scores, places = flat.topk(min(search.width, len(flat)))
     alone = logprobs.flatten()[places]
     vocabulary = logits.shape[-1]
-    return [
+    best = [
         Candidate(score, place // vocabulary, place % vocabulary, logprob)
         for score, place, logprob in zip(
             scores.tolist(), places.tolist(), alone.tolist(), strict=True
         )
+        if score != -math.inf
     ]
+    # Not a number is the greatest of all to `topk`.
+    sound = best and all(math.isfinite(candidate.score) for candidate in best)
+    return best if sound else NotFinite()

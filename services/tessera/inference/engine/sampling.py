@@ -13,7 +13,11 @@ from tessera.inference.engine.sequence import Sampling
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One token and its natural log-probability before temperature and truncation."""
+    """One token and its natural log-probability before temperature and truncation.
+
+    The log-probability is not finite if a logit of its row was not a number or +inf, or if none
+    of the tokens that may be chosen has a finite one.
+    """
 
     token: int
     logprob: float
@@ -38,8 +42,7 @@ def sample(
         generators: a random row draws one number from its own; a greedy row draws none.
         suppress: tokens that are never chosen.
     """
-    scores = torch.log_softmax(logits.float(), dim=-1)
-    raw = suppressed(scores, suppress)
+    raw = suppressed(torch.log_softmax(logits.float(), dim=-1), suppress)
     tokens = raw.argmax(dim=-1)
     random = [row for row, sampling in enumerate(samplings) if not sampling.greedy]
     if random:
@@ -47,7 +50,7 @@ def sample(
         rows = torch.tensor(random, device=raw.device)
         chosen = [samplings[row] for row in random]
         tokens[rows] = _draw(raw[rows], chosen, torch.stack(draws).to(raw.device))
-    chosen_scores = scores.gather(1, tokens[:, None]).squeeze(1)
+    chosen_scores = raw.gather(1, tokens[:, None]).squeeze(1)
     return [
         Sampled(token, logprob)
         for token, logprob in zip(tokens.tolist(), chosen_scores.tolist(), strict=True)

@@ -42,7 +42,9 @@ class EngineStatus:
         free_blocks: of the cache of what was written.
         total_blocks: of the cache.
         free_cross_blocks: blocks of the cache of what encoders have read that are free.
-        message: what went wrong last; empty if nothing did.
+        corrupted: requests of the version that ended because its numbers were not finite.
+        hopeless: whether all of its requests ended so.
+        message: what went wrong; empty if nothing did.
     """
 
     version: int
@@ -52,4 +54,6 @@ class EngineStatus:
     free_blocks: int
     total_blocks: int
     free_cross_blocks: int
+    corrupted: int
+    hopeless: bool
     message: str

@@ -15,6 +15,7 @@ import grpc
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
+from tessera.inference.engine import finite
 from tessera.inference.engine.engine import Engine
 from tessera.inference.engine.stream_handle import StreamHandle
 from tessera.inference.meter import Meter
@@ -152,6 +153,8 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
             yield outcome
         except errors.TesseraError as error:
             outcome.value = error.reason.lower()
+            if error.reason == finite.REASON:
+                self._meter.request_corrupted(method)
             raise
         finally:
             self._meter.request_ended(method, outcome.value)

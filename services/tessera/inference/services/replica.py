@@ -39,6 +39,7 @@ class ReplicaService(pb_grpc.ReplicaServiceServicer):
             free_blocks=status.free_blocks if status else 0,
             total_blocks=status.total_blocks if status else 0,
             message=self._state.message,
+            corrupted_requests=status.corrupted if status else 0,
         )
 
     async def GetDigests(

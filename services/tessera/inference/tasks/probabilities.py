@@ -11,10 +11,12 @@ Logits = NDArray[np.float32]
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities over the last axis."""
+    """Probabilities over the last axis: zeros where -inf rules everything out."""
     exact = logits.astype(np.float64)
-    powers = np.exp(exact - exact.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+    top = exact.max(axis=-1, keepdims=True)
+    powers = np.exp(exact - np.where(np.isneginf(top), 0, top))
+    total = powers.sum(axis=-1, keepdims=True)
+    return powers / np.where(total == 0, 1, total)
 
 
 def largest(values: NDArray[Any], count: int) -> NDArray[np.intp]:

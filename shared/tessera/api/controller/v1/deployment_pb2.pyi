@@ -35,7 +35,9 @@ class _DeploymentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deplo
     DEPLOYMENT_STATE_READY: _DeploymentState.ValueType  # 2
     """At least one replica serves."""
     DEPLOYMENT_STATE_FAILED: _DeploymentState.ValueType  # 3
-    """It cannot serve; `message` says why."""
+    """It serves nothing, and waiting will not change that; `message` says why. It serves again when
+    the reason is gone: a newer version of its set, or another deployment in its place.
+    """
     DEPLOYMENT_STATE_DELETING: _DeploymentState.ValueType  # 4
     """It is being ended."""
 
@@ -49,7 +51,9 @@ DEPLOYMENT_STATE_PENDING: DeploymentState.ValueType  # 1
 DEPLOYMENT_STATE_READY: DeploymentState.ValueType  # 2
 """At least one replica serves."""
 DEPLOYMENT_STATE_FAILED: DeploymentState.ValueType  # 3
-"""It cannot serve; `message` says why."""
+"""It serves nothing, and waiting will not change that; `message` says why. It serves again when
+the reason is gone: a newer version of its set, or another deployment in its place.
+"""
 DEPLOYMENT_STATE_DELETING: DeploymentState.ValueType  # 4
 """It is being ended."""
 Global___DeploymentState: _TypeAlias = DeploymentState  # noqa: Y015
@@ -172,6 +176,7 @@ class Deployment(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
     POOL_FIELD_NUMBER: _builtins.int
+    FAILED_REPLICAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`deployments/{tenant}/{name}`."""
     state: Global___DeploymentState.ValueType
@@ -186,6 +191,8 @@ class Deployment(_message.Message):
     """Version that they serve; 0 if none, or mixed while they switch."""
     pool: _builtins.str
     """Pool that its replicas stand in; empty until there is room."""
+    failed_replicas: _builtins.int
+    """Replicas that can never serve what they should; `message` says why."""
     @_builtins.property
     def spec(self) -> Global___DeploymentSpec:
         """What was asked for, defaults filled in."""
@@ -211,10 +218,11 @@ class Deployment(_message.Message):
         version: _builtins.int = ...,
         waiting: _abc.Iterable[_job_pb2.WaitingReason] | None = ...,
         pool: _builtins.str = ...,
+        failed_replicas: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "message", b"message", "name", b"name", "owner", b"owner", "pool", b"pool", "ready_replicas", b"ready_replicas", "spec", b"spec", "state", b"state", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failed_replicas", b"failed_replicas", "message", b"message", "name", b"name", "owner", b"owner", "pool", b"pool", "ready_replicas", b"ready_replicas", "spec", b"spec", "state", b"state", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,6 +35,8 @@ class _ReplicaStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplicaS
     """Serving."""
     REPLICA_STATE_DRAINING: _ReplicaState.ValueType  # 4
     """Finishing what was begun."""
+    REPLICA_STATE_FAILED: _ReplicaState.ValueType  # 5
+    """No weights, and what it should serve can never be loaded; `message` says why."""
 
 class ReplicaState(_ReplicaState, metaclass=_ReplicaStateEnumTypeWrapper):
     """ReplicaState is where a replica stands."""
@@ -49,6 +51,8 @@ REPLICA_STATE_ACTIVE: ReplicaState.ValueType  # 3
 """Serving."""
 REPLICA_STATE_DRAINING: ReplicaState.ValueType  # 4
 """Finishing what was begun."""
+REPLICA_STATE_FAILED: ReplicaState.ValueType  # 5
+"""No weights, and what it should serve can never be loaded; `message` says why."""
 Global___ReplicaState: _TypeAlias = ReplicaState  # noqa: Y015
 
 class _FinishReason:
@@ -1220,6 +1224,7 @@ class GetReplicaStatusResponse(_message.Message):
     FREE_BLOCKS_FIELD_NUMBER: _builtins.int
     TOTAL_BLOCKS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    CORRUPTED_REQUESTS_FIELD_NUMBER: _builtins.int
     state: Global___ReplicaState.ValueType
     """Where it stands."""
     version: _builtins.int
@@ -1234,6 +1239,8 @@ class GetReplicaStatusResponse(_message.Message):
     """Blocks of the KV cache."""
     message: _builtins.str
     """What went wrong last, if anything."""
+    corrupted_requests: _builtins.int
+    """Requests of the version that serves which ended because its numbers were not finite."""
     def __init__(
         self,
         *,
@@ -1244,10 +1251,11 @@ class GetReplicaStatusResponse(_message.Message):
         free_blocks: _builtins.int = ...,
         total_blocks: _builtins.int = ...,
         message: _builtins.str = ...,
+        corrupted_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["free_blocks", b"free_blocks", "message", b"message", "running", b"running", "state", b"state", "total_blocks", b"total_blocks", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrupted_requests", b"corrupted_requests", "free_blocks", b"free_blocks", "message", b"message", "running", b"running", "state", b"state", "total_blocks", b"total_blocks", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
