@@ -23,6 +23,8 @@ from typing import Any
 
 import psutil
 
+from tessera.local.guard import Guard
+
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
 AIMS = {
@@ -174,7 +176,8 @@ def main() -> None:
         sys.exit(f"{told.lines}: here is a line that names no hardware")
     here = [] if told.lines else [name for name in AIMS if name not in ELSEWHERE]
     new = [dated(line) for line in found]
-    new += [line for name in told.names or here for line in measure(name)]
+    with Guard.start():
+        new += [line for name in told.names or here for line in measure(name)]
     page = DOCUMENT.read_text() if DOCUMENT.exists() else ""
     same = all(line.get("hardware") for line in new) and machine_in(page)
     DOCUMENT.write_text(document(merged(lines_in(page), new), same or machine()))

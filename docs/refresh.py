@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tessera.local.guard import Guard
+
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WIDTH = "100"
@@ -62,10 +64,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("document", type=Path)
     document: Path = parser.parse_args().document
+    guard = Guard.start()
     try:
         text = BLOCK.sub(refresh, document.read_text())
     except RuntimeError as error:
         sys.exit(str(error))
+    finally:
+        guard.release()
     document.write_text(text)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from tessera.client import Client
+from tessera.local.guard import Guard
 
 HERE = Path(__file__).parent
 TESSERA = Path(sys.executable).with_name("tessera")
@@ -34,6 +35,8 @@ class Story:
         self.child: subprocess.Popen[str] | None = None
         self.asking = False
         self.interrupted = 0
+        # Ends what was started, should this process be killed.
+        self.guard = Guard.start()
         for number in SIGNALS:
             signal.signal(number, lambda number, _: self.interrupt(number))
 
@@ -134,3 +137,5 @@ def play(story: Story, tell: Callable[[], int], interrupted: Callable[[], None])
             file=sys.stderr,
         )
         return 1
+    finally:
+        story.guard.release()

@@ -15,6 +15,7 @@ import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from tessera.local.files import write_private
+from tessera.local.guard import Guard
 from tessera.local.ray_head import RayHead
 
 # Helpers that several folders of tests share.
@@ -23,8 +24,6 @@ pytest.register_assert_rewrite("platforms", "reading", "roundtrip")
 
 # What a platform in this process logs is no output of the command that a test runs.
 structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
-
-ROOT = Path(__file__).parents[1]
 
 
 class Shares(LoadScopeScheduling):
@@ -36,9 +35,15 @@ class Shares(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        if "pytest.mark.ray" not in (ROOT / path).read_text():
+        if "pytest.mark.ray" not in (self.config.rootpath / path).read_text():
             return path
         return "platform" if path.startswith("tests/integration/") else "ray"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whatever ends this run, nothing that it started goes on; its xdist workers are of it."""
+    if not hasattr(config, "workerinput"):
+        config.add_cleanup(Guard.start().close)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:

@@ -28,6 +28,7 @@ class TesseraError(Exception):
         violations: the fields at fault.
         metadata: machine-readable facts.
         retry_after: seconds after which trying again makes sense.
+        quote: lines that explain it, the end of a log for example; shown below the message.
     """
 
     reason = "INTERNAL"
@@ -42,6 +43,7 @@ class TesseraError(Exception):
         violations: Sequence[Violation] = (),
         metadata: Mapping[str, str] | None = None,
         retry_after: float | None = None,
+        quote: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -49,6 +51,7 @@ class TesseraError(Exception):
         self.violations = tuple(violations)
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
+        self.quote = quote
 
     @classmethod
     def at(

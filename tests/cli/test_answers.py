@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pty
 import re
@@ -142,10 +141,12 @@ def test_generate_of_many(on, served, client, two):
     assert len(shown.err.splitlines()) == written + 1
 
 
-def test_generate_reads_a_prompt_from_stdin(on, served, monkeypatch):
+def test_generate_reads_a_prompt_from_stdin(on, served, monkeypatch, tmp_path):
     options = ("--max-tokens", "6", "--temperature", "0")
-    monkeypatch.setattr("sys.stdin", io.StringIO("def\nadd"))
-    shown = on("generate", "tiny", "-", *options).out
+    (tmp_path / "prompt").write_text("def\nadd")
+    with (tmp_path / "prompt").open() as given:
+        monkeypatch.setattr("sys.stdin", given)
+        shown = on("generate", "tiny", "-", *options).out
     assert shown == on("generate", "tiny", "def\nadd", *options).out
 
 

@@ -135,7 +135,7 @@ def test_what_is_not_text(tmp_path):
     ) as caught:
         rows(read_texts(None, str(path)))
     assert caught.value.reason == "NOT_UTF8"
-    with pytest.raises(errors.InvalidArgumentError, match=r"latin.txt: it is not UTF-8"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"latin.txt:2: it is not UTF-8"):
         read_whole(str(path))
 
 

@@ -297,7 +297,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     )
     assert given.pools[0].ray_address == "h:2"
     assert given.ray_token == tmp_path / "t"
-    assert given.database_url.endswith("/controller.db")
+    assert given.database_url.database == str(tmp_path / "controller.db")
     for wrong in (["--listen", "nowhere"], ["--pool", "x"], ["--shards", "-1"]):
         with pytest.raises(SystemExit) as caught:
             config(["--home", str(tmp_path), *wrong])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -102,7 +104,7 @@ def test_end_asks_before_it_kills(spawn):
 
 
 def test_a_child_is_watched_the_same_whoever_started_it(tmp_path):
-    started = Child.start(SLEEP, os.environ, tmp_path / "log")
+    started = Child.start(SLEEP[1:], os.environ, tmp_path / "log", tmp_path)
     adopted = Child(ref=started.ref)
     assert started.alive
     assert adopted.alive
@@ -111,3 +113,38 @@ def test_a_child_is_watched_the_same_whoever_started_it(tmp_path):
     assert not adopted.alive
     assert started.code == -signal.SIGTERM
     assert adopted.code is None
+
+
+def test_a_start_is_known_whatever_the_clock_says(spawn, monkeypatch):
+    """The clock of the machine is set: what was written down before still names the process."""
+    process, _ = spawn(SLEEP)
+    ref = ProcessRef.of(process.pid)
+    real = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: real(self) + 3600)
+    assert ref.alive
+    assert ProcessRef.of(process.pid) == ref
+
+
+def test_after_a_reboot_nothing_written_before_lives(spawn):
+    process, _ = spawn(SLEEP, start_new_session=True)
+    ref = ProcessRef.of(process.pid)
+    earlier = dataclasses.replace(ref, boot="another run of the kernel")
+    assert earlier.find() is None
+    assert members("", [earlier]) == []
+    assert [p.pid for p in members("", [ref])] == [process.pid]
+
+
+def test_what_is_started_is_private_and_hermetic(tmp_path):
+    program = (
+        "import json, os, sys; m = os.umask(0); open('made', 'w').close()\n"
+        "print(json.dumps([m, os.getcwd(), sys.flags.safe_path, sys.flags.utf8_mode]), flush=True)"
+    )
+    (tmp_path / "json.py").write_text("raise SystemExit('in the way')")
+    before = os.umask(0)
+    try:
+        child = Child.start(["-c", program], os.environ, tmp_path / "log", tmp_path)
+        child.popen.wait(20)
+    finally:
+        os.umask(before)
+    assert json.loads((tmp_path / "log").read_text()) == [0o077, str(tmp_path), True, 1]
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600

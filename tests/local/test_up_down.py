@@ -16,6 +16,7 @@ from platforms import TESSERA, Platform, kill, until
 
 from tessera.local import ray_api
 from tessera.local.process import members
+from tessera.local.state import State
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
@@ -107,8 +108,41 @@ def test_a_supervisor_that_fails_says_which_log_and_its_last_lines(platform):
         "up", "--ray-address", "127.0.0.1:1", "--dashboard", "http://127.0.0.1:1", check=False
     )
     assert done.returncode == 1
-    assert "no Ray dashboard answers at http://127.0.0.1:1" in done.stderr
+    first, *quoted, place = done.stderr.splitlines()
+    assert first.startswith("tessera: no Ray dashboard answers at http://127.0.0.1:1")
+    assert 0 <= len(quoted) <= 3
+    assert all(line.startswith("  ") for line in quoted)
+    log = place.removeprefix("  all of it: ").removeprefix("  (no log at ").rstrip(")")
+    assert log.startswith(str(platform.home.path / "logs"))
     assert "Traceback" not in done.stderr
+
+
+def test_two_at_once_are_one(platform):
+    """Both say that it is up; whoever was slower has followed the other."""
+    command = [str(TESSERA), "--home", str(platform.home.path), "up"]
+    together = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in together:
+        message = process.communicate(timeout=200)[1]
+        assert process.returncode == 0, message
+    heads = [
+        p
+        for p in mentions("ray.scripts.scripts")
+        if p.pid in {m.pid for m in members(platform.state.platform, platform.state.leaders)}
+    ]
+    assert len(heads) == 1
+
+
+def test_all_of_it_killed_while_starting(platform):
+    """SIGKILL of the command and of the supervisor: the next `up` ends what is left."""
+    command = [str(TESSERA), "--home", str(platform.home.path), "up"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        state = until(lambda: State.load(platform.home.state_path), 60)
+        state = until(lambda: found if (found := platform.state).processes.get("ray") else None, 60)
+        process.kill()
+    kill(state.processes["supervisor"].pid)
+    platform.up()
+    assert platform.state.platform != state.platform
+    assert members(state.platform, [state.processes["ray"]]) == []
 
 
 def test_attached_to_a_cluster_of_others(platform, ray_cluster):

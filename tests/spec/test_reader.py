@@ -322,7 +322,7 @@ def test_both_spellings_nothing_and_anchors(tmp_path):
     ("content", "reason"),
     [
         (None, "FILE_NOT_FOUND"),
-        (b"\xff\xfe\x00x", "BAD_YAML"),
+        (b"\xff\xfe\x00x", "NOT_UTF8"),
         (b"#" * (MAX_BYTES + 1), "BAD_YAML"),
     ],
     ids=["missing", "binary", "huge"],
@@ -334,7 +334,7 @@ def test_file_that_is_none(tmp_path, content, reason):
     with pytest.raises(errors.InvalidArgumentError) as caught:
         load(path)
     assert caught.value.reason == reason
-    assert caught.value.message.startswith(f"{path}: ")
+    assert caught.value.message.startswith(f"{path}:")
 
 
 def test_folder_for_a_file(tmp_path):

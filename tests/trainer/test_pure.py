@@ -16,8 +16,8 @@ from tessera.data.split import Text, split
 from tessera.models.lora_config import LoRAConfig
 from tessera.trainer.control.attempt import AttemptRecord, Ended
 from tessera.trainer.control.commands import CommandQueue, StepCommands
-from tessera.trainer.control.logs import Lines
 from tessera.trainer.control.outbox import Outbox
+from tessera.trainer.control.output import Lines
 from tessera.trainer.data.sampler import Sampler, windows
 from tessera.trainer.failure import (
     Category,
@@ -149,7 +149,7 @@ def test_an_outbox_keeps_numbers_until_they_are_acknowledged():
 @given(st.lists(st.text("ab\n\r", max_size=6)))
 def test_lines_are_the_same_however_they_are_cut(parts):
     outbox: Outbox[str] = Outbox(1000)
-    lines = Lines(outbox)
+    lines = Lines(outbox.put)
     for part in parts:
         lines.write(part)
     whole = "".join(parts).split("\n")[:-1]

@@ -55,6 +55,7 @@ from tessera.controller.store.blobs import Blobs
 from tessera.controller.store.database import Database
 from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
+from tessera.rpc.address import join
 from tessera.rpc.identity import SERVICE, Issuer, Principal, Verifier
 from tessera.rpc.registration import build_version
 from tessera.rpc.server import Server
@@ -92,7 +93,7 @@ class Controller:
     @property
     def address(self) -> str:
         """What workloads call it at."""
-        return self._config.advertise or f"{self._config.host}:{self.port}"
+        return self._config.advertise or join(self._config.host, self.port)
 
     async def start(self) -> int:
         """Open the store, look at the pools, listen; returns the port."""

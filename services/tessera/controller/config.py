@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from tessera.controller.policy.records import Pool
+from tessera.rpc.address import split
 
 _POOL_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -44,21 +47,20 @@ class Config:
             raise ValueError(f"--listen: {self.port} is no port")
         if self.shards < 0 or self.disk_cap < 0:
             raise ValueError("--shards and --disk-cap-bytes must not be negative")
-        if self.advertise and not self.advertise.rpartition(":")[2].isdecimal():
-            raise ValueError(f"--advertise: '{self.advertise}' is not HOST:PORT")
+        if self.advertise:
+            split(self.advertise)
 
     @property
-    def database_url(self) -> str:
+    def database_url(self) -> str | URL:
         """Where the store is."""
-        return self.database or f"sqlite:///{self.home.resolve() / 'controller.db'}"
+        # Not as text: in a URL some letters of a folder's name would mean something.
+        file = str(self.home.resolve() / "controller.db")
+        return self.database or URL.create("sqlite", database=file)
 
 
 def parse_listen(text: str) -> tuple[str, int]:
     """Host and port of `HOST:PORT`; raises ValueError."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ValueError(f"'{text}' is not HOST:PORT")
-    return host, int(port)
+    return split(text)
 
 
 def parse_pool(text: str) -> Pool:

@@ -14,6 +14,7 @@ import ray
 import structlog
 
 from tessera import errors
+from tessera.environment import leave_working_directory
 from tessera.inference.ensure import NAMESPACE, Wanted, ensure
 from tessera.log import configure_logging
 from tessera.rpc.registration import exchange_ticket
@@ -35,6 +36,7 @@ def main() -> int:
     configure_logging("inference")
     try:
         token = exchange_ticket(args.controller, args.ticket)
+        leave_working_directory()
         ray.init(
             address=os.environ["RAY_ADDRESS"],
             namespace=NAMESPACE,

@@ -26,6 +26,7 @@ from tessera.inference.services.inference import InferenceService
 from tessera.inference.services.replica import ReplicaService
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import Loader
+from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.identity import Verifier
 from tessera.rpc.registration import Registration, fetch_verifier
@@ -82,7 +83,7 @@ class Replica:
         torch.set_num_threads(self._config.threads)
         port = await self._server.start(self._config.host)
         await self._server.set_serving(serving=False)
-        self.address = f"{self._config.host}:{port}"
+        self.address = join(self._config.host, port)
         endpoint = registry_pb2.Endpoint(
             role=registry_pb2.ROLE_REPLICA,
             name=self._config.name,

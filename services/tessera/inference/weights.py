@@ -17,7 +17,7 @@ from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.memory import check_fits
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
-from tessera.models.registry import build, load_config
+from tessera.models.registry import build, family, load_config
 from tessera.text.tokenizer import Tokenizer
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
@@ -135,7 +135,7 @@ def _config(manifest: Manifest, tensors: int) -> ModelConfig:
     if "config.json" not in manifest.assets:
         raise _unfit(manifest, "it has no asset `config.json`")
     config = load_config(manifest.assets["config.json"])
-    family(config.family)._check(config.task.kind)
+    family(config.family).check_task(config.task.kind)
     layers = sum(stack.layers for stack in config.stacks)
     if layers > tensors:
         # Before they are made, which would take as long as there are many.

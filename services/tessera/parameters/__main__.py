@@ -14,6 +14,7 @@ from pathlib import Path
 import ray
 
 from tessera import errors
+from tessera.environment import leave_working_directory
 from tessera.parameters.actor import NAMESPACE, ensure
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.rpc.registration import exchange_ticket
@@ -54,6 +55,7 @@ def _ensure(options: argparse.Namespace) -> None:
         ShardConfig(index=index, data_dir=options.data_dir / shard_name(index))
         for index in range(options.shards)
     ]
+    leave_working_directory()
     ray.init(namespace=NAMESPACE, log_to_driver=False)
     for address in ensure(place, coordinator, shards):
         print(address, flush=True)  # noqa: T201 - the job's log

@@ -19,6 +19,7 @@ from tessera.parameters.shards import Shards
 from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store import Store
 from tessera.parameters.versions import Versions
+from tessera.rpc.address import join
 from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import DataServer, Server
 
@@ -56,7 +57,7 @@ class CoordinatorNode:
 
         self._server = Server(verifier, [(coordinator.NAME, register)])
         await self._versions.start()
-        self.address = f"{place.host}:{await self._server.start(place.host)}"
+        self.address = join(place.host, await self._server.start(place.host))
         self._registration = Registration(
             place.controller,
             place.token,
@@ -106,8 +107,8 @@ class ShardNode:
         bulk = data.ShardData(config.name, inbox, self._store, verifier, self._meter)
         self._server = Server(verifier, [(shard.NAME, register)])
         self._data = DataServer(verifier, bulk.register, streams=STREAMS)
-        self.address = f"{place.host}:{await self._server.start(place.host)}"
-        self.data_address = f"{place.host}:{self._data.start(place.host)}"
+        self.address = join(place.host, await self._server.start(place.host))
+        self.data_address = join(place.host, self._data.start(place.host))
         self._measuring = asyncio.create_task(self._measure())
         self._registration = Registration(
             place.controller,

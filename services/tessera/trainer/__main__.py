@@ -32,6 +32,7 @@ def main() -> int:
 
     import ray  # noqa: PLC0415 - reads the environment when it is imported
 
+    from tessera.environment import leave_working_directory  # noqa: PLC0415 - the same
     from tessera.log import configure_logging  # noqa: PLC0415 - the same
     from tessera.rpc.registration import exchange_ticket  # noqa: PLC0415 - the same
     from tessera.trainer.control.logs import LogShipper  # noqa: PLC0415 - the same
@@ -51,6 +52,7 @@ def main() -> int:
     shipper.start()
     configure_logging("trainer")
     try:
+        leave_working_directory()
         ray.init(log_to_driver=False)
         driver = Driver(
             job=arguments.job,

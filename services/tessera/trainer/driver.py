@@ -14,6 +14,7 @@ from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc, registry_pb2
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.device import backend_for
+from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import Server
@@ -97,7 +98,7 @@ class Driver:
                 ),
             ],
         )
-        address = f"{self._host}:{await server.start(self._host)}"
+        address = join(self._host, await server.start(self._host))
         registration = Registration(self._controller, self._token, self._endpoint(address))
         await registration.start()
         context = AttemptContext(

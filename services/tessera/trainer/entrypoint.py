@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import importlib
+import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from tessera.device import is_out_of_memory
+from tessera.environment import SAFE_PATH
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import Dataset, TokenBatch
 from tessera.trainer.data.sources import ReadBlob, read_one
@@ -67,6 +69,8 @@ def install(url: str, read_blob: ReadBlob) -> None:
     folder = Path(tempfile.mkdtemp(prefix="tessera-code-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / name).write_bytes(read_one(url, read_blob))
+    # Other processes that this code starts find their own modules where they always do.
+    os.environ.pop(SAFE_PATH, None)
     sys.path.insert(0, str(folder / name if name.endswith(".zip") else folder))
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import io
 import keyword
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -64,6 +66,12 @@ _EXAMPLE = "tessera "
 """What the lines of examples in the docstring of a command begin with."""
 
 GLOBAL = ("--home", "--address", "--output")
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""What Python makes of bytes that are no text."""
+
+QUOTED_LINES, QUOTED_WIDTH = 20, 4096
+"""What of a quoted log is shown at most."""
+
 MISTAKES = (
     errors.InvalidArgumentError,
     errors.OutOfRangeError,
@@ -127,18 +135,22 @@ def options(
     ] = Output.TEXT,
 ) -> None:
     """Train, shard and serve Transformers."""
-    context.obj = Settings(home=home.expanduser(), address=address, token=token, output=output)
+    for name, value in (("--home", str(home)), ("--address", address), ("--token", token)):
+        check_text(name, value)
+    context.obj = Settings(home=home, address=address, token=token, output=output)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
     try:
         command = typer.main.get_command(app)
-        result = command.main(hoist(arguments), prog_name="tessera", standalone_mode=False)
+        given = hoist(decoded(arguments))
+        result = command.main(given, prog_name="tessera", standalone_mode=False)
     except KeyboardInterrupt:
         return INTERRUPTED
     except errors.TesseraError as error:
-        return _told(error.message, MISTAKE if isinstance(error, MISTAKES) else FAILED)
+        code = MISTAKE if isinstance(error, MISTAKES) else FAILED
+        return _told(error.message, code, error.quote)
     except typer.Abort:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - people see one line, whatever it was
@@ -148,8 +160,47 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The console script."""
+    if sys.getfilesystemencoding() == "ascii":
+        # A locale that knows no letters but A to Z: texts and names are UTF-8 all the same.
+        environ = {**os.environ, "PYTHONUTF8": "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 - this very program
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # It was closed by whoever started us.
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal has no letter for is told by its number.
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(run(sys.argv[1:]))
+
+
+def decoded(arguments: Sequence[str]) -> list[str]:
+    """The arguments, of which each is text.
+
+    Raises:
+        InvalidArgumentError: NOT_UTF8.
+    """
+    for index, argument in enumerate(arguments):
+        option, equals, _ = argument.partition("=")
+        before = arguments[index - 1] if index else ""
+        if argument.startswith("-") and equals:
+            name = option
+        else:
+            name = before if before.startswith("--") else f"argument {index + 1}"
+        check_text(name, argument)
+    return list(arguments)
+
+
+def check_text(name: str, value: str) -> None:
+    """Refuse a value that is no text.
+
+    Raises:
+        InvalidArgumentError: NOT_UTF8.
+    """
+    if SURROGATE.search(value):
+        shown = os.fsencode(value).decode(errors="backslashreplace")
+        raise errors.InvalidArgumentError(f"{name}: `{shown}` is not UTF-8", reason="NOT_UTF8")
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:
@@ -200,9 +251,11 @@ def _other(error: Exception) -> int:
     return _told(f"{message}{hint}", MISTAKE)
 
 
-def _told(message: str, code: int) -> int:
-    """One line on stderr; with TESSERA_DEBUG=1 the traceback before it."""
+def _told(message: str, code: int, quote: str = "") -> int:
+    """One line on stderr, and below it what is quoted; with TESSERA_DEBUG=1 first the traceback."""
     if os.environ.get("TESSERA_DEBUG") == "1":
         traceback.print_exc()
     sys.stderr.write(f"tessera: {' '.join(message.split())}\n")
+    for line in quote.splitlines()[-QUOTED_LINES:]:
+        sys.stderr.write(f"  {line[:QUOTED_WIDTH]}\n")
     return code

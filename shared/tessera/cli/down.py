@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tessera import errors
+from tessera.cli import show
+from tessera.cli.home import home_of
 from tessera.local import teardown
-from tessera.local.home import Home
 
 
 def down(
@@ -22,8 +21,8 @@ def down(
 ) -> None:
     """End the platform: exactly the processes that it started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Half an end is no end.
-    home = Home(Path(context.obj.home).expanduser().resolve())
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    home = home_of(context)
+    console = show.console(stderr=True)
     if not home.exists:
         if purge and home.path.exists():
             raise errors.FailedPreconditionError(

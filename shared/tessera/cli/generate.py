@@ -12,8 +12,9 @@ import typer
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.cli import bulk, show
 from tessera.cli.connect import connect, settings_of
-from tessera.cli.texts import STDIN, FileOption, Line, ModelArgument, read_texts
+from tessera.cli.texts import FileOption, Line, ModelArgument, read_texts, read_whole
 from tessera.client.generation import AT_ONCE, Manner
+from tessera.spec.document import STDIN
 
 
 def generate(  # noqa: PLR0917 - typer fills in options by name
@@ -78,7 +79,7 @@ def generate(  # noqa: PLR0917 - typer fills in options by name
         length_penalty=length_penalty,
     )
     if prompts and len(prompts) == 1 and not file:
-        _stream(context, name, sys.stdin.read() if prompts[0] == STDIN else prompts[0], manner)
+        _stream(context, name, read_whole(STDIN) if prompts[0] == STDIN else prompts[0], manner)
         return
     answers = bulk.ask(
         context,

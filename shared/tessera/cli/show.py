@@ -10,6 +10,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,8 +23,8 @@ WIDE = 4000
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that neither guesses at colours nor breaks lines off a terminal."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False)
+    """A console that guesses at nothing in a text, and breaks no lines off a terminal."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def line(text: str) -> None:
@@ -59,6 +60,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) 
         Console(highlight=False, markup=False, width=WIDE).print(grid)
     else:
         line(empty)
+
+
+def facts(rows: Iterable[Sequence[str]]) -> None:
+    """Names and what they are, one a line, each whole."""
+    rows = list(rows)
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        line(f"  {'    '.join(set_cell_size(cell, width) for cell, width in cells)}".rstrip())
 
 
 def enum(name: str, prefix: str) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from tessera import errors
 from tessera.cli import show
+from tessera.cli.home import home_of
 from tessera.cli.sizes import show_size
 from tessera.local import overview
 from tessera.local.home import Home
@@ -22,7 +20,7 @@ from tessera.local.state import State
 
 def status(context: typer.Context) -> None:
     """Show addresses, processes, pools, services, jobs and deployments."""
-    home = Home(Path(context.obj.home).expanduser().resolve())
+    home = home_of(context)
     state = State.load(home.state_path)
     if state is None:
         raise errors.FailedPreconditionError(
@@ -54,28 +52,27 @@ def _add_workloads(values: dict[str, Any], home: Home, state: State) -> errors.T
 
 
 def _show(values: Mapping[str, Any]) -> None:
-    console = Console(highlight=False, width=show.WIDE)
     total = values["platform"]
     names = ("home", "phase", "controller", "dashboard", "ray_address", "metrics")
     rows = [(name.replace("_", " "), values[name]) for name in names if values[name]]
     rows.append(("memory", f"{show_size(total['rss'])} in {total['processes']} processes"))
-    _table(console, "", rows)
+    _table("", rows)
     kept = [
         (p["name"], f"pid {p['pid']}", show_size(p["rss"]) if p["alive"] else "dead")
         for p in values["processes"]
     ]
-    _table(console, "Processes", kept)
+    _table("Processes", kept)
     pools = [
         (p["name"], "live" if p["live"] else "unseen", _held(p), p["message"])
         for p in values.get("pools", ())
     ]
-    _table(console, "Pools", pools)
+    _table("Pools", pools)
     services = [
         (s["role"], s["name"], s["address"], f"pid {s['pid']}", s["state"], s["page"])
         for s in values.get("services", ())
     ]
-    _table(console, "Services", services)
-    _table(console, "Jobs", [(state, str(n)) for state, n in values.get("jobs", {}).items()])
+    _table("Services", services)
+    _table("Jobs", [(state, str(n)) for state, n in values.get("jobs", {}).items()])
     deployments = [
         (
             d["name"],
@@ -86,7 +83,7 @@ def _show(values: Mapping[str, Any]) -> None:
         )
         for d in values.get("deployments", ())
     ]
-    _table(console, "Deployments", deployments)
+    _table("Deployments", deployments)
 
 
 def _held(pool: Mapping[str, Any]) -> str:
@@ -97,12 +94,9 @@ def _held(pool: Mapping[str, Any]) -> str:
     )
 
 
-def _table(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
+def _table(title: str, rows: Sequence[Sequence[str]]) -> None:
     if not rows:
         return
     if title:
-        console.print(f"\n[bold]{title}[/bold]")
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        show.console().print(f"\n{title}", style="bold")
+    show.facts(rows)

@@ -28,7 +28,9 @@ SHOWN_UPLOAD = 4 << 20
 
 def submit(  # noqa: PLR0917 - typer fills in options by name
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The job, in YAML.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="The job, in YAML; `-`: from stdin.", show_default=False)
+    ],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a field, e.g. train.lr=0.001."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedReader
@@ -14,8 +13,8 @@ from typing import Annotated
 import typer
 
 from tessera import errors
+from tessera.spec.document import STDIN, standard_input
 
-STDIN = "-"
 BLOCK_BYTES = 1 << 16
 
 ModelArgument = Annotated[
@@ -142,14 +141,21 @@ def read_whole(file: str) -> str:
     """
     stream, _ = _open(file)
     with stream:
-        return _decoded(stream.read(), "stdin" if file == STDIN else file)
+        content = stream.read()
+    name = "stdin" if file == STDIN else file
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start)
+        # The line says it.
+        return _decoded(content.split(b"\n")[line], f"{name}:{line + 1}")
 
 
 def _open(file: str) -> tuple[BufferedReader, int | None]:
     """A file and the number of its lines, as far as that can be told before it is read."""
-    if file == STDIN:
-        return os.fdopen(sys.stdin.fileno(), "rb", closefd=False), None
     try:
+        if file == STDIN:
+            return standard_input(), None
         stream = Path(file).open("rb")  # noqa: SIM115 - whoever reads its lines closes it
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             return stream, None

@@ -13,18 +13,22 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from tessera import errors
+from tessera.cli import show
+from tessera.cli.home import home_of
 from tessera.cli.sizes import parse_size
 from tessera.local import readiness, teardown
 from tessera.local.home import Home
 from tessera.local.launch import Launch
 from tessera.local.options import Options
 from tessera.local.readiness import Step
+from tessera.local.scratch import small_shared_memory
 from tessera.local.state import State
 
 _LEAST_CPUS = 8
+_TELL_SECONDS = 30.0
+"""Off a terminal, what is awaited is told so often."""
 
 
 class Interrupts:
@@ -68,10 +72,13 @@ def up(  # noqa: PLR0917 - typer fills in options by name
     grafana_iframe: Annotated[
         str, typer.Option(help="URL of Grafana for the browser, if it is another.")
     ] = "",
-    timeout: Annotated[float, typer.Option(help="Seconds until it must be up.")] = 180.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds without progress after which it is given up.")
+    ] = 120.0,
     foreground: Annotated[bool, typer.Option(help="Stay, and end it with Ctrl-C.")] = False,
 ) -> None:
     """Start the platform on this machine and print where it is."""
+    os.umask(0o077)  # What the platform writes is for its owner, whatever others' files are.
     interrupted = Interrupts()
     token = str(ray_token.resolve()) if ray_token and ray_address else ""
     options = Options(
@@ -85,8 +92,8 @@ def up(  # noqa: PLR0917 - typer fills in options by name
         grafana=grafana.rstrip("/"),
         grafana_iframe=grafana_iframe.rstrip("/"),
     )
-    home = Home(Path(context.obj.home).expanduser().resolve())
-    console = Console(stderr=True, highlight=False)
+    home = home_of(context)
+    console = show.console(stderr=True)
     if _runs(home):
         console.print(f"A platform runs in {home.path} already.")
         _show(home, State.load(home.state_path))
@@ -105,7 +112,9 @@ def _runs(home: Home) -> bool:
 def _start(
     home: Home, options: Options, timeout: float, interrupted: Interrupts, console: Console
 ) -> None:
-    home.prepare(getpass.getuser())
+    home.prepare(_user())
+    if not options.ray_address and (note := small_shared_memory()):
+        console.print(f"note: {note}")
     started = time.monotonic()
     launch = Launch.start(home, options)
     try:
@@ -124,13 +133,22 @@ def _start(
     _show(home, state)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):  # Of a number that has no name.
+        return f"uid-{os.getuid()}"
+
+
 def _progress(
     console: Console, update: Callable[[str], None], started: float
 ) -> Callable[[Sequence[Step]], None]:
     """Print each step once when it is done, and show the one that is awaited."""
     printed: set[str] = set()
+    told = started
 
-    def show(steps: Sequence[Step]) -> None:
+    def tell(steps: Sequence[Step]) -> None:
+        nonlocal told
         for step in steps:
             if step.done and step.name not in printed:
                 printed.add(step.name)
@@ -139,25 +157,25 @@ def _progress(
         awaited = next((step for step in steps if not step.done), None)
         if awaited:
             update(f"starting {awaited.name} … {awaited.detail}")
+            if not console.is_terminal and time.monotonic() - told >= _TELL_SECONDS:
+                told = time.monotonic()
+                console.print(f"  waiting for {awaited.name} … {awaited.detail}".rstrip())
 
-    return show
+    return tell
 
 
 def _show(home: Home, state: State | None) -> None:
     """A small table of addresses, and what to try next."""
     if state is None:
         return
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-    table.add_row("controller", f"{state.controller} (gRPC)")
-    table.add_row("Ray dashboard", state.dashboard)
+    rows = [("controller", f"{state.controller} (gRPC)"), ("Ray dashboard", state.dashboard)]
     if state.metrics:
-        table.add_row("metrics", f"{state.metrics} (Prometheus)")
+        rows.append(("metrics", f"{state.metrics} (Prometheus)"))
     if state.ray_token_path:
-        table.add_row("dashboard's token", f"in {state.ray_token_path}")
-    table.add_row("home and logs", str(home.path))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
-    console.print("Try next:  tessera status · tessera submit FILE --watch · tessera down")
+        rows.append(("dashboard's token", f"in {state.ray_token_path}"))
+    rows.append(("home and logs", str(home.path)))
+    show.facts(rows)
+    show.line("Try next:  tessera status · tessera submit FILE --watch · tessera down")
 
 
 def _stay(home: Home, interrupted: Interrupts, console: Console) -> None:

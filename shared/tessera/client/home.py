@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +30,61 @@ def find(address: str | None, token: str | None, home: str | Path | None) -> Acc
         home: folder of a local platform; None: ~/.tessera.
 
     Raises:
-        FailedPreconditionError: NO_PLATFORM, where no address is given and the home has none.
+        FailedPreconditionError: NO_PLATFORM, where no address is given and the home has none;
+            HOME_UNUSABLE.
     """
-    folder = Path(home or DEFAULT).expanduser()
-    return Access(
-        address=address or _address(folder),
-        token=token or _token(folder, required=not address),
+    if address:
+        return Access(address=address, token=token or _token(home))
+    folder = folder_of(home)
+    check_readable(folder)
+    return Access(address=_address(folder), token=token or _token(folder, required=True))
+
+
+def folder_of(home: str | Path | None) -> Path:
+    """The folder that is meant, as an absolute path.
+
+    Raises:
+        FailedPreconditionError: HOME_UNUSABLE: it begins with `~`, and this user has no home.
+    """
+    try:
+        return Path(home or DEFAULT).expanduser().absolute()
+    except RuntimeError:
+        raise errors.FailedPreconditionError(
+            f"{home or DEFAULT}: this user has no home folder; name another with --home",
+            reason="HOME_UNUSABLE",
+        ) from None
+
+
+def check_readable(folder: Path) -> None:
+    """Whether this user may read the home of a platform, if there is one.
+
+    Raises:
+        FailedPreconditionError: HOME_UNUSABLE: it is another user's, or cannot be read.
+    """
+    for path in (folder, folder / "lock", folder / "state.json", folder / "token"):
+        try:
+            owner = path.stat().st_uid
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise _unusable(path, error.strerror or str(error)) from None
+        if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+            whose = f"it belongs to {_name(owner)}" if owner != os.geteuid() else "its mode forbids"
+            raise _unusable(path, whose)
+
+
+def _unusable(path: Path, why: str) -> errors.FailedPreconditionError:
+    return errors.FailedPreconditionError(
+        f"{path} cannot be read: {why}; name a folder of your own with --home",
+        reason="HOME_UNUSABLE",
     )
+
+
+def _name(number: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"the user with the number {number}"
 
 
 def _address(folder: Path) -> str:
@@ -52,13 +102,13 @@ def _address(folder: Path) -> str:
     return address
 
 
-def _token(folder: Path, *, required: bool) -> str:
+def _token(home: str | Path | None, *, required: bool = False) -> str:
     try:
-        return (folder / "token").read_text().strip()
-    except OSError:
+        return (folder_of(home) / "token").read_text().strip()
+    except (OSError, errors.FailedPreconditionError):
         if not required:
             return ""
         raise errors.FailedPreconditionError(
-            f"the token in {folder} cannot be read; only the user who started the platform can",
+            f"the token in {home} cannot be read; only the user who started the platform can",
             reason="NO_PLATFORM",
         ) from None

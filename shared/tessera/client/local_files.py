@@ -82,7 +82,7 @@ def _localize_list(
         if split_url(entry)[0]:
             urls.append(entry)
             continue
-        base = _literal(_absolute(entry, folder))
+        base = _literal(entry, folder)
         found = [
             read_file(path, field, name=path.relative_to(base).as_posix())
             for path in expand(entry, folder, field)
@@ -104,9 +104,10 @@ def expand(entry: str, folder: Path, field: str) -> list[Path]:
     Raises:
         InvalidArgumentError: FILE_NOT_FOUND or NOT_A_FILE.
     """
-    pattern = str(_absolute(entry, folder))
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute patterns
-    if Path(pattern).is_dir():
+    # What stands in the folder's own name is no wildcard.
+    pattern, root = str(Path(entry).expanduser()), folder.absolute()
+    found = sorted(root / name for name in glob.glob(pattern, root_dir=root, recursive=True))  # noqa: PTH207 - absolute patterns too
+    if (root / pattern).is_dir():
         raise errors.InvalidArgumentError.at(
             field, f"`{entry}` is a folder; name its files, e.g. {entry}/**/*.txt", "NOT_A_FILE"
         )
@@ -191,8 +192,8 @@ def _absolute(entry: str, folder: Path) -> Path:
     return path if path.is_absolute() else folder.absolute() / path
 
 
-def _literal(pattern: Path) -> Path:
+def _literal(entry: str, folder: Path) -> Path:
     """The folder above the first wildcard, so that files below it keep names that differ."""
-    parts = pattern.parent.parts
+    parts = Path(entry).expanduser().parent.parts
     end = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Path(*parts[:end])
+    return folder.absolute().joinpath(*parts[:end])

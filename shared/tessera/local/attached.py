@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+from tessera.environment import FIXED
 from tessera.local import ray_api
 
 _SECONDS = 60.0
@@ -32,8 +33,8 @@ def leave(dashboard: str, ray_address: str, token_path: Path | None) -> None:
         if ours and job["status"] not in _ENDED:
             ray_api.post(f"{dashboard}/api/jobs/{job['submission_id']}/stop", token_path, {})
     body = {
-        "entrypoint": f"python -c '{_PROGRAM}'",
-        "runtime_env": {"env_vars": {"RAY_ADDRESS": ray_address}},
+        "entrypoint": f"python -P -c '{_PROGRAM}'",
+        "runtime_env": {"env_vars": {**FIXED, "RAY_ADDRESS": ray_address}},
         "metadata": {"job_name": "tessera-down"},
     }
     submitted = ray_api.post(f"{dashboard}/api/jobs/", token_path, body)["submission_id"]

@@ -18,7 +18,7 @@ from tessera.local.files import write_private
 from tessera.rpc.identity import Issuer, Principal
 
 _SIGN = "This folder belongs to a Tessera platform; `tessera down --purge` deletes it.\n"
-_FOLDERS = ("keys", "blobs", "logs", "parameters")
+_FOLDERS = ("keys", "blobs", "logs", "parameters", "cache")
 _FILES = (
     "lock",
     "state.json",
@@ -82,23 +82,27 @@ class Home:
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.exists:
-                self._claim()
-            for name in _FOLDERS:
-                (self.path / name).mkdir(mode=0o700, exist_ok=True)
-            if not self.key_path.exists():
-                write_private(self.key_path, Issuer.generate_key())
-                self.token_path.unlink(missing_ok=True)
-            if not self.token_path.exists():
-                issuer = Issuer(self.key_path.read_bytes())
-                write_private(self.token_path, issuer.issue(Principal(subject=user)).encode())
-            if not self.ray_token_path.exists():
-                write_private(self.ray_token_path, secrets.token_hex(32).encode())
+            with _alone(self.path):
+                self._fill(user)
         except OSError as error:
             raise errors.FailedPreconditionError(
                 f"cannot use {self.path} as home: {error.strerror}; choose another with --home",
                 reason="HOME_UNUSABLE",
             ) from error
+
+    def _fill(self, user: str) -> None:
+        if not self.exists:
+            self._claim()
+        for name in _FOLDERS:
+            (self.path / name).mkdir(mode=0o700, exist_ok=True)
+        if not self.key_path.exists():
+            write_private(self.key_path, Issuer.generate_key())
+            self.token_path.unlink(missing_ok=True)
+        if not self.token_path.exists():
+            issuer = Issuer(self.key_path.read_bytes())
+            write_private(self.token_path, issuer.issue(Principal(subject=user)).encode())
+        if not self.ray_token_path.exists():
+            write_private(self.ray_token_path, secrets.token_hex(32).encode())
 
     @contextmanager
     def locked(self, patience: float = 2.0) -> Iterator[None]:
@@ -147,14 +151,28 @@ class Home:
         return left
 
     def _claim(self) -> None:
-        if any(self.path.iterdir()):
+        if any(entry != self.lock_path for entry in self.path.iterdir()) or (
+            self.lock_path.exists() and self.lock_path.read_text() not in _SIGN
+        ):
             raise errors.FailedPreconditionError(
                 f"{self.path} holds other files; choose an empty or new folder with --home",
                 reason="HOME_NOT_EMPTY",
             )
+        # Not replaced: a supervisor may hold it.
         descriptor = os.open(self.lock_path, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(_SIGN)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time prepares a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _try_lock(file: IO[str]) -> bool:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tessera import errors
 from tessera.local import readiness, teardown
+from tessera.local.child import Child
 from tessera.local.home import Home
 from tessera.local.options import Options
+from tessera.local.patience import Patience, Signs, signs_of
+from tessera.local.process import members
 from tessera.local.readiness import Step
 from tessera.local.state import FAILED, State
+from tessera.local.tail import tail
 
 _POLL_SECONDS = 0.2
-_LINES, _WIDTH = 12, 240
+_SIGNS_SECONDS = 2.0
+_MOST = 5
+"""Times the patience without progress that it may take in all."""
+
+_LOGS = ("supervisor", "controller", "ray")
 _END_SECONDS = 40.0
 
 LOCKED = 75
@@ -28,27 +36,20 @@ class Launch:
     """A platform on its way up."""
 
     home: Home
-    process: subprocess.Popen[bytes]
+    child: Child
     logged: dict[str, int]
     """Bytes that each log had before."""
 
     @classmethod
     def start(cls, home: Home, options: Options) -> Launch:
         """Spawn the supervisor, away from the caller's terminal and signals."""
-        command = [sys.executable, "-m", "tessera.local"]
+        command = ["-m", "tessera.local"]
         command += ["--home", str(home.path), "--options", options.to_json()]
-        logs = {name: home.log_path(name) for name in ("supervisor", "controller", "ray")}
+        logs = {name: home.log_path(name) for name in _LOGS}
         logged = {name: path.stat().st_size for name, path in logs.items() if path.exists()}
         logged["ray"] = 0  # A new cluster overwrites it.
-        with logs["supervisor"].open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603 - a command of our own
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return cls(home, process, logged)
+        env = {**os.environ, **_folders(home.path)}
+        return cls(home, Child.start(command, env, logs["supervisor"], home.path), logged)
 
     def wait(
         self,
@@ -58,57 +59,70 @@ class Launch:
     ) -> State | None:
         """Follow it until it can be used; None if `stopped` became true first.
 
+        Args:
+            seconds: without any progress, after which it is given up.
+            stopped: whether nobody waits any more.
+            progress: told of what is up, and what is not.
+
         Raises:
-            UnavailableError: it failed or took too long; the message ends with the log's last
-                lines.
+            UnavailableError: it failed, or nothing moved for too long; the log's end is quoted.
         """
-        deadline = time.monotonic() + seconds
+        patience = Patience(quiet=seconds, most=_MOST * seconds, begun=time.monotonic())
+        looked = 0.0
         steps: Sequence[Step] = ()
         while not stopped():
             state = self._state()
             if state is not None and state.phase == FAILED:
                 raise errors.UnavailableError(
-                    f"{state.message}\n{self._blame(state.message)}", reason="START_FAILED"
+                    state.message, reason="START_FAILED", quote=self._blame(state.message)
                 )
-            if self.process.poll() is not None and not self.home.is_locked:
+            if not self.child.alive and not self.home.is_locked:
                 raise errors.UnavailableError(
-                    f"the supervisor ended with code {self.process.returncode}\n"
-                    f"{self._tail('supervisor')}",
+                    f"the supervisor ended with code {self.child.code}",
                     reason="SUPERVISOR_DIED",
+                    quote=self._tail("supervisor"),
                 )
             if state is not None:
                 steps = readiness.look(self.home, state)
                 progress(steps)
                 if all(step.done for step in steps):
                     return state
-            if time.monotonic() > deadline:
-                missing = next(
-                    (step for step in steps if not step.done), Step(name="Ray", done=False)
-                )
-                raise errors.UnavailableError(
-                    f"not up after {seconds:.0f} s: {missing.name} {missing.detail}\n"
-                    f"{self._blame(missing.name)}",
-                    reason="START_SLOW",
-                )
+            if time.monotonic() - looked >= _SIGNS_SECONDS:
+                looked = time.monotonic()
+                if not patience.lasts(looked, self._signs(state)):
+                    raise self._slow(steps, patience)
             time.sleep(_POLL_SECONDS)
         return None
 
     def abandon(self) -> None:
         """End everything that was started; another supervisor's platform stays."""
-        self.process.terminate()
-        try:
-            self.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.returncode != LOCKED:
+        self.child.stop(_END_SECONDS)
+        if self.child.code != LOCKED:
             teardown.stop(self.home)
+
+    def _signs(self, state: State | None) -> Signs:
+        """What can be seen of the platform, or of its supervisor alone."""
+        if state is None:
+            processes = [found] if (found := self.child.ref.find()) else []
+        else:
+            processes = members(state.platform, state.leaders)
+        return signs_of(processes, [self.home.log_path(name) for name in _LOGS])
+
+    def _slow(self, steps: Sequence[Step], patience: Patience) -> errors.UnavailableError:
+        missing = next((step for step in steps if not step.done), Step(name="Ray", done=False))
+        now = time.monotonic()
+        return errors.UnavailableError(
+            f"not up after {now - patience.begun:.0f} s, the last {now - patience.moved:.0f} s "
+            f"without progress: {missing.name} is not there {missing.detail}".rstrip(),
+            reason="START_SLOW",
+            quote=self._blame(missing.name),
+        )
 
     def _state(self) -> State | None:
         """The state that this supervisor, or the one that was faster, has written."""
         state = State.load(self.home.state_path)
         writer = state.processes.get("supervisor") if state else None
-        if state is not None and state.phase == FAILED and self.process.poll() is not None:
+        if state is not None and state.phase == FAILED and not self.child.alive:
             return state
         return state if writer and writer.alive else None
 
@@ -118,11 +132,14 @@ class Launch:
 
     def _tail(self, name: str) -> str:
         """Where a log is, and the last lines that were added to it."""
-        path = self.home.log_path(name)
-        try:
-            added = path.read_bytes()[self.logged.get(name, 0) :]
-        except OSError:
-            return f"(no log at {path})"
-        lines = added.decode(errors="replace").splitlines()[-_LINES:]
-        shown = (line if len(line) <= _WIDTH else f"{line[:_WIDTH]} …" for line in lines)
-        return "\n".join([f"the last lines of {path}:", *(f"  {line}" for line in shown)])
+        return tail(self.home.log_path(name), self.logged.get(name, 0))
+
+
+def _folders(home: Path) -> dict[str, str]:
+    """Where processes keep what they keep in a user's home, for a user who has none to write to."""
+    known = os.environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - does not raise
+    if not known.startswith("/"):
+        return {"HOME": str(home)}
+    if not os.access(known, os.W_OK) and "XDG_CACHE_HOME" not in os.environ:
+        return {"HOME": known, "XDG_CACHE_HOME": str(home / "cache")}
+    return {"HOME": known}

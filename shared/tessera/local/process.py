@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 import psutil
 
@@ -17,14 +19,41 @@ MARK = "TESSERA_PLATFORM"
 """Environment variable that carries the platform's id in every process of it."""
 
 _SLACK_SECONDS = 0.02
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@cache
+def boot_id() -> str:
+    """The present run of this machine's kernel; empty where the system does not tell."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
+def started(pid: int) -> float:
+    """When a process was started: seconds since the machine was, whatever its clock says now.
+
+    Raises:
+        psutil.NoSuchProcess: there is no such process.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except FileNotFoundError:
+        # No /proc: by the clock, as far as it goes.
+        return psutil.Process(pid).create_time()
+    except ProcessLookupError:
+        raise psutil.NoSuchProcess(pid) from None
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRef:
-    """A process: its number, and when it was started (seconds since the epoch)."""
+    """A process: its number, when it was started, and in which run of the machine's kernel."""
 
     pid: int
     started: float
+    boot: str = field(default_factory=boot_id)
 
     @classmethod
     def of(cls, pid: int) -> ProcessRef:
@@ -33,13 +62,15 @@ class ProcessRef:
         Raises:
             psutil.NoSuchProcess: there is none.
         """
-        return cls(pid=pid, started=psutil.Process(pid).create_time())
+        return cls(pid=pid, started=started(pid))
 
     def find(self) -> psutil.Process | None:
         """The process, unless it is gone, or a corpse, or its number is another's now."""
+        if self.boot != boot_id():
+            return None
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) <= _SLACK_SECONDS
+            same = abs(started(self.pid) - self.started) <= _SLACK_SECONDS
             if same and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         except psutil.Error:
@@ -60,7 +91,7 @@ def members(mark: str, leaders: Sequence[ProcessRef] = ()) -> list[psutil.Proces
         leaders: leaders of sessions that belong to it. Ray's workers write their titles over
             their environment, so the mark alone does not find them.
     """
-    sessions = {leader.pid: leader.started for leader in leaders}
+    sessions = {leader.pid: leader.started for leader in leaders if leader.boot == boot_id()}
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     found = []
     for process in psutil.process_iter():
@@ -111,14 +142,13 @@ def kill_members(mark: str, leaders: Sequence[ProcessRef], patience: float = 10.
 def _in_session(process: psutil.Process, sessions: dict[int, float]) -> bool:
     """Whether the process is of a recorded session, and not of a later one of the same number."""
     session = os.getsid(process.pid)
-    started = sessions.get(session)
-    if started is None or process.create_time() < started - _SLACK_SECONDS:
+    begun = sessions.get(session)
+    if begun is None or started(process.pid) < begun - _SLACK_SECONDS:
         return False
     try:
-        leader = psutil.Process(session)
+        return abs(started(session) - begun) <= _SLACK_SECONDS
     except psutil.NoSuchProcess:
         return True  # The kernel gives the number to nobody while the session has members.
-    return abs(leader.create_time() - started) <= _SLACK_SECONDS
 
 
 def _marked(process: psutil.Process, mark: str) -> bool:

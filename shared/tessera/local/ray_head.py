@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 from collections.abc import Callable, Mapping
@@ -15,17 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tessera import errors
+from tessera.environment import hermetic
 from tessera.lines import last_line
 from tessera.local import ray_api
-from tessera.local.network import free_port
-from tessera.local.process import MARK, ProcessRef, end, kill_members
+from tessera.local.child import Child
+from tessera.local.files import write_private
+from tessera.local.network import free_port, loopback
+from tessera.local.patience import Patience, Signs, signs_of
+from tessera.local.process import MARK, ProcessRef, kill_members, members
+from tessera.local.scratch import OBJECT_STORE_BYTES, temp_dir
+from tessera.rpc.address import join
 
-_START_SECONDS = 90.0
+_QUIET_SECONDS, _MOST_SECONDS = 90.0, 900.0
+_SIGNS_SECONDS = 2.0
 _STARTS = 3
 _PASSING = ("RAY_DIED", "RAY_NO_DASHBOARD")
 _DASHBOARD = re.compile(r"RAY_API_SERVER_ADDRESS='(http://[^']+)'")
 _NO_DASHBOARD = "Failed to start the dashboard"
-_OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,42 +59,38 @@ class RayHead:
     mark: str
     environment: Mapping[str, str] = field(default_factory=dict)
     temp_dir: Path = field(default=Path(), init=False)
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    ref: ProcessRef | None = field(default=None, init=False)
+    child: Child | None = field(default=None, init=False)
+
+    @property
+    def ref(self) -> ProcessRef | None:
+        """Its process, the leader of the session that all others live in."""
+        return None if self.child is None else self.child.ref
 
     def start(self) -> ProcessRef:
-        """Start it; `wait_ready` tells when it is up."""
-        # AF_UNIX paths end at about 100 bytes, so the folder is not below the home.
-        base = "/tmp" if os.access("/tmp", os.W_OK) else None  # noqa: S108 - mkdtemp makes it ours
-        self.temp_dir = Path(tempfile.mkdtemp(prefix="tessera-", dir=base))
+        """Start it; `wait_ready` tells when it is up.
+
+        Raises:
+            UnavailableError: there is no folder for its files (TEMP_DIR_UNUSABLE).
+        """
+        self.temp_dir = temp_dir()
         (self.temp_dir / "tmp").mkdir()
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - a command of our own
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self.env(),
-                cwd=self.temp_dir,
-                start_new_session=True,
-            )
-        self.ref = ProcessRef.of(self.process.pid)
-        return self.ref
+        write_private(self.log_path, b"")
+        self.child = Child.start(self._command(), self.env(), self.log_path, self.temp_dir)
+        return self.child.ref
 
     def env(self) -> dict[str, str]:
         """The environment of every process of the cluster."""
-        inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         return {
             # Ray's own word: without it its pages ask for Prometheus and Grafana.
             "RAY_GRAFANA_HOST": "DISABLED",
-            **inherited,
+            **hermetic(os.environ),
             **client_env(self.token_path),
             MARK: self.mark,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             # What a killed worker leaves behind goes with the cluster.
             "TMPDIR": str(self.temp_dir / "tmp"),
-            # The output below must reach the file at once.
-            "PYTHONUNBUFFERED": "1",
+            # A busy machine needs longer for it.
+            "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
             "RAY_USAGE_STATS_ENABLED": "0",
             # SIGTERM would wait for detached actors; what they hold is on disk.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
@@ -130,21 +130,28 @@ class RayHead:
         return self.wait_ready(stopped=stopped)
 
     def wait_ready(
-        self, seconds: float = _START_SECONDS, stopped: Callable[[], bool] = lambda: False
+        self, seconds: float = _QUIET_SECONDS, stopped: Callable[[], bool] = lambda: False
     ) -> RayAddresses:
         """The addresses, once GCS, dashboard and its job server answer.
 
+        Args:
+            seconds: without any progress, after which it is given up.
+            stopped: whether to give up.
+
         Raises:
-            UnavailableError: it died, took too long or goes on without its dashboard; the message
+            UnavailableError: it died, came to a halt or goes on without its dashboard; the message
                 names the log.
             CancelledError: `stopped` became true.
         """
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        patience = Patience(quiet=seconds, most=_MOST_SECONDS, begun=time.monotonic())
+        looked = 0.0
+        while time.monotonic() - looked < _SIGNS_SECONDS or patience.lasts(
+            looked := time.monotonic(), self._signs()
+        ):
             if stopped():
                 raise errors.CancelledError("stopped while Ray was starting")
-            if self.process is None or self.process.poll() is not None:
-                code = None if self.process is None else self.process.returncode
+            if self.child is None or not self.child.alive:
+                code = None if self.child is None else self.child.code
                 raise errors.UnavailableError(
                     f"Ray ended with code {code} while it was starting; see {self.log_path}",
                     reason="RAY_DIED",
@@ -160,16 +167,16 @@ class RayHead:
                 return addresses
             time.sleep(0.1)
         raise errors.UnavailableError(
-            f"Ray was not up after {seconds:.0f} s; see {self.log_path}", reason="RAY_SLOW"
+            f"Ray is not up after {time.monotonic() - patience.begun:.0f} s, the last "
+            f"{time.monotonic() - patience.moved:.0f} s without progress; see {self.log_path}",
+            reason="RAY_SLOW",
         )
 
     def stop(self, grace: float = 8.0) -> None:
         """SIGTERM, then SIGKILL of what is left of it; its files go too."""
-        if self.process is not None and self.ref is not None:
-            if found := self.ref.find():
-                end([found], grace)
-            self.process.wait()
-            kill_members(self.mark, [self.ref])
+        if self.child is not None:
+            self.child.stop(grace)
+            kill_members(self.mark, [self.child.ref])
         if self.temp_dir.name:
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
@@ -188,14 +195,14 @@ class RayHead:
             "max-worker-port",
         )
         return [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+            *("-m", "ray.scripts.scripts", "start", "--head", "--block"),
             *("--disable-usage-stats", "--log-style=record", "--log-color=false"),
-            *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
+            *(f"--node-ip-address={loopback()}", f"--dashboard-host={loopback()}"),
             *(f"--{name}=0" for name in zero),
             f"--ray-client-server-port={free_port()}",
             f"--temp-dir={self.temp_dir}",
             f"--num-cpus={self.cpus}",
-            f"--object-store-memory={_OBJECT_STORE_BYTES}",
+            f"--object-store-memory={OBJECT_STORE_BYTES}",
         ]
 
     def _addresses(self) -> RayAddresses | None:
@@ -209,8 +216,12 @@ class RayHead:
             return None
         if not gcs or dashboard is None or not port:
             return None
-        metrics = f"http://127.0.0.1:{port}/metrics"
+        metrics = f"http://{join(loopback(), int(port))}/metrics"
         return RayAddresses(gcs=gcs, dashboard=dashboard[1], metrics=metrics)
+
+    def _signs(self) -> Signs:
+        leaders = [] if self.child is None else [self.child.ref]
+        return signs_of(members(self.mark, leaders), [self.log_path])
 
     def _dashboard_failure(self) -> str:
         """The last that Ray wrote of its dashboard's failure; empty when there is none."""

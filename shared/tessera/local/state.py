@@ -54,6 +54,7 @@ class State:
         values["supervisor_pid"] = supervisor.pid if supervisor else 0
         values["pids"] = {name: ref.pid for name, ref in processes.items()}
         values["pid_started"] = {name: ref.started for name, ref in processes.items()}
+        values["pid_boot"] = {name: ref.boot for name, ref in processes.items()}
         write_private(path, (json.dumps(values, indent=2) + "\n").encode())
 
     @classmethod
@@ -61,9 +62,9 @@ class State:
         """The state that is written there; None if there is none that can be read."""
         try:
             values = json.loads(path.read_text())
-            pids, times = values.pop("pids"), values.pop("pid_started")
+            pids, times, boots = (values.pop(key) for key in ("pids", "pid_started", "pid_boot"))
             values["processes"] = {
-                name: ProcessRef(pid=int(pid), started=float(times[name]))
+                name: ProcessRef(pid=int(pid), started=float(times[name]), boot=str(boots[name]))
                 for name, pid in pids.items()
             }
             known = {f.name for f in dataclasses.fields(cls)}

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 import threading
 import time
 import uuid
@@ -31,6 +30,7 @@ from tessera.local.options import Options
 from tessera.local.process import MARK, ProcessRef
 from tessera.local.ray_head import RayHead, client_env
 from tessera.local.state import FAILED, RUNNING, STARTING, STOPPING, State
+from tessera.rpc.address import join, split
 
 log = structlog.get_logger()
 
@@ -122,7 +122,7 @@ class Supervisor:
         )
 
         def started(ref: ProcessRef) -> None:
-            self._ray = Child(ref=ref, popen=head.process)
+            self._ray = head.child
             self._save(
                 processes={**self._state.processes, "ray": ref},
                 ray_temp_dir=str(head.temp_dir),
@@ -153,15 +153,17 @@ class Supervisor:
     def _start_controller(self) -> None:
         listen = self._listen_address()
         state = self._state
-        command = [sys.executable, "-m", "tessera.controller", "--listen", listen]
+        command = ["-m", "tessera.controller", "--listen", listen]
         command += ["--home", str(self._home.path), "--shards", str(self._options.shards)]
         command += ["--pool", f"local,{state.dashboard},{state.ray_address}"]
         if self._options.disk_cap:
             command += ["--disk-cap-bytes", str(self._options.disk_cap)]
-        env = {**os.environ, MARK: state.platform, "PYTHONUNBUFFERED": "1"}
+        env = {**os.environ, MARK: state.platform}
         if state.ray_token_path:
             env.update(client_env(Path(state.ray_token_path)))
-        self._controller = Child.start(command, env, self._home.log_path("controller"))
+        self._controller = Child.start(
+            command, env, self._home.log_path("controller"), self._home.path
+        )
         self._controller_started = time.monotonic()
         refs = {**state.processes, "controller": self._controller.ref}
         self._save(controller=listen, processes=refs)
@@ -169,10 +171,11 @@ class Supervisor:
     def _listen_address(self) -> str:
         """The recorded address if it can still be had, else a new one."""
         host = address_towards(self._state.ray_address)
-        known_host, _, port = self._state.controller.rpartition(":")
-        if known_host == host and is_free(host, int(port)):
-            return self._state.controller
-        return f"{host}:{free_port(host)}"
+        if self._state.controller:
+            known, port = split(self._state.controller)
+            if known == host and is_free(host, port):
+                return self._state.controller
+        return join(host, free_port(host))
 
     def _await_controller(self) -> None:
         """Return when its port answers; give up after a few deaths in a row."""

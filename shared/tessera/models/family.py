@@ -85,7 +85,7 @@ class Family:
         Raises:
             InvalidArgumentError: TASK_NOT_FOR_FAMILY.
         """
-        self._check(kind or self.default_task)
+        self.check_task(kind or self.default_task)
         row = TASKS[kind or self.default_task]
         classes = CLASSES in row.heads
         chosen = {
@@ -125,7 +125,7 @@ class Family:
             **rest,
         )
 
-    def _check(self, kind: str) -> None:
+    def check_task(self, kind: str) -> None:
         """Raise InvalidArgumentError TASK_NOT_FOR_FAMILY if it cannot have a task."""
         if kind in self.tasks:
             return

@@ -1,4 +1,7 @@
-"""Client ends of connections: options, credentials and the mapping of failures."""
+"""Client ends of connections: options, credentials and the mapping of failures.
+
+Every channel of the platform is made here, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Addresses come from the registry or are this machine's: no proxy leads to them.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 SERVER_OPTIONS = [*OPTIONS, ("grpc.http2.min_ping_interval_without_data_ms", 10_000)]

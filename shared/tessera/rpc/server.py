@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from tessera import errors, validation
 from tessera.rpc import identity, interceptors
+from tessera.rpc.address import join
 from tessera.rpc.channel import SERVER_OPTIONS
 from tessera.rpc.status import to_status
 
@@ -181,12 +182,12 @@ def _abort(context: Any, error: Exception) -> Exception:
 
 def _bound(server: Any, host: str, port: int) -> int:
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = server.add_insecure_port(join(host, port))
     except RuntimeError:
         bound = 0
     if not bound:
         raise errors.UnavailableError(
-            f"cannot listen on {host}:{port}: the address is in use or not this machine's",
+            f"cannot listen on {join(host, port)}: the address is in use or not this machine's",
             reason="ADDRESS_IN_USE",
         )
     return int(bound)

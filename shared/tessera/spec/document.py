@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 
 from tessera import errors, validation
@@ -12,6 +16,9 @@ from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.spec.place import Place, wrong
 from tessera.spec.reader import Reader
 from tessera.spec.tree import override, parse
+
+STDIN = "-"
+"""In place of a file: what comes in."""
 
 MAX_BYTES = 1 << 20
 """A larger file is surely not a spec."""
@@ -68,13 +75,16 @@ class Document:
 
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> Document:
-    """Read a spec file; `overrides` are `key.key=value`, applied in their order.
+    """Read a spec file, `-` for stdin; `overrides` are `key.key=value`, applied in their order.
+
+    Relative paths in a spec of stdin start from the working directory.
 
     Raises:
         InvalidArgumentError: the file is missing, is not YAML, or breaks the form or a limit of a
             spec; the message begins with file:line:column.
     """
-    return parse_document(_content(Path(path)), str(path), Path(path).parent, overrides)
+    source = "stdin" if str(path) == STDIN else str(path)
+    return parse_document(_content(Path(path), source), source, Path(path).parent, overrides)
 
 
 def load(path: str | Path) -> JobSpec:
@@ -111,10 +121,10 @@ def _named(document: Document, violation: errors.Violation) -> errors.Violation:
     return errors.Violation(violation.field, "it is missing")
 
 
-def _content(path: Path) -> str:
-    place = Place(source=str(path))
+def _content(path: Path, source: str) -> str:
+    place = Place(source=source)
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise wrong(place, "there is no such file", reason="FILE_NOT_FOUND") from None
@@ -125,5 +135,25 @@ def _content(path: Path) -> str:
         raise wrong(place, "this is no spec: it is larger than 1 MiB", reason="BAD_YAML")
     try:
         return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise wrong(place, "this is no text in UTF-8", reason="BAD_YAML") from None
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        column = len(before.rpartition(b"\n")[2].decode(errors="replace")) + 1
+        place = Place(source=source, line=before.count(b"\n") + 1, column=column)
+        raise wrong(place, "this is not UTF-8", reason="NOT_UTF8") from None
+
+
+def _open(path: Path) -> BufferedReader:
+    if str(path) == STDIN:
+        return standard_input()
+    return path.open("rb")
+
+
+def standard_input() -> BufferedReader:
+    """What comes in, as bytes: the encoding of a terminal does not matter.
+
+    Raises:
+        OSError: it is closed.
+    """
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return os.fdopen(sys.stdin.fileno(), "rb", closefd=False)

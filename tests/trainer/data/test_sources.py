@@ -5,8 +5,11 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import socket
+import threading
 import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pyarrow as pa
@@ -16,6 +19,7 @@ from tessera import errors
 from tessera.data.content import plain_text
 from tessera.data.settings import DataSettings
 from tessera.data.split import Text
+from tessera.environment import hermetic
 from tessera.trainer.data.read import read_texts
 from tessera.trainer.data.sources import expand, read_one
 from tessera.trainer.failure import Category, classify
@@ -177,3 +181,35 @@ def test_uploads_are_read_by_their_digest():
 def test_a_limit_cuts_between_characters():
     found = texts([f"blob://{'f' * 64}/my.txt"], lambda _: "aééé".encode(), max_bytes=4)
     assert "".join(text.content for text in found) in {"aé", "éa"}
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY"])
+def test_a_proxy_is_asked_for_what_is_elsewhere(name, monkeypatch):
+    """Data sets lie outside, and the way there may be the environment's proxy alone."""
+    asked = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("content-length", "5")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(b"words")
+
+        do_HEAD = do_GET  # noqa: N815 - the library's name
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for other in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(other, raising=False)
+        proxy = f"http://127.0.0.1:{server.server_port}"
+        for key, value in hermetic({**os.environ, name: proxy}).items():
+            monkeypatch.setenv(key, value)
+        url = f"http://data.{name.lower().replace('_', '-')}.invalid/a-{name}.txt"
+        assert read_one(url, lambda _: b"") == b"words"
+        server.shutdown()
+    assert set(asked) == {url}

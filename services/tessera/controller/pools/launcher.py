@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from tessera import errors
+from tessera import environment, errors
 from tessera.controller.policy.outcome import Run, RunStatus
 from tessera.controller.policy.records import Pool
 from tessera.lines import last_line
@@ -78,7 +78,8 @@ class RayHttp:
 
     def __init__(self, token_path: Path | None = None) -> None:
         self._token_path = token_path
-        self._client = httpx.AsyncClient(timeout=CALL_SECONDS)
+        # Neither a proxy nor a .netrc: the dashboard is a part of the cluster.
+        self._client = httpx.AsyncClient(timeout=CALL_SECONDS, trust_env=False)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -168,10 +169,10 @@ class RayLauncher:
 def _environment(pool: Pool) -> dict[str, str]:
     # Without RAY_ADDRESS a driver may find another cluster of the same machine.
     return {
+        **environment.FIXED,
         "RAY_ADDRESS": pool.ray_address,
         "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
         "OMP_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
     }
 
 

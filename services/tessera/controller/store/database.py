@@ -34,7 +34,7 @@ class Database:
         url: of SQLAlchemy, for example `sqlite:////path/controller.db`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | sa.URL) -> None:
         self._engine = _engine(url)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="store-read")
@@ -133,7 +133,7 @@ def migrate(connection: sa.Connection) -> None:
     connection.commit()
 
 
-def _engine(url: str) -> sa.Engine:
+def _engine(url: str | sa.URL) -> sa.Engine:
     engine = sa.create_engine(url)
     if engine.dialect.name != "sqlite":
         return engine

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import fsspec
+import fsspec.config
 
 from tessera.data.source import Source, unreachable
 from tessera.spec.urls import BLOB, STDLIB, split_url
@@ -19,6 +20,11 @@ ReadBlob = Callable[[str], bytes]
 """Content of an uploaded file by its sha256."""
 
 FILES = "data.files"
+
+# The one library that has to be told: others ask the environment's proxies by themselves.
+for _protocol in ("http", "https"):
+    _settings = fsspec.config.conf.setdefault(_protocol, {})
+    _settings["client_kwargs"] = {"trust_env": True, **_settings.get("client_kwargs", {})}
 
 _NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
