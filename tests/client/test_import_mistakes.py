@@ -86,7 +86,10 @@ PAIR = {
         ({**BERT, "position_embedding_type": "relative_key"}, "position_embedding_type"),
         ({**BERT, "is_decoder": True}, "is_decoder"),
         ({**BERT, "problem_type": "regression"}, "problem_type"),
-        ({**BERT, "id2label": {"0": "score"}}, "problem_type"),
+        (
+            {**BERT, "architectures": ["BertForTokenClassification"], "id2label": {"0": "score"}},
+            "id2label",
+        ),
         ({**MARIAN, "share_encoder_decoder_embeddings": False}, "share_encoder_decoder_embeddings"),
         ({**MARIAN, "decoder_vocab_size": 7}, "decoder_vocab_size"),
         ({**MARIAN, "normalize_before": True}, "normalize_before"),
@@ -197,8 +200,8 @@ def test_old_vocabularies_need_transformers(copy, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}, "max"),
-        ({"pooling_mode_cls_token": True}, "cls"),
+        ({"pooling_mode": "median"}, "not median"),
+        ({"pooling_mode_cls_token": True}, r"not cls \+ mean"),
     ],
 )
 def test_a_pooling_that_ours_does_not_have_is_refused(tmp_path, change, match):
@@ -213,9 +216,11 @@ def test_a_pooling_that_ours_does_not_have_is_refused(tmp_path, change, match):
 def test_a_module_that_ours_does_not_have_is_refused(tmp_path):
     folder = Path(shutil.copytree(MINILM, tmp_path / "copy"))
     modules = json.loads((folder / "modules.json").read_text())
-    modules.insert(2, {**modules[1], "type": "sentence_transformers.models.Dense"})
+    modules.insert(1, {**modules[1], "type": "sentence_transformers.models.CNN"})
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(errors.InvalidArgumentError, match="Dense") as caught:
+    with pytest.raises(
+        errors.InvalidArgumentError, match="not Transformer, CNN, Pooling"
+    ) as caught:
         imports.read(folder)
     assert caught.value.reason == "IMPORT_UNSUPPORTED"
 

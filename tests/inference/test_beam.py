@@ -66,7 +66,7 @@ def test_a_search_that_drops_nothing_ranks_all_that_can_be_written(
 ):
     chain = Chain(vocabulary, seed)
     beams = vocabulary**limit
-    search = BeamSearch(beams=beams, length_penalty=penalty, end_id=END, limit=limit)
+    search = BeamSearch(beams=beams, length_penalty=penalty, end_ids=frozenset({END}), limit=limit)
     found = run(search, chain)
     every = sorted(chain.texts(limit), key=lambda t: -chain.score(t) / len(t) ** penalty)
     assert [each.tokens for each in found] == every
@@ -89,7 +89,7 @@ def test_whatever_the_model_the_search_ends_with_the_best_that_it_met(
     vocabulary, limit, beams, penalty, seed
 ):
     chain = Chain(vocabulary, seed)
-    search = BeamSearch(beams=beams, length_penalty=penalty, end_id=END, limit=limit)
+    search = BeamSearch(beams=beams, length_penalty=penalty, end_ids=frozenset({END}), limit=limit)
     met, steps = [], 0
     while not search.done:
         candidates = chain.candidates(search)
@@ -110,14 +110,14 @@ def test_whatever_the_model_the_search_ends_with_the_best_that_it_met(
 
 
 def test_without_an_end_only_the_limit_ends_it():
-    search = BeamSearch(beams=2, length_penalty=1.0, end_id=None, limit=3)
+    search = BeamSearch(beams=2, length_penalty=1.0, end_ids=frozenset(), limit=3)
     found = run(search, Chain(4, 1))
     assert [len(each.tokens) for each in found] == [3, 3]
     assert not any(each.ended for each in found)
 
 
 def test_an_end_among_the_second_best_is_dropped_and_not_kept():
-    search = BeamSearch(beams=1, length_penalty=1.0, end_id=END, limit=9)
+    search = BeamSearch(beams=1, length_penalty=1.0, end_ids=frozenset({END}), limit=9)
     alive = search.advance([Candidate(-1.0, 0, 5, -1.0), Candidate(-1.1, 0, END, -1.1)])
     assert [each.token for each in alive] == [5]
     assert not search.finished

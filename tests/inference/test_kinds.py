@@ -84,7 +84,11 @@ def test_a_beam_search_takes_the_rows_of_its_hypotheses():
     it = scheduler(max_batch=4)
     searches = [
         Sequence(
-            n, 1, (1,), limit=9, search=BeamSearch(beams=3, length_penalty=1, end_id=0, limit=8)
+            n,
+            1,
+            (1,),
+            limit=9,
+            search=BeamSearch(beams=3, length_penalty=1, end_ids=frozenset({0}), limit=8),
         )
         for n in (1, 2)
     ]
@@ -134,7 +138,9 @@ def items(draw, number, blocks):
     limit = min(prompt + draw(st.integers(1, 12)), longest)
     search = None
     if beams > 1:
-        search = BeamSearch(beams=beams, length_penalty=1, end_id=0, limit=limit - prompt)
+        search = BeamSearch(
+            beams=beams, length_penalty=1, end_ids=frozenset({0}), limit=limit - prompt
+        )
     return Sequence(number, 1, range(prompt), limit=limit, source=range(source), search=search)
 
 

@@ -7,8 +7,8 @@ import torch
 
 from tessera.client import imports
 from tessera.inference.engine.loaded_model import LoadedModel
-from tessera.models.registry import build
-from tessera.text.tokenizer import Tokenizer
+from tessera.models.registry import build, family
+from tessera.models.tokenizer import tokenizer_file
 
 
 def fill(module, source):
@@ -26,11 +26,13 @@ def ours(theirs, folder):
     source = imports.read(folder)
     module = build(source.config).eval()
     fill(module, source)
-    asset, bare = source.tokenizer, source.config.family == "gpt"
+    asset, known = source.tokenizer, family(source.config.family)
     return LoadedModel(
         set="default/theirs",
         version=1,
         config=source.config,
         module=module,
-        tokenizer=None if asset is None else Tokenizer.from_json(asset, bare=bare),
+        tokenizer=None
+        if asset is None
+        else tokenizer_file(source.config, asset).load(bare=known.bare, starts=known.starts),
     )

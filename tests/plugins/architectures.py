@@ -119,9 +119,7 @@ def outputs(module, reference, seed=1):
     both = {"decoder_input_ids": written} if reference.config.is_encoder_decoder else {}
     theirs = reference(input_ids=tokens, attention_mask=torch.ones_like(tokens), **both)
     if ours.vectors is not None:
-        hidden = theirs.last_hidden_state
-        pooled = hidden.mean(1) if module.config.encoder is not None else hidden[:, -1]
-        return ours.vectors, torch.nn.functional.normalize(pooled, dim=-1)
+        return ours.vectors, theirs.last_hidden_state.mean(1)
     if "start_logits" in theirs:
         return ours.logits, torch.stack([theirs.start_logits, theirs.end_logits], dim=-1)
     if "prediction_logits" in theirs:

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from tessera.models.huggingface.kept import INDEX, Kept
 from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import FAMILIES
 from tessera.models.tasks import CLASSIFICATION, EMBEDDING, SENTIMENT, TOKENS
 from tessera.text.special import BERT
 from tessera.text.training import train
 from tessera.trainer.failure import UserError
+from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
 from tessera.trainer.versions.sizing import complete, draft
 from tessera.trainer.versions.starting_point import InitVersion, StartingPoint
@@ -102,3 +104,31 @@ def test_adapters_are_not_dropped_with_a_part():
     with pytest.raises(UserError, match="merged") as caught:
         completed(old, "joint", part="encoder", family="bert_gpt")
     assert caught.value.violations[0].field == "model.init.encoder"
+
+
+def test_what_a_checkpoint_states_of_its_tokenizer_goes_on():
+    ids = {"start_id": 2, "end_id": 5, "other_end_ids": (6, 7), "framed": True}
+    old = replace(made("gpt", "language_modeling"), **ids)
+    content = source(old).tokenizer
+    assert (content.ids, content.framed) == ({"start": 2, "end": 5}, True)
+    words = content.load()
+    assert (words.end_id, words.start_id) == (5, 2)
+    found = completed(old, "language_modeling", new=words)
+    assert found.end_ids == (5, 6, 7)
+    assert found.start_id == 2
+    assert found.framed
+
+
+def test_the_files_of_its_tokenizer_go_on_with_a_version():
+    assets = Kept(files={"tokenizer.json": b"own", "chat_template.jinja": b"{{ x }}"}).assets(
+        b"own"
+    )
+    old = source(made("gpt", "language_modeling"))
+    old.manifest.assets.update({**assets, "tokenizer.json": TOKENIZER.to_json()})
+    run = Run.__new__(Run)
+    object.__setattr__(run, "settings", SimpleNamespace(tokenizer_path=""))
+    taken = run._tokenizer(TOKENIZER, StartingPoint(sources=(old,)))
+    assert taken["chat_template.jinja"] == b"{{ x }}"
+    assert taken["tokenizer.json"] == TOKENIZER.to_json()
+    assert INDEX in taken
+    assert run._tokenizer(TOKENIZER, StartingPoint()) == {"tokenizer.json": TOKENIZER.to_json()}

@@ -18,6 +18,7 @@ from tessera.inference.engine.memory import check_fits
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
 from tessera.models.registry import build, family, load_config
+from tessera.models.tokenizer import tokenizer_file
 from tessera.text.tokenizer import Tokenizer
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
@@ -147,7 +148,7 @@ def _tokenizer(manifest: Manifest, config: ModelConfig) -> Tokenizer | None:
     asset, known = manifest.assets.get("tokenizer.json"), family(config.family)
     if asset is None:
         return None
-    return Tokenizer.from_json(asset, bare=known.bare, starts=known.starts)
+    return tokenizer_file(config, asset).load(bare=known.bare, starts=known.starts)
 
 
 def digest(tensor: Tensor, box: Box) -> int:

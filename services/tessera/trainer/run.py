@@ -11,7 +11,10 @@ import torch
 from torch import nn
 
 from tessera.device import Device
+from tessera.models.huggingface import kept
 from tessera.models.registry import build
+from tessera.text.file import TokenizerFile
+from tessera.text.tokenizer import Tokenizer
 from tessera.trainer import entrypoint
 from tessera.trainer.batch import Dataset
 from tessera.trainer.control.commands import CommandQueue
@@ -121,7 +124,7 @@ class Run:
         drafted = sizing.draft(settings, start)
         given = start.tokenizer(settings)
         if given is None and settings.tokenizer_path and self.ranks.is_main:
-            given = read_one(settings.tokenizer_path, self.read_blob)
+            given = TokenizerFile(content=read_one(settings.tokenizer_path, self.read_blob))
         task = make_task(settings)
         data = task.data(
             TaskContext(
@@ -260,10 +263,17 @@ class Run:
             epoch=start.grant.epoch,
             config=plan.config,
             assets={
-                "tokenizer.json": plan.data.tokenizer.to_json(),
+                **self._tokenizer(plan.data.tokenizer, start),
                 "job.json": self.settings.spec_json,
             },
         )
+
+    def _tokenizer(self, tokenizer: Tokenizer, start: StartingPoint) -> dict[str, bytes]:
+        """The tokenizer's assets: those of the version that it came with, where there is one."""
+        speaker = start.speaker(self.settings)
+        if speaker is None:
+            return {"tokenizer.json": tokenizer.to_json()}
+        return kept.carried(speaker.manifest.assets)
 
     def _baseline(self, plan: Plan) -> float | None:
         if not self.ranks.is_main:

@@ -34,6 +34,7 @@ def classify(  # noqa: PLR0917 - typer fills in options by name
     """Tell the classes of each text, or of each of its tokens.
 
     tessera classify stars "What a film!" "Two lost hours."
+    tessera classify reranker "where do cats sleep" --pair "Cats sleep in the sun."
     tessera classify entails "A man sleeps." --pair "Somebody is awake."
     tessera classify stars --file reviews.txt --output json > classes.jsonl
     """
@@ -50,7 +51,10 @@ def classify(  # noqa: PLR0917 - typer fills in options by name
     bulk.tell(context, answers, _tell)
 
 
-def _tell(_line: Line, found: pb.Classification) -> None:
+def _tell(line: Line, found: pb.Classification) -> None:
+    if found.HasField("score"):
+        show.line(f"{found.score:.4f}  {bulk.one_line(line.text)}")
+        return
     if found.labels:
         show.line(bulk.ranking([(item.label, item.probability) for item in found.labels]))
         return

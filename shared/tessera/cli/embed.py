@@ -24,11 +24,19 @@ SHOWN = 4
 Vector = NDArray[np.float32]
 
 
-def embed(
+def embed(  # noqa: PLR0917 - options
     context: typer.Context,
     name: ModelArgument,
     texts: TextsArgument = None,
     file: FileOption = "",
+    prompt_name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which of the model's prompts stands before every text."),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help='What stands before every text; "" for nothing.'),
+    ] = None,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -39,12 +47,15 @@ def embed(
     """Turn each text into a vector.
 
     tessera embed meaning "A cat sleeps." "A kitten naps." --output json
+    tessera embed search "where do cats sleep" --prompt-name query
     tessera embed meaning --file sentences.txt --save vectors.npy
     """
     lines = read_texts(texts, file)
 
     def question(client: Client, some: Sequence[Line]) -> Results[Vector]:
-        found = client.embed(name, [line.text for line in some])
+        found = client.embed(
+            name, [line.text for line in some], prompt_name=prompt_name, prompt=prompt
+        )
         return Results(values=tuple(found.vectors), versions=found.versions)
 
     answers = bulk.ask(context, lines, question)

@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.client.batches import M, ask, joined
 from tessera.client.generation import ANSWER_SECONDS, Generation
@@ -135,15 +136,32 @@ class Answers(Generation):
         parts = self._ask("Answer", seconds, asked, lambda some: make(questions=some))
         return joined(parts, "answers")
 
-    def embed(self, model: str, texts: Texts, *, seconds: float = ANSWER_SECONDS) -> Embeddings:
+    def embed(
+        self,
+        model: str,
+        texts: Texts,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Embeddings:
         """A vector for each text.
 
         Args:
             model: the deployment.
             texts: to embed.
+            prompt_name: which of the model's prompts stands before every text; default: the one
+                that the model says, if it says one.
+            prompt: the prompt itself, instead; it may be empty.
             seconds: for each request.
         """
-        make = partial(pb.EmbedRequest, model=model)
+        if prompt is not None and prompt_name is not None:
+            raise errors.InvalidArgumentError.at(
+                "prompt", "a prompt is given by its name or as a text: leave out one", "TWO_PROMPTS"
+            )
+        before = {"prompt_name": prompt_name, "prompt": prompt}
+        asked = {name: value for name, value in before.items() if value is not None}
+        make = partial(pb.EmbedRequest, model=model, **asked)  # type: ignore[arg-type]
         rows: list[NDArray[Any]] = []
         versions: list[int] = []
         for part in self._ask("Embed", seconds, to_inputs(texts), lambda some: make(inputs=some)):

@@ -17,6 +17,7 @@ from safetensors import TensorSpec, serialize_file
 from tessera import errors
 from tessera.models.huggingface.catalog import choose
 from tessera.models.huggingface.files import files
+from tessera.models.huggingface.kept import read_kept
 from tessera.models.merge import merge
 from tessera.models.registry import load_config
 from tessera.weights.coordinator import Coordinator
@@ -127,7 +128,8 @@ def _convert(
     tokenizer = manifest.assets.get("tokenizer.json")
     architecture = choose(config)
     tensors = architecture.plan(config).to_theirs(arrays)
-    content = files(architecture, config, tokenizer, _one_dtype(manifest))
+    kept = read_kept(manifest.assets)
+    content = files(architecture, config, tokenizer, _one_dtype(manifest), kept)
     return content, tensors, tuple(architecture.notes(config))
 
 
@@ -149,21 +151,15 @@ def _replace(
     try:
         scratch.chmod(0o755)
         for name, data in content.items():
-            (scratch / name).parent.mkdir(exist_ok=True)
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).write_bytes(data)
-        # The library reads the memory itself: `dense` keeps it alive until it has.
-        dense = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-        specs = {
-            name: TensorSpec(
-                dtype=dtype,
-                shape=list(array.shape),
-                data_ptr=array.ctypes.data,
-                data_len=array.nbytes,
-            )
-            for name, array in dense.items()
-        }
-        serialize_file(specs, scratch / "model.safetensors", {"format": "pt"})
-        (scratch / "model.safetensors").chmod(0o644)
+        for path in {name.rpartition("/")[0] for name in tensors}:
+            own = {
+                name.rpartition("/")[2]: array
+                for name, array in tensors.items()
+                if name.rpartition("/")[0] == path
+            }
+            _write(scratch / path / "model.safetensors", own, dtype)
         old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
         try:
             if folder.exists():
@@ -174,3 +170,16 @@ def _replace(
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def _write(path: Path, tensors: Mapping[str, Array], dtype: str) -> None:
+    # The library reads the memory itself: `dense` keeps it alive until it has.
+    dense = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    specs = {
+        name: TensorSpec(
+            dtype=dtype, shape=list(array.shape), data_ptr=array.ctypes.data, data_len=array.nbytes
+        )
+        for name, array in dense.items()
+    }
+    serialize_file(specs, path, {"format": "pt"})
+    path.chmod(0o644)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,18 @@ from tessera.client.adapter_files import find_base, is_adapter, read_adapter
 from tessera.client.checkpoint import read_config, read_weights
 from tessera.client.folder import Folder
 from tessera.client.pieces import Pieces, widened
-from tessera.client.sentence_files import read_vectors
-from tessera.client.tokenizer_file import has_tokenizer, read_tokenizer
+from tessera.client.sentence_files import Vectors, read_vectors
+from tessera.client.tokenizer_file import Words, has_tokenizer, read_tokenizer
 from tessera.models import floats
 from tessera.models.config import ModelConfig
-from tessera.models.huggingface import catalog
+from tessera.models.huggingface import catalog, generation
 from tessera.models.huggingface.adapter import Adapter
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.inventory import locate, overlaid
+from tessera.models.huggingface.kept import Kept
+from tessera.models.huggingface.special_tokens import resolve
 from tessera.models.huggingface.tensors import Entry, Tensor
-from tessera.models.huggingface.tokenizer import vocabulary, with_ids
+from tessera.models.huggingface.tokenizer import vocabulary
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
 from tessera.weights.push import LocalSlice, push
@@ -62,7 +64,8 @@ class Source:
         entries: our tensors.
         parts: where their parts are stored, by the entries' names.
         dtype: element type of ours, which holds the numbers of every part.
-        tokenizer: the content of `tokenizer.json`, if it has one.
+        tokenizer: the content of a `tokenizer.json`, if it has one.
+        kept: the files of the tokenizer as they are.
         notes: what was left out or is not followed, in a sentence each.
     """
 
@@ -72,6 +75,7 @@ class Source:
     parts: Mapping[str, Tensor]
     dtype: str
     tokenizer: bytes | None
+    kept: Kept | None
     notes: tuple[str, ...]
 
 
@@ -89,7 +93,8 @@ def read(source: Folder | Path, base: str = "") -> Source:
     Raises:
         NotFoundError: NOT_A_CHECKPOINT.
         InvalidArgumentError: UNSUPPORTED_ARCHITECTURE, IMPORT_UNSUPPORTED, PICKLED_WEIGHTS,
-            INVALID_CHECKPOINT, INVALID_TOKENIZER, UNSUPPORTED_DTYPE or BASE_OF_NO_ADAPTER.
+            INVALID_CHECKPOINT, INVALID_TOKENIZER, TOKENIZER_WITHOUT_END, TOKENIZER_TOO_LARGE,
+            UNSUPPORTED_DTYPE or BASE_OF_NO_ADAPTER.
         FailedPreconditionError: TOKENIZER_NEEDS_TRANSFORMERS or ADAPTER_WITHOUT_BASE.
     """
     folder = source if isinstance(source, Folder) else Folder(source)
@@ -105,17 +110,19 @@ def read(source: Folder | Path, base: str = "") -> Source:
 
 def _read(folder: Folder, over: Folder | None = None, adapter: Adapter | None = None) -> Source:
     """A model's folder, and what may be laid over it."""
-    values, generation = read_config(folder), folder.read_object("generation_config.json")
-    architecture, config = catalog.read(values, generation)
+    values, settings = read_config(folder), folder.read_object("generation_config.json")
+    architecture, config = catalog.read(values, settings)
     if adapter is not None:
         config = adapter.sized(config, architecture)
-    config = read_vectors(folder, config)
+    vectors = read_vectors(folder, config)
     texts = over if over is not None and has_tokenizer(over) else folder
-    tokenizer = None if config.decoder_vocab_size else read_tokenizer(texts)
-    if tokenizer is not None:
-        config = with_ids(config, tokenizer)
-        _check_vocabulary(config, tokenizer)
-    stored: Mapping[str, Tensor] = read_weights(folder)
+    words = _words(texts, vectors)
+    asked = generation.read(values, settings, architecture.writer)
+    named = None if words is None else words.named
+    config, strange = resolve(vectors.config, values, asked, named)
+    if words is not None:
+        config = replace(config, framed=words.framed, segmented=words.segmented)
+    stored: Mapping[str, Tensor] = {**read_weights(folder), **vectors.tensors}
     if adapter is not None:
         stored = overlaid(stored, adapter.replaced, architecture.base)
     located = locate(architecture, config, stored)
@@ -124,9 +131,8 @@ def _read(folder: Folder, over: Folder | None = None, adapter: Adapter | None = 
     _check_shapes(located.plan.entries, parts)
     _check_start(located.config)
     dtype = floats.widest(part.dtype for part in parts.values())
-    notes = [*located.notes, *widened(parts, dtype)]
-    if tokenizer is None:
-        notes.append(_no_tokenizer(config))
+    notes = [*located.notes, *widened(parts, dtype), *strange]
+    notes += [_no_tokenizer(config)] if words is None else words.notes
     if over is not None:
         notes += over.unfollowed()
     return Source(
@@ -135,9 +141,21 @@ def _read(folder: Folder, over: Folder | None = None, adapter: Adapter | None = 
         entries=located.plan.entries,
         parts=parts,
         dtype=dtype,
-        tokenizer=tokenizer,
+        tokenizer=None if words is None else words.content,
+        kept=None if words is None else words.kept,
         notes=(*notes, *folder.unfollowed()),
     )
+
+
+def _words(folder: Folder, vectors: Vectors) -> Words | None:
+    """The tokenizer of a model; None where it has none, or two vocabularies."""
+    config = vectors.config
+    if config.decoder_vocab_size:
+        return None
+    found = read_tokenizer(folder, config.vocab_size, lowercase=vectors.lowercase)
+    if found is not None:
+        _check_vocabulary(config, found.content)
+    return found
 
 
 def commit(  # noqa: PLR0917 - as export's
@@ -167,8 +185,8 @@ def commit(  # noqa: PLR0917 - as export's
         for entry in source.entries
     ]
     assets = {"config.json": source.config.to_json().encode()}
-    if source.tokenizer is not None:
-        assets["tokenizer.json"] = source.tokenizer
+    if source.tokenizer is not None and source.kept is not None:
+        assets |= source.kept.assets(source.tokenizer)
     labels = {"family": source.config.family, "source": origin}
     grant = coordinator.acquire_writer(name, f"import-{uuid.uuid4().hex[:12]}", 1)
     opened = coordinator.open_version(name, grant.epoch, 0, specs, assets, labels)

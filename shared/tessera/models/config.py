@@ -10,6 +10,7 @@ from typing import Any, Self
 from tessera import errors
 from tessera.models.lora_config import LoRAConfig
 from tessera.models.task import TaskConfig
+from tessera.text.special import ROLES
 
 NORMS = ("layer", "rms")
 NORM_ORDERS = ("pre", "post")
@@ -163,7 +164,12 @@ class ModelConfig:
         mask_id: token that hides another one; -1: none.
         decoder_start_id: where the decoder begins with another token than `start_id`; -1: it
             does not.
+        unknown_id: token that stands for what the vocabulary cannot write; -1: none.
+        other_end_ids: tokens that end what a decoder writes as `end_id` does.
         suppress_ids: tokens that a decoder never writes.
+        framed: whether the tokenizer states all that stands around a text, even where it states
+            nothing; else the family has a word in it.
+        segmented: whether the model is told which of two texts a token belongs to.
 
     Raises:
         InvalidArgumentError: there is no stack, or the two are not of one width.
@@ -184,7 +190,11 @@ class ModelConfig:
     pad_id: int = -1
     mask_id: int = -1
     decoder_start_id: int = -1
+    unknown_id: int = -1
+    other_end_ids: tuple[int, ...] = ()
     suppress_ids: tuple[int, ...] = ()
+    framed: bool = False
+    segmented: bool = True
 
     def __post_init__(self) -> None:
         if self.vocab_size < 1:
@@ -224,6 +234,22 @@ class ModelConfig:
         return self.decoder_start_id if self.decoder_start_id >= 0 else self.start_id
 
     @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens that end a text, the one that is put after texts first."""
+        return (*([self.end_id] if self.end_id >= 0 else []), *self.other_end_ids)
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """Special tokens by their roles, those that it names."""
+        ids = {role: int(getattr(self, f"{role}_id")) for role in ROLES}
+        return {role: number for role, number in ids.items() if number >= 0}
+
+    @property
+    def vector_width(self) -> int:
+        """Numbers of an embedding."""
+        return self.task.dense[-1].width if self.task.dense else self.width
+
+    @property
     def parameters(self) -> int:
         """Number of weights of the trunk and its heads, shared ones counted once."""
         total = 0
@@ -256,7 +282,8 @@ class ModelConfig:
             values["task"] = TaskConfig.from_dict(values.get("task", {}))
             if values.get("lora") is not None:
                 values["lora"] = LoRAConfig.from_dict(values["lora"])
-            values["suppress_ids"] = tuple(values.get("suppress_ids", ()))
+            for name in ("suppress_ids", "other_end_ids"):
+                values[name] = tuple(values.get(name, ()))
             return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:
             raise errors.InvalidArgumentError(

@@ -68,8 +68,10 @@ def _tokens(config: ModelConfig) -> int:
     return (config.width + 1) * config.task.outputs
 
 
-def _vectors(_: ModelConfig) -> int:
-    return 0
+def _vectors(config: ModelConfig) -> int:
+    layers = config.task.dense
+    widths = (config.width, *(layer.width for layer in layers))
+    return sum(layer.parameters(width) for layer, width in zip(layers, widths, strict=False))
 
 
 LANGUAGE = Head(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -10,6 +12,8 @@ from torch.nn import functional
 
 from tessera.models.block import activate
 from tessera.models.config import ModelConfig
+from tessera.models.dense import Dense
+from tessera.models.dense_config import DenseConfig
 from tessera.models.trunk import Trunk
 
 
@@ -155,26 +159,35 @@ class TokenHead(nn.Module):
 
 
 class VectorHead(nn.Module):
-    """One vector for a text (Reimers and Gurevych, 2019). It has no weights.
+    """One vector for a text (Reimers and Gurevych, 2019).
 
     Args:
-        pooling: which state stands for a text: `first`, `last` or `mean`.
+        width: of hidden states.
+        pooling: which state stands for a text: one of `VECTOR_POOLINGS`.
         normalize: whether vectors have length 1.
+        dense: layers between the two.
     """
 
-    def __init__(self, *, pooling: str, normalize: bool) -> None:
+    def __init__(
+        self, width: int, *, pooling: str, normalize: bool, dense: Sequence[DenseConfig] = ()
+    ) -> None:
         super().__init__()
         self.pooling = pooling
         self.normalize = normalize
+        widths = (width, *(layer.width for layer in dense))
+        self.dense = nn.ModuleList(map(Dense, widths, dense))
 
     @classmethod
     def of(cls, config: ModelConfig, _trunk: Trunk) -> Self:
         """That of a model."""
-        return cls(pooling=config.task.pooling, normalize=config.task.normalize)
+        task = config.task
+        return cls(config.width, pooling=task.pooling, normalize=task.normalize, dense=task.dense)
 
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """[B, T, width] and [B, T] bool to [B, width]."""
+        """[B, T, width] and [B, T] bool to [B, width of the last layer]."""
         vectors = pool(hidden, mask, self.pooling)
+        for layer in self.dense:
+            vectors = layer(vectors)
         if not self.normalize:
             return vectors
         # A length that overflows would make a vector of zeros.
@@ -182,24 +195,54 @@ class VectorHead(nn.Module):
 
 
 def pool(hidden: Tensor, mask: Tensor | None, how: str) -> Tensor:
-    """The state that stands for each text.
+    """The state that stands for each text, as sentence-transformers finds it.
 
     Args:
         hidden: [B, T, width].
-        mask: [B, T] bool, False for padding; None: there is none.
-        how: `first`, `last` (real token) or `mean` (of real tokens).
+        mask: [B, T] bool, False for padding and for what does not count; None: all counts.
+        how: one of `VECTOR_POOLINGS`.
 
     Returns:
         [B, width].
     """
+    if mask is None:
+        return _pool_all(hidden, how)
+    rows = torch.arange(len(hidden), device=hidden.device)
+    marks = mask.to(torch.int32)
+    if how == "first":
+        return hidden[rows, marks.argmax(dim=1)]
+    if how == "last":
+        return hidden[rows, hidden.shape[1] - 1 - marks.flip(1).argmax(dim=1)]
+    if how == "max":
+        return hidden.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
+    weights = mask[..., None].to(hidden.dtype)
+    if how == "weightedmean":
+        weights = weights * _places(hidden)
+    total = weights.sum(dim=1)
+    if how == "mean_sqrt_len":
+        total = total.sqrt()
+    # Of many tokens the sum may overflow where the mean does not.
+    sums = (hidden * weights).sum(dim=1, dtype=torch.float32)
+    least = torch.finfo(torch.float32).tiny
+    return (sums / total.float().clamp(min=least)).to(hidden.dtype)
+
+
+def _pool_all(hidden: Tensor, how: str) -> Tensor:
     if how == "first":
         return hidden[:, 0]
-    if mask is None:
-        return hidden[:, -1] if how == "last" else hidden.mean(dim=1)
-    lengths = mask.sum(dim=1)
     if how == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-    real = hidden * mask[..., None].to(hidden.dtype)
-    # Of many tokens the sum may overflow where the mean does not.
-    sums = real.sum(dim=1, dtype=torch.float32)
-    return (sums / lengths[:, None].clamp(min=1)).to(hidden.dtype)
+        return hidden[:, -1]
+    if how == "max":
+        return hidden.amax(dim=1)
+    if how == "mean_sqrt_len":
+        return hidden.sum(dim=1) / math.sqrt(hidden.shape[1])
+    if how == "weightedmean":
+        places = _places(hidden)
+        return (hidden * places).sum(dim=1) / places.sum()
+    return hidden.mean(dim=1)
+
+
+def _places(hidden: Tensor) -> Tensor:
+    """[T, 1] places of tokens, counted from 1."""
+    count = hidden.shape[1]
+    return torch.arange(1, count + 1, device=hidden.device, dtype=hidden.dtype)[:, None]

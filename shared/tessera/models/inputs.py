@@ -22,6 +22,7 @@ class Inputs(NamedTuple):
         at: [M] int64, places among the B * U (or B * T) of the decoder where the next token is
             wanted; None: all.
         masked_at: [K] int64, places among B * T where the hidden token is wanted; None: all.
+        pooled: [B, T] bool, the tokens that count where a text is stood for; None: those of `mask`.
     """
 
     tokens: Tensor
@@ -32,6 +33,7 @@ class Inputs(NamedTuple):
     masked_tokens: Tensor | None = None
     at: Tensor | None = None
     masked_at: Tensor | None = None
+    pooled: Tensor | None = None
 
 
 class Outputs(NamedTuple):

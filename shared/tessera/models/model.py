@@ -38,6 +38,8 @@ class Model(nn.Module):
 
     def forward(self, inputs: Inputs) -> Outputs:
         """What the heads say of a batch; one without states says nothing."""
+        if not self.config.segmented:
+            inputs = inputs._replace(segments=None)
         states = self.trunk(inputs)
         said = {}
         for row in self.config.task.row.heads:
@@ -49,7 +51,8 @@ class Model(nn.Module):
     def _said(self, row: Head, hidden: Tensor, inputs: Inputs) -> Tensor:
         head = self.heads[row.name]
         if row.per is Per.TEXT:
-            return head(hidden, inputs.mask)  # type: ignore[no-any-return]
+            counted = inputs.mask if inputs.pooled is None else inputs.pooled
+            return head(hidden, counted)  # type: ignore[no-any-return]
         if row.per is Per.PLACE:
             # A vocabulary is wide, and most places are not asked for.
             places = inputs.at if row.writes else inputs.masked_at

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from tessera.models.tasks import LANGUAGE, TASKS, TRANSLATES, TaskKind
+from tessera.models.dense_config import DenseConfig
+from tessera.models.tasks import CLASSIFICATION, LANGUAGE, TASKS, TRANSLATES, TaskKind
 
 POOLINGS = ("first", "last", "mean")
+"""Which states may stand for a text, as a job may ask."""
+VECTOR_POOLINGS = (*POOLINGS, "max", "mean_sqrt_len", "weightedmean")
+"""Those that an imported model of embeddings may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +23,21 @@ class TaskConfig:
         kind: name of one of `tessera.models.tasks.TASKS`.
         labels: classes of classification, by their number.
         multi_label: whether a text may have any number of classes, each by itself.
-        pooling: which hidden state stands for a text: of its `first` token, of its `last`, or the
-            `mean` of all.
+        pooling: which hidden state stands for a text: of its `first` token, of its `last`, the
+            `mean` of all, or for embeddings their `max`, their sum by the root of their number
+            (`mean_sqrt_len`), or their mean by their places (`weightedmean`).
         pooler: whether a dense layer with tanh stands between that and the classes (Devlin et
             al., 2018).
         bias: whether the projection to the classes of a text has one.
         normalize: whether embeddings have length 1.
         longest: tokens of a text that an embedding is made of, special ones included; 0: as many
             as the context.
+        dense: layers between what stands for a text and its embedding.
+        prompts: texts that may be put before a text that is embedded, each behind its name.
+        default_prompt: name of the one that is put there unless another is asked for; empty: none.
+        include_prompt: whether the tokens of a prompt count where a text is pooled.
+        activation: what makes a score of the logit of a single class: `identity` or `sigmoid`.
+        similarity: how embeddings are compared, as sentence-transformers calls it; empty: not said.
     """
 
     kind: str = LANGUAGE
@@ -37,6 +48,12 @@ class TaskConfig:
     bias: bool = True
     normalize: bool = True
     longest: int = 0
+    dense: tuple[DenseConfig, ...] = ()
+    prompts: tuple[tuple[str, str], ...] = ()
+    default_prompt: str = ""
+    include_prompt: bool = True
+    similarity: str = ""
+    activation: str = "sigmoid"
 
     @property
     def row(self) -> TaskKind:
@@ -55,6 +72,11 @@ class TaskConfig:
         return len(self.labels) if first.labelled else first.outputs
 
     @property
+    def scores(self) -> bool:
+        """Whether the model gives a text, or two, one score, and no classes."""
+        return self.row.name == CLASSIFICATION and len(self.labels) == 1 and not self.multi_label
+
+    @property
     def writes(self) -> bool:
         """Whether the model writes text."""
         return any(head.writes for head in self.row.heads)
@@ -69,4 +91,7 @@ class TaskConfig:
         """The task that `asdict` made a dictionary of; unknown keys are ignored."""
         known = {item.name for item in fields(cls)}
         found = {key: value for key, value in values.items() if key in known}
-        return cls(**{**found, "labels": tuple(found.get("labels", ()))})
+        found["labels"] = tuple(found.get("labels", ()))
+        found["dense"] = tuple(DenseConfig(**layer) for layer in found.get("dense", ()))
+        found["prompts"] = tuple((name, text) for name, text in found.get("prompts", ()))
+        return cls(**found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -13,7 +13,7 @@ import tokenizers
 from tessera import errors
 from tessera.text.decoder import NOTHING, Decoder, Piece, Reader
 from tessera.text.frame import Frame, find_frame
-from tessera.text.special import SpecialTokens, find_special
+from tessera.text.special import ROLES, WELL_KNOWN, SpecialTokens, find_special, without_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,49 +37,70 @@ class Tokenizer:
         bare: whether it may state that nothing stands around a text, as GPT-2's does; else such a
             statement is none.
         starts: whether a text begins with the start token where nothing is stated, as in BERT.
+        ids: of special tokens by their roles, where its model states them; well-known names tell
+            the others.
+        framed: whether it states all that stands around a text even where it states nothing.
 
     Raises:
-        InvalidArgumentError: TOKENIZER_WITHOUT_END: it has none of the well-known tokens that
-            end a text.
+        InvalidArgumentError: TOKENIZER_WITHOUT_END: no token that ends a text is stated, and it
+            has none of the well-known ones.
     """
 
     def __init__(
-        self, inner: tokenizers.Tokenizer, *, bare: bool = False, starts: bool = True
+        self,
+        inner: tokenizers.Tokenizer,
+        *,
+        bare: bool = False,
+        starts: bool = True,
+        ids: Mapping[str, int] | None = None,
+        framed: bool = False,
     ) -> None:
         # Special tokens are ours to set: written in a text they are mere characters.
         inner.encode_special_tokens = True
         inner.no_truncation()
         inner.no_padding()
         vocabulary = inner.get_vocab(with_added_tokens=True)
-        self.special: SpecialTokens = find_special(vocabulary)
-        if not self.special.end:
-            raise errors.InvalidArgumentError(
-                "the tokenizer has no token that ends a text, such as `<|endoftext|>`, `[SEP]` "
-                "or `</s>`; add one",
-                reason="TOKENIZER_WITHOUT_END",
-            )
+        ids = ids or {}
+        self.special: SpecialTokens = find_special(
+            vocabulary, {role: inner.id_to_token(number) or "" for role, number in ids.items()}
+        )
+        known = {**_numbers(self.special, vocabulary), **ids}
+        if "end" not in known:
+            raise without_end()
         _flag(inner, self.special)
         self._inner = inner
         self.vocab_size: int = max(vocabulary.values()) + 1
         self.special_ids: frozenset[int] = frozenset(_special(inner))
-        self.end_id: int = vocabulary[self.special.end]
-        self.start_id: int = vocabulary.get(self.special.start, self.end_id)
-        self.pad_id: int = vocabulary.get(self.special.pad, self.end_id)
-        self.mask_id: int | None = vocabulary.get(self.special.mask)
-        self.unknown_id: int | None = vocabulary.get(self.special.unknown)
+        self.end_id: int = known["end"]
+        self.start_id: int = known.get("start", self.end_id)
+        self.pad_id: int = known.get("pad", self.end_id)
+        self.mask_id: int | None = known.get("mask")
+        self.unknown_id: int | None = known.get("unknown")
         stated = find_frame(inner)
-        self.own_frame: Frame | None = stated if stated and (stated.one or bare) else None
+        told = framed or (stated is not None and (stated.one or bare))
+        self.own_frame: Frame | None = (stated or Frame()) if told else None
         self._starts = starts
+        self._ids_by_role = known
         self._pieces = _Pieces(inner, self.special_ids)
 
     @classmethod
-    def from_json(cls, content: bytes, *, bare: bool = False, starts: bool = True) -> Tokenizer:
+    def from_json(
+        cls,
+        content: bytes,
+        *,
+        bare: bool = False,
+        starts: bool = True,
+        ids: Mapping[str, int] | None = None,
+        framed: bool = False,
+    ) -> Tokenizer:
         """The tokenizer in a `tokenizer.json`.
 
         Args:
             content: of the file.
             bare: see the class.
             starts: see the class.
+            ids: see the class.
+            framed: see the class.
 
         Raises:
             InvalidArgumentError: INVALID_TOKENIZER: it is not one; TOKENIZER_WITHOUT_END.
@@ -90,11 +111,16 @@ class Tokenizer:
             raise errors.InvalidArgumentError(
                 f"not a tokenizer.json: {error}", reason="INVALID_TOKENIZER"
             ) from None
-        return cls(inner, bare=bare, starts=starts)
+        return cls(inner, bare=bare, starts=starts, ids=ids, framed=framed)
 
     def to_json(self) -> bytes:
         """The content of `tokenizer.json`, the same bytes every time."""
         return str(self._inner.to_str()).encode()
+
+    @property
+    def identity(self) -> bytes:
+        """The same bytes for two tokenizers only if all that they make of texts is the same."""
+        return self.to_json() + repr((sorted(self._ids_by_role.items()), self.frame())).encode()
 
     def frame(self) -> Frame:
         """What a model reads around texts: what `tokenizer.json` states, or else our own."""
@@ -216,14 +242,20 @@ class _Pieces(dict[int, Piece]):
         return piece
 
 
+def _numbers(special: SpecialTokens, vocabulary: Mapping[str, int]) -> dict[str, int]:
+    """The id of every special token by its role."""
+    names = {role: getattr(special, role) for role in ROLES}
+    return {role: vocabulary[name] for role, name in names.items() if name in vocabulary}
+
+
 def _flag(inner: tokenizers.Tokenizer, special: SpecialTokens) -> None:
-    """Make special tokens of those that are mere words of the vocabulary."""
+    """Make special tokens of well-known ones that are mere words of the vocabulary."""
     known = {token.content for token in inner.get_added_tokens_decoder().values() if token.special}
     inner.add_special_tokens(
         [
             tokenizers.AddedToken(name, special=True, normalized=False)
             for name in special.names
-            if name not in known
+            if name in WELL_KNOWN and name not in known
         ]
     )
 

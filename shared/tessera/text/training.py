@@ -10,7 +10,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from tessera import errors
-from tessera.text.special import BERT, SEQ2SEQ, SpecialTokens
+from tessera.text.special import BERT, ROLES, SEQ2SEQ, SpecialTokens
 from tessera.text.tokenizer import Tokenizer
 from tessera.text.unigram import score
 
@@ -52,7 +52,10 @@ def train(
             f"a {kind} tokenizer with {len(special.names)} special tokens takes at least {least}",
             "VOCABULARY_TOO_SMALL",
         )
-    return Tokenizer(learn(list(texts), vocab_size, special, lowercase))
+    inner = learn(list(texts), vocab_size, special, lowercase)
+    numbers = {role: inner.token_to_id(getattr(special, role)) for role in ROLES}
+    ids = {role: number for role, number in numbers.items() if number is not None}
+    return Tokenizer(inner, ids=ids)
 
 
 def _byte_bpe(

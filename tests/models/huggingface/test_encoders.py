@@ -105,7 +105,7 @@ def test_bert_alone_makes_vectors(config, seed):
         ).last_hidden_state
         mean = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         ours = module(Inputs(tokens=tokens, mask=mask, segments=segments)).vectors
-        close(ours, torch.nn.functional.normalize(mean, dim=-1))
+        close(ours, mean)
 
     model = randomized(hf.BertModel(config), seed)
     pooler = ("pooler.dense.weight", "pooler.dense.bias")

@@ -93,7 +93,6 @@ UNKNOWN = "is not followed, and no request can ask for it"
             {"bad_words_ids": [[4], [5, 6]]},
             f"bad_words_ids [[5, 6]] {UNKNOWN}: only single tokens can be forbidden",
         ),
-        ({"eos_token_id": [END, 9]}, f"eos_token_id [9] {UNKNOWN}: only 2 ends an answer"),
         ({"num_beams": 4}, "num_beams 4 is no default here: ask for it with `beams`"),
         ({"max_length": 142}, "max_length 142 is no default here: ask for it with `max_tokens`"),
         ({"top_k": 50}, "top_k 50 is no default here: ask for it with `sampling.top_k`"),
@@ -206,6 +205,27 @@ def test_values_of_a_decoder_within_are_known():
 def test_the_end_is_the_one_at_which_transformers_ends(config, settings, end):
     stated = generation.Generation(Statement({"eos_token_id": settings}))
     assert generation.read_end(config, stated) == end
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "ends"),
+    [
+        ([END, 9], None, (END, 9)),
+        (END, {"eos_token_id": [END, 9, 4]}, (END, 9, 4)),
+        ([9, 4], {"eos_token_id": [4, 9]}, (9, 4)),
+        (END, {"eos_token_id": 9}, (9,)),
+        ([WORDS, END, -1], None, (END,)),
+    ],
+)
+def test_every_end_that_is_stated_ends_a_text_and_goes_out_again(read, config, settings, ends):
+    for name in ("gpt2", "bart"):
+        source = read(name, settings, eos_token_id=config)
+        assert source.config.end_ids == ends
+        assert not any("eos_token_id [" in note for note in said(source))
+        out = files(source.architecture, source.config, None, "float32")
+        stated = list(ends) if len(ends) > 1 else ends[0]
+        for file in ("config.json", "generation_config.json"):
+            assert json.loads(out[file])["eos_token_id"] == stated
 
 
 def test_single_tokens_are_never_written(read):

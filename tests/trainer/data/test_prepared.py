@@ -15,6 +15,7 @@ import torch.distributed as dist
 from tessera import errors
 from tessera.data.record import Record
 from tessera.data.settings import DataSettings
+from tessera.text.file import TokenizerFile
 from tessera.text.special import BERT, GPT
 from tessera.text.training import train
 from tessera.trainer.data.corpus import Corpus, check_length, prepare
@@ -97,12 +98,12 @@ def test_a_tokenizer_is_learned_or_given(alone):
     assert learned.special == BERT
     assert learned.encode("THE") == learned.encode("the")
     given = train("byte_bpe", iter(TEXTS), 262, GPT).to_json()
-    assert learn(alone, pytest.fail, settings, given).to_json() == given
+    assert learn(alone, pytest.fail, settings, TokenizerFile(content=given)).to_json() == given
     with pytest.raises(errors.InvalidArgumentError) as caught:
         learn(alone, TEXTS, TokenizerSettings(vocab_size=9))
     assert caught.value.reason == "VOCABULARY_TOO_SMALL"
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        learn(alone, TEXTS, settings, b"{}")
+        learn(alone, TEXTS, settings, TokenizerFile(content=b"{}"))
     assert caught.value.reason == "INVALID_TOKENIZER"
 
 

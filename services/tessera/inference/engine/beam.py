@@ -50,25 +50,25 @@ class BeamSearch:
     Args:
         beams: hypotheses that are followed and kept.
         length_penalty: power of the length that divides the scores of those that have ended.
-        end_id: token that ends a text; None: only the limit does.
+        end_ids: tokens that end a text; none: only the limit does.
         limit: tokens to write at most.
     """
 
     def __init__(
-        self, *, beams: int, length_penalty: float, end_id: int | None, limit: int
+        self, *, beams: int, length_penalty: float, end_ids: frozenset[int], limit: int
     ) -> None:
         self.beams = beams
         self.running = [Hypothesis(0.0)]
         self.finished: list[Hypothesis] = []
         self.done = False
         self._penalty = length_penalty
-        self._end_id = end_id
+        self._end_ids = end_ids
         self._limit = limit
 
     @property
     def width(self) -> int:
         """Candidates that a step needs: every hypothesis may end, and as many must go on."""
-        return 2 * self.beams
+        return max(2, 1 + len(self._end_ids)) * self.beams
 
     @property
     def scores(self) -> list[float]:
@@ -90,11 +90,13 @@ class BeamSearch:
         ended = [
             self._extend(candidate, candidate.score / length**self._penalty)
             for candidate in candidates[: self.beams]
-            if last or candidate.token == self._end_id
+            if last or candidate.token in self._end_ids
         ]
         kept = sorted([*self.finished, *ended], key=lambda each: -each.score)
         self.finished = kept[: self.beams]
-        alive = [] if last else [c for c in candidates if c.token != self._end_id][: self.beams]
+        alive = (
+            [] if last else [c for c in candidates if c.token not in self._end_ids][: self.beams]
+        )
         self.running = [self._extend(candidate, candidate.score) for candidate in alive]
         self.done = not alive or not self._improvable(length)
         return [] if self.done else alive
@@ -105,7 +107,7 @@ class BeamSearch:
             score,
             (*parent.tokens, candidate.token),
             (*parent.logprobs, candidate.logprob),
-            candidate.token == self._end_id,
+            candidate.token in self._end_ids,
         )
 
     def _improvable(self, length: int) -> bool:

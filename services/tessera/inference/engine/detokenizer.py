@@ -56,7 +56,7 @@ class Detokenizer:
         self._limit = limit
         self._request = request
         self._version = model.version
-        self._end_id = model.end_id
+        self._end_ids = model.end_ids
         self._stop = StopMatcher(request.stop)
         self._decoder = model.decoder(continues=not request.source)
 
@@ -67,7 +67,8 @@ class Detokenizer:
             The part of the answer that it completes.
         """
         self.written += 1
-        text = self._text(token)
+        # A token that ends a text says nothing, whatever else it may mean in one.
+        text = "" if token in self._end_ids else self._text(token)
         finish = self._finish(token)
         if finish in (FinishReason.END, FinishReason.LENGTH):
             text += self._rest()
@@ -96,6 +97,6 @@ class Detokenizer:
     def _finish(self, token: int) -> FinishReason | None:
         if self._stop.stopped:
             return FinishReason.STOP
-        if token == self._end_id:
+        if token in self._end_ids:
             return FinishReason.END
         return FinishReason.LENGTH if self.written >= self._limit else None

@@ -58,7 +58,7 @@ class InputProcessor:
         assert isinstance(work, Request)
         sequence = self._sequence(number, group, work, model)
         if sequence.search is None:
-            return GreedyState(sequence, model.end_id, work.length_penalty)
+            return GreedyState(sequence, model.end_ids, work.length_penalty)
         return BeamState(sequence, self._fork)
 
     def _sequence(self, number: int, group: int, request: Request, model: LoadedModel) -> Sequence:
@@ -68,7 +68,7 @@ class InputProcessor:
             search = BeamSearch(
                 beams=request.beams,
                 length_penalty=request.length_penalty,
-                end_id=model.end_id,
+                end_ids=model.end_ids,
                 limit=limit - len(request.prompt),
             )
         return Sequence(

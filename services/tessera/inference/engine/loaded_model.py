@@ -40,6 +40,12 @@ class LoadedModel:
         return None if self.tokenizer is None else self.tokenizer.end_id
 
     @property
+    def end_ids(self) -> frozenset[int]:
+        """All tokens that end what it writes."""
+        one = self.end_id
+        return frozenset((*self.config.other_end_ids, *(() if one is None else (one,))))
+
+    @property
     def start_id(self) -> int | None:
         """The token that begins what an encoder reads; None: there is none."""
         if self.config.start_id >= 0:

@@ -135,7 +135,8 @@ class ModelRunner:
             chosen = [sequences[index] for index in group]
             batch = Batch([sequence.source for sequence in chosen], self._device)
             segments = None
-            if any(sequence.segments for sequence in chosen):
+            told = slot.model.config.segmented
+            if told and any(sequence.segments for sequence in chosen):
                 kinds = [s.segments or (0,) * len(s.source) for s in chosen]
                 segments = fill_up(kinds, self._device)
             assert trunk.encoder is not None

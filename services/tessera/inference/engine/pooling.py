@@ -25,6 +25,7 @@ class PoolingInput(Work[HeadOutput]):
         written: tokens of a decoder beside an encoder.
         places: where hidden or next tokens are wanted, for the heads that tell those.
         targets: next tokens at these places, whose log-probabilities are wanted.
+        unpooled: tokens at the beginning that do not count where a text is stood for.
     """
 
     head: str
@@ -33,6 +34,7 @@ class PoolingInput(Work[HeadOutput]):
     written: tuple[int, ...] = ()
     places: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
+    unpooled: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

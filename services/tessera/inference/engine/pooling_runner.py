@@ -93,6 +93,7 @@ def _read(
         at=_places(texts, written or batch, device) if row.writes else None,
         # Only the head that is asked computes something.
         masked_at=_places(texts, batch, device, wanted=not row.writes),
+        pooled=_pooled(texts, batch, device),
     )
     found = getattr(model(inputs), row.output)
     if row.per is Per.TEXT:
@@ -110,6 +111,18 @@ def _segments(texts: Sequence[PoolingInput], device: torch.device) -> Tensor | N
     if not any(text.segments for text in texts):
         return None
     return fill_up([text.segments or (0,) * len(text.tokens) for text in texts], device)
+
+
+def _pooled(texts: Sequence[PoolingInput], batch: Batch, device: torch.device) -> Tensor | None:
+    """[B, T] bool, the tokens that stand for the texts; None: all real ones."""
+    if not any(text.unpooled for text in texts):
+        return None
+    places = torch.arange(batch.width, device=device)
+    begin, end = (
+        torch.tensor(numbers, device=device)[:, None]
+        for numbers in ([text.unpooled for text in texts], batch.lengths)
+    )
+    return (places >= begin) & (places < end)
 
 
 def _places(

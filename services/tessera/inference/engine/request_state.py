@@ -70,16 +70,16 @@ class GreedyState:
 
     Args:
         sequence: that is written.
-        end_id: token that ends a text.
+        end_ids: tokens that end a text.
         length_penalty: power of the length that divides its score.
     """
 
     first = False
 
-    def __init__(self, sequence: Written, end_id: int | None, length_penalty: float) -> None:
+    def __init__(self, sequence: Written, end_ids: frozenset[int], length_penalty: float) -> None:
         self.item = sequence
         self.ended = False
-        self._end_id = end_id
+        self._end_ids = end_ids
         self._penalty = length_penalty
         self._logprobs: list[float] = []
 
@@ -88,7 +88,7 @@ class GreedyState:
         assert isinstance(result, Sampled)
         self.item.tokens.append(result.token)
         self._logprobs.append(result.logprob)
-        by_itself = result.token == self._end_id
+        by_itself = result.token in self._end_ids
         self.ended = by_itself or self.item.full
         if not self.ended:
             return None

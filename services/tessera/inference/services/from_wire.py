@@ -10,7 +10,7 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.inference.engine.sequence import Sampling
 from tessera.inference.tasks.answer import Answer, Question
 from tessera.inference.tasks.classify import Classify
-from tessera.inference.tasks.embed import Embed
+from tessera.inference.tasks.embed import Embed, Prompt
 from tessera.inference.tasks.fill_mask import FillMask
 from tessera.inference.tasks.score import Score
 from tessera.inference.tasks.text_input import TextInput
@@ -81,7 +81,12 @@ def answer(request: pb.AnswerRequest) -> Answer:
 
 def embed(request: pb.EmbedRequest) -> Embed:
     """A task."""
-    return Embed(_inputs(request.inputs))
+    which = request.WhichOneof("before")
+    prompt = Prompt(
+        name=request.prompt_name if which == "prompt_name" else None,
+        text=request.prompt if which == "prompt" else None,
+    )
+    return Embed(_inputs(request.inputs), prompt)
 
 
 def score(request: pb.ScoreRequest) -> Score:

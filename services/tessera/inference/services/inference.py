@@ -114,7 +114,9 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
             task=task.kind,
             labels=task.labels,
             methods=methods(model.config),
-            width=model.config.width if "Embed" in task.row.methods else 0,
+            width=model.config.vector_width if "Embed" in task.row.methods else 0,
+            prompts=dict(task.prompts),
+            default_prompt_name=task.default_prompt,
         )
 
     async def _whole(

@@ -66,6 +66,7 @@ def classifications(found: Iterable[Classification], version: int) -> pb.Classif
                     pb.LabelScore(label=each.label, probability=each.probability)
                     for each in one.labels
                 ],
+                score=one.score,
                 tokens=[
                     pb.TokenLabel(
                         begin=piece.begin,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.tasks.probabilities import Logits, softmax
+from tessera.inference.tasks.probabilities import Logits, expit, softmax
 from tessera.inference.tasks.text_input import TextInput, read
 from tessera.models.task import TaskConfig
 
@@ -49,10 +49,12 @@ class Classification:
 
     Args:
         labels: of the whole text, the most likely first.
+        score: of the text, where the model gives that and no classes.
         tokens: classes of its tokens, where the model tells those.
     """
 
     labels: tuple[LabelScore, ...] = ()
+    score: float | None = None
     tokens: tuple[TokenLabel, ...] = ()
 
 
@@ -83,7 +85,9 @@ class Classify:
         return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in inputs]
 
     def finish(self, results: Sequence[Logits]) -> list[Classification]:
-        """Classes by their probability."""
+        """Classes by their probability, or scores."""
+        if self._task.scores:
+            return [Classification(score=score(logits, self._task)) for logits in results]
         return [Classification(labels=self._labels(logits)) for logits in results]
 
     def _labels(self, logits: Logits) -> tuple[LabelScore, ...]:
@@ -92,8 +96,14 @@ class Classify:
         return tuple(LabelScore(self._task.labels[i], float(chances[i])) for i in order)
 
 
+def score(logits: Logits, task: TaskConfig) -> float:
+    """Of the logit [1] of a single class, as a CrossEncoder of sentence-transformers has it."""
+    logit = float(logits[0])
+    return logit if task.activation == "identity" else float(expit(logit))
+
+
 def probabilities(logits: Logits, task: TaskConfig) -> NDArray[np.float64]:
     """Of classes that exclude one another, or each by itself."""
     if task.multi_label:
-        return 1 / (1 + np.exp(-logits.astype(np.float64)))
+        return expit(logits.astype(np.float64))
     return softmax(logits)

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 Logits = NDArray[np.float32]
 
 
+def expit(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """1 / (1 + exp(-x)), which overflows nowhere."""
+    return np.exp(-np.logaddexp(0.0, -np.asarray(x, np.float64)))
+
+
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     """Probabilities over the last axis: zeros where -inf rules everything out."""
     exact = logits.astype(np.float64)

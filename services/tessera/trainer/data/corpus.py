@@ -69,7 +69,7 @@ def prepare(
     def encode(records: Sequence[Record]) -> Iterator[Sample]:
         return samples(records, tokenizer, before)
 
-    key = ("corpus", tokenizer.to_json(), repr(before))
+    key = ("corpus", tokenizer.identity, repr(before))
     train, held_out = (
         prepare_table(ranks, key, _records(part), encode, root=root) for part in parts
     )

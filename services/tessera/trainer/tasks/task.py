@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tessera.models.inputs import Outputs
 from tessera.models.task import TaskConfig
+from tessera.text.file import TokenizerFile
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import Dataset, TokenBatch
 from tessera.trainer.data.sources import ReadBlob
@@ -30,7 +31,7 @@ class TaskContext:
     """What a task makes its data from.
 
     Args:
-        tokenizer: content of a tokenizer.json to take; None: one is trained.
+        tokenizer: to take; None: one is trained.
         labels: classes that an earlier version of the model had; empty: none are given.
         model_context: in tokens, where it is known before the data is read; 0: it is not.
         first_id: token that an earlier version's decoder begins with; -1: the tokenizer's start.
@@ -39,7 +40,7 @@ class TaskContext:
     settings: Settings
     ranks: Ranks
     read_blob: ReadBlob
-    tokenizer: bytes | None = None
+    tokenizer: TokenizerFile | None = None
     labels: tuple[str, ...] = ()
     model_context: int = 0
     first_id: int = -1

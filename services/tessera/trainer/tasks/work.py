@@ -85,7 +85,7 @@ def encoded(
         UserError: DATA_DIFFERS, or what `encode` raises.
     """
     parts = {"train": (found.train, encode), "held_out": (found.held_out, held_out or encode)}
-    tokenizer = found.tokenizer.to_json()
+    tokenizer = found.tokenizer.identity
     return {
         split: prepare_table(context.ranks, (repr(key), split, tokenizer), records, make)
         for split, (records, make) in parts.items()

@@ -81,7 +81,7 @@ def complete(
             "or start from a version into which they are merged"
         )
         raise UserError.at("tuning.lora", description, "INIT_MISMATCH")
-    first = start.first_id(settings)
+    first, speaker = start.first_id(settings), start.speaker(settings)
     return replace(
         config,
         vocab_size=config.vocab_size if start.sources else tokenizer.vocab_size,
@@ -91,6 +91,9 @@ def complete(
         end_id=tokenizer.end_id,
         pad_id=tokenizer.pad_id,
         mask_id=-1 if tokenizer.mask_id is None else tokenizer.mask_id,
+        unknown_id=-1 if tokenizer.unknown_id is None else tokenizer.unknown_id,
+        other_end_ids=() if speaker is None else speaker.config.other_end_ids,
+        framed=speaker is not None and speaker.config.framed,
         decoder_start_id=-1 if first == tokenizer.start_id or len(config.stacks) == 1 else first,
     )
 
@@ -203,7 +206,8 @@ def _freed(stack: StackConfig | None, sizes: Mapping[str, Any]) -> StackConfig |
 
 def _check_vocabulary(source: InitVersion, tokenizer: Tokenizer) -> None:
     """A row of an embedding means the token that it was learned for."""
-    if source.tokenizer and _vocabulary(source.tokenizer) != _vocabulary(tokenizer.to_json()):
+    theirs = source.tokenizer
+    if theirs is not None and _vocabulary(theirs.content) != _vocabulary(tokenizer.to_json()):
         if source.part == WHOLE:
             description = (
                 f"it has another vocabulary than {source}; leave it out to take what the version "

@@ -9,7 +9,9 @@ from functools import cached_property
 from tessera import errors
 from tessera.models.config import ModelConfig
 from tessera.models.registry import load_config
+from tessera.models.tokenizer import tokenizer_file
 from tessera.spec.reference import parse_reference
+from tessera.text.file import TokenizerFile
 from tessera.trainer.failure import UserError
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
@@ -64,9 +66,10 @@ class InitVersion:
         return "" if self.part == WHOLE else f"trunk.{self.part}."
 
     @property
-    def tokenizer(self) -> bytes | None:
-        """The content of its tokenizer.json; imported models may lack one."""
-        return self.manifest.assets.get("tokenizer.json")
+    def tokenizer(self) -> TokenizerFile | None:
+        """Its tokenizer; imported models may lack one."""
+        content = self.manifest.assets.get("tokenizer.json")
+        return None if content is None else tokenizer_file(self.config, content)
 
     @cached_property
     def tensors(self) -> dict[str, TensorSpec]:
@@ -100,21 +103,25 @@ class StartingPoint:
         version = self.own.manifest.version
         return version.number, version.step
 
-    def tokenizer(self, settings: Settings) -> bytes | None:
+    def speaker(self, settings: Settings) -> InitVersion | None:
+        """The version whose tokenizer is taken; None: the spec names one, or it is learned."""
+        if self.own is not None:
+            return self.own
+        if settings.tokenizer_path:
+            return None
+        return next((s for s in self.sources if s.tokenizer is not None), None)
+
+    def tokenizer(self, settings: Settings) -> TokenizerFile | None:
         """The tokenizer that a version brings, unless the spec names another one.
 
         Raises:
             UserError: INIT_WITHOUT_TOKENIZER.
         """
-        if self.own is not None:
-            return self.own.tokenizer
-        if not self.sources or settings.tokenizer_path:
-            return None
-        found = next((s.tokenizer for s in self.sources if s.tokenizer is not None), None)
-        if found is None:
+        speaker = self.speaker(settings)
+        if speaker is None and self.sources and not settings.tokenizer_path:
             description = f"{self.sources[0]} brings no tokenizer; name the one that it has"
             raise UserError.at("tokenizer.path", description, "INIT_WITHOUT_TOKENIZER")
-        return found
+        return None if speaker is None else speaker.tokenizer
 
     def labels(self, settings: Settings) -> tuple[str, ...]:
         """The classes that a version has for the same task, unless the spec names others."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
-from tessera.models.huggingface import fields
+from tessera.models.huggingface import fields, sentence
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import ACTIVATIONS, Values
 from tessera.models.huggingface.form import Form, Misfit, differ, plain_heads
@@ -176,10 +176,12 @@ class Bert(Architecture):
         values = values.over(DEFAULTS)
         choices: dict[str, Any] = {}
         if self.name in {CLASSES, TOKENS}:
-            choices["labels"] = fields.read_labels(values)
+            choices["labels"] = fields.read_labels(values, single=self.name == CLASSES)
             values.know(NAMED)
         if self.name == CLASSES:
             choices["multi_label"] = fields.is_multi_label(values)
+            if len(choices["labels"]) == 1:
+                choices["activation"] = fields.read_score(values)
         return ModelConfig(
             family=self.family,
             vocab_size=values["vocab_size"],
@@ -245,6 +247,8 @@ class Bert(Architecture):
         elif self.name == CLASSES:
             yield from linear("heads.classes.pooler", "bert.pooler.dense", (width, width))
             yield from linear("heads.classes.projection", "classifier", outputs)
+        elif self.name == BASE:
+            yield from sentence.entries(config)
         elif self.name == TOKENS:
             yield from linear("heads.tokens.projection", "classifier", outputs)
         elif self.name == ANSWERS:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tessera.models import tasks
 from tessera.models.config import ModelConfig, StackConfig
-from tessera.models.huggingface import fields
+from tessera.models.huggingface import fields, sentence
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import Values
 from tessera.models.huggingface.form import Misfit, differ
@@ -70,10 +70,12 @@ class Causal(Architecture):
         fields.require(values, is_encoder_decoder=False)
         choices: dict[str, Any] = {}
         if self.kind in {tasks.CLASSIFICATION, tasks.TOKENS}:
-            choices["labels"] = fields.read_labels(values)
+            choices["labels"] = fields.read_labels(values, single=self.kind == tasks.CLASSIFICATION)
             values.know(CLASSES)
         if self.kind == tasks.CLASSIFICATION:
             choices["multi_label"] = fields.is_multi_label(values)
+            if len(choices["labels"]) == 1:
+                choices["activation"] = fields.read_score(values)
         ids = {
             **fields.read_ids(values),
             "end_id": read_end(values["eos_token_id"], generation),
@@ -151,5 +153,7 @@ class Causal(Architecture):
             yield from linear("heads.language.projection", "lm_head", words, bias=False)
         elif self.kind == tasks.CLASSIFICATION:
             yield from linear("heads.classes.projection", "score", outputs, bias=False)
+        elif self.kind == tasks.EMBEDDING:
+            yield from sentence.entries(config)
         elif self.kind == tasks.TOKENS:
             yield from linear("heads.tokens.projection", self.token_head, outputs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tessera import errors
 from tessera.models.config import ModelConfig
-from tessera.models.huggingface.statement import Statement
+from tessera.models.huggingface.statement import Known, Statement
 from tessera.models.task import TaskConfig
 
 Values = Mapping[str, Any]
@@ -22,6 +22,10 @@ _OURS = {
 }
 _IDS = {"start_id": "bos_token_id", "end_id": "eos_token_id", "pad_id": "pad_token_id"}
 _MULTI, _SINGLE = "multi_label_classification", "single_label_classification"
+_REGRESSION = "regression"
+IDENTITY, SIGMOID = "identity", "sigmoid"
+_SCORES = {IDENTITY: "torch.nn.Identity", SIGMOID: "torch.nn.Sigmoid"}
+"""What makes a score of a logit: ours, and what sentence-transformers calls it."""
 
 
 def unsupported(name: str, description: str) -> errors.InvalidArgumentError:
@@ -58,9 +62,11 @@ def read_ids(values: Statement) -> dict[str, Any]:
     return {ours: first(values.get(theirs)) for ours, theirs in _IDS.items()}
 
 
-def write_ids(config: ModelConfig) -> dict[str, int | None]:
-    """The same for a `config.json`."""
-    return {theirs: or_none(getattr(config, ours)) for ours, theirs in _IDS.items()}
+def write_ids(config: ModelConfig) -> dict[str, int | list[int] | None]:
+    """The same for a `config.json`; several tokens that end a text as a list."""
+    ids = {theirs: or_none(getattr(config, ours)) for ours, theirs in _IDS.items()}
+    several = {"eos_token_id": list(config.end_ids)} if len(config.end_ids) > 1 else {}
+    return {**ids, **several}
 
 
 def or_none(token: int) -> int | None:
@@ -68,11 +74,15 @@ def or_none(token: int) -> int | None:
     return token if token >= 0 else None
 
 
-def read_labels(values: Statement) -> tuple[str, ...]:
+def read_labels(values: Statement, *, single: bool = False) -> tuple[str, ...]:
     """Names of the classes, by their number.
 
+    Args:
+        values: of the config.
+        single: whether there may be one alone, which is then a score.
+
     Raises:
-        InvalidArgumentError: IMPORT_UNSUPPORTED: the model has no classes but a number.
+        InvalidArgumentError: IMPORT_UNSUPPORTED: the model has no classes but numbers.
     """
     found = values.whole("id2label")
     count = int(values.get("num_labels", 2))
@@ -81,12 +91,44 @@ def read_labels(values: Statement) -> tuple[str, ...]:
         if found
         else tuple(f"LABEL_{number}" for number in range(count))
     )
-    if values.get("problem_type") == "regression" or len(labels) == 1:
+    if len(labels) > 1 and values.get("problem_type") == _REGRESSION:
         raise unsupported(
-            "problem_type",
-            "a regression cannot be imported; import a model with two classes or more",
+            "problem_type", f"a regression of {len(labels)} numbers cannot be imported, only of one"
         )
+    if len(labels) == 1 and not single:
+        raise unsupported("id2label", "tokens of a single class cannot be imported")
     return labels
+
+
+def read_score(values: Statement) -> str:
+    """What makes a score of the logit of a single class, as a `TaskConfig` has it.
+
+    Raises:
+        InvalidArgumentError: IMPORT_UNSUPPORTED.
+    """
+    own = values.get("sentence_transformers")
+    stated = own.get("activation_fn") if isinstance(own, Statement) else None
+    if isinstance(own, Statement):
+        own.know({"version": Known(reason="says who wrote the file")})
+    older = values.get("sbert_ce_default_activation_function")
+    regression = values.get("problem_type") == _REGRESSION
+    return activation_of(stated or older) or (IDENTITY if regression else SIGMOID)
+
+
+def activation_of(said: Any) -> str:
+    """Ours of an activation that sentence-transformers names; empty where none is named.
+
+    Raises:
+        InvalidArgumentError: IMPORT_UNSUPPORTED.
+    """
+    if said is None:
+        return ""
+    ours = {path: name for name, path in _SCORES.items()}
+    path = str(said).replace("torch.nn.modules.activation.", "torch.nn.")
+    path = path.replace("torch.nn.modules.linear.", "torch.nn.")
+    if path not in ours:
+        raise unsupported("activation_fn", f"only one of {', '.join(ours)}, not {said}")
+    return ours[path]
 
 
 def is_multi_label(values: Statement) -> bool:
@@ -102,7 +144,13 @@ def write_labels(task: TaskConfig) -> dict[str, Any]:
         "id2label": {str(number): label for number, label in enumerate(task.labels)},
         "label2id": {label: number for number, label in enumerate(task.labels)},
     }
-    if "classes" in task.heads:
+    if task.scores:
+        path = _SCORES[task.activation].replace("torch.nn.", "torch.nn.modules.{}.")
+        path = path.format("linear" if task.activation == IDENTITY else "activation")
+        found["sentence_transformers"] = {"activation_fn": path}
+        if task.activation == IDENTITY:
+            found["problem_type"] = _REGRESSION
+    elif "classes" in task.heads:
         found["problem_type"] = _MULTI if task.multi_label else _SINGLE
     return found
 

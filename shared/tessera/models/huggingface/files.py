@@ -8,11 +8,17 @@ from tessera.models.config import ModelConfig
 from tessera.models.huggingface import sentence
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import or_none, write_ids
+from tessera.models.huggingface.kept import Kept
 from tessera.models.huggingface.tokenizer import dump, tokenizer_files
+from tessera.models.tasks import EMBEDDING
 
 
 def files(
-    architecture: Architecture, config: ModelConfig, tokenizer_json: bytes | None, dtype: str
+    architecture: Architecture,
+    config: ModelConfig,
+    tokenizer_json: bytes | None,
+    dtype: str,
+    kept: Kept | None = None,
 ) -> dict[str, bytes]:
     """Name and content of each.
 
@@ -21,12 +27,17 @@ def files(
         config: of the model.
         tokenizer_json: the asset of the version, if it has one.
         dtype: element type of the weights, as torch calls it.
+        kept: the files of its tokenizer as they came, which go out so; None: it was trained here.
     """
+    # Only sentence-transformers reads in lower case what the tokenizer's files do not say.
+    lowercase = kept is not None and kept.lowercase
     values = {"architectures": [architecture.name], **architecture.write(config), "dtype": dtype}
-    found = {"config.json": dump(values), **sentence.files(config)}
+    found = {"config.json": dump(values), **sentence.files(config, lowercase=lowercase)}
     if config.task.writes:
         found["generation_config.json"] = dump(_generation(config))
-    if tokenizer_json is not None:
+    if kept is not None and (not lowercase or config.task.kind == EMBEDDING):
+        found.update(kept.files)
+    elif tokenizer_json is not None:
         found.update(tokenizer_files(config, tokenizer_json))
     return found
 

@@ -153,9 +153,22 @@ def read_end(config_ends: Any, generation: Generation) -> int:
         config_ends: one or several, as `config.json` has them.
         generation: what `read` found; where it disagrees, it is right.
     """
+    return next(iter(read_ends(config_ends, generation)), -1)
+
+
+def read_ends(config_ends: Any, generation: Generation) -> tuple[int, ...]:
+    """All tokens that end what is written, as transformers does it.
+
+    Args:
+        config_ends: as of `read_end`.
+        generation: as of `read_end`.
+
+    Returns:
+        The one that ends a text wherever one is enough comes first.
+    """
     stated, ends = _ids(config_ends), _ids(generation.get("eos_token_id"))
     agreed = [token for token in stated if token in ends]
-    return (agreed or ends or stated or [-1])[0]
+    return tuple(dict.fromkeys([*agreed, *(ends or stated)]))
 
 
 def read_suppressed(generation: Generation, end_id: int, words: int) -> tuple[int, ...]:
@@ -193,7 +206,7 @@ def account(generation: Generation, config: ModelConfig) -> None:
         # A config within a config was once written with every default.
         for one in generation.sources:
             one.know({"top_k": replace(_KNOWN["top_k"], neutral=(None, 0, 50))})
-    _gaps(generation, config)
+    _gaps(generation)
 
 
 def _own(config: ModelConfig) -> dict[str, Known]:
@@ -213,7 +226,7 @@ def _own(config: ModelConfig) -> dict[str, Known]:
     }
 
 
-def _gaps(generation: Generation, config: ModelConfig) -> None:
+def _gaps(generation: Generation) -> None:
     """Note what is followed in part."""
     first = generation.sources[0]
     phrases = [phrase for phrase in generation.get("bad_words_ids") or () if len(phrase) > 1]
@@ -222,9 +235,6 @@ def _gaps(generation: Generation, config: ModelConfig) -> None:
             "bad_words_ids",
             f"{_listed(phrases)} {_GAP}: only single tokens can be forbidden",
         )
-    ends = [token for token in _ids(generation.get("eos_token_id")) if token != config.end_id]
-    if ends:
-        first.note("eos_token_id", f"{_listed(ends)} {_GAP}: only {config.end_id} ends an answer")
 
 
 def _ids(tokens: Any) -> list[int]:

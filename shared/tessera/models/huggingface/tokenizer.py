@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from tessera import errors
@@ -40,16 +39,53 @@ def vocabulary(tokenizer_json: bytes) -> dict[str, int]:
     return {**known, **added}
 
 
-def with_ids(config: ModelConfig, tokenizer_json: bytes) -> ModelConfig:
-    """A config with the special tokens that it leaves open and its tokenizer has."""
-    ids = vocabulary(tokenizer_json)
-    special = find_special(ids)
-    found = {
-        f"{role}_id": ids[name]
-        for role in _IDS
-        if getattr(config, f"{role}_id") < 0 and (name := getattr(special, role))
-    }
-    return replace(config, **found)  # type: ignore[arg-type]
+def added_tokens(tokenizer_json: bytes) -> list[dict[str, Any]]:
+    """The tokens that are found in a text before anything else is done with it.
+
+    Raises:
+        InvalidArgumentError: INVALID_TOKENIZER.
+    """
+    vocabulary(tokenizer_json)
+    return list(json.loads(tokenizer_json)["added_tokens"] or ())
+
+
+def unknown(tokenizer_json: bytes) -> str:
+    """The token that stands for what the vocabulary cannot write; empty: there is none."""
+    model = json.loads(tokenizer_json)["model"]
+    number = model.get("unk_id")
+    if number is not None:
+        return str(model["vocab"][number][0])
+    return str(model.get("unk_token") or "")
+
+
+def without(tokenizer_json: bytes, words: int, own: bytes) -> bytes:
+    """A tokenizer without the tokens that were added to it and that its model does not know.
+
+    Args:
+        tokenizer_json: what transformers made of it, which has a class add what it is used to.
+        words: that the model knows.
+        own: the tokenizer as its folder has it.
+    """
+    there = {token["content"] for token in added_tokens(own)}
+    added = added_tokens(tokenizer_json)
+    kept = [token for token in added if token["content"] in there or int(token["id"]) < words]
+    if len(kept) == len(added):
+        return tokenizer_json
+    return _changed(tokenizer_json, added_tokens=kept)
+
+
+def with_lowercase(tokenizer_json: bytes) -> bytes:
+    """A tokenizer that makes texts lower case first, as sentence-transformers changes one."""
+    own = json.loads(tokenizer_json)["normalizer"]
+    parts = [] if own is None else own["normalizers"] if own["type"] == "Sequence" else [own]
+    if any(part["type"] == "Lowercase" for part in parts):
+        return tokenizer_json
+    first = {"type": "Lowercase"}
+    return _changed(tokenizer_json, normalizer={"type": "Sequence", "normalizers": [first, *parts]})
+
+
+def _changed(tokenizer_json: bytes, **parts: Any) -> bytes:
+    return json.dumps({**json.loads(tokenizer_json), **parts}, ensure_ascii=False).encode()
 
 
 def tokenizer_files(config: ModelConfig, tokenizer_json: bytes) -> dict[str, bytes]:
@@ -73,8 +109,8 @@ def tokenizer_files(config: ModelConfig, tokenizer_json: bytes) -> dict[str, byt
             "attention_mask",
         ],
         "clean_up_tokenization_spaces": False,
-        # In the texts of a GPT, what looks like a special token is text; others are asked to
-        # fill in their mask.
+        # In the texts of a GPT that was trained here, what looks like a special token is text;
+        # others are asked to fill in their mask.
         "split_special_tokens": config.encoder is None,
         **special,
     }

@@ -564,6 +564,11 @@ class Classification(_message.Message):
 
     LABELS_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """What a model of a single class says of a text, or of two (a reranker, a regression): its logit,
+    or that through a sigmoid, as its checkpoint states.
+    """
     @_builtins.property
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
         """Classes of the whole text, the most likely first."""
@@ -577,12 +582,15 @@ class Classification(_message.Message):
         *,
         labels: _abc.Iterable[Global___LabelScore] | None = ...,
         tokens: _abc.Iterable[Global___TokenLabel] | None = ...,
+        score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "labels", b"labels", "score", b"score", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
 Global___Classification: _TypeAlias = Classification  # noqa: Y015
 
@@ -938,8 +946,16 @@ class EmbedRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
+    PROMPT_NAME_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Deployment that should answer."""
+    prompt_name: _builtins.str
+    """Name of one of the model's prompts; every model has `query` and `document`, which may be
+    empty.
+    """
+    prompt: _builtins.str
+    """The prompt itself; it may be empty."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Input]:
         """The texts."""
@@ -949,12 +965,16 @@ class EmbedRequest(_message.Message):
         *,
         model: _builtins.str = ...,
         inputs: _abc.Iterable[Global___Input] | None = ...,
+        prompt_name: _builtins.str = ...,
+        prompt: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "prompt", b"prompt", "prompt_name", b"prompt_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "inputs", b"inputs", "model", b"model", "prompt", b"prompt", "prompt_name", b"prompt_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_before: _TypeAlias = _typing.Literal["prompt_name", "prompt"]  # noqa: Y015
+    _WhichOneofArgType_before: _TypeAlias = _typing.Literal["before", b"before"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_before) -> _WhichOneofReturnType_before | None: ...
 
 Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
 
@@ -1138,6 +1158,26 @@ class GetModelResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PromptsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MODEL_FIELD_NUMBER: _builtins.int
     FAMILY_FIELD_NUMBER: _builtins.int
     SET_FIELD_NUMBER: _builtins.int
@@ -1148,6 +1188,8 @@ class GetModelResponse(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     METHODS_FIELD_NUMBER: _builtins.int
     WIDTH_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
+    DEFAULT_PROMPT_NAME_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The deployment."""
     family: _builtins.str
@@ -1164,6 +1206,8 @@ class GetModelResponse(_message.Message):
     """What the model was trained to do, as in a job's `task.kind`."""
     width: _builtins.int
     """Numbers of an embedding, where it makes them."""
+    default_prompt_name: _builtins.str
+    """Name of the one that does unless another is asked for; empty: none does."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Classes, where it tells them."""
@@ -1171,6 +1215,10 @@ class GetModelResponse(_message.Message):
     @_builtins.property
     def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Methods of InferenceService that it answers."""
+
+    @_builtins.property
+    def prompts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What may stand before a text that is embedded, by name."""
 
     def __init__(
         self,
@@ -1185,10 +1233,12 @@ class GetModelResponse(_message.Message):
         labels: _abc.Iterable[_builtins.str] | None = ...,
         methods: _abc.Iterable[_builtins.str] | None = ...,
         width: _builtins.int = ...,
+        prompts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        default_prompt_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "family", b"family", "labels", b"labels", "methods", b"methods", "model", b"model", "parameters", b"parameters", "set", b"set", "task", b"task", "version", b"version", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "default_prompt_name", b"default_prompt_name", "family", b"family", "labels", b"labels", "methods", b"methods", "model", b"model", "parameters", b"parameters", "prompts", b"prompts", "set", b"set", "task", b"task", "version", b"version", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
