@@ -362,7 +362,7 @@ async def test_sets_and_versions_must_exist(platform, parameters):
 async def rates(platform, model):
     """A run that starts from a version learns as fast as suits its width."""
     init = ModelSpec(family="gpt", init=InitSpec(**{"from": model}))
-    for told, rate in ((TrainSpec(), 3e-4), (TrainSpec(lr=0.5), 0.5)):
+    for told, rate in ((TrainSpec(), 1e-3), (TrainSpec(lr=0.5), 0.5)):
         request = job_pb2.CreateJobRequest(spec=spec(model=init, train=told), validate_only=True)
         reply = await platform.jobs.CreateJob(request, metadata=platform.user(), timeout=TIMEOUT)
         train = reply.job.spec.train

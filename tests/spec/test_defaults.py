@@ -220,7 +220,7 @@ def test_a_run_from_a_version_is_told_in_epochs():
     spec = resolve(job("bert", "classification", model=STARTED))
     train = spec.train
     assert (train.epochs, train.HasField("steps"), train.batch_size) == (3, False, 16)
-    assert (train.min_steps, train.eval_every_ratio, spec.publish.every_ratio) == (300, 0.1, 0.2)
+    assert (train.min_steps, train.eval_every_ratio, spec.publish.every_ratio) == (500, 0.1, 0.2)
     assert (train.warmup_ratio, train.min_lr) == (0.1, 0)
     assert (train.weight_decay, train.beta2) == (0.01, 0.999)
     assert not spec.model.HasField("dropout")  # The version's.
@@ -253,7 +253,8 @@ PARTS = TuningSpec(method="frozen", freeze=["encoder"])
         ("gpt", "language_modeling", STARTED, None, 5e-5),
         ("gpt", "classification", STARTED, None, 5e-5),
         ("bert_gpt", "sentiment", STARTED, None, 2e-5),
-        ("bert", "classification", {**STARTED, "width": 128}, None, 3e-4),
+        ("bert", "classification", {**STARTED, "width": 128}, None, 1e-3),
+        ("bert", "classification", {**STARTED, "width": 256}, None, 3e-4),
         ("bert", "classification", {**STARTED, "width": 512}, None, 1e-4),
         ("gpt", "language_modeling", {**STARTED, "width": 4096}, None, 2e-5),
         # Adapters, and new heads alone, stand more.

@@ -212,5 +212,5 @@ def test_a_fine_tuning_that_states_nothing_learns_from_few_examples(alone, tmp_p
     result = alone.run(json_format.MessageToDict(spec, preserving_proto_field_name=True))
     assert result.lead.get("finished"), result.lead
     progress = result.lead["progress"]
-    assert progress["total_steps"] == 300
+    assert progress["total_steps"] == 500
     assert progress["metrics"]["accuracy"] > 0.9

@@ -18,6 +18,7 @@ from tessera.cli.watch import follow
 from tessera.client import Client
 from tessera.client.prepare import Prepared, prepare
 from tessera.spec import dump, read, resolve
+from tessera.spec.epochs import expected
 
 _SHOWN = 20
 """Classes that a line lists."""
@@ -102,6 +103,8 @@ def _asked(spec: JobSpec, prepared: Prepared) -> Iterator[str]:
         yield f"the data was not read whole: {data.skipped}"
     else:
         yield _count(data.examples, "text" if spec.data.format == "text" else "example")
+    if told := expected(spec, data.trained):
+        yield told
     if data.classes:
         shown = [f"{name} {count:,}" for name, count in list(data.classes.items())[:_SHOWN]]
         more = [f"{len(data.classes) - _SHOWN} more"] if len(data.classes) > _SHOWN else []

@@ -44,12 +44,14 @@ class Checked:
 
     Args:
         examples: records, or files of text; 0: not all of it was read.
+        trained: those of the examples that are not held out.
         classes: how many examples are of each, by name, in the order of their numbers.
         skipped: why not all of it was read; empty: it was.
         notes: what may be meant otherwise.
     """
 
     examples: int = 0
+    trained: int = 0
     classes: Mapping[str, int] = field(default_factory=dict)
     skipped: str = ""
     notes: tuple[str, ...] = ()
@@ -131,7 +133,12 @@ def _check_whole(spec: JobSpec, data: DataSettings, storage: Storage) -> Checked
     if kind == EMBEDDING:
         check_scores(every)
     counts = _check_classes(spec, found if data.validation_files else every, every)
-    return Checked(examples=len(every), classes=counts, notes=tuple(_headers(data, storage)))
+    return Checked(
+        examples=len(every),
+        trained=len(found),
+        classes=counts,
+        notes=tuple(_headers(data, storage)),
+    )
 
 
 def _headers(data: DataSettings, storage: Storage) -> Iterator[str]:

@@ -18,7 +18,7 @@ from tessera.spec.fill import Value, fill
 MAX_BATCH = 1 << 20
 """The largest batch that the .proto allows."""
 
-STEPS, EPOCHS, MIN_STEPS = 1000, 3.0, 300
+STEPS, EPOCHS, MIN_STEPS = 1000, 3.0, 500
 """Length of a run from random weights, and of one that starts from a version, with its least."""
 
 USUAL_WIDTH = 768
@@ -38,8 +38,8 @@ _PRE_NORM = (
     (_ANY, 6e-5),
 )
 _POST_NORM = ((256, 1e-3), (512, 5e-4), (_ANY, 1e-4))
-_TUNED = ((256, 3e-4), (512, 1e-4), (1536, 5e-5), (_ANY, 2e-5))
-_TUNED_ENCODER = ((256, 3e-4), (512, 1e-4), (_ANY, 2e-5))
+_TUNED = ((128, 1e-3), (256, 3e-4), (512, 1e-4), (1536, 5e-5), (_ANY, 2e-5))
+_TUNED_ENCODER = ((128, 1e-3), (256, 3e-4), (512, 1e-4), (_ANY, 2e-5))
 _ADAPTERS = ((256, 1e-3), (512, 5e-4), (5140, 2e-4), (_ANY, 1e-4))
 _NEW_HEADS = ((_ANY, 1e-3),)
 """Peak learning rates: (largest width, rate), the first that fits."""

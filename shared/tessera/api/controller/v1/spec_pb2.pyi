@@ -834,7 +834,7 @@ class TrainSpec(_message.Message):
     MIN_STEPS_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     """Optimizer steps, where `epochs` does not say how long the run is. Default: 1000 where weights
-    begin at random; with `model.init` the run lasts 3 epochs, and at least 300 steps.
+    begin at random; with `model.init` the run lasts 3 epochs, and at least 500 steps.
     """
     batch_size: _builtins.int
     """Sequences of one optimizer step, over all workers; a multiple of workers × grad_accumulation.
@@ -902,7 +902,7 @@ class TrainSpec(_message.Message):
     """
     min_steps: _builtins.int
     """Least steps of a run whose length `epochs` say: so few examples are seen more often. Default:
-    none, or 300 where `epochs` is a default too.
+    none, or 500 where `epochs` is a default too.
     """
     def __init__(
         self,
