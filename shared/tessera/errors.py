@@ -1,6 +1,6 @@
-"""The one hierarchy of errors that Tessera raises.
+"""The one hierarchy of errors that Tessera raises. Pure.
 
-Pure: `tessera.rpc.status` maps it to gRPC statuses and back, the command line to exit codes.
+`tessera.rpc.status` maps it to gRPC statuses and back, the command line to exit codes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The limits that the .proto files state, as Tessera's errors. Pure: no gRPC."""
+"""The limits that the .proto files state, as Tessera's errors. No gRPC."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
-from tessera.controller.store.blobs import Blobs
+from tessera.controller.store.blobs import BlobStore
 from tessera.controller.store.logs import Logs
 
 LINES = [f"line {n}" for n in range(1, 30)]
@@ -65,14 +65,14 @@ def test_only_missing_lines_are_added(tmp_path):
 
 
 def test_a_blob_is_whole_or_not_there(tmp_path):
-    blobs = Blobs(tmp_path)
+    blobs = BlobStore(tmp_path)
     data = b"x" * 3_000_000
     digest = hashlib.sha256(data).hexdigest()
     writer = blobs.begin(digest)
     writer.write(data[:1000])
     with pytest.raises(errors.NotFoundError):
         blobs.size(digest)
-    Blobs(tmp_path)  # A restart sweeps what was half written.
+    BlobStore(tmp_path)  # A restart sweeps what was half written.
     assert not list(tmp_path.iterdir())
     writer = blobs.begin(digest)
     writer.write(data)

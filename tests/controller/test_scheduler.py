@@ -9,9 +9,9 @@ from tessera.controller.policy.demand import Capacity, Demand, add, covers
 from tessera.controller.policy.ledger import Reservation, free, services_reservation
 from tessera.controller.policy.scheduler import (
     Admission,
+    PlacementRequest,
     PoolView,
     Reason,
-    Request,
     Snapshot,
     Wait,
     exceeds,
@@ -26,7 +26,7 @@ GPU = PoolView(
 
 def ask(key, workers=1, cpus=1.0, priority=0, **more):
     demand = Demand(workers=workers, cpus=cpus, **more)
-    return Request(key=key, title=key, demand=demand, priority=priority, rank=key)
+    return PlacementRequest(key=key, title=key, demand=demand, priority=priority, rank=key)
 
 
 def run(*requests, pools=(CPU8,), reservations=()):
@@ -79,7 +79,7 @@ def test_figures_tell_who_holds_what():
 
 
 def test_a_hold_blocks_nobody():
-    held = Request(
+    held = PlacementRequest(
         key="a",
         title="a",
         demand=Demand(workers=8, cpus=1),

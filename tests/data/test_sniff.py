@@ -11,29 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reading import ROWS, fails, in_parquet, jsonl
 
-from tessera.data.sniff import Form, has_header, sniff
+from tessera.data.sniff import FileForm, has_header, sniff
 
 CSV, TSV, JSONL = "csv", "tsv", "jsonl"
 PROSE = "It rained, and it rained.\nThen, at noon, it stopped; nobody knew why.\nThe end.\n"
 NO_HEADER = '"Wall St. falls","Shares fell, again, on Monday.",3\n"Cup final","They won.",2\n'
 
 FORMS = [
-    ("a.csv", "text,label\nx,1\n", Form(format=CSV, delimiter=",", header=True)),
-    ("a.csv", "text;label\nx, y;1\nz, y;2\n", Form(format=CSV, delimiter=";", header=True)),
-    ("a.csv", "text\tlabel\nx\t1\n", Form(format=TSV, delimiter="\t", header=True)),
-    ("a.csv", NO_HEADER, Form(format=CSV, delimiter=",", header=False)),
-    ("a.csv", "text\nfirst\nsecond\n", Form(format=CSV, delimiter=",", header=True)),
-    ("a.csv", '"open, and\nmore",x\ny,z\n', Form(format=CSV, delimiter=",", header=False)),
-    ("a.txt", "text\tlabel\nx\t1\n", Form(format=TSV, delimiter="\t", header=True)),
-    ("a.txt", "1|one\n2|two\n3|three\n", Form(format=CSV, delimiter="|", header=False)),
-    ("a.txt", PROSE, Form(format="text")),
-    ("a.txt", "", Form(format="text")),
-    ("a.txt", "one, two\n", Form(format="text")),
-    ("a.txt", '{"text": "x"}\n{"text": "y"}\n', Form(format=JSONL)),
-    ("a.csv", '[{"text": "x"}]', Form(format=JSONL)),
-    ("a", '[\n  {\n    "text": "x"', Form(format=JSONL)),
-    ("a.txt", "{braces} are no JSON\n", Form(format="text")),
-    ("a.txt", "[1] a footnote\n", Form(format="text")),
+    ("a.csv", "text,label\nx,1\n", FileForm(format=CSV, delimiter=",", header=True)),
+    ("a.csv", "text;label\nx, y;1\nz, y;2\n", FileForm(format=CSV, delimiter=";", header=True)),
+    ("a.csv", "text\tlabel\nx\t1\n", FileForm(format=TSV, delimiter="\t", header=True)),
+    ("a.csv", NO_HEADER, FileForm(format=CSV, delimiter=",", header=False)),
+    ("a.csv", "text\nfirst\nsecond\n", FileForm(format=CSV, delimiter=",", header=True)),
+    ("a.csv", '"open, and\nmore",x\ny,z\n', FileForm(format=CSV, delimiter=",", header=False)),
+    ("a.txt", "text\tlabel\nx\t1\n", FileForm(format=TSV, delimiter="\t", header=True)),
+    ("a.txt", "1|one\n2|two\n3|three\n", FileForm(format=CSV, delimiter="|", header=False)),
+    ("a.txt", PROSE, FileForm(format="text")),
+    ("a.txt", "", FileForm(format="text")),
+    ("a.txt", "one, two\n", FileForm(format="text")),
+    ("a.txt", '{"text": "x"}\n{"text": "y"}\n', FileForm(format=JSONL)),
+    ("a.csv", '[{"text": "x"}]', FileForm(format=JSONL)),
+    ("a", '[\n  {\n    "text": "x"', FileForm(format=JSONL)),
+    ("a.txt", "{braces} are no JSON\n", FileForm(format="text")),
+    ("a.txt", "[1] a footnote\n", FileForm(format="text")),
 ]
 
 
@@ -70,7 +70,7 @@ CELL = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=12)
 def test_what_csv_writes_is_csv(rows):
     out = io.StringIO()
     csv.writer(out).writerows([("title", "count", "body"), *rows])
-    assert sniff("x.csv", out.getvalue()) == Form(format=CSV, delimiter=",", header=True)
+    assert sniff("x.csv", out.getvalue()) == FileForm(format=CSV, delimiter=",", header=True)
 
 
 @given(st.lists(st.dictionaries(CELL, CELL, min_size=1, max_size=3), min_size=1, max_size=9))

@@ -16,14 +16,14 @@ import torch
 
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
-from tessera.inference.ensure import Wanted
+from tessera.inference.ensure import WantedReplicas
 from tessera.rpc.registration import resolve
 
 from .platform import Client, Platform, Writer, active
 
 
 def wanted(deployment, replicas):
-    return Wanted(controller="", token="", deployment=deployment, replicas=replicas, cpus=1)
+    return WantedReplicas(controller="", token="", deployment=deployment, replicas=replicas, cpus=1)
 
 
 def test_only_this_deployments_surplus_replicas_are_ended():

@@ -21,7 +21,7 @@ from tessera.inference.config import ReplicaConfig
 from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.meter import NoMeter
 from tessera.inference.replica import start_replica
-from tessera.inference.tasks.classify import Classification as Told
+from tessera.inference.tasks.classify import ClassifiedText as Told
 from tessera.inference.tasks.classify import LabelScore
 from tessera.inference.tasks.text_input import read
 from tessera.inference.weights import Loader
@@ -45,7 +45,7 @@ from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
 from tessera.trainer.tasks.classification import Classification
 from tessera.trainer.tasks.task import LossTerm
-from tessera.trainer.versions.starting_point import Store
+from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
 
 from .platform import Client, Platform, active
@@ -224,7 +224,7 @@ def train(platform, ranks, spec):
         device=Device.for_accelerator(""),
         reporter=reporter,
         commands=CommandQueue(),
-        store=Store(
+        store=ParameterStore(
             coordinator=Coordinator(platform.address, token),
             token=token,
             tenant="default",

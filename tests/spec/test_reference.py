@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2, spec_pb2
 from tessera.client.client import Client
-from tessera.controller.peers.coordinator import Coordinator
+from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.inference.replica import to_served
 from tessera.spec.check import check
 from tessera.spec.reference import parse_reference, parse_set
-from tessera.trainer.versions.starting_point import Store, find_starting_point
+from tessera.trainer.versions.starting_point import ParameterStore, find_starting_point
 
 TENANT = "team"
 GOOD = {
@@ -78,7 +78,7 @@ async def of_controller(text):
         asked.append((full, wanted))
         return {wanted, 1}
 
-    coordinator = Coordinator.__new__(Coordinator)
+    coordinator = CoordinatorClient.__new__(CoordinatorClient)
     coordinator._versions = versions
     await coordinator.check(TENANT, text, "spec.model")
     return asked[0]
@@ -93,7 +93,7 @@ def of_replica(text):
 
 def of_trainer(text):
     asked = Asked()
-    store = Store(coordinator=asked, token="", tenant=TENANT, job="j", attempt=1)
+    store = ParameterStore(coordinator=asked, token="", tenant=TENANT, job="j", attempt=1)
     settings = SimpleNamespace(
         init=text, init_encoder="", init_decoder="", publish_set="s", publish_keep=1
     )

@@ -34,7 +34,7 @@ from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
 from tessera.trainer.versions.layout import to_bytes
-from tessera.trainer.versions.starting_point import Store
+from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
@@ -248,7 +248,7 @@ class Alone:
             device=Device.for_accelerator(""),
             reporter=reporter,
             commands=CommandQueue(),
-            store=Store(
+            store=ParameterStore(
                 coordinator=Coordinator(told["controller"], told["token"]),
                 token=told["token"],
                 tenant="default",

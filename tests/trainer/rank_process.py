@@ -23,7 +23,7 @@ from tessera.trainer.rank import no_blobs
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
-from tessera.trainer.versions.starting_point import Store
+from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
 
 
@@ -47,7 +47,7 @@ def main() -> None:
         reporter=reporter,
         commands=commands,
         store=store
-        and Store(
+        and ParameterStore(
             coordinator=Coordinator(store["controller"], store["token"]),
             token=store["token"],
             tenant="default",

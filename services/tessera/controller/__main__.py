@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_itself(made)
+    _add_pools(made)
+    return made
+
+
+def _add_itself(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--listen",
         default="127.0.0.1:7400",
@@ -57,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="SQLAlchemy URL of the store (default: SQLite in the home)",
     )
+
+
+def _add_pools(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--pool",
         action="append",
@@ -85,7 +94,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="interpreter that the pools run drivers with (default: %(default)s)",
     )
-    return made
 
 
 def config(arguments: list[str]) -> Config:

@@ -31,7 +31,7 @@ from tessera.api.controller.v1 import (
     registry_pb2_grpc,
 )
 from tessera.controller.config import Config
-from tessera.controller.peers.coordinator import Coordinator
+from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.registry import Registry
 from tessera.controller.pools.launcher import RayHttp, RayLauncher
@@ -51,7 +51,7 @@ from tessera.controller.services.pools import PoolService
 from tessera.controller.services.registry import RegistryService
 from tessera.controller.signals import ADMISSION, OUTBOX, SERVICES, Signals
 from tessera.controller.store import pools as store_pools
-from tessera.controller.store.blobs import Blobs
+from tessera.controller.store.blobs import BlobStore
 from tessera.controller.store.database import Database
 from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
@@ -168,10 +168,10 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
         registry=registry,
         pools=Pools(http),
         launcher=RayLauncher(http),
-        coordinator=Coordinator(registry, token),
+        coordinator=CoordinatorClient(registry, token),
         drivers=Drivers(registry, token),
         logs=Logs(config.home / "logs" / "jobs"),
-        blobs=Blobs(config.home / "blobs"),
+        blobs=BlobStore(config.home / "blobs"),
         issuer=issuer,
         ids=Ids(),
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tessera.controller.config import Config
-from tessera.controller.peers.coordinator import Coordinator
+from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.ledger import Reservation
 from tessera.controller.policy.registry import Registry
 from tessera.controller.pools.launcher import Launcher
 from tessera.controller.pools.state import Pools
 from tessera.controller.signals import Signals
-from tessera.controller.store.blobs import Blobs
+from tessera.controller.store.blobs import BlobStore
 from tessera.controller.store.database import Database
 from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
@@ -30,10 +30,10 @@ class Runtime:
     registry: Registry
     pools: Pools
     launcher: Launcher
-    coordinator: Coordinator
+    coordinator: CoordinatorClient
     drivers: Drivers
     logs: Logs
-    blobs: Blobs
+    blobs: BlobStore
     issuer: Issuer
     ids: Ids
 

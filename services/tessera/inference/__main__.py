@@ -15,7 +15,7 @@ import structlog
 
 from tessera import errors
 from tessera.environment import leave_working_directory
-from tessera.inference.ensure import NAMESPACE, Wanted, ensure
+from tessera.inference.ensure import NAMESPACE, WantedReplicas, ensure
 from tessera.log import configure_logging
 from tessera.rpc.registration import exchange_ticket
 
@@ -44,7 +44,7 @@ def main() -> int:
             logging_level=logging.WARNING,
         )
         ensure(
-            Wanted(
+            WantedReplicas(
                 controller=args.controller,
                 token=token,
                 deployment=args.deployment,

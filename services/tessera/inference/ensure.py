@@ -30,7 +30,7 @@ _STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class WantedReplicas:
     """What should exist.
 
     Args:
@@ -62,7 +62,7 @@ class Wanted:
         return sorted(index for index in found if index >= self.replicas)
 
 
-def ensure(wanted: Wanted) -> None:
+def ensure(wanted: WantedReplicas) -> None:
     """Make it so; returns when every replica is registered and every other one is gone.
 
     Raises:
@@ -76,7 +76,7 @@ def ensure(wanted: Wanted) -> None:
         log.info("replica is up", replica=f"{wanted.deployment}/{index}", address=address)
 
 
-def _actor(wanted: Wanted, index: int) -> Any:
+def _actor(wanted: WantedReplicas, index: int) -> Any:
     config = ReplicaConfig(
         controller=wanted.controller,
         token=wanted.token,
@@ -101,7 +101,7 @@ def _actor(wanted: Wanted, index: int) -> Any:
     ).remote(config)
 
 
-def _remove(wanted: Wanted, index: int) -> None:
+def _remove(wanted: WantedReplicas, index: int) -> None:
     log.info("replica ends", replica=f"{wanted.deployment}/{index}")
     try:
         asyncio.run(drain(wanted.controller, wanted.token, f"{wanted.deployment}/{index}"))

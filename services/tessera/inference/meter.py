@@ -1,4 +1,4 @@
-"""What a replica counts. Pure; `actor` passes it on to Ray."""
+"""What a replica counts; `actor` passes it on to Ray. Pure."""
 
 from __future__ import annotations
 

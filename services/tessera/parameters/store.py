@@ -70,15 +70,12 @@ class Store(VersionReader):
         labels: Mapping[str, str],
     ) -> int:
         """Begin a version and return its number; the writer's unfinished one is given up."""
-        needed = sum(tensor.size for tensor in tensors)
+        sizes = _sizes(tensors)
         with self.database.transaction() as db:
             found = _fenced(db, name, epoch)
             self._abort_unfinished(db, name)
-            self.make_room(db, needed)
+            self.make_room(db, sum(sizes.values()))
             number = int(found["next"])
-            sizes: dict[str, int] = {}
-            for tensor in tensors:
-                sizes[tensor.group] = sizes.get(tensor.group, 0) + tensor.size
             db.execute("UPDATE sets SET next = next + 1 WHERE name = ?", (name,))
             db.execute(
                 "INSERT INTO versions (set_name, number, state, epoch, job, attempt, step, sizes,"
@@ -100,10 +97,8 @@ class Store(VersionReader):
                 tensors=[messages.tensor_to_pb(tensor) for tensor in tensors],
                 assets=messages.assets_to_pb(assets),
             )
-            db.execute(
-                "INSERT INTO manifests VALUES (?, ?, ?)",
-                (name, number, content.SerializeToString()),
-            )
+            row = (name, number, content.SerializeToString())
+            db.execute("INSERT INTO manifests VALUES (?, ?, ?)", row)
             return number
 
     def unsealed(self, name: str, number: int, epoch: int) -> tuple[TensorSpec, ...] | None:
@@ -179,6 +174,14 @@ class Store(VersionReader):
     def _abort(self, db: sqlite3.Connection, name: str, number: int) -> None:
         _set_state(db, name, number, VersionState.ABORTED)
         self.forget(db, name, number, ())
+
+
+def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:
+    """Bytes by group."""
+    sizes: dict[str, int] = {}
+    for tensor in tensors:
+        sizes[tensor.group] = sizes.get(tensor.group, 0) + tensor.size
+    return sizes
 
 
 def _fenced(db: sqlite3.Connection, name: str, epoch: int) -> sqlite3.Row:

@@ -87,17 +87,7 @@ class Loop:
         self.position = position
         self._on_progress = on_progress
         self._window = (time.monotonic(), 0)
-        self._progress = Progress(
-            step=position.step,
-            total_steps=timeline.steps,
-            phase="training",
-            version=version[0],
-            version_step=version[1],
-            baseline_loss=baseline,
-            examples=timeline.examples,
-            held_out_examples=timeline.held_out,
-            steps_per_epoch=timeline.steps_per_epoch,
-        )
+        self._progress = _begun(timeline, position, version, baseline)
 
     def run(self) -> Outcome:
         """Train; returns when it is over."""
@@ -259,3 +249,19 @@ class Loop:
         self._on_progress(self._progress)
         if self._ranks.is_main:
             self._reporter.progress(self._progress)
+
+
+def _begun(
+    timeline: Timeline, position: Position, version: tuple[int, int], baseline: float | None
+) -> Progress:
+    return Progress(
+        step=position.step,
+        total_steps=timeline.steps,
+        phase="training",
+        version=version[0],
+        version_step=version[1],
+        baseline_loss=baseline,
+        examples=timeline.examples,
+        held_out_examples=timeline.held_out,
+        steps_per_epoch=timeline.steps_per_epoch,
+    )

@@ -36,8 +36,8 @@ from tessera.trainer.versions import digests, layout, resume, sizing, warm_start
 from tessera.trainer.versions.publish import Publisher
 from tessera.trainer.versions.randomness import seed_all
 from tessera.trainer.versions.starting_point import (
+    ParameterStore,
     StartingPoint,
-    Store,
     find_starting_point,
 )
 from tessera.weights.manifest import Manifest
@@ -60,7 +60,7 @@ class Run:
     device: Device
     reporter: Reporter
     commands: CommandQueue
-    store: Store | None
+    store: ParameterStore | None
     read_blob: ReadBlob
     on_progress: Callable[[Progress], None] = lambda _: None
 

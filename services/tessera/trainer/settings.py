@@ -1,4 +1,4 @@
-"""What a run does, every default filled in. Pure."""
+"""What a run does, every default filled in."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tessera.trainer.loop import Outcome
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.settings import AttemptContext, Settings
-from tessera.trainer.versions.starting_point import Store
+from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
 
 SECONDS = 30.0
@@ -107,8 +107,8 @@ def _run(settings: Settings, context: AttemptContext, ranks: Ranks) -> Outcome:
     return outcome
 
 
-def _store(context: AttemptContext) -> Store:
-    return Store(
+def _store(context: AttemptContext) -> ParameterStore:
+    return ParameterStore(
         coordinator=Coordinator(context.controller, context.token),
         token=context.token,
         tenant=context.tenant,

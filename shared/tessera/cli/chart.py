@@ -1,4 +1,4 @@
-"""Curves as text: pure."""
+"""Curves as text. Pure."""
 
 from __future__ import annotations
 

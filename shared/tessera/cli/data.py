@@ -17,7 +17,7 @@ from tessera.client.guess import guess
 from tessera.client.local_files import expand
 from tessera.client.look import Look, look_at
 from tessera.client.prepare import prepare
-from tessera.client.survey import Column, Survey, survey
+from tessera.client.survey import ColumnSurvey, Survey, survey
 from tessera.data.sniff import DELIMITERS
 from tessera.spec import dump, plain
 from tessera.spec.urls import split_url
@@ -117,7 +117,7 @@ def _form(look: Look) -> Iterator[str]:
     yield show.size(look.size)
 
 
-def _row(column: Column) -> tuple[str, ...]:
+def _row(column: ColumnSurvey) -> tuple[str, ...]:
     lengths = column.lengths
     kind = f"{column.kind}: {', '.join(column.inner)}" if column.inner else column.kind
     return (

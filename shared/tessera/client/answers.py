@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.client.batches import M, ask, joined
-from tessera.client.generation import ANSWER_SECONDS, Generation
+from tessera.client.generation import ANSWER_SECONDS, TextGeneration
 from tessera.client.inputs import Text, Texts, to_inputs, to_questions, to_scored
 from tessera.client.results import Embeddings, Results
 
 DESCRIBE_SECONDS = 30.0
 
 
-class Answers(Generation):
+class Answers(TextGeneration):
     """Asks deployed models.
 
     A text is a `str` or a sequence of token ids; where many are taken, one `str` will do. As many

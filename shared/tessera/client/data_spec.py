@@ -27,7 +27,7 @@ def data_spec(looks: Sequence[Look], guess: Guess | None, folder: Path) -> JobSp
     """
     first = looks[0]
     if first.format == "text":
-        guess = Guess(kind=tasks.LANGUAGE, family="gpt")
+        guess = Guess(kind=tasks.LANGUAGE)
     if guess is None:
         return None
     spec = JobSpec(name=_name(Path(first.source.url)))

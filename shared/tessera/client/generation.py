@@ -50,7 +50,7 @@ class Manner(TypedDict, total=False):
     length_penalty: float | None
 
 
-class Generation:
+class TextGeneration:
     """Has prompts continued.
 
     Args:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tessera.client import survey
-from tessera.client.survey import Column
+from tessera.client.survey import ColumnSurvey
 from tessera.models import tasks
+from tessera.models.registry import usual_family
 
 _LABELS = re.compile(
     r"(.*[_ ])?(labels?|class(es)?|categor(y|ies)|sentiments?|targets?|stars|ratings?|topics?|"
@@ -41,15 +42,18 @@ class Guess:
 
     Args:
         kind: of the task.
-        family: of the model.
         columns: role to column or template, roles that are columns too left out.
         multi_label: whether a text may have any number of classes.
     """
 
     kind: str
-    family: str
     columns: Mapping[str, str] = field(default_factory=dict)
     multi_label: bool = False
+
+    @property
+    def family(self) -> str:
+        """The family that its kind is mostly given to."""
+        return usual_family(self.kind)
 
     @property
     def label(self) -> str:
@@ -58,7 +62,7 @@ class Guess:
         return self.columns.get(role, role)
 
 
-def guess(columns: Sequence[Column]) -> Guess | None:
+def guess(columns: Sequence[ColumnSurvey]) -> Guess | None:
     """What the columns of some data are for; None: nothing that there is a task for."""
     named = {column.name: column for column in columns}
     for look in (_question, _words, _pair, _scored, _several, _classes, _texts):
@@ -68,7 +72,7 @@ def guess(columns: Sequence[Column]) -> Guess | None:
     return None
 
 
-def _question(named: Mapping[str, Column]) -> Guess | None:
+def _question(named: Mapping[str, ColumnSurvey]) -> Guess | None:
     if not {"question", "context"} <= set(named):
         return None
     columns = {}
@@ -76,36 +80,36 @@ def _question(named: Mapping[str, Column]) -> Guess | None:
         columns = {"answer": "answers.text.0", "answer_start": "answers.answer_start.0"}
     elif "answer" not in named:
         return None
-    return Guess(kind=tasks.QUESTION_ANSWERING, family="bert", columns=columns)
+    return Guess(kind=tasks.QUESTION_ANSWERING, columns=columns)
 
 
-def _words(named: Mapping[str, Column]) -> Guess | None:
+def _words(named: Mapping[str, ColumnSurvey]) -> Guess | None:
     lists = [name for name, column in named.items() if column.kind == survey.LIST]
     tags = [name for name in lists if _TAGS.fullmatch(name)]
     words = [name for name in lists if name not in tags]
     if not tags and {"tokens", "tags"} <= set(named):
-        return Guess(kind=tasks.TOKENS, family="bert")
+        return Guess(kind=tasks.TOKENS)
     if not tags or not words:
         return None
     columns = {"tokens": words[0], "tags": "ner_tags" if "ner_tags" in tags else tags[0]}
-    return Guess(kind=tasks.TOKENS, family="bert", columns=columns)
+    return Guess(kind=tasks.TOKENS, columns=columns)
 
 
-def _pair(named: Mapping[str, Column]) -> Guess | None:
+def _pair(named: Mapping[str, ColumnSurvey]) -> Guess | None:
     """Translations and summaries."""
     inside = named.get("translation")
     if inside is not None and len(inside.inner) >= len(("source", "target")):
         sides = [f"translation.{name}" for name in inside.inner]
-        return Guess(kind=tasks.TRANSLATION, family="transformer", columns=_sides(sides))
+        return Guess(kind=tasks.TRANSLATION, columns=_sides(sides))
     for kind, pairs in ((tasks.TRANSLATION, _TRANSLATIONS), (tasks.SUMMARIZATION, _SUMMARIES)):
         for pair in pairs:
             if all(name in named and named[name].kind == survey.TEXT for name in pair):
-                return Guess(kind=kind, family="transformer", columns=_sides(pair))
+                return Guess(kind=kind, columns=_sides(pair))
     texts = [name for name, column in named.items() if _says_text(column)]
     if len(texts) == len(named) == len(("source", "target")) and all(
         map(_LANGUAGE.fullmatch, texts)
     ):
-        return Guess(kind=tasks.TRANSLATION, family="transformer", columns=_sides(texts))
+        return Guess(kind=tasks.TRANSLATION, columns=_sides(texts))
     return None
 
 
@@ -113,7 +117,7 @@ def _sides(names: Sequence[str]) -> dict[str, str]:
     return {"source": names[0], "target": names[1]}
 
 
-def _scored(named: Mapping[str, Column]) -> Guess | None:
+def _scored(named: Mapping[str, ColumnSurvey]) -> Guess | None:
     scores = [
         name
         for name, column in named.items()
@@ -123,10 +127,10 @@ def _scored(named: Mapping[str, Column]) -> Guess | None:
     if not scores or not pair:
         return None
     columns = {"text": pair[0], "text_pair": pair[1], "score": scores[0]}
-    return Guess(kind=tasks.EMBEDDING, family="bert", columns=columns)
+    return Guess(kind=tasks.EMBEDDING, columns=columns)
 
 
-def _several(named: Mapping[str, Column]) -> Guess | None:
+def _several(named: Mapping[str, ColumnSurvey]) -> Guess | None:
     """Texts with lists of classes."""
     lists = [name for name, column in named.items() if column.kind == survey.LIST]
     label = next((name for name in lists if _LABELS.fullmatch(name.lower())), None)
@@ -134,10 +138,10 @@ def _several(named: Mapping[str, Column]) -> Guess | None:
     if label is None or not texts:
         return None
     columns = {"text": _joined(texts), "label": label}
-    return Guess(kind=tasks.CLASSIFICATION, family="bert", columns=columns, multi_label=True)
+    return Guess(kind=tasks.CLASSIFICATION, columns=columns, multi_label=True)
 
 
-def _classes(named: Mapping[str, Column]) -> Guess | None:
+def _classes(named: Mapping[str, ColumnSurvey]) -> Guess | None:
     candidates = [
         name
         for name, column in named.items()
@@ -153,27 +157,25 @@ def _classes(named: Mapping[str, Column]) -> Guess | None:
     pair = _two_texts(others)
     if pair:
         columns = {"text": pair[0], "text_pair": pair[1], "label": label}
-        return Guess(kind=tasks.CLASSIFICATION, family="bert", columns=columns)
+        return Guess(kind=tasks.CLASSIFICATION, columns=columns)
     texts = _text_columns(others)
     if not texts:
         return None
-    return Guess(
-        kind=tasks.CLASSIFICATION, family="bert", columns={"text": _joined(texts), "label": label}
-    )
+    return Guess(kind=tasks.CLASSIFICATION, columns={"text": _joined(texts), "label": label})
 
 
-def _texts(named: Mapping[str, Column]) -> Guess | None:
+def _texts(named: Mapping[str, ColumnSurvey]) -> Guess | None:
     texts = _text_columns(named)
     if not texts:
         return None
-    return Guess(kind=tasks.LANGUAGE, family="gpt", columns={"text": _joined(texts)})
+    return Guess(kind=tasks.LANGUAGE, columns={"text": _joined(texts)})
 
 
-def _two_texts(named: Mapping[str, Column]) -> tuple[str, str] | None:
+def _two_texts(named: Mapping[str, ColumnSurvey]) -> tuple[str, str] | None:
     return next((pair for pair in _PAIRS if set(pair) <= set(named)), None)
 
 
-def _text_columns(named: Mapping[str, Column]) -> list[str]:
+def _text_columns(named: Mapping[str, ColumnSurvey]) -> list[str]:
     """Columns that hold texts: those of such a name, or else all of several words."""
     texts = [name for name, column in named.items() if _says_text(column)]
     told = [name for name in texts if _TEXTS.fullmatch(name.lower())]
@@ -184,7 +186,7 @@ def _text_columns(named: Mapping[str, Column]) -> list[str]:
     return [name for name, column in named.items() if column.kind == survey.TEXT][:1]
 
 
-def _says_text(column: Column) -> bool:
+def _says_text(column: ColumnSurvey) -> bool:
     return (
         column.kind == survey.TEXT
         and not column.classes

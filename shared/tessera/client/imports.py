@@ -55,7 +55,7 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class CheckedFolder:
     """A checked folder.
 
     Args:
@@ -79,7 +79,7 @@ class Source:
     notes: tuple[str, ...]
 
 
-def read(source: Folder | Path, base: str = "") -> Source:
+def read(source: Folder | Path, base: str = "") -> CheckedFolder:
     """Check a folder; of the weights only names, shapes and what may be tied are read.
 
     Every file, every key of its configuration and every tensor is followed, known to change
@@ -108,7 +108,9 @@ def read(source: Folder | Path, base: str = "") -> Source:
     return _read(find_base(folder, base), folder, adapter)
 
 
-def _read(folder: Folder, over: Folder | None = None, adapter: Adapter | None = None) -> Source:
+def _read(
+    folder: Folder, over: Folder | None = None, adapter: Adapter | None = None
+) -> CheckedFolder:
     """A model's folder, and what may be laid over it."""
     values, settings = read_config(folder), folder.read_object("generation_config.json")
     architecture, config = catalog.read(values, settings)
@@ -135,7 +137,7 @@ def _read(folder: Folder, over: Folder | None = None, adapter: Adapter | None = 
     notes += [_no_tokenizer(config)] if words is None else words.notes
     if over is not None:
         notes += over.unfollowed()
-    return Source(
+    return CheckedFolder(
         architecture=architecture,
         config=located.config,
         entries=located.plan.entries,
@@ -162,7 +164,7 @@ def commit(  # noqa: PLR0917 - as export's
     coordinator: Coordinator,
     token: str,
     name: str,
-    source: Source,
+    source: CheckedFolder,
     origin: str,
     progress: Progress | None = None,
 ) -> Imported:

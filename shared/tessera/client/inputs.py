@@ -1,4 +1,4 @@
-"""Texts as the API takes them. Pure."""
+"""Texts as the API takes them."""
 
 from __future__ import annotations
 

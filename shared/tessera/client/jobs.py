@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class NamedJob:
     """The job that an id or a name stands for.
 
     Args:
@@ -100,14 +100,14 @@ class Jobs:
         done: JobSpec = self._connection.call(self._stub.CreateJob, request).job.spec
         return done
 
-    def resolve(self, job: str) -> Named:
+    def resolve(self, job: str) -> NamedJob:
         """The job that an id or a name stands for; an id is taken as it is.
 
         Raises:
             NotFoundError: JOB_NOT_FOUND: no job bears that name.
         """
         if _ID.fullmatch(job):
-            return Named(id=job)
+            return NamedJob(id=job)
         named = list(self.list(f"name={job}")) if _NAME.fullmatch(job) else []
         if not named:
             raise errors.NotFoundError(
@@ -116,7 +116,7 @@ class Jobs:
                 reason="JOB_NOT_FOUND",
             )
         opened = tuple(found.id for found in named if found.state not in TERMINAL)
-        return Named(id=named[0].id, open=opened)
+        return NamedJob(id=named[0].id, open=opened)
 
     def get(self, job: str) -> pb.Job:
         """One job.

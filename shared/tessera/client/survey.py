@@ -36,7 +36,7 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class ColumnSurvey:
     """A column.
 
     Args:
@@ -69,7 +69,7 @@ class Survey:
     """
 
     rows: int
-    columns: tuple[Column, ...]
+    columns: tuple[ColumnSurvey, ...]
     sample: tuple[tuple[str, ...], ...]
 
 
@@ -122,12 +122,12 @@ def _sample(look: Look, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(shown(row.get(name)) for name in names) for _, row in rows)
 
 
-def _column(name: str, values: Sequence[Any], rows: int, *, cells: bool) -> Column:
+def _column(name: str, values: Sequence[Any], rows: int, *, cells: bool) -> ColumnSurvey:
     said = [value for value in values if value is not None and str(value).strip()]
     kinds = {_kind(value, cells=cells) for value in said}
     texts = [value for value in said if isinstance(value, str)]
     kind = _joined(kinds)
-    return Column(
+    return ColumnSurvey(
         name=name,
         kind=kind,
         blank=rows - len(said),

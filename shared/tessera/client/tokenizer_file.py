@@ -11,7 +11,7 @@ from typing import Any
 from tessera import errors
 from tessera.client.folder import Folder
 from tessera.models.huggingface.kept import TOKENIZER, Kept
-from tessera.models.huggingface.special_tokens import Named, read_names
+from tessera.models.huggingface.special_tokens import NamedTokens, read_names
 from tessera.models.huggingface.tokenizer import (
     added_tokens,
     unknown,
@@ -50,7 +50,7 @@ class Words:
 
     content: bytes
     kept: Kept
-    named: Named
+    named: NamedTokens
     framed: bool
     segmented: bool = True
     notes: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ def read_tokenizer(folder: Folder, words: int, *, lowercase: bool = False) -> Wo
     made = _effective(folder, files, settings, older)
     content = without(made.content, words, files.get(TOKENIZER, made.content))
     try:
-        named = Named(
+        named = NamedTokens(
             vocabulary=vocabulary(content),
             names=read_names(settings, tokens),
             unknown=unknown(content),

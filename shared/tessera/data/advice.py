@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tessera import errors
 from tessera.data.content import plain_bytes, plain_text
 from tessera.data.settings import DELIMITED, DataSettings
-from tessera.data.sniff import DELIMITERS, Form, sniff
+from tessera.data.sniff import DELIMITERS, FileForm, sniff
 from tessera.data.source import Source
 
 _REASONS = frozenset({"DATA_BROKEN_LINE", "DATA_COLUMN_MISSING", "DATA_UNREADABLE", "DATA_VALUE"})
@@ -35,7 +35,7 @@ def advice(data: DataSettings, source: Source, reason: str) -> str:
     return "; ".join(_said(data, form, missing=reason == "DATA_COLUMN_MISSING"))
 
 
-def _said(data: DataSettings, form: Form, *, missing: bool) -> Iterator[str]:
+def _said(data: DataSettings, form: FileForm, *, missing: bool) -> Iterator[str]:
     if form.format not in {data.format, "text"}:
         yield _format(form.format)
     elif data.format == form.format == "csv" and form.delimiter != data.delimiter:

@@ -1,4 +1,4 @@
-"""What form a file seems to have, from its content. Pure but for Parquet's own library."""
+"""What form a file seems to have, from its content."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _SAID_OFTEN = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class FileForm:
     """What a file of text seems to be.
 
     Args:
@@ -78,7 +78,7 @@ class Form:
     header: bool | None = None
 
 
-def sniff(name: str, text: str) -> Form:
+def sniff(name: str, text: str) -> FileForm:
     """The form of a text, or of the beginning of one that ends with a whole line.
 
     Args:
@@ -86,12 +86,12 @@ def sniff(name: str, text: str) -> Form:
         text: its content.
     """
     if _is_json(text):
-        return Form(format="jsonl")
+        return FileForm(format="jsonl")
     delimiter = _delimiter(name, text)
     if not delimiter:
-        return Form(format="text")
+        return FileForm(format="text")
     rows = rows_of(text, delimiter)
-    return Form(
+    return FileForm(
         format="tsv" if delimiter == "\t" else "csv", delimiter=delimiter, header=has_header(rows)
     )
 

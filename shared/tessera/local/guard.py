@@ -88,7 +88,7 @@ class Guard:
 
 
 @dataclass(slots=True)
-class Watch:
+class Guardian:
     """The guard's end.
 
     Args:
@@ -172,7 +172,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     pid = int(sys.argv[2])
-    watch = Watch(sys.argv[1], ProcessRef.of(pid))
+    watch = Guardian(sys.argv[1], ProcessRef.of(pid))
     make, told, looked = maker(pid), 0.0, 0.0
     while True:
         if select.select([sys.stdin], [], [], _POLL_SECONDS)[0]:

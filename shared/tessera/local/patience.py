@@ -1,4 +1,4 @@
-"""How long to wait for what is starting: as long as it moves. Pure but for `signs_of`."""
+"""How long to wait for what is starting: as long as it moves. `signs_of` looks at processes."""
 
 from __future__ import annotations
 

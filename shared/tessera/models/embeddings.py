@@ -11,7 +11,7 @@ from tessera.models.config import StackConfig
 from tessera.models.positions import Sinusoid
 
 
-class Embeddings(nn.Module):
+class InputEmbeddings(nn.Module):
     """Tokens, positions and segments, summed.
 
     Args:

@@ -16,7 +16,7 @@ from tessera.models.tasks import TASKS
 if TYPE_CHECKING:
     from tessera.models.model import Model
 
-__all__ = ["FAMILIES", "build", "family", "load_config", "register"]
+__all__ = ["FAMILIES", "build", "family", "load_config", "register", "usual_family"]
 
 for _file in pkgutil.iter_modules(families.__path__, f"{families.__name__}."):
     register(importlib.import_module(_file.name).FAMILY)
@@ -35,6 +35,21 @@ def family(name: str) -> Family:
     raise errors.InvalidArgumentError.at(
         "model.family", f"there is no family `{name}`{hint}", "UNKNOWN_FAMILY"
     )
+
+
+def usual_family(kind: str) -> str:
+    """The family that a kind of task is mostly given to, where nobody says.
+
+    It is the one that does this by default, else the smallest that can: of few stacks, and of few
+    other abilities.
+    """
+    able = [each for each in FAMILIES.values() if kind in each.tasks]
+
+    def rank(each: Family) -> tuple[bool, int, int, str]:
+        stacks = (each.encoder is not None) + (each.decoder is not None)
+        return each.default_task != kind, stacks, len(each.offers), each.name
+
+    return min(able, key=rank).name
 
 
 def build(config: ModelConfig) -> Model:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tessera.models.attention import Attend, AttendMemory
 from tessera.models.block import Block, make_norm
 from tessera.models.config import StackConfig
-from tessera.models.embeddings import Embeddings
+from tessera.models.embeddings import InputEmbeddings
 from tessera.models.positions import Rotary
 
 
@@ -24,7 +24,7 @@ class Stack(nn.Module):
     def __init__(self, config: StackConfig, tokens: nn.Embedding, *, cross: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.embeddings = Embeddings(config, tokens)
+        self.embeddings = InputEmbeddings(config, tokens)
         self.blocks = nn.ModuleList(
             Block(config, layer, cross=cross) for layer in range(config.layers)
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from tessera import errors, validation
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.spec.place import Place, wrong
-from tessera.spec.reader import Reader
+from tessera.spec.reader import MessageReader
 from tessera.spec.tree import override, parse
 
 STDIN = "-"
@@ -97,7 +97,7 @@ def parse_document(text: str, source: str, folder: Path, overrides: Sequence[str
     root = parse(text, source)
     for assignment in overrides:
         root = override(root, assignment)
-    reader, spec = Reader(), JobSpec()
+    reader, spec = MessageReader(), JobSpec()
     reader.fill(spec, root)
     document = Document(
         spec=spec, source=source, folder=folder, places=reader.places, keys=reader.keys

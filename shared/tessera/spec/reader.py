@@ -18,7 +18,7 @@ from tessera.spec.tree import place_of
 NULL = "tag:yaml.org,2002:null"
 
 
-class Reader:
+class MessageReader:
     """Fills a message from nodes and remembers where each field stood.
 
     `places` maps dotted paths to the place of the value, `keys` to that of the name before it.

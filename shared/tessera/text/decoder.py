@@ -79,7 +79,7 @@ class Reader:
         return Piece(first=said, inner=said)
 
 
-class Decoder:
+class DecodeStream:
     """Turns a stream of ids into text and never emits half a character.
 
     Args:

@@ -11,7 +11,7 @@ from itertools import accumulate
 import tokenizers
 
 from tessera import errors
-from tessera.text.decoder import NOTHING, Decoder, Piece, Reader
+from tessera.text.decoder import NOTHING, DecodeStream, Piece, Reader
 from tessera.text.frame import Frame, find_frame
 from tessera.text.special import ROLES, WELL_KNOWN, SpecialTokens, find_special, without_end
 
@@ -182,14 +182,14 @@ class Tokenizer:
         decoder = self.decoder(continues=continues)
         return "".join(map(decoder.push, ids)) + decoder.finish()
 
-    def decoder(self, *, continues: bool = False) -> Decoder:
+    def decoder(self, *, continues: bool = False) -> DecodeStream:
         """A decoder for one stream of ids; joined, what it says is what `decode` says.
 
         Args:
             continues: the stream goes on with a text, as an answer does with its prompt, so
                 that a first token with a space before its word keeps that space.
         """
-        return Decoder(self._pieces, continues=continues)
+        return DecodeStream(self._pieces, continues=continues)
 
     def token_text(self, token: int) -> str:
         """One id as people read it: its text, or the name of a special token."""

@@ -1,4 +1,4 @@
-"""Axis-aligned blocks of tensors and their algebra."""
+"""Axis-aligned blocks of tensors and their algebra. Pure."""
 
 from __future__ import annotations
 

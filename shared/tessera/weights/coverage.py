@@ -1,4 +1,4 @@
-"""Whether slices make up every tensor exactly once."""
+"""Whether slices make up every tensor exactly once. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a version of a set is: tensors, slices, assets, and who wrote it."""
+"""What a version of a set is: tensors, slices, assets, and who wrote it. Pure."""
 
 from __future__ import annotations
 

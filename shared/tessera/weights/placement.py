@@ -1,4 +1,4 @@
-"""Which shard takes which slice: rendezvous hashing with a bound on each shard's share."""
+"""Which shard takes which slice: rendezvous hashing with a bound on each shard's share. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From slices that shards hold to boxes that a reader wants: which bytes go where."""
+"""From slices that shards hold to boxes that a reader wants: which bytes go where. Pure."""
 
 from __future__ import annotations
 

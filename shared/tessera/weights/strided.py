@@ -1,4 +1,4 @@
-"""Blocks of dense buffers as numpy views, so that gathering and scattering copy once at most."""
+"""Blocks of dense buffers as numpy views, so that gathering and scattering copy once. Pure."""
 
 from __future__ import annotations
 

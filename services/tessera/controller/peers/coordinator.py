@@ -15,7 +15,7 @@ SECONDS = 10.0
 _PAGE = 500
 
 
-class Coordinator:
+class CoordinatorClient:
     """Asks the coordinator that is registered now.
 
     Args:

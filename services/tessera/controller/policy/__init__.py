@@ -1,1 +1,1 @@
-"""What decides: pure. No wire, no cluster, no database and no clock of its own."""
+"""What decides, without a wire, a cluster, a database or a clock of its own. Pure."""

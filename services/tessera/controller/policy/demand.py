@@ -1,4 +1,4 @@
-"""What work asks of a pool, in Ray's resource names: pure."""
+"""What work asks of a pool, in Ray's resource names. Pure."""
 
 from __future__ import annotations
 

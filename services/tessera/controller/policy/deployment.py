@@ -1,4 +1,4 @@
-"""How a deployment stands, judged by the replicas that are registered: pure."""
+"""How a deployment stands, judged by the replicas that are registered. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DeploymentState(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class DeploymentStatus:
     """What callers see; `version` is 0 while the replicas serve none or different ones."""
 
     state: DeploymentState
@@ -38,7 +38,7 @@ class Status:
 
 def status(
     deployment: Deployment, replicas: Sequence[Endpoint], ensure: EnsureJob | None
-) -> Status:
+) -> DeploymentStatus:
     """The status of a deployment.
 
     Args:
@@ -47,7 +47,7 @@ def status(
         ensure: the newest ensure job, if there was one.
     """
     if deployment.deleting:
-        return Status(state=DeploymentState.DELETING, message="Its replicas are ending.")
+        return DeploymentStatus(state=DeploymentState.DELETING, message="Its replicas are ending.")
     ready, failed, rest = _sorted(replicas)
     troubles = [text for each in (*failed, *rest, *ready) if (text := _message(each))]
     if ready:
@@ -58,21 +58,23 @@ def status(
     if ensure is not None and ensure.failures >= FAILURES:
         hopeless.append(ensure.message)
     if hopeless:
-        return Status(state=DeploymentState.FAILED, message=hopeless[0], failed=len(failed))
+        return DeploymentStatus(
+            state=DeploymentState.FAILED, message=hopeless[0], failed=len(failed)
+        )
     reasons = [*(reason.message for reason in deployment.waiting), *troubles]
     if ensure is not None and ensure.message:
         reasons.append(ensure.message)
     message = next(iter(reasons), "Its replicas are starting.")
-    return Status(state=DeploymentState.PENDING, message=message, failed=len(failed))
+    return DeploymentStatus(state=DeploymentState.PENDING, message=message, failed=len(failed))
 
 
 def _serves(
     deployment: Deployment, ready: Sequence[Endpoint], failed: int, troubles: Sequence[str]
-) -> Status:
+) -> DeploymentStatus:
     wanted = deployment.demand.workers
     versions = {_version(endpoint) for endpoint in ready}
     few = f"{len(ready)} of {wanted} replicas serve." if len(ready) < wanted else ""
-    return Status(
+    return DeploymentStatus(
         state=DeploymentState.READY,
         message=" ".join([few, *troubles[:1]]).strip(),
         ready=len(ready),

@@ -1,4 +1,4 @@
-"""What must stand on the pools, and when to make sure of it again: pure."""
+"""What must stand on the pools, and when to make sure of it again. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter of ListJobs: `state=RUNNING AND label.team=nlp`; pure."""
+"""The filter of ListJobs: `state=RUNNING AND label.team=nlp`. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job is, and the state machine that it lives by: pure, no store and no clock.
+"""What a job is, and the state machine that it lives by. Pure.
 
 QUEUED ──admit──► STARTING ──report──► RUNNING ──finish──► SUCCEEDED | FAILED | CANCELLED
   ▲  │               │ │                 │ │

@@ -1,4 +1,4 @@
-"""What became of an attempt whose driver did not say so itself: pure.
+"""What became of an attempt whose driver did not say so itself. Pure.
 
 Only an answer of the pool decides here. That a pool cannot be reached says nothing about the job.
 """
@@ -39,7 +39,7 @@ class RunStatus(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RayJobRun:
     """A submission as the pool sees it."""
 
     status: RunStatus
@@ -59,7 +59,7 @@ class Run:
         return any(sign in self.message for sign in _MEMORY_SIGNS)
 
 
-def decide(run: Run, *, cancelling: bool, reported: bool, log: str = "") -> Finish:
+def decide(run: RayJobRun, *, cancelling: bool, reported: bool, log: str = "") -> Finish:
     """The outcome of an attempt that is over and has not reported one.
 
     Args:
@@ -73,7 +73,7 @@ def decide(run: Run, *, cancelling: bool, reported: bool, log: str = "") -> Fini
     return Fail(failure=_failure(run, reported=reported, log=log))
 
 
-def _failure(run: Run, *, reported: bool, log: str) -> Failure:
+def _failure(run: RayJobRun, *, reported: bool, log: str) -> Failure:
     code = run.exit_code or 0
     traceback = last_traceback(log)
     match run.status:
@@ -97,8 +97,6 @@ def _failure(run: Run, *, reported: bool, log: str) -> Failure:
                 message="The driver exited without telling the outcome.",
                 traceback=traceback,
             )
-        case _:
-            pass
     if run.exit_code is None and not reported:
         category, reason = FailureCategory.LAUNCH, "LAUNCH_FAILED"
         message = f"The driver could not be started: {first_line(run.message) or 'no message'}"

@@ -1,4 +1,4 @@
-"""Where every process of the platform listens: leases in memory, pure but for its clock.
+"""Where every process of the platform listens: leases in memory. Pure.
 
 Nothing of it is stored. Whoever is alive registers again within one heartbeat of a restart of the
 controller, so a stored copy could only be older than the truth.

@@ -1,4 +1,4 @@
-"""Why attempts fail and what follows: the retry policy, pure."""
+"""Why attempts fail and what follows: the retry policy. Pure."""
 
 from __future__ import annotations
 

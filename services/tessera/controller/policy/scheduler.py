@@ -1,4 +1,4 @@
-"""Who runs next, and why the others wait: a pure function from a snapshot to decisions.
+"""Who runs next, and why the others wait: a function from a snapshot to decisions. Pure.
 
 Order is strict: higher priority first, then the order of arrival. A gang is granted whole or not
 at all. Work that does not fit now sets aside what it needs on the pool that suits it best, so
@@ -26,7 +26,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class PlacementRequest:
     """Work that waits.
 
     Args:
@@ -59,7 +59,7 @@ class Snapshot:
 
     pools: tuple[PoolView, ...] = ()
     reservations: tuple[Reservation, ...] = ()
-    requests: tuple[Request, ...] = ()
+    requests: tuple[PlacementRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def schedule(snapshot: Snapshot) -> list[Decision]:
         )
         for view in snapshot.pools
     }
-    blocked: dict[str, Request] = {}
+    blocked: dict[str, PlacementRequest] = {}
     ordered = sorted(snapshot.requests, key=lambda request: (-request.priority, request.rank))
     return [_consider(request, snapshot, room, blocked) for request in ordered]
 
@@ -113,10 +113,10 @@ def exceeds(demand: Demand, capacities: tuple[Capacity, ...]) -> str:
 
 
 def _consider(
-    request: Request,
+    request: PlacementRequest,
     snapshot: Snapshot,
     room: dict[str, dict[str, float]],
-    blocked: dict[str, Request],
+    blocked: dict[str, PlacementRequest],
 ) -> Decision:
     if request.hold is not None:
         return Wait(key=request.key, reasons=(request.hold,))
@@ -151,7 +151,7 @@ def _headroom(room: Amounts, need: Amounts) -> float:
     return min((room.get(name, 0.0) - amount for name, amount in need.items()), default=0.0)
 
 
-def _behind(request: Request, ahead: Request) -> Reason:
+def _behind(request: PlacementRequest, ahead: PlacementRequest) -> Reason:
     higher = ahead.priority > request.priority
     return Reason(
         reason="BEHIND_HIGHER_PRIORITY" if higher else "BEHIND_EARLIER",

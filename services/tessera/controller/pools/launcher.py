@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import httpx
 
 from tessera import environment, errors
-from tessera.controller.policy.outcome import Run, RunStatus
+from tessera.controller.policy.outcome import RayJobRun, RunStatus
 from tessera.controller.policy.records import Pool
 from tessera.lines import last_line
 
@@ -59,7 +59,7 @@ class Launcher(Protocol):
             FailedPreconditionError: the pool refuses it (LAUNCH_REFUSED).
         """
 
-    async def status(self, pool: Pool, submission: str) -> Run:
+    async def status(self, pool: Pool, submission: str) -> RayJobRun:
         """How a submission stands; MISSING where the pool does not know it."""
 
     async def stop(self, pool: Pool, submission: str) -> None:
@@ -140,13 +140,13 @@ class RayLauncher:
             f"pool {pool.name} cannot take submissions now: {text}", reason="POOL_BUSY"
         )
 
-    async def status(self, pool: Pool, submission: str) -> Run:
+    async def status(self, pool: Pool, submission: str) -> RayJobRun:
         """See `Launcher.status`."""
         reply = await self._http.call(pool, "GET", f"/api/jobs/{submission}")
         if reply.status_code == 404:  # noqa: PLR2004 - HTTP's not found
-            return Run(status=RunStatus.MISSING)
+            return RayJobRun(status=RunStatus.MISSING)
         answer = _json(pool, reply)
-        return Run(
+        return RayJobRun(
             status=RunStatus(answer["status"]),
             exit_code=answer.get("driver_exit_code"),
             message=answer.get("message") or "",

@@ -13,8 +13,8 @@ from tessera.controller.policy.registry import Role
 from tessera.controller.policy.scheduler import (
     Admission,
     Decision,
+    PlacementRequest,
     Reason,
-    Request,
     Snapshot,
     schedule,
 )
@@ -74,10 +74,10 @@ class AdmissionLoop:
             signals.wake(OUTBOX, SERVICES)
 
 
-def requests(waiting: Waiting, now: float, *, standing: bool) -> list[Request]:
+def requests(waiting: Waiting, now: float, *, standing: bool) -> list[PlacementRequest]:
     """What the scheduler is asked for; `standing`: the parameter service is there."""
     asked = [
-        Request(
+        PlacementRequest(
             key=item.key,
             title=f"deployment {item.name}",
             demand=item.demand,
@@ -87,7 +87,7 @@ def requests(waiting: Waiting, now: float, *, standing: bool) -> list[Request]:
         for item in waiting.deployments
     ]
     return asked + [
-        Request(
+        PlacementRequest(
             key=job.id,
             title=job.id,
             demand=job.demand,

@@ -14,7 +14,7 @@ import structlog
 
 from tessera import errors
 from tessera.controller.policy.job import STOP_GRACE, JobState
-from tessera.controller.policy.outcome import Run, RunStatus, decide
+from tessera.controller.policy.outcome import RayJobRun, RunStatus, decide
 from tessera.controller.policy.records import Attempt, Job, Pool
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
@@ -85,7 +85,7 @@ class AttemptLoop:
             log.warning("driver lingers", job_id=attempt.job, attempt=attempt.number)
             await self._runtime.launcher.stop(item.pool, attempt.submission_id)
 
-    async def _settle(self, item: Watched, run: Run) -> None:
+    async def _settle(self, item: Watched, run: RayJobRun) -> None:
         job, attempt = item.job, item.attempt
         text = await self._log(item, run)
         if attempt.end_time is None:
@@ -108,7 +108,7 @@ class AttemptLoop:
             job_key(job.id), logs_key(job.id), metrics_key(job.id), ADMISSION, OUTBOX
         )
 
-    async def _log(self, item: Watched, run: Run) -> str:
+    async def _log(self, item: Watched, run: RayJobRun) -> str:
         if run.status is RunStatus.MISSING:
             return ""
         try:

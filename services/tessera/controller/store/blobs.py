@@ -16,7 +16,7 @@ CHUNK = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Blobs:
+class BlobStore:
     """A folder of blobs."""
 
     def __init__(self, folder: Path) -> None:

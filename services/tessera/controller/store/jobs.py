@@ -167,19 +167,7 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
         return None
     now = time.time()
     to = change.position
-    values: dict[str, Any] = {
-        "state": to.state.value,
-        "attempt": to.attempt,
-        "failures": to.failures,
-        "interruptions": to.interruptions,
-        "not_before": now + change.delay,
-        "waiting": [],
-    }
-    if to.state is JobState.STARTING and at.start_time is None:
-        values["start_time"] = now
-    if to.state.terminal:
-        values["end_time"] = now
-        values["failure"] = rows.from_failure(change.failure)
+    values = _moved(change, now, first=at.start_time is None)
     connection.execute(jobs.update().where(jobs.c.id == job).values(**values))
     for item in change.commands:
         connection.execute(
@@ -204,3 +192,22 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
         why=change.message,
     )
     return change
+
+
+def _moved(change: Transition, now: float, *, first: bool) -> dict[str, Any]:
+    """Columns of a job that a transition changes; `first`: it has never been started."""
+    to = change.position
+    values: dict[str, Any] = {
+        "state": to.state.value,
+        "attempt": to.attempt,
+        "failures": to.failures,
+        "interruptions": to.interruptions,
+        "not_before": now + change.delay,
+        "waiting": [],
+    }
+    if to.state is JobState.STARTING and first:
+        values["start_time"] = now
+    if to.state.terminal:
+        values["end_time"] = now
+        values["failure"] = rows.from_failure(change.failure)
+    return values

@@ -1,4 +1,4 @@
-"""How long what an engine reads and writes may be. Pure but for the model."""
+"""How long what an engine reads and writes may be."""
 
 from __future__ import annotations
 

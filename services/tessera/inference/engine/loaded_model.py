@@ -9,7 +9,7 @@ import torch
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
 from tessera.models.registry import family
-from tessera.text.decoder import Decoder
+from tessera.text.decoder import DecodeStream
 from tessera.text.frame import Frame
 from tessera.text.tokenizer import Tokenizer
 
@@ -78,7 +78,7 @@ class LoadedModel:
             return self.config.mask_id
         return None if self.tokenizer is None else self.tokenizer.mask_id
 
-    def decoder(self, *, continues: bool) -> Decoder | None:
+    def decoder(self, *, continues: bool) -> DecodeStream | None:
         """Turns tokens that the model writes into text; None without a tokenizer.
 
         Args:

@@ -1,4 +1,4 @@
-"""What runs in the next step. Pure: no tensors, no threads, no clock of its own.
+"""What runs in the next step, without tensors, threads or a clock of its own. Pure.
 
 Three kinds of work share a step: sequences that go on by one token, sequences that are let in
 (their encoder's part first, where there is one), and texts that are read once.

@@ -11,7 +11,7 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.inference.engine.detokenizer import OutputDelta
 from tessera.inference.engine.sequence import FinishReason
 from tessera.inference.tasks.answer import Found
-from tessera.inference.tasks.classify import Classification
+from tessera.inference.tasks.classify import ClassifiedText
 from tessera.inference.tasks.fill_mask import Hidden
 from tessera.inference.tasks.score import Likelihood
 from tessera.inference.tasks.translate import Put
@@ -57,7 +57,7 @@ def translations(found: Iterable[Sequence[Put]], version: int) -> pb.TranslateRe
     )
 
 
-def classifications(found: Iterable[Classification], version: int) -> pb.ClassifyResponse:
+def classifications(found: Iterable[ClassifiedText], version: int) -> pb.ClassifyResponse:
     """Classes of texts, and of tokens."""
     return pb.ClassifyResponse(
         classifications=[

@@ -44,7 +44,7 @@ class TokenLabel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification:
+class ClassifiedText:
     """What was found out about one text.
 
     Args:
@@ -84,11 +84,11 @@ class Classify:
         head = self._task.heads[0]
         return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in inputs]
 
-    def finish(self, results: Sequence[Logits]) -> list[Classification]:
+    def finish(self, results: Sequence[Logits]) -> list[ClassifiedText]:
         """Classes by their probability, or scores."""
         if self._task.scores:
-            return [Classification(score=score(logits, self._task)) for logits in results]
-        return [Classification(labels=self._labels(logits)) for logits in results]
+            return [ClassifiedText(score=score(logits, self._task)) for logits in results]
+        return [ClassifiedText(labels=self._labels(logits)) for logits in results]
 
     def _labels(self, logits: Logits) -> tuple[LabelScore, ...]:
         chances = probabilities(logits, self._task)

@@ -10,7 +10,7 @@ import numpy as np
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.tasks.classify import Classification, Classify, TokenLabel
+from tessera.inference.tasks.classify import ClassifiedText, Classify, TokenLabel
 from tessera.inference.tasks.probabilities import Logits, softmax
 from tessera.inference.tasks.text_input import (
     check_filled,
@@ -60,10 +60,10 @@ class Tags:
             works.append(PoolingInput(head=head, tokens=tokens))
         return works
 
-    def finish(self, results: Sequence[Logits]) -> list[Classification]:
+    def finish(self, results: Sequence[Logits]) -> list[ClassifiedText]:
         """The classes of every text's pieces."""
         return [
-            Classification(tokens=tuple(self._told(pieces, logits)))
+            ClassifiedText(tokens=tuple(self._told(pieces, logits)))
             for pieces, logits in zip(self._pieces, results, strict=True)
         ]
 

@@ -8,7 +8,7 @@ from tessera.trainer.failure import Failure, root_cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class AttemptStatus:
     """Where the run is, as rank 0 said last."""
 
     phase: str = "preparing"
@@ -35,7 +35,7 @@ class AttemptRecord:
     attempt: int
     total_steps: int
     world_size: int
-    status: Status = field(default_factory=Status)
+    status: AttemptStatus = field(default_factory=AttemptStatus)
     ranks: dict[int, str] = field(default_factory=dict)
     rank_failures: dict[int, Failure] = field(default_factory=dict)
     outcome: Ended | None = None

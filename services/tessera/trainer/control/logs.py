@@ -6,7 +6,7 @@ from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.trainer.control.background_sender import BackgroundSender
 from tessera.trainer.control.outbox import Outbox
-from tessera.trainer.control.output import Output
+from tessera.trainer.control.output import PrintedOutput
 from tessera.trainer.settings import AttemptContext
 
 CAPACITY = 20_000
@@ -29,7 +29,7 @@ class LogShipper:
         self._channel = channel(context.controller)
         self._stub = attempt_pb2_grpc.AttemptServiceStub(self._channel)
         self._outbox: Outbox[str] = Outbox(CAPACITY, lambda _: True)
-        self._output = Output(self._outbox.put)
+        self._output = PrintedOutput(self._outbox.put)
         self._sender = BackgroundSender(f"logs-{source}", self._deliver, period=0.5)
 
     def start(self) -> None:

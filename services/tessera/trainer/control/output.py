@@ -50,7 +50,7 @@ class Lines:
             self.write("\n")
 
 
-class Stream:
+class DescriptorReader:
     """What is written to one descriptor's file, from its present end on.
 
     Args:
@@ -89,7 +89,7 @@ class Stream:
             os.close(self._before)
 
 
-class Output:
+class PrintedOutput:
     """Reads what the process prints, on a thread of its own.
 
     Args:
@@ -100,7 +100,7 @@ class Output:
         self._put = put
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
-        self._streams: list[Stream] = []
+        self._streams: list[DescriptorReader] = []
 
     def start(self) -> None:
         """Begin with what is printed from now on."""
@@ -114,7 +114,7 @@ class Output:
         for descriptor in DESCRIPTORS:
             behind = os.fstat(descriptor)
             if (behind.st_dev, behind.st_ino) not in seen or not _is_file(descriptor):
-                self._streams.append(Stream(descriptor, self._put))
+                self._streams.append(DescriptorReader(descriptor, self._put))
             seen.add((behind.st_dev, behind.st_ino))
         self._thread.start()
 

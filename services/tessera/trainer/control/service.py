@@ -10,7 +10,7 @@ from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.rpc import identity
-from tessera.trainer.control.attempt import AttemptRecord, Ended, Status
+from tessera.trainer.control.attempt import AttemptRecord, AttemptStatus, Ended
 from tessera.trainer.control.failure_messages import failure_of
 
 GUILTY_SECONDS = 15.0
@@ -62,7 +62,7 @@ class RankService(pb_grpc.RankServiceServicer):
     async def Sync(self, request: pb.SyncRequest, _context: Any) -> pb.SyncResponse:
         """Status for commands."""
         self._check_caller()
-        self._record.status = Status(
+        self._record.status = AttemptStatus(
             phase=request.phase,
             step=request.step,
             total_steps=request.total_steps,

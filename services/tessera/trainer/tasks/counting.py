@@ -12,7 +12,7 @@ from tessera.trainer.batch import Dataset, TokenBatch
 from tessera.trainer.data.table import Table
 
 
-class Guess(NamedTuple):
+class BestGuess(NamedTuple):
     """Mean loss in nats per target, and share of the targets that the best guess hits."""
 
     loss: float
@@ -28,7 +28,7 @@ def batches(dataset: Dataset, samples: int, rows: int) -> Iterator[TokenBatch]:
 
 def unigram(
     train: NDArray[Any], targets: NDArray[np.int64], vocab_size: int, special: Collection[int]
-) -> Guess:
+) -> BestGuess:
     """An add-one smoothed unigram model.
 
     Args:
@@ -40,7 +40,7 @@ def unigram(
     counts = np.bincount(train, minlength=vocab_size)
     counts[sorted(special)] = 0
     loss = np.log(counts.sum() + vocab_size) - np.mean(np.log(counts[targets] + 1))
-    return Guess(float(loss), float(np.mean(targets == counts.argmax())))
+    return BestGuess(float(loss), float(np.mean(targets == counts.argmax())))
 
 
 def bigram(train: NDArray[Any], found: Sequence[TokenBatch], vocab_size: int) -> float:

@@ -23,7 +23,7 @@ WHOLE, ENCODER, DECODER = "from", "encoder", "decoder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class ParameterStore:
     """Where versions come from and go to.
 
     Args:
@@ -140,7 +140,9 @@ class StartingPoint:
         return whole[0].first_id if whole and not settings.tokenizer_path else -1
 
 
-def find_starting_point(store: Store | None, settings: Settings, ranks: Ranks) -> StartingPoint:
+def find_starting_point(
+    store: ParameterStore | None, settings: Settings, ranks: Ranks
+) -> StartingPoint:
     """Become the set's writer and choose the versions to begin with; every rank calls it.
 
     Raises:
@@ -161,13 +163,13 @@ def find_starting_point(store: Store | None, settings: Settings, ranks: Ranks) -
     return StartingPoint(grant=grant, sources=tuple(_source(*pair) for pair in found))
 
 
-def _acquire(store: Store, settings: Settings) -> Grant:
+def _acquire(store: ParameterStore, settings: Settings) -> Grant:
     return store.coordinator.acquire_writer(
         f"{store.tenant}/{settings.publish_set}", store.job, store.attempt, settings.publish_keep
     )
 
 
-def _finder(store: Store, part: str, init: str) -> Callable[[], Manifest]:
+def _finder(store: ParameterStore, part: str, init: str) -> Callable[[], Manifest]:
     field = f"model.init.{part}"
 
     def find() -> Manifest:

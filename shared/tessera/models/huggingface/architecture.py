@@ -11,7 +11,7 @@ from tessera.models.config import ModelConfig
 from tessera.models.huggingface.form import Misfit
 from tessera.models.huggingface.generation import Generation
 from tessera.models.huggingface.statement import Statement
-from tessera.models.huggingface.tensors import Plan
+from tessera.models.huggingface.tensors import TensorPlan
 
 
 class Architecture(ABC):
@@ -57,7 +57,7 @@ class Architecture(ABC):
         """The content of `config.json`, its architecture and element type aside."""
 
     @abstractmethod
-    def plan(self, config: ModelConfig) -> Plan:
+    def plan(self, config: ModelConfig) -> TensorPlan:
         """Its tensors beside those of a model that it can hold."""
 
     def fit(self, config: ModelConfig, unlike: AbstractSet[str]) -> ModelConfig:

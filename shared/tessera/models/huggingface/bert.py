@@ -20,7 +20,7 @@ from tessera.models.huggingface.keys import CLASSES as NAMED
 from tessera.models.huggingface.keys import known, training
 from tessera.models.huggingface.names import StackNames, linear, norm
 from tessera.models.huggingface.statement import Statement
-from tessera.models.huggingface.tensors import Computed, Entry, Plan
+from tessera.models.huggingface.tensors import Computed, Entry, TensorPlan
 from tessera.models.registry import FAMILIES
 
 DEFAULTS: Values = {
@@ -211,7 +211,7 @@ class Bert(Architecture):
             **fields.write_labels(config.task),
         }
 
-    def plan(self, config: ModelConfig) -> Plan:
+    def plan(self, config: ModelConfig) -> TensorPlan:
         """The encoder's tensors and those of the head."""
         assert config.encoder is not None
         prefix = "" if self.name == BASE else "bert."
@@ -219,7 +219,7 @@ class Bert(Architecture):
         entries = [*stack, *self._head(config)]
         masked = "masked" in config.task.heads
         tied = masked and config.tie_embeddings
-        return Plan(
+        return TensorPlan(
             entries=tuple(entries),
             copies={_BIAS: _USED_BIAS} if masked and not tied else {},
             blanks=blank_pooler(config.width) if self.name == BASE else {},

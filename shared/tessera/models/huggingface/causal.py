@@ -18,7 +18,7 @@ from tessera.models.huggingface.generation import Generation, read_end, read_sup
 from tessera.models.huggingface.keys import CLASSES
 from tessera.models.huggingface.names import StackNames, linear
 from tessera.models.huggingface.statement import Statement
-from tessera.models.huggingface.tensors import Computed, Entry, Plan
+from tessera.models.huggingface.tensors import Computed, Entry, TensorPlan
 from tessera.models.registry import FAMILIES
 
 _HEAD = "lm_head.weight"
@@ -114,7 +114,7 @@ class Causal(Architecture):
             **fields.write_labels(config.task),
         }
 
-    def plan(self, config: ModelConfig) -> Plan:
+    def plan(self, config: ModelConfig) -> TensorPlan:
         """The decoder's tensors and those of the head."""
         assert config.decoder is not None
         prefix = "" if self.kind == tasks.EMBEDDING else f"{self.base}."
@@ -124,7 +124,7 @@ class Causal(Architecture):
         ]
         tied = config.tie_embeddings or self.kind != tasks.LANGUAGE
         words = self.names(prefix).tokens
-        return Plan(
+        return TensorPlan(
             entries=tuple(entries),
             ties=((words, _HEAD),) if tied else (),
             computed=self.buffers(config.decoder),

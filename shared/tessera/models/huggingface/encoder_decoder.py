@@ -16,7 +16,7 @@ from tessera.models.huggingface.generation import KEYS, Generation, read_end, re
 from tessera.models.huggingface.keys import known, require_common
 from tessera.models.huggingface.names import linear
 from tessera.models.huggingface.statement import Statement
-from tessera.models.huggingface.tensors import Plan
+from tessera.models.huggingface.tensors import TensorPlan
 from tessera.models.registry import FAMILIES
 
 _HEAD = "decoder.lm_head.weight"
@@ -92,7 +92,7 @@ class EncoderDecoder(Architecture):
             "pad_token_id": ids["pad_token_id"],
         }
 
-    def plan(self, config: ModelConfig) -> Plan:
+    def plan(self, config: ModelConfig) -> TensorPlan:
         """The tensors of both stacks and of the decoder's head."""
         assert config.encoder is not None
         assert config.decoder is not None
@@ -103,7 +103,7 @@ class EncoderDecoder(Architecture):
         tied = config.tie_embeddings
         projection = "heads.language.projection"
         head = linear(projection, "decoder.lm_head", (words, config.width), bias=False)
-        return Plan(
+        return TensorPlan(
             entries=(*encoder, *decoder, *(() if tied else head)),
             blanks=bert.blank_pooler(config.width, "encoder."),
             left_out=("heads.masked.",),

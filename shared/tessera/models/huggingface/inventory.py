@@ -12,7 +12,7 @@ from tessera.models import floats
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.statement import plain
-from tessera.models.huggingface.tensors import Computed, Plan, Tensor, listed
+from tessera.models.huggingface.tensors import Computed, Tensor, TensorPlan, listed
 
 _WRAPPERS = {"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """What torch.compile, DataParallel and FSDP put into the names of a model that they wrap."""
@@ -31,7 +31,7 @@ class Located:
     """
 
     config: ModelConfig
-    plan: Plan
+    plan: TensorPlan
     parts: Mapping[str, Tensor]
     notes: tuple[str, ...]
     base: str
@@ -115,20 +115,20 @@ class _Names(Mapping[str, Tensor]):
         """What a tensor is called here; None where there is none."""
         return next((one for one in spellings(name, self._base) if one in self._tensors), None)
 
-    def resolve(self, name: str, plan: Plan, own: set[str]) -> str | None:
+    def resolve(self, name: str, plan: TensorPlan, own: set[str]) -> str | None:
         """What holds the numbers of a tensor: itself, or one that it is tied to."""
         group = next((group for group in plan.ties if name in group), ())
         tied = [one for one in group if one not in own]
         order = [plan.instead.get(name, name), name, *(() if name in own else tied)]
         return next((one for one in map(self.find, order) if one is not None), None)
 
-    def within(self, name: str, plan: Plan) -> bool:
+    def within(self, name: str, plan: TensorPlan) -> bool:
         """Whether a name stands in a module that the model computes with."""
         modules = {_top(one, self._base) for one in _wanted(plan)}
         return _top(name, self._base) in modules
 
 
-def _wanted(plan: Plan) -> list[str]:
+def _wanted(plan: TensorPlan) -> list[str]:
     return [name for entry in plan.entries for name in entry.theirs]
 
 
@@ -161,7 +161,7 @@ def _untied(name: str) -> str:
 
 
 def _left_out(
-    there: _Names, plan: Plan, before: Plan, config: ModelConfig, names: Iterable[str]
+    there: _Names, plan: TensorPlan, before: TensorPlan, config: ModelConfig, names: Iterable[str]
 ) -> Iterator[str]:
     """Why each of them is.
 
@@ -203,7 +203,7 @@ def _computed(said: str, tensor: Tensor, computed: Computed) -> Iterator[str]:
     yield f"{said}: {other}"
 
 
-def _known(name: str, plan: Plan, before: Plan) -> bool:
+def _known(name: str, plan: TensorPlan, before: TensorPlan) -> bool:
     """Whether a tensor is known not to be one of the model's own."""
     tied = any(name in group for group in before.ties)
     dropped = dict.fromkeys((*plan.computed, *plan.dropped), True)

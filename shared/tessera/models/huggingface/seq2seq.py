@@ -19,7 +19,7 @@ from tessera.models.huggingface.generation import Generation, read_end, read_sup
 from tessera.models.huggingface.keys import known, neutral, training
 from tessera.models.huggingface.names import StackNames, linear
 from tessera.models.huggingface.statement import Statement
-from tessera.models.huggingface.tensors import Array, Computed, Entry, Plan
+from tessera.models.huggingface.tensors import Array, Computed, Entry, TensorPlan
 from tessera.models.registry import FAMILIES
 
 _COMMON: Mapping[str, Any] = {
@@ -157,7 +157,7 @@ class Seq2Seq(Architecture):
             "forced_eos_token_id": fields.or_none(config.end_id),
         }
 
-    def plan(self, config: ModelConfig) -> Plan:
+    def plan(self, config: ModelConfig) -> TensorPlan:
         """The tensors of both stacks, and the bias of the logits."""
         assert config.encoder is not None
         assert config.decoder is not None
@@ -172,7 +172,7 @@ class Seq2Seq(Architecture):
         projection = "heads.language.projection"
         head = linear(projection, "lm_head", (words, config.width), bias=False)
         bias = Entry(ours=f"{projection}.bias", shape=(words,), theirs=(_BIAS,), framed=True)
-        return Plan(
+        return TensorPlan(
             entries=(
                 *encoder,
                 *decoder,

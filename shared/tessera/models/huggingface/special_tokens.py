@@ -22,7 +22,7 @@ _NAMES = tuple(f"{kind}_token" for kind in ("bos", "eos", "cls", "sep", "pad", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class NamedTokens:
     """What the files of a tokenizer state.
 
     Args:
@@ -65,7 +65,7 @@ def read_names(*files: Mapping[str, Any]) -> dict[str, str]:
 
 
 def resolve(
-    config: ModelConfig, values: Any, generation: Any, named: Named | None
+    config: ModelConfig, values: Any, generation: Any, named: NamedTokens | None
 ) -> tuple[ModelConfig, list[str]]:
     """A config with the special tokens of its checkpoint, and notes.
 
@@ -112,7 +112,7 @@ def resolve(
     return changed, notes
 
 
-def _by_name(config: ModelConfig, named: Named, ids: Mapping[str, int]) -> dict[str, int]:
+def _by_name(config: ModelConfig, named: NamedTokens, ids: Mapping[str, int]) -> dict[str, int]:
     """Ids of the roles by names, those first that the tokenizer's files state."""
     frame = _WRITING if config.encoder is None or config.family == "transformer" else _READING
     names = {role: named.first(*keys) for role, keys in {**frame, **_COMMON}.items()}

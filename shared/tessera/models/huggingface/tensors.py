@@ -94,7 +94,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class TensorPlan:
     """All tensors of a model, ours beside theirs.
 
     Args:

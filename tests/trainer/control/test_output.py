@@ -12,12 +12,12 @@ import pytest
 PROGRAM = r"""
 import ctypes, json, logging, os, subprocess, sys, time
 from pathlib import Path
-from tessera.trainer.control.output import Output
+from tessera.trainer.control.output import PrintedOutput
 
 print("before the start")
 handler = logging.StreamHandler()  # Of before, as Ray's.
 lines = []
-output = Output(lines.append)
+output = PrintedOutput(lines.append)
 output.start()
 try:
     print("printed")
