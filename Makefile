@@ -60,6 +60,10 @@ walkthrough: setup ## Run the commands of the documents again and write down wha
 test: setup lint protos-check ## Everything that a change must pass
 	$(PYTEST) -m 'not slow and not chaos' -n 2 --no-loadscope-reorder
 
+.PHONY: test-fast
+test-fast: setup ## In about a minute: neither Ray nor other processes, properties by few examples
+	$(PYTEST) -q -m 'not ray and not processes and not slow and not chaos' -n 2 --hypothesis-profile fast
+
 .PHONY: test-slow
 test-slow: setup ## The long proofs
 	$(PYTEST) -m slow

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 from xdist.scheduler import LoadScopeScheduling
@@ -24,6 +25,9 @@ pytest.register_assert_rewrite("platforms", "reading", "roundtrip")
 
 # What a platform in this process logs is no output of the command that a test runs.
 structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
+
+# Chosen by `make test-fast`: properties that say no number themselves are tried a few times only.
+hypothesis.settings.register_profile("fast", max_examples=10, deadline=None)
 
 
 class Shares(LoadScopeScheduling):

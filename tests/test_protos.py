@@ -11,6 +11,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from protovalidate._gen.buf.validate import validate_pb
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 OURS = sorted(path.relative_to(PROTOS) for path in PROTOS.glob("tessera/**/*.proto"))

@@ -17,6 +17,8 @@ import yaml
 from tessera.controller.__main__ import config
 from tessera.rpc.identity import Issuer, Principal, Verifier
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "tessera"
 HELM = Path(sys.executable).parent / "helm"

@@ -18,6 +18,8 @@ from tessera.cli import watch as watch_command
 from tessera.cli.chart import plot
 from tessera.spec import load
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def running(on, client, platform, job_file):

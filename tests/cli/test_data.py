@@ -275,6 +275,7 @@ def light(folder, *arguments):
     )
 
 
+@pytest.mark.processes
 def test_a_light_client_is_enough(put, tmp_path):
     put("a.csv", written(HEADED))
     done = light(tmp_path, "data", "a.csv", "--write", "job.yaml")

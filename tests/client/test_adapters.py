@@ -16,6 +16,8 @@ from tessera import errors
 from tessera.client import imports
 from tessera.models.inputs import Inputs
 
+pytestmark = pytest.mark.processes
+
 hf.logging.set_verbosity_error()
 
 BASES = {

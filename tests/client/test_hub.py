@@ -22,6 +22,8 @@ from tessera.client import hub
 from tessera.text.special import BERT
 from tessera.text.training import train
 
+pytestmark = pytest.mark.processes
+
 REPOSITORY = "owner/name"
 
 

@@ -16,6 +16,8 @@ from roundtrip import few
 from tessera import errors
 from tessera.client import imports
 
+pytestmark = pytest.mark.processes
+
 TENSOR_NAMES = st.text(string.ascii_lowercase + "_", min_size=3, max_size=9).map("zz{}".format)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),

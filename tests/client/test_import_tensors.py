@@ -20,6 +20,8 @@ from tessera.client import imports
 from tessera.client.pieces import Pieces
 from tessera.models import floats
 
+pytestmark = pytest.mark.processes
+
 GPT2, BERT, LLAMA = "GPT2LMHeadModel", "BertForMaskedLM", "LlamaForCausalLM"
 BART, MARIAN, PAIR = "BartForConditionalGeneration", "MarianMTModel", "EncoderDecoderModel"
 _BERT_WORDS = "bert.embeddings.word_embeddings.weight"

@@ -29,6 +29,8 @@ from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
 from tessera.weights.pull import Want, pull
 
+pytestmark = pytest.mark.processes
+
 hf.logging.set_verbosity_error()
 hf.logging.disable_progress_bar()
 

@@ -17,6 +17,8 @@ import pytest
 from tessera.api.controller.v1 import attempt_pb2, job_pb2
 from tessera.client import Client
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 PROMPT = "def add(a, b):"
 SET = {"publish": {"set": "other-languages"}}

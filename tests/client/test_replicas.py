@@ -226,6 +226,7 @@ def test_the_deadline_is_kept(client, stand_in):
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", [["embed", "endless", "x"], ["generate", "endless", "x", "y"]])
 def test_ctrl_c_ends_the_request_too(platform, stand_in, command):
     replica = stand_in("endless")

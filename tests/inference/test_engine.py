@@ -225,6 +225,7 @@ async def test_an_overload_is_refused_and_what_was_let_in_ends(start, prompts):
     everything_returned(engine)
 
 
+@pytest.mark.processes
 async def test_every_answer_is_of_one_version_while_versions_change(start, tiny, prompts):
     engine = start(tiny.model(1), max_batch=6)
     ended = asyncio.Event()

@@ -50,6 +50,8 @@ from tessera.weights.coordinator import Coordinator
 
 from .platform import Client, Platform, active
 
+pytestmark = pytest.mark.processes
+
 NOUNS = ("cat", "dog", "bird", "fish", "cow", "hen", "fox", "owl")
 CLASSES = [
     {"text": f"{first} {second}", "label": "bird" if "hen" in {first, second} else "none"}
@@ -199,13 +201,15 @@ def document(name, folder, family, task):
     classes = task in {"classification", "toy_margin"}
     path = folder / (f"{name}.jsonl" if classes else f"{name}.txt")
     lines = [json.dumps(row) if classes else row["text"] for row in CLASSES * 4]
-    path.write_text("\n".join(lines) + "\n")
+    held_out = path.with_stem(f"{name}-held-out")
+    for file in (path, held_out):
+        file.write_text("\n".join(lines) + "\n")
     return {
         "name": name,
         "model": {"family": family, "layers": 1, "heads": 2, "width": 32, "context": 32},
         "task": {"kind": task},
         "tokenizer": {"vocab_size": 300},
-        "data": {"files": [f"file://{path}"], "validation_files": [f"file://{path}"],
+        "data": {"files": [f"file://{path}"], "validation_files": [f"file://{held_out}"],
                  **({"columns": {"text": "text", "label": "label"}} if classes else {})},
         "train": {"steps": 60, "batch_size": 16, "lr": 0.005, "eval_every": 60, "log_every": 1,
                   "sequence_length": 16},

@@ -24,6 +24,8 @@ from tessera.weights.coordinator import Coordinator
 
 from .platform import Client, Platform, Writer, active
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory):

@@ -24,6 +24,8 @@ from tessera.text.tokenizer import Tokenizer
 
 from .theirs import fill, ours
 
+pytestmark = pytest.mark.processes
+
 END, PAD, FIRST, WORDS = 2, 1, 0, 29
 WRITTEN = 10
 WAYS = [(1, 1.0), (1, 1.0), (2, 1.0), (3, 0.0), (3, 2.0), (4, -0.7)]

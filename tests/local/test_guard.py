@@ -16,6 +16,8 @@ import pytest
 
 from tessera.local.process import ProcessRef
 
+pytestmark = pytest.mark.processes
+
 RUNNER = r"""
 import os, subprocess, sys, time
 from tessera.local.guard import Guard

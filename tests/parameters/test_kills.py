@@ -12,6 +12,8 @@ import pytest
 
 from tessera import errors
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = Path(__file__).with_name("node_process.py")
 
 

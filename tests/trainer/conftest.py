@@ -322,4 +322,4 @@ def alone(platform, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ranks():
-    return Ranks()
+    return RankProcesses()

@@ -10,6 +10,8 @@ import yaml
 
 from tessera.spec.document import parse_document
 
+pytestmark = pytest.mark.processes
+
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "entrypoint.md").read_text()
 
 

@@ -11,6 +11,8 @@ from google.protobuf import json_format
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.spec import resolve
 
+pytestmark = pytest.mark.processes
+
 TRAIN, HELD_OUT = 50, 11
 
 

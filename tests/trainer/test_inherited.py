@@ -20,6 +20,8 @@ from tessera.trainer.spec import settings_of_json
 from tessera.trainer.versions.sizing import complete, draft
 from tessera.trainer.versions.starting_point import InitVersion, StartingPoint
 
+pytestmark = pytest.mark.processes
+
 SIZES = {"layers": 1, "heads": 2, "width": 16, "context": 32}
 TOKENIZER = train("character", iter(["abcdefghij"]), 30, BERT)
 OTHER = train("character", iter(["klmnopqrst"]), 30, BERT)

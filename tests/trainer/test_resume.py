@@ -11,6 +11,8 @@ from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.pull import Want, pull
 
+pytestmark = pytest.mark.processes
+
 
 def reader(platform):
     token = platform.token(Principal(subject="service:inference", role=SERVICE))

@@ -9,6 +9,8 @@ import torch
 
 from tessera.models.inputs import Inputs
 
+pytestmark = pytest.mark.processes
+
 SIZES = {"layers": 1, "heads": 2, "width": 16, "ff_width": 32, "context": 32, "dropout": 0.1}
 TRAIN = {
     "steps": 3,

@@ -112,6 +112,7 @@ def check_pair(seed, block):
 PAIRS = given(st.integers(0, 2**63), st.sampled_from([8, 64, planner.BLOCK_BYTES]))
 
 
+@pytest.mark.processes
 @settings(max_examples=2500, deadline=None)
 @PAIRS
 def test_every_layout_is_read_from_every_other_bit_for_bit(seed, block):

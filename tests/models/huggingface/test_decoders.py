@@ -12,6 +12,8 @@ from roundtrip import check, close, few, gpt2_configs, randomized
 
 from tessera.models.inputs import Inputs
 
+pytestmark = pytest.mark.processes
+
 
 def as_causal(seed, length=8):
     """Compares the logits of every token before the padding."""

@@ -23,6 +23,8 @@ from roundtrip import (
 from tessera.client import imports
 from tessera.models.inputs import Inputs
 
+pytestmark = pytest.mark.processes
+
 
 @st.composite
 def seq2seq_sizes(draw):

@@ -15,6 +15,8 @@ from roundtrip import bert_configs, check, close, few, load, randomized, saved
 from tessera.client import imports
 from tessera.models.inputs import Inputs
 
+pytestmark = pytest.mark.processes
+
 
 def bert_batch(config, seed, rows=3, length=8, *, left=True):
     """Tokens, padded on the right of every row, or on either side, and segments."""

@@ -21,6 +21,8 @@ from tessera.text import special
 from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
 
+pytestmark = pytest.mark.processes
+
 hf.logging.set_verbosity_error()
 hf.logging.disable_progress_bar()
 

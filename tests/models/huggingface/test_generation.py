@@ -17,6 +17,8 @@ from tessera.models.huggingface import catalog, generation
 from tessera.models.huggingface.files import files
 from tessera.models.huggingface.statement import Statement
 
+pytestmark = pytest.mark.processes
+
 hf.logging.set_verbosity_error()
 hf.logging.disable_progress_bar()
 

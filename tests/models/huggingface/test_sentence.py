@@ -13,6 +13,8 @@ from tessera import errors
 from tessera.client import imports
 from tessera.models.huggingface.sentence import files
 
+pytestmark = pytest.mark.processes
+
 SIZES, TOKENIZER = "sentence_bert_config.json", "tokenizer_config.json"
 
 

@@ -120,6 +120,7 @@ def test_too_short_for_a_sequence():
         assert caught.value.violations[0].field == "data.files"
 
 
+@pytest.mark.processes
 def test_ranks_agree_on_what_they_have_read(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.txt").write_text(f"text {name} " * 50)

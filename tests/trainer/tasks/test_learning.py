@@ -10,6 +10,8 @@ from tests.trainer.tasks.examples import RECORDS, SCORED, SEVERAL, TEXT
 
 from tessera.models.registry import FAMILIES
 
+pytestmark = pytest.mark.processes
+
 CASES = [
     *(
         (family, kind, RECORDS[kind], {})
