@@ -249,6 +249,16 @@ OTHERS = {
         [{"text": "a", "text_pair": "b", "score": 4.5}] * 2,
         "DATA_SCORE",
     ),
+    "one score for all": (
+        "model: {family: bert}\ntask: {kind: regression}\ndata: {files: [a.jsonl]}\n",
+        [{"text": "a", "score": 4.5}] * 2,
+        "DATA_SCORE",
+    ),
+    "a score that is no number": (
+        "model: {family: bert}\ntask: {kind: regression}\ndata: {files: [a.jsonl]}\n",
+        [{"text": "a", "score": 1}, {"text": "a", "score": "high"}],
+        "DATA_VALUE",
+    ),
     "a source without a target": (
         "model: {family: transformer}\ndata: {files: [a.jsonl]}\n",
         [{"source": "a", "target": "b"}, {"source": "a"}],

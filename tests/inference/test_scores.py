@@ -8,57 +8,20 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from checkpoints import TEXTS, exported, fast, framed, imported, loaded, vocabulary
+from checkpoints import TEXTS, exported, imported, loaded, reranker, scored
 from hypothesis import given
 from hypothesis import strategies as st
-from roundtrip import few, randomized
+from roundtrip import few
 from sentence_transformers import CrossEncoder
-from tessera.inference.tasks.given import Given
 
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
-from tessera.inference.engine import pooling_runner
-from tessera.inference.engine.block_manager import BlockManager
-from tessera.inference.engine.bounds import Bounds
-from tessera.inference.tasks.classify import Classify
 
 from .served import Served, ask
 
-BOUNDS = Bounds(BlockManager(64, 4), BlockManager(64, 4))
 PAIRS = [(TEXTS[0], TEXTS[1]), (TEXTS[2], "a dog"), ("x", TEXTS[0])]
-NAMES = {"end": "[SEP]", "start": "[CLS]", "pad": "[PAD]", "unknown": "[UNK]"}
 PATHS = ["torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid",
          "torch.nn.Sigmoid", "torch.nn.Identity"]  # fmt: skip
-
-
-def reranker(folder, *, decoder=False, seed=0, **changes):
-    inner = framed(vocabulary("wordpiece", NAMES), "[CLS]", "[SEP]")
-    fast(inner, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]",
-         model_max_length=64).save_pretrained(folder)  # fmt: skip
-    size = inner.get_vocab_size()
-    if decoder:
-        config = hf.GPT2Config(vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=64,
-                               num_labels=1, pad_token_id=inner.token_to_id("[PAD]"),
-                               eos_token_id=inner.token_to_id("[SEP]"))  # fmt: skip
-        model = hf.GPT2ForSequenceClassification(config)
-    else:
-        config = hf.BertConfig(vocab_size=size, hidden_size=16, num_hidden_layers=2,
-                               num_attention_heads=2, intermediate_size=32, num_labels=1,
-                               max_position_embeddings=64)  # fmt: skip
-        model = hf.BertForSequenceClassification(config)
-    randomized(model, seed).save_pretrained(folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    return folder
-
-
-def scored(model, pairs):
-    task = Classify([Given(text=text, pair=pair) for text, pair in pairs], 0)
-    works = task.prepare(model, BOUNDS)
-    with torch.inference_mode():
-        found = task.finish(pooling_runner.read(model.module, works, torch.device("cpu")))
-    assert all(not each.labels for each in found)
-    return [each.score for each in found]
 
 
 def compare(folder, again):

@@ -17,13 +17,13 @@ from sentence_transformers.base.modules.dense import Dense
 from sentence_transformers.base.modules.normalize import Normalize
 from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from tessera.inference.tasks.given import Given
 
 from tessera import errors
 from tessera.inference.engine import pooling_runner
 from tessera.inference.engine.block_manager import BlockManager
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.tasks.embed import Embed, Prompt
+from tessera.inference.tasks.text_input import TextInput
 
 BOUNDS = Bounds(BlockManager(64, 4), BlockManager(64, 4))
 WIDTH = 16
@@ -38,7 +38,7 @@ ROLES = {"end": "sep_token", "start": "cls_token", "pad": "pad_token", "mask": "
 
 
 def embedded(model, texts, prompt=Prompt()):  # noqa: B008
-    task = Embed([Given(text=text) for text in texts], prompt)
+    task = Embed([TextInput(text=text) for text in texts], prompt)
     works = task.prepare(model, BOUNDS)
     with torch.inference_mode():
         return task.finish(pooling_runner.read(model.module, works, torch.device("cpu")))
@@ -178,12 +178,12 @@ def test_what_cannot_be_put_before_texts_is_refused(tmp_path):
     with pytest.raises(errors.InvalidArgumentError, match="it has query, document") as caught:
         embedded(model, TEXTS, Prompt(name="passage"))
     assert caught.value.reason == "UNKNOWN_PROMPT"
-    given_tokens = Embed([Given(text="a"), Given(tokens=(5, 6))], Prompt(name="query"))
+    given_tokens = Embed([TextInput(text="a"), TextInput(tokens=(5, 6))], Prompt(name="query"))
     with pytest.raises(errors.InvalidArgumentError) as caught:
         given_tokens.prepare(model, BOUNDS)
     assert caught.value.reason == "PROMPT_BESIDE_TOKENS"
     assert caught.value.violations[0].field == "inputs[1].tokens"
-    (text,) = Embed([Given(tokens=(5, 6))]).prepare(model, BOUNDS)
+    (text,) = Embed([TextInput(tokens=(5, 6))]).prepare(model, BOUNDS)
     assert text.tokens == (5, 6)
 
 

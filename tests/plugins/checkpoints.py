@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +10,17 @@ import numpy as np
 import tokenizers
 import torch
 import transformers as hf
+from roundtrip import randomized
 from tokenizers import normalizers, pre_tokenizers, processors
 
 from tessera.client import imports
 from tessera.client.export import _replace
+from tessera.inference.engine import pooling_runner
+from tessera.inference.engine.block_manager import BlockManager
+from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
+from tessera.inference.tasks.classify import Classify
+from tessera.inference.tasks.text_input import TextInput
 from tessera.models.huggingface.catalog import choose
 from tessera.models.huggingface.files import files
 from tessera.models.huggingface.kept import read_kept
@@ -105,3 +112,39 @@ def words(names):
 def fast(inner, **settings):
     """Transformers' tokenizer."""
     return hf.PreTrainedTokenizerFast(tokenizer_object=inner, **settings)
+
+
+_NAMES = {"end": "[SEP]", "start": "[CLS]", "pad": "[PAD]", "unknown": "[UNK]"}
+
+
+def reranker(folder, *, decoder=False, seed=0, **changes):
+    """A folder with a model of transformers that gives one number; changes are of its config."""
+    inner = framed(vocabulary("wordpiece", _NAMES), "[CLS]", "[SEP]")
+    fast(inner, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]",
+         model_max_length=64).save_pretrained(folder)  # fmt: skip
+    size = inner.get_vocab_size()
+    if decoder:
+        config = hf.GPT2Config(vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=64,
+                               num_labels=1, pad_token_id=inner.token_to_id("[PAD]"),
+                               eos_token_id=inner.token_to_id("[SEP]"))  # fmt: skip
+        model = hf.GPT2ForSequenceClassification(config)
+    else:
+        config = hf.BertConfig(vocab_size=size, hidden_size=16, num_hidden_layers=2,
+                               num_attention_heads=2, intermediate_size=32, num_labels=1,
+                               max_position_embeddings=64)  # fmt: skip
+        model = hf.BertForSequenceClassification(config)
+    randomized(model, seed).save_pretrained(folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return folder
+
+
+def scored(model, pairs):
+    """What `Classify` says of texts and their pairs."""
+    task = Classify([TextInput(text=text, pair=pair) for text, pair in pairs], 0)
+    bounds = Bounds(BlockManager(64, 4), BlockManager(64, 4))
+    works = task.prepare(model, bounds)
+    with torch.inference_mode():
+        found = task.finish(pooling_runner.read(model.module, works, torch.device("cpu")))
+    assert all(not each.labels for each in found)
+    return [each.score for each in found]

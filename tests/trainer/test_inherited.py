@@ -11,7 +11,7 @@ import pytest
 from tessera.models.huggingface.kept import INDEX, Kept
 from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import FAMILIES
-from tessera.models.tasks import CLASSIFICATION, EMBEDDING, SENTIMENT, TOKENS
+from tessera.models.tasks import CLASSIFICATION, EMBEDDING, REGRESSION, SENTIMENT, TOKENS
 from tessera.text.special import BERT
 from tessera.text.training import train
 from tessera.trainer.failure import UserError
@@ -38,7 +38,9 @@ def made(family, kind, **choices):
     return FAMILIES[family].config(SIZES, task, vocab_size=TOKENIZER.vocab_size)
 
 
-def completed(config, kind, *, part="from", tokenizer=TOKENIZER, new=None, labels=(), **sections):
+def completed(
+    config, kind, *, part="from", tokenizer=TOKENIZER, new=None, labels=(), learned=(), **sections
+):
     """The model of a job that starts from a version with `config` and `tokenizer`."""
     spec = {
         "name": "a",
@@ -49,7 +51,7 @@ def completed(config, kind, *, part="from", tokenizer=TOKENIZER, new=None, label
     }
     settings = settings_of_json(json.dumps(spec))
     origin = StartingPoint(sources=(source(config, part, tokenizer),))
-    task = settings.task.config(settings.family, labels)
+    task = replace(settings.task.config(settings.family, labels), **dict(learned))
     drafted = draft(settings, origin)
     return complete(drafted, settings, origin, task, new or tokenizer or TOKENIZER)
 
@@ -67,6 +69,23 @@ def test_classes_may_be_others():
     found = completed(old, SENTIMENT, labels=("bad", "good", "best")).task
     assert (found.kind, found.labels) == (SENTIMENT, ("bad", "good", "best"))
     assert (found.pooling, found.pooler) == ("mean", False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "was", "learned", "expected"),
+    [
+        (REGRESSION, "sigmoid", "sigmoid", "sigmoid"),
+        (REGRESSION, "identity", "sigmoid", "identity"),
+        (REGRESSION, "identity", "identity", "identity"),
+        (REGRESSION, "sigmoid", "identity", "identity"),
+        (CLASSIFICATION, "sigmoid", "identity", "identity"),
+    ],
+)
+def test_a_score_is_given_as_it_was_where_it_can_be(kind, was, learned, expected):
+    old = made("bert", kind, labels=("old",), activation=was, pooling="mean")
+    found = completed(old, REGRESSION, labels=("x",), learned={"activation": learned}).task
+    assert (found.kind, found.labels, found.activation) == (REGRESSION, ("x",), expected)
+    assert (found.pooling, found.pooler) == ("mean", True)
 
 
 def test_another_task_begins_as_its_family_does():

@@ -12,7 +12,13 @@ from tessera import errors
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.client.local_files import expand
 from tessera.data.beginning import beginning
-from tessera.data.checks import answer_begin, check_answers, check_one_class, check_scores
+from tessera.data.checks import (
+    answer_begin,
+    check_answers,
+    check_one_class,
+    check_regression,
+    check_scores,
+)
 from tessera.data.content import packing_of, plain_text
 from tessera.data.extract import CLASSES
 from tessera.data.files import Opened, opened
@@ -25,7 +31,7 @@ from tessera.data.settings import DELIMITED, DataSettings
 from tessera.data.sniff import sniff
 from tessera.data.source import Source
 from tessera.data.texts import read_texts
-from tessera.models.tasks import EMBEDDING, JOINT, QUESTION_ANSWERING, TASKS
+from tessera.models.tasks import EMBEDDING, JOINT, QUESTION_ANSWERING, REGRESSION, TASKS
 from tessera.spec.roles import reads_pairs, roles_of
 from tessera.spec.settings import data_settings
 from tessera.spec.urls import DATA_FILES, split_url
@@ -132,6 +138,8 @@ def _check_whole(spec: JobSpec, data: DataSettings, storage: Storage) -> Checked
             answer_begin(record)
     if kind == EMBEDDING:
         check_scores(every)
+    if kind == REGRESSION:
+        check_regression(every)
     counts = _check_classes(spec, found if data.validation_files else every, every)
     return Checked(
         examples=len(every),

@@ -8,6 +8,8 @@ from tessera import errors
 from tessera.data.labels import names_of
 from tessera.data.record import Record
 
+_LARGEST = 1e18
+"""Size of a score at most; the square of twice that is a number in float32."""
 _SHOWN = 80
 """Characters of an answer that an error shows."""
 
@@ -42,6 +44,31 @@ def check_scores(records: Sequence[Record]) -> bool:
                 "DATA_SCORE",
             )
     return bool(scored)
+
+
+def check_regression(records: Sequence[Record]) -> bool:
+    """Whether all scores lie from 0 to 1.
+
+    Raises:
+        InvalidArgumentError: DATA_SCORE: one has no square in float32, or all are the same.
+    """
+    scores = [float(str(record.values["score"])) for record in records]
+    for record, score in zip(records, scores, strict=True):
+        if abs(score) > _LARGEST:
+            raise errors.InvalidArgumentError.at(
+                "data.columns.score",
+                f"{record.place}: a score of {score}; give numbers of the size of 1, the loss is "
+                "their distance squared",
+                "DATA_SCORE",
+            )
+    if len(set(scores)) == 1:
+        raise errors.InvalidArgumentError.at(
+            "data.columns.score",
+            f"all {len(scores)} records have the score {scores[0]}, so there is nothing to learn; "
+            "give records with other scores too",
+            "DATA_SCORE",
+        )
+    return all(0 <= score <= 1 for score in scores)
 
 
 def check_answers(records: Sequence[Record]) -> None:

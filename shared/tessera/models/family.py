@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tessera import errors
 from tessera.models.config import ModelConfig, StackConfig
-from tessera.models.head import CLASSES
+from tessera.models.head import CLASSES, SCORE
 from tessera.models.sizes import STACK_SIZES, Sizes, Value
 from tessera.models.task import TaskConfig
 from tessera.models.tasks import SEES_ALL, TASKS
@@ -87,7 +87,7 @@ class Family:
         """
         self.check_task(kind or self.default_task)
         row = TASKS[kind or self.default_task]
-        classes = CLASSES in row.heads
+        classes = not {CLASSES, SCORE}.isdisjoint(row.heads)
         chosen = {
             "kind": row.name,
             "pooling": row.pooling if row.pooling and SEES_ALL in self.offers else self.pooling,

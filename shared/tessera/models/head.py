@@ -97,6 +97,15 @@ CLASSES = Head(
     parameters=_classes,
     labelled=True,
 )
+SCORE = Head(
+    name=CLASSES.name,
+    module=CLASSES.module,
+    per=Per.TEXT,
+    output="logits",
+    parameters=_classes,
+    outputs=1,
+)
+"""The same head with one logit, so that either kind of model can go on from the other."""
 TOKENS = Head(
     name="tokens",
     module="tessera.models.heads:TokenHead.of",

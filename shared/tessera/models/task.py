@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from tessera.models.dense_config import DenseConfig
-from tessera.models.tasks import CLASSIFICATION, LANGUAGE, TASKS, TRANSLATES, TaskKind
+from tessera.models.tasks import LANGUAGE, REGRESSION, TASKS, TRANSLATES, TaskKind
 
+IDENTITY, SIGMOID = "identity", "sigmoid"
+"""What makes a score of a logit."""
 POOLINGS = ("first", "last", "mean")
 """Which states may stand for a text, as a job may ask."""
 VECTOR_POOLINGS = (*POOLINGS, "max", "mean_sqrt_len", "weightedmean")
@@ -21,7 +23,7 @@ class TaskConfig:
 
     Args:
         kind: name of one of `tessera.models.tasks.TASKS`.
-        labels: classes of classification, by their number.
+        labels: classes of classification, by their number; for regression what the score is called.
         multi_label: whether a text may have any number of classes, each by itself.
         pooling: which hidden state stands for a text: of its `first` token, of its `last`, the
             `mean` of all, or for embeddings their `max`, their sum by the root of their number
@@ -36,7 +38,7 @@ class TaskConfig:
         prompts: texts that may be put before a text that is embedded, each behind its name.
         default_prompt: name of the one that is put there unless another is asked for; empty: none.
         include_prompt: whether the tokens of a prompt count where a text is pooled.
-        activation: what makes a score of the logit of a single class: `identity` or `sigmoid`.
+        activation: what makes a score of the logit of a regression: `identity` or `sigmoid`.
         similarity: how embeddings are compared, as sentence-transformers calls it; empty: not said.
     """
 
@@ -53,7 +55,7 @@ class TaskConfig:
     default_prompt: str = ""
     include_prompt: bool = True
     similarity: str = ""
-    activation: str = "sigmoid"
+    activation: str = SIGMOID
 
     @property
     def row(self) -> TaskKind:
@@ -74,7 +76,7 @@ class TaskConfig:
     @property
     def scores(self) -> bool:
         """Whether the model gives a text, or two, one score, and no classes."""
-        return self.row.name == CLASSIFICATION and len(self.labels) == 1 and not self.multi_label
+        return self.row.name == REGRESSION
 
     @property
     def writes(self) -> bool:

@@ -18,6 +18,7 @@ TRANSLATION = "translation"
 SUMMARIZATION = "summarization"
 CLASSIFICATION = "classification"
 SENTIMENT = "sentiment"
+REGRESSION = "regression"
 TOKENS = "token_classification"
 QUESTION_ANSWERING = "question_answering"
 EMBEDDING = "sentence_embedding"
@@ -158,6 +159,18 @@ register(
         fields=("labels", "label_smoothing", "pooling"),
         roles=("text", "text_pair", "label"),
         required=("text", "label"),
+    )
+)
+register(
+    TaskKind(
+        name=REGRESSION,
+        heads=(head.SCORE,),
+        needs=frozenset({READS}),
+        trainer="tessera.trainer.tasks.regression:Regression",
+        methods=("Classify",),
+        fields=("pooling",),
+        roles=("text", "text_pair", "score"),
+        required=("text", "score"),
     )
 )
 register(

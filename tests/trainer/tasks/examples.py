@@ -35,6 +35,12 @@ SIMILAR = [
 ]
 SCORED = [{**pair, "score": (at - 4) / 4} for at, pair in enumerate(SIMILAR)]
 
+JUDGED = [
+    {"text": f"where is the {noun}?", "text_pair": f"the {noun} {verb}", "score": at % 2}
+    for at, (noun, verb) in enumerate(zip(NOUNS, VERBS, strict=True))
+]
+STARS = [{"text": f"the {noun}", "score": at - 3} for at, noun in enumerate(NOUNS)]
+
 RECORDS = {
     "language_modeling": TEXT,
     "masked_language_modeling": TEXT,
@@ -43,6 +49,7 @@ RECORDS = {
     "summarization": PAIRS,
     "classification": CLASSES,
     "sentiment": CLASSES,
+    "regression": JUDGED,
     "token_classification": TAGS,
     "question_answering": ANSWERS,
     "sentence_embedding": SIMILAR,

@@ -154,3 +154,20 @@ def test_common_tokens(prepare):
     x, y = [4 / 6, 1.0, 2 / 8], [0.3, 0.9, 0.1]
     found = task.baseline(material, 0).metrics["pearson"]
     assert found == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
+
+
+def test_the_mean_of_scores(prepare):
+    train = [{"text": "x", "score": score} for score in (0, 1, 1)]
+    held_out = [{"text": "x", "score": score} for score in (1, 0.5)]
+    task, material = prepare(train, "regression", held_out=held_out)
+    found = task.baseline(material, 0)
+    # The share of 3/5, with one added to each of two counts.
+    assert found.loss == pytest.approx(-(1.5 * math.log(3 / 5) + 0.5 * math.log(2 / 5)) / 2)
+    mse = ((1 - 2 / 3) ** 2 + (1 / 2 - 2 / 3) ** 2) / 2
+    assert found.metrics == {"mse": pytest.approx(mse)}
+    assert "always guessing 0.6667, the mean" in found.text
+    far = [{**record, "score": 10 * record["score"]} for record in train]
+    task, material = prepare(far, "regression", held_out=held_out)
+    found = task.baseline(material, 0)
+    mse = ((1 - 20 / 3) ** 2 + (1 / 2 - 20 / 3) ** 2) / 2
+    assert (found.loss, found.metrics) == (pytest.approx(mse), {"mse": pytest.approx(mse)})

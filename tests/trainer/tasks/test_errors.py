@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.trainer.tasks.examples import ANSWERS, CLASSES, SCORED, TAGS, TEXT
+from tests.trainer.tasks.examples import ANSWERS, CLASSES, JUDGED, SCORED, STARS, TAGS, TEXT
 
 from tessera import errors
 
@@ -69,6 +69,24 @@ CASES = [
         ("DATA_SCORE", "data.columns.score", "train.jsonl:9: a score of 4.0"),
     ),
     (
+        "regression",
+        [*STARS, {"text": "a", "score": "much"}],
+        {},
+        ("DATA_VALUE", "data.columns.score", "train.jsonl:9: the score is 'much' where a number"),
+    ),
+    (
+        "regression",
+        [*STARS, {"text": "a", "score": -1e30}],
+        {},
+        ("DATA_SCORE", "data.columns.score", "train.jsonl:9: a score of -1e+30"),
+    ),
+    (
+        "regression",
+        JUDGED[::2],
+        {},
+        ("DATA_SCORE", "data.columns.score", "all 8 records have the score 0.0"),
+    ),
+    (
         "translation",
         [{"source": "a", "target": "b" * 32}] * 2,
         {},
@@ -100,6 +118,7 @@ def test_a_held_out_class_that_training_does_not_know(prepare):
     ("kind", "family", "records"),
     [
         ("classification", "bert", CLASSES),
+        ("regression", "bert", JUDGED),
         ("question_answering", "bert", ANSWERS),
         ("joint", "bert_gpt", TEXT),
         ("masked_language_modeling", "bert", TEXT),

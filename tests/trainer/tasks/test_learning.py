@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.trainer.tasks.conftest import model
-from tests.trainer.tasks.examples import RECORDS, SCORED, SEVERAL, TEXT
+from tests.trainer.tasks.examples import RECORDS, SCORED, SEVERAL, STARS, TEXT
 
 from tessera.models.registry import FAMILIES
 
@@ -21,6 +21,7 @@ CASES = [
     ("bert_gpt", "joint", TEXT, {}),
     ("bert", "classification", SEVERAL, {"multi_label": True}),
     ("bert", "sentence_embedding", SCORED, {}),
+    ("bert", "regression", STARS, {}),
     ("transformer", "translation", RECORDS["translation"], {"label_smoothing": 0.1}),
 ]
 

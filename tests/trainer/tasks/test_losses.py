@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.trainer.tasks.conftest import model
-from tests.trainer.tasks.examples import RECORDS, SCORED, SEVERAL, TEXT
+from tests.trainer.tasks.examples import JUDGED, RECORDS, SCORED, SEVERAL, STARS, TEXT
 from torch.nn import functional
 
 from tessera.models.inputs import Inputs, Outputs
@@ -151,6 +151,34 @@ def test_partners_are_told_from_the_rest_of_the_batch():
     assert task.metrics(sums) == {"accuracy": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("records", "activation", "loss"),
+    [
+        (JUDGED, torch.nn.Sigmoid(), torch.nn.BCEWithLogitsLoss()),
+        ([{**JUDGED[0], "score": 0.25}, {**JUDGED[1], "score": 1}],
+         torch.nn.Sigmoid(), torch.nn.BCEWithLogitsLoss()),
+        (STARS, torch.nn.Identity(), torch.nn.MSELoss()),
+        ([*JUDGED[:2], {"text": "x", "score": 1.01}], torch.nn.Identity(), torch.nn.MSELoss()),
+    ],
+)  # fmt: skip
+def test_the_loss_of_a_score_is_that_of_a_cross_encoder(prepare, records, activation, loss):
+    task, material = prepare(records, "regression")
+    assert material.task.activation == type(activation).__name__.lower()
+    batch = material.dataset.batch("held_out", material.dataset.held_out(0))
+    wanted = batch.targets["scores"]
+    logits = torch.randn(len(wanted), 1).bfloat16()
+    outputs = Outputs(logits=logits)
+    found = task.losses(outputs, batch)
+    assert found.dtype == torch.float32
+    assert found.item() / len(wanted) == pytest.approx(loss(logits[:, 0].float(), wanted).item())
+    scores = activation(logits[:, 0].float())
+    metrics = task.metrics(task.measure(outputs, batch).tolist())
+    assert metrics == {
+        "mse": pytest.approx(functional.mse_loss(scores, wanted).item(), rel=1e-5),
+        "pearson": pytest.approx(np.corrcoef(scores, wanted)[0, 1], abs=1e-6),
+    }
+
+
 CASES = [
     *(
         (family, kind, RECORDS[kind], {})
@@ -160,6 +188,7 @@ CASES = [
     ("bert_gpt", "joint", TEXT, {}),
     ("bert", "classification", SEVERAL, {"multi_label": True}),
     ("bert", "sentence_embedding", SCORED, {}),
+    ("bert", "regression", STARS, {}),
 ]
 
 

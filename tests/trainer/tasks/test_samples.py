@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.trainer.tasks.examples import (
     CLASSES,
+    JUDGED,
     PAIRS,
     SCORED,
     SEVERAL,
@@ -161,6 +162,29 @@ def test_texts_have_their_classes(prepare):
     assert batch.inputs.segments[at].tolist()[:8] == [0, 0, 0, 0, 1, 1, 1, 0]
     assert batch.inputs.segments.sum() == 3
     assert batch.counts == (9,)
+
+
+def test_texts_have_their_scores(prepare):
+    records = [*JUDGED, {"text": "ab", "score": 0.5}, {"text": "a" * 40, "score": "0.75"}]
+    _, material = prepare(records, "regression")
+    assert material.task.labels == ("LABEL_0",)
+    batch, tokenizer = batch_of(material, "held_out"), material.tokenizer
+    rows = zip(batch.inputs.tokens, batch.inputs.segments, batch.targets["scores"], strict=True)
+    found = {
+        tokenizer.decode(row.tolist()): (tokenizer.decode(row[second > 0].tolist()), score.item())
+        for row, second, score in rows
+    }
+    for record in JUDGED:
+        first, other = record["text"], record["text_pair"]
+        # Of both 29 tokens fit, and the longer one is cut.
+        whole = first[: 29 - len(other)] + other
+        assert found.pop(whole) == (other, record["score"])
+    assert found == {"ab": ("", 0.5), "a" * 30: ("", 0.75)}
+    assert batch.counts == (10,)
+
+
+def test_a_score_is_called_as_a_version_calls_it(prepare):
+    assert prepare(JUDGED, "regression", earlier=("relevance",))[1].task.labels == ("relevance",)
 
 
 def test_a_text_has_any_number_of_classes(prepare):

@@ -13,7 +13,7 @@ from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.tasks.probabilities import Logits, expit, softmax
 from tessera.inference.tasks.text_input import TextInput, read
-from tessera.models.task import TaskConfig
+from tessera.models.task import IDENTITY, TaskConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ class Classify:
 
 
 def score(logits: Logits, task: TaskConfig) -> float:
-    """Of the logit [1] of a single class, as a CrossEncoder of sentence-transformers has it."""
+    """Of the logit [1] of a regression, as a CrossEncoder of sentence-transformers has it."""
     logit = float(logits[0])
-    return logit if task.activation == "identity" else float(expit(logit))
+    return logit if task.activation == IDENTITY else float(expit(logit))
 
 
 def probabilities(logits: Logits, task: TaskConfig) -> NDArray[np.float64]:

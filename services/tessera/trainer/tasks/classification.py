@@ -14,16 +14,16 @@ from torch.nn import functional
 from tessera.data.checks import check_one_class
 from tessera.data.labels import label_ids
 from tessera.data.record import Record
-from tessera.models.inputs import Inputs, Outputs
+from tessera.models.inputs import Outputs
 from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.batch import TokenBatch
 from tessera.trainer.data.table import Sample, Table
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.classes import class_metrics, measure_classes, one_hot
-from tessera.trainer.tasks.encoding import tokenize_records
-from tessera.trainer.tasks.frames import PAIR, framed, framed_pair
-from tessera.trainer.tasks.padding import pad, segments
+from tessera.trainer.tasks.encoding import frame_records
+from tessera.trainer.tasks.frames import PAIR
+from tessera.trainer.tasks.padding import inputs_of, pad
 from tessera.trainer.tasks.records import Records, Row
 from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.tokens import cross_entropy
@@ -135,19 +135,11 @@ class ClassEncoder:
 
     def __call__(self, records: Sequence[Record]) -> Iterator[Sample]:
         """`tokens`, the place `second` where the second text begins, and `labels`."""
-        for record, first, other in tokenize_records(self.tokenizer, records, "text", "text_pair"):
-            yield self._sample(record, first, other)
-
-    def _sample(self, record: Record, first: list[int], other: list[int]) -> Sample:
-        labels = label_ids(record, "label", self.numbers)
-        if not self.multi:
-            check_one_class(record, "label")
-        if "text_pair" in record.values:
-            tokens, second = framed_pair(first, other, self.tokenizer.frame(), self.longest)
-        else:
-            tokens = framed(first, self.tokenizer.frame(), self.longest)
-            second = len(tokens)
-        return {"tokens": tokens, "second": [second], "labels": labels}
+        for record, tokens, second in frame_records(self.tokenizer, records, self.longest):
+            labels = label_ids(record, "label", self.numbers)
+            if not self.multi:
+                check_one_class(record, "label")
+            yield {"tokens": tokens, "second": [second], "labels": labels}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +170,7 @@ class ClassCollate:
         else:
             wanted = np.concatenate([row["labels"] for row in rows])
         return TokenBatch(
-            inputs=Inputs(
-                read.ids,
-                mask=read.mask,
-                index=read.index,
-                segments=segments(read, [int(row["second"][0]) for row in rows]),
-            ),
+            inputs=inputs_of(read, [int(row["second"][0]) for row in rows]),
             targets={"classes": torch.from_numpy(wanted)},
             counts=(wanted.size,),
             tokens=read.real,

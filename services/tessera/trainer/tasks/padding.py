@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tessera.models.inputs import Inputs
 from tessera.trainer.data.buckets import shape_of, shapes
 from tessera.trainer.tasks.masking import Masker, hide
 
@@ -87,6 +88,21 @@ def segments(padded: Padded, second: Sequence[int]) -> Tensor | None:
     if padded.mask is not None:
         found &= padded.mask
     return found.long() if bool(found.any()) else None
+
+
+def inputs_of(padded: Padded, second: Sequence[int]) -> Inputs:
+    """What an encoder reads of rows with one text or two.
+
+    Args:
+        padded: the rows.
+        second: [B] places, as `segments` takes them.
+    """
+    return Inputs(
+        padded.ids,
+        mask=padded.mask,
+        index=padded.index,
+        segments=segments(padded, second),
+    )
 
 
 def hide_padded(  # noqa: PLR0917 - what `hide` and `pad` take

@@ -24,6 +24,7 @@ from tessera.trainer.tasks.encoding import tokenize_records
 from tessera.trainer.tasks.frames import ONE, framed
 from tessera.trainer.tasks.padding import pad
 from tessera.trainer.tasks.records import Records, Row
+from tessera.trainer.tasks.scores import moments, pearson
 from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
 from tessera.trainer.tasks.work import data_of, encoded, examples, sequence_length
 
@@ -76,8 +77,8 @@ class SentenceEmbedding:
 
     def metrics(self, sums: Sequence[float]) -> dict[str, float]:
         """Correlation with the scores, or accuracy of finding the partner; see `Task`."""
-        found, pairs, *moments = sums
-        return {"pearson": pearson(moments)} if self._scored else {"accuracy": found / pairs}
+        found, pairs, *pairs_sums = sums
+        return {"pearson": pearson(pairs_sums)} if self._scored else {"accuracy": found / pairs}
 
     def baseline(self, data: TaskData, samples: int) -> Baseline:
         """How many tokens two texts share; see `Task`."""
@@ -107,11 +108,9 @@ class SentenceEmbedding:
     def _measure(self, similar: Tensor, scores: Tensor) -> Tensor:
         partners = torch.arange(len(similar), device=similar.device)
         found = (similar.argmax(dim=1) == partners).sum().double()
-        x = similar.diagonal().double()
-        y = scores.double() if self._scored else torch.zeros_like(x)
-        moments = [torch.ones_like(x), x, y, x * x, y * y, x * y]
-        parts = [found, found.new_tensor(len(similar)), *(part.sum() for part in moments)]
-        return torch.stack(parts)
+        x = similar.diagonal()
+        y = scores if self._scored else torch.zeros_like(x)
+        return torch.cat([torch.stack([found, found.new_tensor(len(similar))]), moments(x, y)])
 
 
 def cosines(vectors: Tensor) -> Tensor:
@@ -177,14 +176,3 @@ class EmbeddingCollate:
             counts=(len(rows),),
             tokens=read.real,
         )
-
-
-def pearson(sums: Sequence[float]) -> float:
-    """Correlation of pairs (x, y); 0 where either does not vary.
-
-    Args:
-        sums: of 1, x, y, x², y² and xy.
-    """
-    n, x, y, xx, yy, xy = sums
-    spread = max(0.0, n * xx - x * x) * max(0.0, n * yy - y * y)
-    return float((n * xy - x * y) / spread**0.5) if spread > 0 else 0.0

@@ -15,7 +15,7 @@ import tokenizers
 from tessera.models.config import ModelConfig, StackConfig
 from tessera.models.registry import family
 from tessera.models.sizes import STACK_SIZES
-from tessera.models.task import TaskConfig
+from tessera.models.task import SIGMOID, TaskConfig
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.failure import UserError
 from tessera.trainer.settings import Settings
@@ -234,12 +234,15 @@ def _inherited(task: TaskConfig, settings: Settings, start: StartingPoint) -> Ta
     if not whole or whole[0].heads != task.heads:
         return task
     pooling = settings.task.pooling or whole[0].pooling
+    # A version that gives scores from 0 to 1 cannot give others.
+    goes_on = whole[0].kind == task.kind and task.activation == SIGMOID
     return replace(
         whole[0],
         kind=task.kind,
         labels=task.labels,
         multi_label=task.multi_label,
         pooling=pooling,
+        activation=whole[0].activation if goes_on else task.activation,
     )
 
 

@@ -59,7 +59,7 @@ _KNOWN = {
 _KINDS: Mapping[str, tuple[str, ...]] = {
     "CAUSAL_LM": (tasks.LANGUAGE,),
     "SEQ_2_SEQ_LM": (tasks.TRANSLATION, tasks.SUMMARIZATION),
-    "SEQ_CLS": (tasks.CLASSIFICATION,),
+    "SEQ_CLS": (tasks.CLASSIFICATION, tasks.REGRESSION),
     "TOKEN_CLS": (tasks.TOKENS,),
     "QUESTION_ANS": (tasks.QUESTION_ANSWERING,),
     "FEATURE_EXTRACTION": (tasks.EMBEDDING,),

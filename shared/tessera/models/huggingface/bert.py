@@ -174,28 +174,26 @@ class Bert(Architecture):
         """The config of an encoder and the task of the class."""
         del generation
         values = values.over(DEFAULTS)
-        choices: dict[str, Any] = {}
+        choices: dict[str, Any] = {"kind": _KINDS[self.name]}
         if self.name in {CLASSES, TOKENS}:
-            choices["labels"] = fields.read_labels(values, single=self.name == CLASSES)
             values.know(NAMED)
         if self.name == CLASSES:
-            choices["multi_label"] = fields.is_multi_label(values)
-            if len(choices["labels"]) == 1:
-                choices["activation"] = fields.read_score(values)
+            choices.update(fields.read_classes(values))
+        elif self.name == TOKENS:
+            choices["labels"] = fields.read_labels(values)
         return ModelConfig(
             family=self.family,
             vocab_size=values["vocab_size"],
             encoder=read_stack(values),
             tie_embeddings=values["tie_word_embeddings"],
-            task=FAMILIES[self.family].task(_KINDS[self.name], **choices),
+            task=FAMILIES[self.family].task(**choices),
             pad_id=fields.first(values.get("pad_token_id")),
         )
 
     def misfits(self, config: ModelConfig) -> Iterator[Misfit]:
         """Other choices of the stack, or of the head."""
         assert config.encoder is not None
-        kind = tasks.CLASSIFICATION if config.task.kind == tasks.SENTIMENT else config.task.kind
-        yield from differ("task.kind", kind, _KINDS[self.name])
+        yield from differ("task.kind", fields.written_kind(config.task), _KINDS[self.name])
         yield from stack_misfits(config.encoder)
         if self.name == CLASSES:
             yield from differ("task.pooling", config.task.pooling, "first")

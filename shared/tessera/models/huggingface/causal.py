@@ -68,14 +68,13 @@ class Causal(Architecture):
         """The config of a decoder and the task of the class."""
         values = values.over(self.defaults)
         fields.require(values, is_encoder_decoder=False)
-        choices: dict[str, Any] = {}
+        choices: dict[str, Any] = {"kind": self.kind}
         if self.kind in {tasks.CLASSIFICATION, tasks.TOKENS}:
-            choices["labels"] = fields.read_labels(values, single=self.kind == tasks.CLASSIFICATION)
             values.know(CLASSES)
         if self.kind == tasks.CLASSIFICATION:
-            choices["multi_label"] = fields.is_multi_label(values)
-            if len(choices["labels"]) == 1:
-                choices["activation"] = fields.read_score(values)
+            choices.update(fields.read_classes(values))
+        elif self.kind == tasks.TOKENS:
+            choices["labels"] = fields.read_labels(values)
         ids = {
             **fields.read_ids(values),
             "end_id": read_end(values["eos_token_id"], generation),
@@ -85,7 +84,7 @@ class Causal(Architecture):
             vocab_size=values["vocab_size"],
             decoder=self.read_stack(values),
             tie_embeddings=values["tie_word_embeddings"],
-            task=FAMILIES[self.family].task(self.kind, **choices),
+            task=FAMILIES[self.family].task(**choices),
             suppress_ids=read_suppressed(generation, ids["end_id"], values["vocab_size"]),
             **ids,
         )
@@ -93,8 +92,7 @@ class Causal(Architecture):
     def misfits(self, config: ModelConfig) -> Iterator[Misfit]:
         """Other choices of the stack, or of the head."""
         assert config.decoder is not None
-        kind = tasks.CLASSIFICATION if config.task.kind == tasks.SENTIMENT else config.task.kind
-        yield from differ("task.kind", kind, self.kind)
+        yield from differ("task.kind", fields.written_kind(config.task), self.kind)
         yield from self.stack_misfits(config.decoder)
         if self.kind == tasks.LANGUAGE:
             yield from differ("model.head_bias", config.head_bias, False)

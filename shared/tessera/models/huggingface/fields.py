@@ -8,7 +8,8 @@ from typing import Any
 from tessera import errors
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface.statement import Known, Statement
-from tessera.models.task import TaskConfig
+from tessera.models.task import IDENTITY, SIGMOID, TaskConfig
+from tessera.models.tasks import CLASSIFICATION, REGRESSION, SENTIMENT
 
 Values = Mapping[str, Any]
 
@@ -23,7 +24,6 @@ _OURS = {
 _IDS = {"start_id": "bos_token_id", "end_id": "eos_token_id", "pad_id": "pad_token_id"}
 _MULTI, _SINGLE = "multi_label_classification", "single_label_classification"
 _REGRESSION = "regression"
-IDENTITY, SIGMOID = "identity", "sigmoid"
 _SCORES = {IDENTITY: "torch.nn.Identity", SIGMOID: "torch.nn.Sigmoid"}
 """What makes a score of a logit: ours, and what sentence-transformers calls it."""
 
@@ -98,6 +98,25 @@ def read_labels(values: Statement, *, single: bool = False) -> tuple[str, ...]:
     if len(labels) == 1 and not single:
         raise unsupported("id2label", "tokens of a single class cannot be imported")
     return labels
+
+
+def read_classes(values: Statement) -> dict[str, Any]:
+    """The classes of a text or what its score is, as keyword arguments of `Family.task`.
+
+    Raises:
+        InvalidArgumentError: IMPORT_UNSUPPORTED.
+    """
+    labels, multi_label = read_labels(values, single=True), is_multi_label(values)
+    choices: dict[str, Any] = {"labels": labels, "multi_label": multi_label}
+    if len(labels) > 1:
+        return {"kind": CLASSIFICATION, **choices}
+    kind = CLASSIFICATION if multi_label else REGRESSION
+    return {"kind": kind, **choices, "activation": read_score(values)}
+
+
+def written_kind(task: TaskConfig) -> str:
+    """The kind of task that a class of transformers for it is known by."""
+    return CLASSIFICATION if task.kind in {SENTIMENT, REGRESSION} else task.kind
 
 
 def read_score(values: Statement) -> str:

@@ -758,7 +758,7 @@ class DataSpec(_message.Message):
         nested values. Roles: `text` (language modelling), `text`, `text_pair`, `label`
         (classification), `source`, `target` (translation), `tokens`, `tags` (token classification),
         `question`, `context`, `answer`, `answer_start` (question answering), `text`, `text_pair`,
-        `score` (sentence embedding).
+        `score` (sentence embedding, regression).
         """
 
     @_builtins.property
