@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tessera.controller.policy.demand import Demand
-from tessera.controller.policy.job import JobProgress, JobState
+from tessera.controller.policy.job import JobProgress
 from tessera.controller.policy.records import Deployment, Job
 from tessera.controller.reconcile.admission import Waiting, requests
 
@@ -17,19 +17,13 @@ def job(name, not_before=0.0, attempt=0):
         queue="default",
         priority=0,
         labels={},
+        request_id="",
         request_digest="",
         spec="{}",
         demand=Demand(workers=1, cpus=1),
         publish_set=name,
-        position=JobProgress(state=JobState.QUEUED, attempt=attempt),
+        position=JobProgress(attempt=attempt),
         not_before=not_before,
-        event_sequence=1,
-        waiting=(),
-        progress=None,
-        failure=None,
-        create_time=0.0,
-        start_time=None,
-        end_time=None,
     )
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tessera import errors
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import FAILURES
-from tessera.controller.policy.job import Cancel, Fail, JobState, Stop, Succeed
-from tessera.controller.policy.records import EnsureJob, NewJob, Note, Numbered, Point, Progress
+from tessera.controller.policy.job import Cancel, Fail, JobProgress, JobState, Stop, Succeed
+from tessera.controller.policy.records import EnsureJob, Job, Note, Numbered, Point, Progress
 from tessera.controller.policy.retry import Failure, FailureCategory
 from tessera.controller.store import (
     attempts,
@@ -49,9 +49,9 @@ def new(number=1, **fields):
         "spec": "{}",
         "demand": Demand(workers=1, cpus=1),
         "publish_set": f"set-{number}",
-        "retries": 2,
+        "position": JobProgress(retries=2),
     }
-    return NewJob(**{**standard, **fields})
+    return Job(**{**standard, **fields})
 
 
 @pytest.fixture

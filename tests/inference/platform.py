@@ -16,6 +16,7 @@ from tessera.controller.app import Controller
 from tessera.controller.config import Config
 from tessera.controller.policy.records import Deployment
 from tessera.controller.services import convert
+from tessera.controller.services.deployments import demand_of
 from tessera.controller.services.deployments import resolve as resolve_deployment
 from tessera.controller.store import deployments, tickets
 from tessera.parameters.local import start_parameters
@@ -65,7 +66,7 @@ class Platform:
             name=name,
             owner="ada",
             spec=convert.to_json(spec),
-            demand=convert.deployment_demand(spec),
+            demand=demand_of(spec),
             generation="",
         )
         self.run(self.controller.runtime.database.write(deployments.create, row))

@@ -110,7 +110,7 @@ class JobProgress:
     budget; `interruptions` those that did not.
     """
 
-    state: JobState
+    state: JobState = JobState.QUEUED
     attempt: int = 0
     failures: int = 0
     interruptions: int = 0

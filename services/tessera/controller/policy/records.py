@@ -33,8 +33,8 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """A job as it is accepted."""
+class Job:
+    """A job as it stands, at first as it is accepted; times are seconds since the epoch."""
 
     id: str
     tenant: str
@@ -48,33 +48,15 @@ class NewJob:
     spec: str
     demand: Demand
     publish_set: str
-    retries: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job as it stands; times are seconds since the epoch."""
-
-    id: str
-    tenant: str
-    owner: str
-    name: str
-    queue: str
-    priority: int
-    labels: Mapping[str, str]
-    request_digest: str
-    spec: str
-    demand: Demand
-    publish_set: str
-    position: JobProgress
-    not_before: float
-    event_sequence: int
-    waiting: tuple[Reason, ...]
-    progress: Progress | None
-    failure: Failure | None
-    create_time: float
-    start_time: float | None
-    end_time: float | None
+    position: JobProgress = field(default_factory=JobProgress)
+    not_before: float = 0.0
+    event_sequence: int = 0
+    waiting: tuple[Reason, ...] = ()
+    progress: Progress | None = None
+    failure: Failure | None = None
+    create_time: float = 0.0
+    start_time: float | None = None
+    end_time: float | None = None
 
     @property
     def state(self) -> JobState:
@@ -91,11 +73,11 @@ class Attempt:
     submission_id: str
     pool: str
     start_time: float
-    launched: bool
-    end_time: float | None
-    failure: Failure | None
-    released: bool
-    report_sequence: int
+    launched: bool = False
+    end_time: float | None = None
+    failure: Failure | None = None
+    released: bool = False
+    report_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf import json_format
+
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2 as pb
 from tessera.api.controller.v1 import attempt_pb2_grpc as pb_grpc
-from tessera.api.controller.v1 import spec_pb2
+from tessera.api.controller.v1 import job_pb2, spec_pb2
 from tessera.controller.policy.job import Fail, Finish, JobState, Stop, Succeed
-from tessera.controller.policy.records import Numbered, Point
+from tessera.controller.policy.records import Note, Numbered, Point, Progress
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
@@ -98,16 +100,14 @@ def _allowed(ref: pb.AttemptRef) -> tuple[str, int]:
 def _numbered(report: pb.Report, attempt: int) -> Numbered | None:
     match report.WhichOneof("content"):
         case "progress":
-            return Numbered(
-                sequence=report.sequence, content=convert.from_progress(report.progress)
-            )
+            return Numbered(sequence=report.sequence, content=_progress_of(report.progress))
         case "metric":
             metric = report.metric
             at = metric.time.ToMicroseconds() / 1e6 if metric.HasField("time") else time.time()
             point = Point(attempt=attempt, step=metric.step, time=at, values=_finite(metric.values))
             return Numbered(sequence=report.sequence, content=point)
         case "event":
-            return Numbered(sequence=report.sequence, content=convert.from_event(report.event))
+            return Numbered(sequence=report.sequence, content=_note_of(report.event))
         case _:
             return None
 
@@ -131,3 +131,31 @@ def _outcome(request: pb.FinishAttemptRequest) -> Finish:
                 reason="INVALID_FIELD",
                 violations=[errors.Violation("outcome", "must be set")],
             )
+
+
+def _progress_of(value: job_pb2.Progress) -> Progress:
+    """Progress, of a driver."""
+    return Progress(
+        step=value.step,
+        total_steps=value.total_steps,
+        loss=value.loss,
+        held_out_loss=value.held_out_loss if value.HasField("held_out_loss") else None,
+        baseline_loss=value.baseline_loss if value.HasField("baseline_loss") else None,
+        tokens_per_second=value.tokens_per_second,
+        seconds_left=value.seconds_left if value.HasField("seconds_left") else None,
+        version=value.version,
+        phase=value.phase,
+        metrics=dict(value.metrics),
+        epoch=value.epoch if value.HasField("epoch") else None,
+        examples=value.examples,
+        held_out_examples=value.held_out_examples,
+        steps_per_epoch=value.steps_per_epoch if value.HasField("steps_per_epoch") else None,
+        evaluated_examples=value.evaluated_examples,
+    )
+
+
+def _note_of(value: job_pb2.JobEvent) -> Note:
+    """What a driver wants noted; entries of type `state` are the controller's alone."""
+    type_ = value.type if value.type and value.type != "state" else "note"
+    details: dict[str, Any] = json_format.MessageToDict(value.details)
+    return Note(type=type_[:32], message=value.message, details=details)

@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2 as pb
 from tessera.api.controller.v1 import deployment_pb2_grpc as pb_grpc
+from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import status
 from tessera.controller.policy.records import Deployment, EnsureJob
 from tessera.controller.policy.registry import Role
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert, pages
-from tessera.controller.services.submit import DEPLOYMENT_FIELDS, fits
+from tessera.controller.services.submit import DEPLOYMENT_FIELDS, accelerator_of, fits
 from tessera.controller.signals import ADMISSION, SERVICES
 from tessera.controller.store import deployments as store
 from tessera.controller.store import ensures
@@ -37,7 +38,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         if caller.role == ATTEMPT:
             raise errors.PermissionDeniedError("an attempt may not deploy models")
         spec = resolve(request.spec)
-        demand = convert.deployment_demand(spec)
+        demand = demand_of(spec)
         with errors.within("spec"):
             await self._runtime.coordinator.check(caller.tenant, spec.model, "model")
             fits(self._runtime, demand, DEPLOYMENT_FIELDS)
@@ -138,3 +139,12 @@ def _named(name: str) -> tuple[str, str]:
 
 def _ensure(connection: sa.Connection, key: str) -> EnsureJob | None:
     return ensures.every(connection).get(key)
+
+
+def demand_of(spec: pb.DeploymentSpec) -> Demand:
+    """What a resolved deployment asks of a pool."""
+    return Demand(
+        workers=spec.replicas,
+        cpus=spec.cpus_per_replica,
+        **accelerator_of(spec.accelerator if spec.HasField("accelerator") else None),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,14 +10,15 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.api.controller.v1 import job_pb2_grpc as pb_grpc
+from tessera.api.controller.v1 import spec_pb2
 from tessera.controller.policy import filters
-from tessera.controller.policy.job import Cancel, JobState
-from tessera.controller.policy.records import Attempt, Job, NewJob
+from tessera.controller.policy.job import Cancel, JobProgress, JobState
+from tessera.controller.policy.records import Attempt, Job
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert, pages
 from tessera.controller.services.logs import stream_logs
 from tessera.controller.services.submit import Accepted, validate_spec
-from tessera.controller.services.watch import stream_metrics, watch
+from tessera.controller.services.watch import progress_message, stream_metrics, watch
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import jobs as store
@@ -59,7 +60,7 @@ class JobService(pb_grpc.JobServiceServicer):
         del context
         caller = current_principal()
         found = await self._database.read(_with_attempts, _id(request.name), scope(caller))
-        return pb.GetJobResponse(job=convert.job(*found))
+        return pb.GetJobResponse(job=_job_message(*found))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
         """A page of jobs, newest first."""
@@ -74,7 +75,7 @@ class JobService(pb_grpc.JobServiceServicer):
         )
         shown = listed[:size]
         last = shown[-1][0].id if len(listed) > size else ""
-        jobs = [convert.job(job, attempts) for job, attempts in shown]
+        jobs = [_job_message(job, attempts) for job, attempts in shown]
         return pb.ListJobsResponse(jobs=jobs, next_page_token=pages.encode(last))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
@@ -88,7 +89,7 @@ class JobService(pb_grpc.JobServiceServicer):
                 job_key(job), logs_key(job), metrics_key(job), OUTBOX, ADMISSION
             )
         found = await self._database.read(_with_attempts, job, scope(caller))
-        return pb.CancelJobResponse(job=convert.job(*found))
+        return pb.CancelJobResponse(job=_job_message(*found))
 
     async def CheckpointJob(
         self, request: pb.CheckpointJobRequest, context: Any
@@ -142,16 +143,16 @@ class JobService(pb_grpc.JobServiceServicer):
 
     async def _created(self, job: Job) -> pb.CreateJobResponse:
         attempts = await self._database.read(store_attempts.of_job, job.id)
-        return pb.CreateJobResponse(job=convert.job(job, attempts))
+        return pb.CreateJobResponse(job=_job_message(job, attempts))
 
 
 def _id(name: str) -> str:
     return name.removeprefix("jobs/")
 
 
-def _new(job: str, caller: Principal, accepted: Accepted, request_id: str, digest: str) -> NewJob:
+def _new(job: str, caller: Principal, accepted: Accepted, request_id: str, digest: str) -> Job:
     spec = accepted.spec
-    return NewJob(
+    return Job(
         id=job,
         tenant=caller.tenant,
         owner=caller.subject,
@@ -164,7 +165,7 @@ def _new(job: str, caller: Principal, accepted: Accepted, request_id: str, diges
         spec=convert.to_json(spec),
         demand=accepted.demand,
         publish_set=spec.publish.set,
-        retries=spec.retries,
+        position=JobProgress(retries=spec.retries),
     )
 
 
@@ -185,3 +186,34 @@ def _page(
     jobs = store.page(connection, tenant=tenant, conditions=conditions, before=before, size=size)
     attempts = store_attempts.of_jobs(connection, [job.id for job in jobs])
     return [(job, attempts[job.id]) for job in jobs]
+
+
+def _job_message(value: Job, attempts: Sequence[Attempt]) -> pb.Job:
+    """A job with its attempts."""
+    return pb.Job(
+        name=f"jobs/{value.id}",
+        id=value.id,
+        spec=convert.from_json(spec_pb2.JobSpec, value.spec),
+        state=convert.state(value.state),
+        tenant=value.tenant,
+        owner=value.owner,
+        create_time=convert.timestamp(value.create_time),
+        start_time=convert.timestamp(value.start_time),
+        end_time=convert.timestamp(value.end_time),
+        waiting=convert.waiting(value.waiting),
+        attempts=[_attempt_message(item) for item in attempts],
+        progress=progress_message(value.progress),
+        failure=convert.failure(value.failure),
+    )
+
+
+def _attempt_message(value: Attempt) -> pb.Attempt:
+    """An attempt."""
+    return pb.Attempt(
+        number=value.number,
+        submission_id=value.submission_id,
+        pool=value.pool,
+        start_time=convert.timestamp(value.start_time),
+        end_time=convert.timestamp(value.end_time),
+        failure=convert.failure(value.failure),
+    )

@@ -6,10 +6,11 @@ from typing import Any
 
 from google.protobuf import duration_pb2
 
+from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
+from tessera.controller.policy.registry import Endpoint, Role
 from tessera.controller.runtime import Runtime, scope
-from tessera.controller.services import convert
 from tessera.controller.signals import SERVICES
 from tessera.rpc.identity import current_principal
 
@@ -25,7 +26,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         """Announce an endpoint."""
         del context
         caller = current_principal()
-        endpoint = convert.from_endpoint(request.endpoint, caller.tenant)
+        endpoint = _endpoint_of(request.endpoint, caller.tenant)
         lease = duration_pb2.Duration()
         lease.FromMilliseconds(int(self._registry.register(caller, endpoint) * 1000))
         self._signals.wake(SERVICES)
@@ -34,7 +35,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatResponse:
         """Renew a lease."""
         del context
-        role = convert.from_role(request.role)
+        role = _role_of(request.role)
         labels = dict(request.labels)
         caller = current_principal()
         if self._registry.heartbeat(caller, role, request.name, request.incarnation, labels):
@@ -46,7 +47,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     ) -> pb.DeregisterResponse:
         """Withdraw an endpoint."""
         del context
-        role = convert.from_role(request.role)
+        role = _role_of(request.role)
         self._registry.deregister(current_principal(), role, request.name, request.incarnation)
         self._signals.wake(SERVICES)
         return pb.DeregisterResponse()
@@ -55,10 +56,54 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         """The endpoints of a role."""
         del context
         found = self._registry.resolve(
-            convert.from_role(request.role),
+            _role_of(request.role),
             request.name,
             tenant=scope(current_principal()),
             include_expired=request.include_expired,
         )
         live = self._registry.is_live
-        return pb.ResolveResponse(endpoints=[convert.endpoint(e, live=live(e)) for e in found])
+        return pb.ResolveResponse(endpoints=[_endpoint_message(e, live=live(e)) for e in found])
+
+
+def _endpoint_message(value: Endpoint, *, live: bool) -> pb.Endpoint:
+    """An endpoint, for callers."""
+    return pb.Endpoint(
+        role=pb.Role.Value(f"ROLE_{value.role.value}"),
+        name=value.name,
+        incarnation=value.incarnation,
+        control_address=value.control_address,
+        data_address=value.data_address,
+        build=value.build,
+        labels=value.labels,
+        live=live,
+    )
+
+
+def _endpoint_of(value: pb.Endpoint, tenant: str) -> Endpoint:
+    """An endpoint that registers."""
+    return Endpoint(
+        role=_role_of(value.role),
+        name=value.name,
+        tenant=tenant,
+        incarnation=value.incarnation,
+        control_address=value.control_address,
+        data_address=value.data_address,
+        build=value.build,
+        labels=dict(value.labels),
+    )
+
+
+def _role_of(value: pb.Role.ValueType) -> Role:
+    """A role.
+
+    Raises:
+        InvalidArgumentError: it is not set, or unknown (UNKNOWN_ROLE).
+    """
+    name = pb.Role.Name(value) if value in pb.Role.values() else ""
+    if (short := name.removeprefix("ROLE_")) not in Role.__members__:
+        raise errors.InvalidArgumentError(
+            "role: it must be set",
+            reason="UNKNOWN_ROLE",
+            violations=[errors.Violation("role", "must be set")],
+        )
+    return Role[short]

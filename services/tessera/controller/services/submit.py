@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tessera import errors
 from tessera.api.controller.v1 import spec_pb2
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.scheduler import describe, exceeds, figures
 from tessera.controller.runtime import Runtime
-from tessera.controller.services import convert
 from tessera.spec import check, resolve
 
 QUEUES = ("default",)
@@ -38,7 +38,7 @@ async def validate_spec(runtime: Runtime, tenant: str, spec: spec_pb2.JobSpec) -
         raise errors.NotFoundError(
             message, reason="QUEUE_NOT_FOUND", violations=[errors.Violation("queue", message)]
         )
-    demand = convert.demand(resolved)
+    demand = _demand_of(resolved)
     fits(runtime, demand, _JOB_FIELDS)
     for field, origin in resolved.model.init.ListFields():
         await runtime.coordinator.check(tenant, origin, f"model.init.{field.name}")
@@ -89,3 +89,20 @@ def fits(runtime: Runtime, demand: Demand, fields: dict[str, str]) -> None:
     raise errors.InvalidArgumentError(
         message, reason="EXCEEDS_EVERY_POOL", violations=[errors.Violation(field, message)]
     )
+
+
+def _demand_of(spec: spec_pb2.JobSpec) -> Demand:
+    """What a resolved job asks of a pool."""
+    asked = spec.resources
+    return Demand(
+        workers=asked.workers if asked.HasField("workers") else 1,
+        cpus=asked.cpus_per_worker if asked.HasField("cpus_per_worker") else 1.0,
+        **accelerator_of(asked.accelerator if asked.HasField("accelerator") else None),
+    )
+
+
+def accelerator_of(spec: spec_pb2.AcceleratorSpec | None) -> dict[str, Any]:
+    """The part of a demand that names an accelerator; empty: none is asked for."""
+    if spec is None:
+        return {}
+    return {"accelerator": spec.type, "count": spec.count if spec.HasField("count") else 1.0}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import sqlalchemy as sa
+from google.protobuf import json_format, struct_pb2
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
-from tessera.controller.policy.records import Event, Job, Point
+from tessera.controller.policy.records import Event, Job, Point, Progress
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import job_key, metrics_key
@@ -35,13 +36,13 @@ async def watch(runtime: Runtime, job: str, cursor: int) -> AsyncIterator[pb.Wat
                 )
             if found.progress != shown and not found.state.terminal:
                 shown = found.progress
-                yield pb.WatchJobResponse(progress=convert.progress(shown))
+                yield pb.WatchJobResponse(progress=progress_message(shown))
             for event in events:
                 if event.state.terminal and found.progress not in (None, shown):
                     shown = found.progress
-                    yield pb.WatchJobResponse(progress=convert.progress(shown))
+                    yield pb.WatchJobResponse(progress=progress_message(shown))
                 cursor = event.sequence
-                yield pb.WatchJobResponse(event=convert.event(event))
+                yield pb.WatchJobResponse(event=_event_message(event))
             if cursor < found.event_sequence:
                 continue
             if found.state.terminal:
@@ -59,7 +60,7 @@ async def stream_metrics(
             found, points = await runtime.database.read(_points, job, at)
             if points:
                 at = (points[-1].attempt, points[-1].step)
-                wanted = [convert.point(p) for p in points if p.step > after_step]
+                wanted = [_point_message(p) for p in points if p.step > after_step]
                 if wanted:
                     yield pb.StreamMetricsResponse(points=wanted)
                 continue
@@ -74,3 +75,51 @@ def _history(connection: sa.Connection, job: str, cursor: int) -> tuple[Job, lis
 
 def _points(connection: sa.Connection, job: str, at: tuple[int, int]) -> tuple[Job, list[Point]]:
     return store.get(connection, job), metrics.after(connection, job, *at)
+
+
+def progress_message(value: Progress | None) -> pb.Progress | None:
+    """Progress, for callers."""
+    if value is None:
+        return None
+    return pb.Progress(
+        step=value.step,
+        total_steps=value.total_steps,
+        loss=value.loss,
+        held_out_loss=value.held_out_loss,
+        baseline_loss=value.baseline_loss,
+        tokens_per_second=value.tokens_per_second,
+        seconds_left=value.seconds_left,
+        version=value.version,
+        phase=value.phase,
+        metrics=value.metrics,
+        epoch=value.epoch,
+        examples=value.examples,
+        held_out_examples=value.held_out_examples,
+        steps_per_epoch=value.steps_per_epoch,
+        evaluated_examples=value.evaluated_examples,
+    )
+
+
+def _event_message(value: Event) -> pb.JobEvent:
+    """An entry of a job's history."""
+    details = struct_pb2.Struct()
+    json_format.ParseDict(dict(value.details), details)
+    return pb.JobEvent(
+        sequence=value.sequence,
+        time=convert.timestamp(value.time),
+        type=value.type,
+        state=convert.state(value.state),
+        attempt=value.attempt,
+        message=value.message,
+        details=details,
+    )
+
+
+def _point_message(value: Point) -> pb.MetricPoint:
+    """A point of the metrics."""
+    return pb.MetricPoint(
+        step=value.step,
+        attempt=value.attempt,
+        time=convert.timestamp(value.time),
+        values=value.values,
+    )

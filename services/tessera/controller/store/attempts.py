@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,13 +21,14 @@ from tessera.controller.policy.job import (
 from tessera.controller.policy.records import Attempt, Job, Note, Numbered, Point, Progress
 from tessera.controller.store import events, metrics, rows
 from tessera.controller.store import jobs as store_jobs
+from tessera.controller.store.encodings import plain
 from tessera.controller.store.schema import attempts, jobs
 
 
 def of_job(connection: sa.Connection, job: str) -> list[Attempt]:
     """The attempts of a job, in order."""
     query = sa.select(attempts).where(attempts.c.job == job).order_by(attempts.c.number)
-    return [rows.attempt(row) for row in connection.execute(query)]
+    return [rows.record(Attempt, row) for row in connection.execute(query)]
 
 
 def of_jobs(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[Attempt]]:
@@ -36,7 +36,7 @@ def of_jobs(connection: sa.Connection, ids: Sequence[str]) -> dict[str, list[Att
     query = sa.select(attempts).where(attempts.c.job.in_(ids)).order_by(attempts.c.number)
     found: dict[str, list[Attempt]] = {job: [] for job in ids}
     for row in connection.execute(query):
-        found[row.job].append(rows.attempt(row))
+        found[row.job].append(rows.record(Attempt, row))
     return found
 
 
@@ -52,7 +52,7 @@ def get(connection: sa.Connection, job: str, number: int) -> Attempt:
         raise errors.NotFoundError(
             f"job '{job}' has no attempt {number}", reason="ATTEMPT_NOT_FOUND"
         )
-    return rows.attempt(row)
+    return rows.record(Attempt, row)
 
 
 def unreleased(connection: sa.Connection) -> list[tuple[Job, Attempt]]:
@@ -63,7 +63,7 @@ def unreleased(connection: sa.Connection) -> list[tuple[Job, Attempt]]:
         .where(attempts.c.released.is_(False))
         .order_by(attempts.c.start_time)
     )
-    found = [rows.attempt(row) for row in connection.execute(query)]
+    found = [rows.record(Attempt, row) for row in connection.execute(query)]
     return [(store_jobs.get(connection, attempt.job), attempt) for attempt in found]
 
 
@@ -108,9 +108,7 @@ def report(
     points = [r.content for r in fresh if isinstance(r.content, Point)]
     progress = [r.content for r in fresh if isinstance(r.content, Progress)]
     if progress:
-        connection.execute(
-            jobs.update().where(jobs.c.id == job).values(progress=rows.clean(asdict(progress[-1])))
-        )
+        connection.execute(jobs.update().where(jobs.c.id == job).values(progress=progress[-1]))
     if points:
         metrics.add(connection, job, points)
     for item in fresh:
@@ -122,7 +120,7 @@ def report(
     highest = fresh[-1].sequence if fresh else attempt.report_sequence
     if fresh:
         connection.execute(_at(job, number).values(report_sequence=highest))
-    state = JobState(connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar())
+    state = connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar_one()
     return highest, state, bool(fresh) or found.state is JobState.STARTING
 
 
@@ -144,11 +142,7 @@ def finish(connection: sa.Connection, job: str, number: int, outcome: Finish) ->
             return False
         raise _ended(job, number)
     failure = outcome.failure if isinstance(outcome, Fail) else None
-    connection.execute(
-        _at(job, number).values(
-            end_time=time.time(), outcome=told, failure=rows.from_failure(failure)
-        )
-    )
+    connection.execute(_at(job, number).values(end_time=time.time(), outcome=told, failure=failure))
     store_jobs.apply(connection, job, outcome)
     return True
 
@@ -174,7 +168,7 @@ def _outcome(outcome: Finish) -> dict[str, Any]:
         case Stop():
             return {"kind": "stopped", "version": outcome.version}
         case Fail():
-            return {"kind": "failure", "failure": rows.from_failure(outcome.failure)}
+            return {"kind": "failure", "failure": plain(outcome.failure)}
 
 
 def _ended(job: str, number: int) -> errors.FailedPreconditionError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -23,24 +24,9 @@ def create(connection: sa.Connection, new: Deployment) -> tuple[Deployment, bool
     """
     row = connection.execute(_one(new.tenant, new.name).with_for_update()).one_or_none()
     if row is not None:
-        return _same(rows.deployment(row), new), False
-    connection.execute(
-        deployments.insert().values(
-            tenant=new.tenant,
-            name=new.name,
-            owner=new.owner,
-            spec=new.spec,
-            replicas=new.demand.workers,
-            cpus_per_replica=new.demand.cpus,
-            accelerator=new.demand.accelerator,
-            accelerator_count=new.demand.count,
-            deleting=False,
-            pool="",
-            generation=secrets.token_hex(8),
-            waiting=[],
-            create_time=time.time(),
-        )
-    )
+        return _same(rows.record(Deployment, row), new), False
+    values = rows.columns(replace(new, generation=secrets.token_hex(8), create_time=time.time()))
+    connection.execute(deployments.insert().values(**values))
     return get(connection, new.tenant, new.name), True
 
 
@@ -75,7 +61,7 @@ def get(connection: sa.Connection, tenant: str, name: str) -> Deployment:
             reason="DEPLOYMENT_NOT_FOUND",
             metadata={"deployment": name},
         )
-    return rows.deployment(row)
+    return rows.record(Deployment, row)
 
 
 def page(
@@ -91,18 +77,18 @@ def page(
     )
     if tenant is not None:
         query = query.where(deployments.c.tenant == tenant)
-    return [rows.deployment(row) for row in connection.execute(query)]
+    return [rows.record(Deployment, row) for row in connection.execute(query)]
 
 
 def every(connection: sa.Connection) -> list[Deployment]:
     """All deployments, oldest first."""
     query = sa.select(deployments).order_by(deployments.c.create_time)
-    return [rows.deployment(row) for row in connection.execute(query)]
+    return [rows.record(Deployment, row) for row in connection.execute(query)]
 
 
 def place(connection: sa.Connection, tenant: str, name: str, pool: str) -> None:
     """There is room on a pool."""
-    change = deployments.update().where(_is(tenant, name)).values(pool=pool, waiting=[])
+    change = deployments.update().where(_is(tenant, name)).values(pool=pool, waiting=())
     connection.execute(change)
 
 
@@ -110,8 +96,7 @@ def set_waiting(
     connection: sa.Connection, tenant: str, name: str, waiting: tuple[Reason, ...]
 ) -> None:
     """Store why a deployment has no room."""
-    values = rows.from_reasons(waiting)
-    connection.execute(deployments.update().where(_is(tenant, name)).values(waiting=values))
+    connection.execute(deployments.update().where(_is(tenant, name)).values(waiting=waiting))
 
 
 def begin_delete(connection: sa.Connection, tenant: str, name: str) -> Deployment:

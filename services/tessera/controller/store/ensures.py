@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 
 import sqlalchemy as sa
 
@@ -16,12 +15,12 @@ RUNNING, SUCCEEDED, FAILED = "RUNNING", "SUCCEEDED", "FAILED"
 
 def every(connection: sa.Connection) -> dict[str, EnsureJob]:
     """All of them, by key."""
-    return {row.key: rows.ensure(row) for row in connection.execute(sa.select(ensures))}
+    return {row.key: rows.record(EnsureJob, row) for row in connection.execute(sa.select(ensures))}
 
 
 def begin(connection: sa.Connection, new: EnsureJob, *, tenant: str, owner: str) -> None:
     """Record an ensure job before it is submitted."""
-    values = {**asdict(new), "tenant": tenant, "owner": owner}
+    values = {**rows.columns(new), "tenant": tenant, "owner": owner}
     connection.execute(ensures.delete().where(ensures.c.key == new.key))
     connection.execute(ensures.insert().values(**values))
 

@@ -29,18 +29,16 @@ def append(
         .returning(jobs.c.event_sequence, jobs.c.state, jobs.c.attempt)
     )
     sequence, state, attempt = connection.execute(counter).one()
-    connection.execute(
-        events.insert().values(
-            job=job,
-            sequence=sequence,
-            time=time.time() if now is None else now,
-            type=type_,
-            state=state,
-            attempt=attempt,
-            message=message,
-            details=rows.clean(dict(details or {})),
-        )
+    event = Event(
+        sequence=sequence,
+        time=time.time() if now is None else now,
+        type=type_,
+        state=state,
+        attempt=attempt,
+        message=message,
+        details=details or {},
     )
+    connection.execute(events.insert().values(job=job, **rows.columns(event)))
     return int(sequence)
 
 
@@ -52,4 +50,4 @@ def after(connection: sa.Connection, job: str, cursor: int, limit: int = 500) ->
         .order_by(events.c.sequence)
         .limit(limit)
     )
-    return [rows.event(row) for row in connection.execute(query)]
+    return [rows.record(Event, row) for row in connection.execute(query)]

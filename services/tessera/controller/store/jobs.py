@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,16 +13,14 @@ import structlog
 from tessera import errors
 from tessera.controller.policy.filters import Condition
 from tessera.controller.policy.job import TERMINAL, Input, JobState, Transition, transition
-from tessera.controller.policy.records import Job, NewJob
+from tessera.controller.policy.records import Job
 from tessera.controller.store import events, rows
 from tessera.controller.store.schema import jobs, outbox
 
 log = structlog.get_logger()
 
-_OVER = [state.value for state in TERMINAL]
 
-
-def create(connection: sa.Connection, new: NewJob) -> tuple[Job, bool]:
+def create(connection: sa.Connection, new: Job) -> tuple[Job, bool]:
     """Accept a job; returns it and whether it is new.
 
     Raises:
@@ -32,7 +31,8 @@ def create(connection: sa.Connection, new: NewJob) -> tuple[Job, bool]:
         return check_same(known, new.request_id, new.request_digest), False
     check_set(connection, new.tenant, new.publish_set)
     now = time.time()
-    connection.execute(jobs.insert().values(**_columns(new, now)))
+    values = rows.columns(replace(new, create_time=now))
+    connection.execute(jobs.insert().values(**values))
     message = f"Accepted from {new.owner}; it waits for room."
     events.append(connection, new.id, type_="state", message=message, now=now)
     return get(connection, new.id), True
@@ -44,7 +44,7 @@ def by_request(connection: sa.Connection, tenant: str, request_id: str) -> Job |
         return None
     query = sa.select(jobs).where(jobs.c.tenant == tenant, jobs.c.request_id == request_id)
     row = connection.execute(query).one_or_none()
-    return None if row is None else rows.job(row)
+    return None if row is None else rows.record(Job, row)
 
 
 def check_same(known: Job, request_id: str, digest: str) -> Job:
@@ -65,7 +65,7 @@ def check_set(connection: sa.Connection, tenant: str, name: str) -> None:
     query = sa.select(jobs.c.id).where(
         jobs.c.tenant == tenant,
         jobs.c.publish_set == name,
-        jobs.c.state.not_in(_OVER),
+        jobs.c.state.not_in(TERMINAL),
     )
     if (other := connection.execute(query).scalar()) is not None:
         raise errors.FailedPreconditionError(
@@ -75,36 +75,6 @@ def check_set(connection: sa.Connection, tenant: str, name: str) -> None:
             violations=[errors.Violation("spec.publish.set", f"in use by {other}")],
             metadata={"job": other},
         )
-
-
-def _columns(new: NewJob, now: float) -> dict[str, Any]:
-    return {
-        "id": new.id,
-        "tenant": new.tenant,
-        "owner": new.owner,
-        "name": new.name,
-        "queue": new.queue,
-        "priority": new.priority,
-        "labels": dict(new.labels),
-        "dependencies": [],
-        "request_id": new.request_id,
-        "request_digest": new.request_digest,
-        "spec": new.spec,
-        "workers": new.demand.workers,
-        "cpus_per_worker": new.demand.cpus,
-        "accelerator": new.demand.accelerator,
-        "accelerator_count": new.demand.count,
-        "publish_set": new.publish_set,
-        "state": JobState.QUEUED.value,
-        "attempt": 0,
-        "failures": 0,
-        "interruptions": 0,
-        "retries": new.retries,
-        "not_before": 0.0,
-        "event_sequence": 0,
-        "waiting": [],
-        "create_time": now,
-    }
 
 
 def get(connection: sa.Connection, job: str, *, tenant: str | None = None) -> Job:
@@ -121,7 +91,7 @@ def get(connection: sa.Connection, job: str, *, tenant: str | None = None) -> Jo
             reason="JOB_NOT_FOUND",
             metadata={"job": job},
         )
-    return rows.job(row)
+    return rows.record(Job, row)
 
 
 def page(
@@ -145,13 +115,13 @@ def page(
             else jobs.c[condition.column]
         )
         query = query.where(column == condition.value)
-    return [rows.job(row) for row in connection.execute(query)]
+    return [rows.record(Job, row) for row in connection.execute(query)]
 
 
 def in_states(connection: sa.Connection, *states: JobState) -> list[Job]:
     """Every job in one of the states, oldest first."""
-    query = sa.select(jobs).where(jobs.c.state.in_([s.value for s in states])).order_by(jobs.c.id)
-    return [rows.job(row) for row in connection.execute(query)]
+    query = sa.select(jobs).where(jobs.c.state.in_(states)).order_by(jobs.c.id)
+    return [rows.record(Job, row) for row in connection.execute(query)]
 
 
 def apply(connection: sa.Connection, job: str, given: Input) -> Transition | None:
@@ -161,7 +131,7 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
         FailedPreconditionError: the input does not belong to the state (ILLEGAL_TRANSITION).
     """
     locked = sa.select(jobs).where(jobs.c.id == job).with_for_update()
-    at = rows.job(connection.execute(locked).one())
+    at = rows.record(Job, connection.execute(locked).one())
     change = transition(at.position, given)
     if change is None:
         return None
@@ -198,16 +168,16 @@ def _moved(change: Transition, now: float, *, first: bool) -> dict[str, Any]:
     """Columns of a job that a transition changes; `first`: it has never been started."""
     to = change.position
     values: dict[str, Any] = {
-        "state": to.state.value,
+        "state": to.state,
         "attempt": to.attempt,
         "failures": to.failures,
         "interruptions": to.interruptions,
         "not_before": now + change.delay,
-        "waiting": [],
+        "waiting": (),
     }
     if to.state is JobState.STARTING and first:
         values["start_time"] = now
     if to.state.terminal:
         values["end_time"] = now
-        values["failure"] = rows.from_failure(change.failure)
+        values["failure"] = change.failure
     return values

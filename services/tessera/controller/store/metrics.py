@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,13 +25,8 @@ def add(connection: sa.Connection, job: str, points: Sequence[Point]) -> None:
     for point in points:
         key = point.attempt, point.step
         known = joined.get(key) or _stored(connection, job, *key)
-        joined[key] = {
-            "job": job,
-            "attempt": point.attempt,
-            "step": point.step,
-            "time": point.time,
-            "values": {**known.get("values", {}), **point.values},
-        }
+        values = {**known.get("values", {}), **point.values}
+        joined[key] = {"job": job, **rows.columns(replace(point, values=values))}
     if not joined:
         return
     at = (
@@ -90,4 +86,4 @@ def after(
         .order_by(metrics.c.attempt, metrics.c.step)
         .limit(limit)
     )
-    return [rows.point(row) for row in connection.execute(query)]
+    return [rows.record(Point, row) for row in connection.execute(query)]

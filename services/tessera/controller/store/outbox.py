@@ -7,6 +7,7 @@ import time
 import sqlalchemy as sa
 
 from tessera.controller.policy.records import PendingCommand
+from tessera.controller.store import rows
 from tessera.controller.store.schema import outbox
 
 
@@ -19,10 +20,7 @@ def due(connection: sa.Connection, limit: int = 64) -> list[PendingCommand]:
         .order_by(outbox.c.id)
         .limit(limit)
     )
-    return [
-        PendingCommand(id=row.id, kind=row.kind, job=row.job, attempt=row.attempt, tries=row.tries)
-        for row in connection.execute(query)
-    ]
+    return [rows.record(PendingCommand, row) for row in connection.execute(query)]
 
 
 def next_due(connection: sa.Connection) -> float | None:

@@ -7,6 +7,7 @@ import time
 import sqlalchemy as sa
 
 from tessera.controller.policy.job import Admit, JobState
+from tessera.controller.policy.records import Attempt
 from tessera.controller.policy.scheduler import Reason
 from tessera.controller.store import events, rows
 from tessera.controller.store.jobs import apply
@@ -20,11 +21,10 @@ def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]
     """
     query = sa.select(jobs.c.state, jobs.c.waiting).where(jobs.c.id == job).with_for_update()
     state, old = connection.execute(query).one()
-    new = rows.from_reasons(waiting)
-    if state != JobState.QUEUED.value or old == new:
+    if state is not JobState.QUEUED or old == waiting:
         return False
-    connection.execute(jobs.update().where(jobs.c.id == job).values(waiting=new))
-    if [r["reason"] for r in old[:1]] != [r.reason for r in waiting[:1]] and waiting:
+    connection.execute(jobs.update().where(jobs.c.id == job).values(waiting=waiting))
+    if [r.reason for r in old[:1]] != [r.reason for r in waiting[:1]] and waiting:
         first = waiting[0]
         events.append(
             connection,
@@ -41,21 +41,17 @@ def admit(connection: sa.Connection, job: str, pool: str) -> bool:
     state = connection.execute(
         sa.select(jobs.c.state).where(jobs.c.id == job).with_for_update()
     ).scalar()
-    if state != JobState.QUEUED.value:
+    if state is not JobState.QUEUED:
         return False
     change = apply(connection, job, Admit(pool=pool))
     assert change is not None
     number = change.position.attempt
-    connection.execute(
-        attempts.insert().values(
-            job=job,
-            number=number,
-            submission_id=f"{job}-{number}",
-            pool=pool,
-            start_time=time.time(),
-            launched=False,
-            released=False,
-            report_sequence=0,
-        )
+    new = Attempt(
+        job=job,
+        number=number,
+        submission_id=f"{job}-{number}",
+        pool=pool,
+        start_time=time.time(),
     )
+    connection.execute(attempts.insert().values(**rows.columns(new)))
     return True

@@ -1,13 +1,11 @@
 """The tables. Portable between SQLite and PostgreSQL; times are seconds since the epoch.
 
-`lease_*` and `lock_*` columns fence writers where several controllers share one database; with one
-controller the row in `leases` alone does.
+A column bears the name of the record's field (`store.rows`). The row in `leases` fences writers.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -23,6 +21,9 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+
+from tessera.controller.policy.job import JobState
+from tessera.controller.store.encodings import Json, Named, failure, progress, reasons
 
 metadata = MetaData()
 
@@ -50,32 +51,28 @@ jobs = Table(
     Column("name", String(63), nullable=False),
     Column("queue", String(63), nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("labels", JSON, nullable=False),
-    Column("dependencies", JSON, nullable=False),
+    Column("labels", Json(), nullable=False),
     Column("request_id", String(128), nullable=False),
     Column("request_digest", String(64), nullable=False),
     Column("spec", Text, nullable=False),
     Column("workers", Integer, nullable=False),
-    Column("cpus_per_worker", Double, nullable=False),
+    Column("cpus", Double, nullable=False),
     Column("accelerator", String(64), nullable=False),
-    Column("accelerator_count", Double, nullable=False),
+    Column("count", Double, nullable=False),
     Column("publish_set", String(63), nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", Named(JobState, 16), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("interruptions", Integer, nullable=False),
     Column("retries", Integer, nullable=False),
     Column("not_before", Double, nullable=False),
     Column("event_sequence", BigInteger, nullable=False),
-    Column("waiting", JSON, nullable=False),
-    Column("progress", JSON),
-    Column("failure", JSON),
+    Column("waiting", Json(reasons), nullable=False),
+    Column("progress", Json(progress)),
+    Column("failure", Json(failure)),
     Column("create_time", Double, nullable=False),
     Column("start_time", Double),
     Column("end_time", Double),
-    Column("lease_owner", String(64)),
-    Column("lease_token", BigInteger),
-    Column("lease_expires", Double),
     Index("jobs_tenant_id", "tenant", "id"),
     Index("jobs_state", "state"),
     Index(
@@ -103,10 +100,10 @@ events = Table(
     Column("sequence", BigInteger, primary_key=True),
     Column("time", Double, nullable=False),
     Column("type", String(32), nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", Named(JobState, 16), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("message", Text, nullable=False),
-    Column("details", JSON, nullable=False),
+    Column("details", Json(), nullable=False),
 )
 
 attempts = Table(
@@ -119,8 +116,8 @@ attempts = Table(
     Column("start_time", Double, nullable=False),
     Column("launched", Boolean, nullable=False),
     Column("end_time", Double),
-    Column("failure", JSON),
-    Column("outcome", JSON),
+    Column("failure", Json(failure)),
+    Column("outcome", Json()),
     Column("released", Boolean, nullable=False),
     Column("report_sequence", BigInteger, nullable=False),
     Index("attempts_released", "released"),
@@ -133,7 +130,7 @@ metrics = Table(
     Column("attempt", Integer, primary_key=True),
     Column("step", BigInteger, primary_key=True),
     Column("time", Double, nullable=False),
-    Column("values", JSON, nullable=False),
+    Column("values", Json(), nullable=False),
 )
 
 outbox = Table(
@@ -146,9 +143,6 @@ outbox = Table(
     Column("due", Double, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("error", Text, nullable=False),
-    Column("lock_owner", String(64)),
-    Column("lock_token", BigInteger),
-    Column("lock_expires", Double),
     Index("outbox_due", "due"),
 )
 
@@ -172,7 +166,7 @@ pools = Table(
     Column("owner", String(255), nullable=False),
     Column("dashboard_url", Text, nullable=False),
     Column("ray_address", Text, nullable=False),
-    Column("foreign_use", JSON, nullable=False),
+    Column("foreign", Json(), nullable=False),
     Column("position", Integer, nullable=False),
 )
 
@@ -183,14 +177,14 @@ deployments = Table(
     Column("name", String(63), primary_key=True),
     Column("owner", String(255), nullable=False),
     Column("spec", Text, nullable=False),
-    Column("replicas", Integer, nullable=False),
-    Column("cpus_per_replica", Double, nullable=False),
+    Column("workers", Integer, nullable=False),
+    Column("cpus", Double, nullable=False),
     Column("accelerator", String(64), nullable=False),
-    Column("accelerator_count", Double, nullable=False),
+    Column("count", Double, nullable=False),
     Column("deleting", Boolean, nullable=False),
     Column("pool", String(63), nullable=False),
     Column("generation", String(64), nullable=False),
-    Column("waiting", JSON, nullable=False),
+    Column("waiting", Json(reasons), nullable=False),
     Column("create_time", Double, nullable=False),
 )
 

@@ -9,6 +9,7 @@ import time
 import sqlalchemy as sa
 
 from tessera import errors
+from tessera.controller.store import rows
 from tessera.controller.store.schema import tickets
 from tessera.rpc.identity import Principal
 
@@ -25,12 +26,8 @@ def issue(connection: sa.Connection, principal: Principal) -> str:
     connection.execute(
         tickets.insert().values(
             digest=_digest(ticket),
-            subject=principal.subject,
-            role=principal.role,
-            tenant=principal.tenant,
-            job=principal.job,
-            attempt=principal.attempt,
             expires=now + TTL,
+            **rows.columns(principal),
         )
     )
     return ticket
@@ -48,9 +45,7 @@ def redeem(connection: sa.Connection, ticket: str) -> Principal:
         raise errors.UnauthenticatedError(
             "the ticket is unknown, used or expired", reason="TICKET_INVALID"
         )
-    return Principal(
-        subject=row.subject, role=row.role, tenant=row.tenant, job=row.job, attempt=row.attempt
-    )
+    return rows.record(Principal, row)
 
 
 def _digest(ticket: str) -> bytes:
