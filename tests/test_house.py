@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -141,3 +142,46 @@ def test_functions_are_short() -> None:
     assert not over, f"more than {MAX_FUNCTION} lines: it wants a second function"
     stale = {name: lengths.get(name) for name, most in LONG.items() if lengths.get(name) != most}
     assert not stale, "shorter now: write the new length into LONG, or take it out"
+
+
+def rpcs() -> Iterator[tuple[str, str]]:
+    """Service and name of every RPC of the platform's own."""
+    for path in sorted((ROOT / "shared" / "tessera" / "api").rglob("*_pb2.py")):
+        name = ".".join(path.relative_to(ROOT / "shared").with_suffix("").parts)
+        for service in importlib.import_module(name).DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                yield service.name, method.name
+
+
+def serves(tree: ast.Module, service: str) -> bool:
+    """Whether a module has the handlers of a service."""
+    return any(
+        isinstance(node, ast.ClassDef)
+        and any(ast.unparse(base).endswith(f"{service}Servicer") for base in node.bases)
+        for node in ast.walk(tree)
+    )
+
+
+def asked(tree: ast.Module) -> set[str]:
+    """What may be the RPCs that a module calls: by a stub's attribute, or by their name."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not ast.unparse(node.value).endswith("pb"):
+            names.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.add(node.value.rpartition("/")[2])
+    return names
+
+
+def test_every_rpc_has_a_user() -> None:
+    """One that nothing but a test calls is dead code, whoever answers it."""
+    callers = {name: asked(tree) for name, tree in trees().items()}
+    idle = [
+        f"{service}.{method}"
+        for service, method in rpcs()
+        if not any(
+            method in names and not serves(trees()[module], service)
+            for module, names in callers.items()
+        )
+    ]
+    assert not idle, f"no product code calls {', '.join(idle)}"

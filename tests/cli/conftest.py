@@ -62,6 +62,14 @@ def on(tessera, platform, monkeypatch):
 
 
 @pytest.fixture
+def alone(tmp_path):
+    """A platform of one test's own."""
+    platform = _module.Platform(tmp_path)
+    yield platform
+    platform.close()
+
+
+@pytest.fixture
 def job_file(tmp_path):
     """Writes a spec; fields replace or add to a short valid one."""
 

@@ -8,13 +8,18 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from tessera.api.controller.v1 import registry_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.cli import bulk
+from tessera.rpc.identity import SERVICE
+from tessera.rpc.registration import Registration
 
 TESSERA = Path(sys.executable).with_name("tessera")
 TEXTS = ("def add(a, b):", "class Größe:")
@@ -159,9 +164,54 @@ def test_model(on, zoo):
     assert on("model", "tiny", "--output", "json").json["task"] == "language_modeling"
 
 
+def test_replicas_of_a_model_are_compared(on, served, platform, client):
+    (alone,) = on("model", "tiny", "--replicas", "--output", "json").json
+    assert (alone["name"], alone["state"], alone["version"]) == ("tiny/0", "ACTIVE", 1)
+    assert len(alone["digest"]) == 16
+    assert "hold" not in on("model", "tiny", "--replicas").out
+    second = platform.run(served.replica(1))
+    try:
+        end = time.monotonic() + 30
+        while "" in (digests := _digests(client)) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert digests == [alone["digest"]] * 2
+        shown = on("model", "tiny", "--replicas").out
+        assert [line.split()[0] for line in shown.splitlines()[1:3]] == ["tiny/0", "tiny/1"]
+        assert "all 2 hold the same weights" in shown
+        with torch.no_grad():
+            parameter = next(second.state.ready_engine().active.module.parameters())
+            parameter.reshape(-1)[0] += 1
+        assert "they hold 2 different weights" in on("model", "tiny", "--replicas").out
+    finally:
+        platform.run(second.stop(1))
+
+
+def test_a_replica_that_does_not_answer_is_told(on, zoo, platform, client):
+    endpoint = registry_pb2.Endpoint(
+        role=registry_pb2.ROLE_REPLICA,
+        name="stars/1",
+        incarnation="x",
+        control_address="127.0.0.1:9",
+    )
+    token = platform.issue(subject="service:inference", role=SERVICE)
+    gone = Registration(platform.address, token, endpoint)
+    platform.run(gone.start())
+    try:
+        here, away = client.processes.replicas("stars")
+        assert (here.state, away.state, away.digest) == ("ACTIVE", "UNREACHABLE", "")
+        assert on("model", "stars", "--replicas").code == 0
+    finally:
+        platform.run(gone.stop())
+
+
+def _digests(client):
+    return [report.digest for report in client.processes.replicas("tiny")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["model", "nope", "--replicas"], "nope"),
         (["classify", "nope", "x"], "nope"),
         (["classify", "stars"], "there is no text; give some, or a file of them with --file"),
         (["classify", "stars", "x", "--file", "f"], "give texts or --file, not both"),

@@ -16,7 +16,10 @@ import yaml
 from tessera.api.controller.v1 import attempt_pb2, job_pb2
 from tessera.cli import watch as watch_command
 from tessera.cli.chart import plot
+from tessera.local import overview
+from tessera.local.state import State
 from tessera.spec import load
+from tessera.trainer.control.attempt import AttemptRecord, AttemptStatus
 
 pytestmark = pytest.mark.processes
 
@@ -314,6 +317,65 @@ def test_pools(on):
     assert on("pools", "--output", "json").json == []
 
 
+def test_a_pool_is_added_and_moved(tessera, alone, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOME", str(alone.home))
+    add = ("pools", "add", "far", "--dashboard", "http://127.0.0.1:9")
+    done = tessera(*add, "--ray", "127.0.0.1:8", "--foreign", "CPU=2", "--foreign", "GPU=1")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[1].split()[:3] == ["far", "unseen", "http://127.0.0.1:9"]
+    assert "does not answer" in done.out
+    (listed,) = tessera("pools", "--output", "json").json
+    assert (listed["ray_address"], listed["foreign"]) == ("127.0.0.1:8", {"CPU": 2, "GPU": 1})
+    assert tessera(*add, "--ray", "127.0.0.1:7", "--output", "json").json["name"] == "far"
+    (moved,) = tessera("pools", "--output", "json").json
+    assert (moved["ray_address"], moved["foreign"]) == ("127.0.0.1:7", {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["Far!", "--dashboard", "http://x", "--ray", "x:1"], "pool.name"),
+        (["far", "--dashboard", "", "--ray", "x:1"], "pool.dashboard_url"),
+        (["far", "--dashboard", "http://x"], "--ray"),
+        (["far", "--dashboard", "http://x", "--ray", "x:1", "--foreign", "CPU"], "`CPU` is not"),
+        (["far", "--dashboard", "http://x", "--ray", "x:1", "--foreign", "A=-1"], "`A=-1` is not"),
+    ],
+)
+def test_mistakes_about_pools_are_one_line(on, arguments, words):
+    done = on("pools", "add", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert len(done.err.splitlines()) == 1
+    assert on("pools").out == "no pools\n"
+
+
+def test_ranks_are_shown_while_a_job_runs(on, job_file, running, platform):
+    waits = on("submit", job_file("publish: {set: unranked}"), "--output", "json").json["id"]
+    refused = on("job", waits, "--ranks")
+    assert (refused.code, refused.out) == (2, "")
+    assert f"{waits} is QUEUED; only a job that runs has ranks" in refused.err
+    on("cancel", waits)
+    job, attempt = running()
+    attempt.report(progress=progress())
+    away = on("job", job, "--ranks")
+    assert (away.code, away.out) == (1, "")
+    assert f"the driver of {job} does not answer" in away.err
+    record = AttemptRecord(job=job, attempt=1, total_steps=10, world_size=2)
+    record.status = AttemptStatus(phase="training", step=5, version=1, version_step=4)
+    record.ranks[1] = "node-b:42"
+    with attempt.driver(record):
+        lines = on("job", job, "--ranks").out.splitlines()
+        told = on("job", job, "--ranks", "--output", "json").json
+    assert lines == [
+        "phase      training",
+        "step       5/10",
+        "version    1, of step 4",
+        "rank 0     not there yet",
+        "rank 1     node-b:42",
+    ]
+    assert (told["phase"], told["step"], told["ranks"]) == ("training", 5, ["", "node-b:42"])
+
+
 def test_schema(tessera, job_file):
     schema = tessera("schema").json
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -373,3 +435,13 @@ def test_dashboards_in_a_file(tessera, tmp_path):
     done = tessera("dashboards", "to")
     assert done.code == 2
     assert "name another folder" in done.err
+
+
+def test_status_tells_what_shards_hold(platform, tiny):
+    state = State(platform="tests", controller=platform.address)
+    held = overview.workloads(state, platform.token)["shards"]
+    assert [shard["name"] for shard in held] == ["shard-0", "shard-1"]
+    assert sum(shard["disk_bytes"] for shard in held) >= sum(
+        parameter.nbytes for parameter in tiny.module.parameters()
+    )
+    assert max(shard["versions"] for shard in held) >= 1

@@ -6,6 +6,7 @@ A small GPT with random weights is committed as `default/tiny`, version 1, and s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import threading
@@ -17,9 +18,12 @@ import pytest
 import torch
 
 from tessera.api.controller.v1 import attempt_pb2 as pb
+from tessera.api.controller.v1 import registry_pb2
 from tessera.api.controller.v1.attempt_pb2_grpc import AttemptServiceStub
 from tessera.api.controller.v1.deployment_pb2 import DeploymentSpec
 from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec
+from tessera.api.trainer.v1 import trainer_pb2
+from tessera.api.trainer.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
 from tessera.client import Client
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
@@ -33,12 +37,16 @@ from tessera.models.registry import FAMILIES, build
 from tessera.parameters.local import start_parameters
 from tessera.rpc.channel import bearer, channel
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
+from tessera.rpc.registration import Registration, fetch_verifier
+from tessera.rpc.server import Server
 from tessera.text import special
 from tessera.text.training import train
+from tessera.trainer.control.service import TrainerService
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.push import LocalSlice, push
 
+TRAINER = trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name
 STARS = ("bad", "fair", "good")
 TAGS = ("other", "name")
 TEXT = "def add(a, b):\n    return a + b\n\n\nclass Größe:\n    '''Maß → 尺寸 🙂'''\n" * 4
@@ -101,6 +109,7 @@ class Attempt:
 
     def __init__(self, platform: Platform, job: str) -> None:
         token = platform.issue(subject=f"attempt:{job}/1", role=ATTEMPT, job=job, attempt=1)
+        self._token = token
         self._metadata = bearer(token)
         self._channel = channel(platform.address)
         self._stub = AttemptServiceStub(self._channel)
@@ -127,6 +136,33 @@ class Attempt:
         request = pb.FinishAttemptRequest(ref=self._ref, **outcome)
         self._call(self._stub.FinishAttempt, request)
         self._platform.release(self._ref.job)
+
+    @contextlib.contextmanager
+    def driver(self, record):
+        """Its driver, which steers nothing but tells what is in the record."""
+        verifier = fetch_verifier(self._platform.address)
+
+        def register(server):
+            add_TrainerServiceServicer_to_server(TrainerService(record), server)
+
+        async def start():
+            server = Server(verifier, [(TRAINER, register)])
+            endpoint = registry_pb2.Endpoint(
+                role=registry_pb2.ROLE_TRAINER,
+                name=self._ref.job,
+                incarnation="1",
+                control_address=f"127.0.0.1:{await server.start()}",
+            )
+            registration = Registration(self._platform.address, self._token, endpoint)
+            await registration.start()
+            return server, registration
+
+        server, registration = self._platform.run(start())
+        try:
+            yield
+        finally:
+            self._platform.run(registration.stop())
+            self._platform.run(server.drain(grace=1.0))
 
 
 def job_spec(name="demo", **fields) -> JobSpec:
@@ -201,11 +237,15 @@ class Published:
         """Deploy version 1, and answer with a replica in this process."""
         spec = DeploymentSpec(name=self.name, model=f"{self.name}@1")
         client.deployments.create(spec)
+        return self.platform.run(self.replica(0))
+
+    def replica(self, index):
+        """Starts one replica of the deployment."""
         token = self.platform.issue(subject="service:inference", role=SERVICE)
         config = ReplicaConfig(
-            controller=self.platform.address, token=token, deployment=self.name, index=0
+            controller=self.platform.address, token=token, deployment=self.name, index=index
         )
-        return self.platform.run(start_replica(config, NoMeter()))
+        return start_replica(config, NoMeter())
 
 
 @pytest.fixture(scope="session")

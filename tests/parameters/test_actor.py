@@ -14,8 +14,9 @@ import urllib.request
 import pytest
 
 from tessera.api.controller.v1 import registry_pb2
+from tessera.detached_actor import NAMESPACE
 from tessera.local import ray_api
-from tessera.parameters.actor import COORDINATOR, NAMESPACE
+from tessera.parameters.actor import COORDINATOR
 from tessera.rpc.identity import SERVICE, Principal
 from tessera.weights.directory import find
 

@@ -14,8 +14,9 @@ import ray
 import structlog
 
 from tessera import errors
+from tessera.detached_actor import NAMESPACE
 from tessera.environment import leave_working_directory
-from tessera.inference.ensure import NAMESPACE, WantedReplicas, ensure
+from tessera.inference.ensure import WantedReplicas, ensure
 from tessera.log import configure_logging
 from tessera.rpc.registration import exchange_ticket
 

@@ -16,6 +16,7 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
+from tessera.detached_actor import NAMESPACE, detached
 from tessera.inference.actor import ReplicaActor
 from tessera.inference.config import ReplicaConfig
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
@@ -23,7 +24,6 @@ from tessera.rpc.registration import resolve
 
 log = structlog.get_logger()
 
-NAMESPACE = "tessera"
 READY_SECONDS = 120.0
 DRAIN_SECONDS = 30.0
 _STOP_SECONDS = 5.0
@@ -90,14 +90,7 @@ def _actor(wanted: WantedReplicas, index: int) -> Any:
         if wanted.accelerator_type != "GPU":
             options["accelerator_type"] = wanted.accelerator_type
     return ReplicaActor.options(  # type: ignore[attr-defined]
-        name=wanted.actor_name(index),
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        max_restarts=-1,
-        max_concurrency=4,
-        num_cpus=wanted.cpus,
-        **options,
+        **detached(wanted.actor_name(index), cpus=wanted.cpus), max_concurrency=4, **options
     ).remote(config)
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import uuid
 
 import structlog
 import torch
@@ -29,7 +26,7 @@ from tessera.inference.weights import Loader
 from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.identity import Verifier
-from tessera.rpc.registration import Registration, fetch_verifier
+from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Register, Server
 from tessera.spec.reference import parse_reference
 from tessera.weights.coordinator import Coordinator
@@ -84,20 +81,14 @@ class Replica:
         port = await self._server.start(self._config.host)
         await self._server.set_serving(serving=False)
         self.address = join(self._config.host, port)
-        endpoint = registry_pb2.Endpoint(
-            role=registry_pb2.ROLE_REPLICA,
-            name=self._config.name,
-            incarnation=uuid.uuid4().hex,
-            control_address=self.address,
+        announced = endpoint(
+            registry_pb2.ROLE_REPLICA,
+            self._config.name,
+            self.address,
             data_address=self.address,
-            labels={
-                "pid": str(os.getpid()),
-                "host": socket.gethostname(),
-                "actor": self._config.actor,
-                **self._labels(),
-            },
+            labels={"actor": self._config.actor, **self._labels()},
         )
-        registration = Registration(self._config.controller, self._config.token, endpoint)
+        registration = Registration(self._config.controller, self._config.token, announced)
         await registration.start()
         self._registration = registration
         self._watchdog = asyncio.create_task(self._watch())

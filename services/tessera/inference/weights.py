@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tessera import errors
 from tessera.device import Device
+from tessera.dtypes import FLOATS
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.memory import check_fits
 from tessera.models.config import ModelConfig
@@ -20,6 +21,7 @@ from tessera.models.model import Model
 from tessera.models.registry import build, family, load_config
 from tessera.models.tokenizer import tokenizer_file
 from tessera.text.tokenizer import Tokenizer
+from tessera.torch_dtypes import torch_dtype
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import Manifest, TensorSpec
@@ -30,13 +32,6 @@ log = structlog.get_logger()
 GROUP = "model"
 PIN_SECONDS = 1800.0
 """How long a pin holds unless it is renewed."""
-
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-}
 
 
 class Loader:
@@ -195,7 +190,7 @@ def _check_fit(
     for name, spec in specs.items():
         if spec.shape != shapes[name]:
             raise _unfit(manifest, f"`{name}` has shape {spec.shape}, not {shapes[name]}")
-        if spec.dtype not in _DTYPES:
+        if spec.dtype not in FLOATS:
             raise _unfit(manifest, f"`{name}` is of type {spec.dtype}, which no model runs in")
 
 
@@ -207,7 +202,7 @@ def _unfit(manifest: Manifest, why: str) -> errors.FailedPreconditionError:
 
 
 def _empty(spec: TensorSpec) -> Tensor:
-    return torch.empty(spec.shape, dtype=_DTYPES[spec.dtype])
+    return torch.empty(spec.shape, dtype=torch_dtype(spec.dtype))
 
 
 def _bytes(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

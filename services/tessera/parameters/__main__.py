@@ -14,8 +14,9 @@ from pathlib import Path
 import ray
 
 from tessera import errors
+from tessera.detached_actor import NAMESPACE
 from tessera.environment import leave_working_directory
-from tessera.parameters.actor import NAMESPACE, ensure
+from tessera.parameters.actor import ensure
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.rpc.registration import exchange_ticket
 

@@ -13,14 +13,15 @@ import ray
 import structlog
 from ray.util import metrics
 
+from tessera.detached_actor import detached
 from tessera.parameters import meter
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 
 log = structlog.get_logger()
 
-NAMESPACE = "tessera"
 COORDINATOR = "tessera-coordinator"
+CPUS = 0.25
 START_SECONDS = 120.0
 
 _DESCRIPTIONS = {
@@ -134,12 +135,4 @@ def _here(place: ServiceAddress) -> ServiceAddress:
 
 
 def _actor(kind: type, name: str) -> Any:
-    return ray.remote(kind).options(
-        name=name,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        max_restarts=-1,
-        max_task_retries=-1,
-        num_cpus=0.25,
-    )
+    return ray.remote(kind).options(**detached(name, cpus=CPUS), max_task_retries=-1)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import uuid
 from typing import Any
 
 from tessera.api.controller.v1 import registry_pb2
@@ -20,7 +17,7 @@ from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store import Store
 from tessera.parameters.versions import Versions
 from tessera.rpc.address import join
-from tessera.rpc.registration import Registration, fetch_verifier
+from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import DataServer, Server
 
 GRACE_SECONDS = 2.0
@@ -61,7 +58,12 @@ class CoordinatorNode:
         self._registration = Registration(
             place.controller,
             place.token,
-            _endpoint(place, registry_pb2.ROLE_COORDINATOR, "coordinator", self.address),
+            endpoint(
+                registry_pb2.ROLE_COORDINATOR,
+                "coordinator",
+                self.address,
+                labels={"actor": place.actor},
+            ),
         )
         await self._registration.start()
 
@@ -113,7 +115,13 @@ class ShardNode:
         self._registration = Registration(
             place.controller,
             place.token,
-            _endpoint(place, registry_pb2.ROLE_SHARD, config.name, self.address, self.data_address),
+            endpoint(
+                registry_pb2.ROLE_SHARD,
+                config.name,
+                self.address,
+                data_address=self.data_address,
+                labels={"actor": place.actor},
+            ),
         )
         await self._registration.start()
 
@@ -130,20 +138,3 @@ class ShardNode:
         while True:
             self._meter.set(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
             await asyncio.sleep(MEASURE_SECONDS)
-
-
-def _endpoint(
-    place: ServiceAddress,
-    role: registry_pb2.Role.ValueType,
-    name: str,
-    address: str,
-    data_address: str = "",
-) -> registry_pb2.Endpoint:
-    return registry_pb2.Endpoint(
-        role=role,
-        name=name,
-        incarnation=uuid.uuid4().hex,
-        control_address=address,
-        data_address=data_address,
-        labels={"pid": str(os.getpid()), "host": socket.gethostname(), "actor": place.actor},
-    )

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import time
-import uuid
 
 import structlog
 
@@ -16,7 +13,7 @@ from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.device import backend_for
 from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
-from tessera.rpc.registration import Registration, fetch_verifier
+from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
 from tessera.trainer.control.attempt import AttemptRecord, Ended
 from tessera.trainer.control.failure_messages import failure_message
@@ -119,17 +116,8 @@ class Driver:
             await server.drain(grace=1.0)
 
     def _endpoint(self, address: str) -> registry_pb2.Endpoint:
-        return registry_pb2.Endpoint(
-            role=registry_pb2.ROLE_TRAINER,
-            name=self._ref.job,
-            incarnation=uuid.uuid4().hex,
-            control_address=address,
-            labels={
-                "pid": str(os.getpid()),
-                "host": platform.node(),
-                "attempt": str(self._ref.attempt),
-            },
-        )
+        labels = {"attempt": str(self._ref.attempt)}
+        return endpoint(registry_pb2.ROLE_TRAINER, self._ref.job, address, labels=labels)
 
     async def _finish(self, ended: Ended) -> None:
         request = attempt_pb2.FinishAttemptRequest(ref=self._ref)

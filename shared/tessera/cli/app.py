@@ -100,6 +100,8 @@ class Commands(TyperGroup):
             )
         module, summary = COMMANDS[cmd_name]
         function = getattr(importlib.import_module(module), _function(cmd_name))
+        if isinstance(function, typer.Typer):
+            return typer.main.get_command(function)
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
         single.command(cmd_name, help=help_of(function, summary))(function)
         return typer.main.get_command(single)

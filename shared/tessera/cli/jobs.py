@@ -39,8 +39,15 @@ def job(
     context: typer.Context,
     job: JobArgument,
     spec: Annotated[bool, typer.Option("--spec", help="Also its spec, as YAML.")] = False,
+    ranks: Annotated[
+        bool,
+        typer.Option("--ranks", help="Instead: where its ranks run, as its driver says."),
+    ] = False,
 ) -> None:
     """Show one job."""
+    if ranks:
+        _show_ranks(context, job)
+        return
     with connect(context) as client:
         found = client.jobs.get(job_id(client, job))
         dashboards = client.dashboards()
@@ -68,6 +75,20 @@ def cancel(context: typer.Context, job: JobArgument) -> None:
         show.as_json(found)
     else:
         show.line(f"{found.id}  {_state(found)}")
+
+
+def _show_ranks(context: typer.Context, job: str) -> None:
+    with connect(context) as client:
+        run = client.processes.run(job_id(client, job))
+    if settings_of(context).json:
+        show.as_json(run)
+        return
+    show.line(f"phase      {run.phase}")
+    show.line(f"step       {run.step}/{run.total_steps or '?'}")
+    if run.version:
+        show.line(f"version    {run.version}, of step {run.version_step}")
+    for rank, place in enumerate(run.ranks):
+        show.line(f"{f'rank {rank}':<10} {place or 'not there yet'}")
 
 
 def _state(job: pb.Job) -> str:

@@ -1,6 +1,10 @@
-"""`tessera pools`."""
+"""`tessera pools` and `pools add`."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Annotated
 
 import typer
 
@@ -10,14 +14,68 @@ from tessera.cli.connect import connect, settings_of
 
 SHOWN = ("CPU", "GPU", "TPU")
 
+pools = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
-def pools(context: typer.Context) -> None:
+
+def _amount(text: str) -> tuple[str, float]:
+    """`CPU=2` as a name and a number.
+
+    Raises:
+        BadParameter: it is not.
+    """
+    name, _, number = text.partition("=")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = math.nan
+    if not name or not 0 <= amount < math.inf:
+        raise typer.BadParameter(f"--foreign: `{text}` is not NAME=NUMBER, as `CPU=2` is")
+    return name, amount
+
+
+@pools.callback()
+def list_pools(context: typer.Context) -> None:
     """List the Ray clusters that work is placed on."""
-    with connect(context) as client:
-        found = client.pools()
-    if settings_of(context).json:
-        show.as_json(found)
+    if context.invoked_subcommand is not None:
         return
+    with connect(context) as client:
+        known = client.pools()
+    if settings_of(context).json:
+        show.as_json(known)
+        return
+    _show(known)
+
+
+@pools.command("add")
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the pool.", show_default=False)],
+    dashboard: Annotated[
+        str, typer.Option(metavar="URL", help="Of Ray's dashboard.", show_default=False)
+    ],
+    ray: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Of the cluster (GCS).", show_default=False)
+    ],
+    foreign: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="What others use of it, as `CPU=2`; once for each resource.",
+        ),
+    ] = None,
+) -> None:
+    """Add a Ray cluster that work is placed on, or change where one is."""
+    amounts = dict(_amount(text) for text in foreign or ())
+    pool = Pool(name=name, dashboard_url=dashboard, ray_address=ray, foreign=amounts)
+    with connect(context) as client:
+        registered = client.register_pool(pool)
+    if settings_of(context).json:
+        show.as_json(registered)
+        return
+    _show([registered])
+
+
+def _show(listed: Iterable[Pool]) -> None:
     rows = [
         (
             pool.name,
@@ -26,7 +84,7 @@ def pools(context: typer.Context) -> None:
             pool.dashboard_url,
             " ".join(pool.message.split()),
         )
-        for pool in found
+        for pool in listed
     ]
     show.table(("POOL", "STATE", "HELD", "DASHBOARD", "NOTE"), rows, empty="no pools")
 

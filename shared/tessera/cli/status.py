@@ -72,6 +72,7 @@ def _show(values: Mapping[str, Any]) -> None:
         for s in values.get("services", ())
     ]
     _table("Services", services)
+    _table("Shards", [_shard(shard) for shard in values.get("shards", ())])
     _table("Jobs", [(state, str(n)) for state, n in values.get("jobs", {}).items()])
     deployments = [
         (
@@ -84,6 +85,15 @@ def _show(values: Mapping[str, Any]) -> None:
         for d in values.get("deployments", ())
     ]
     _table("Deployments", deployments)
+
+
+def _shard(shard: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        shard["name"],
+        f"{shard['versions']} versions",
+        f"{show_size(shard['disk_bytes'])} on disk",
+        f"{show_size(shard['memory_bytes'])} in memory",
+    )
 
 
 def _held(pool: Mapping[str, Any]) -> str:

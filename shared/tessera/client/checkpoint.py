@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 
 from tessera import errors
 from tessera.client.folder import Folder
+from tessera.dtypes import numpy_name
 from tessera.models.huggingface.keys import known
 from tessera.models.huggingface.statement import Statement
 from tessera.models.huggingface.tensors import listed
-from tessera.weights.dtypes import numpy_name
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -17,6 +17,7 @@ from tessera.client.deployments import Deployments
 from tessera.client.export import Exported, export
 from tessera.client.home import find
 from tessera.client.jobs import Jobs
+from tessera.client.processes import Processes
 from tessera.client.replicas import Replicas
 from tessera.spec.reference import parse_reference, parse_set
 from tessera.weights.coordinator import Coordinator
@@ -56,6 +57,7 @@ class Client(Answers):
         self.blobs = Blobs(self._connection)
         self.jobs = Jobs(self._connection, self.blobs)
         self.deployments = Deployments(self._connection)
+        self.processes = Processes(self._connection, self.jobs, self.deployments)
         super().__init__(Replicas(self._connection, self.deployments))
         self._pools: Any = PoolServiceStub(self._connection.channel)
         self._coordinator = Coordinator(
@@ -83,6 +85,19 @@ class Client(Answers):
         """The Ray clusters that work is placed on, with what is held of each."""
         request = pool_pb2.ListPoolsRequest()
         return list(self._connection.call(self._pools.ListPools, request).pools)
+
+    def register_pool(self, pool: pool_pb2.Pool) -> pool_pb2.Pool:
+        """Add a Ray cluster, or change where it is and what others use of it.
+
+        Args:
+            pool: its name, dashboard_url, ray_address and foreign are taken.
+
+        Raises:
+            InvalidArgumentError: the name is none, or there is no URL.
+        """
+        request = pool_pb2.RegisterPoolRequest(pool=pool)
+        registered: pool_pb2.Pool = self._connection.call(self._pools.RegisterPool, request).pool
+        return registered
 
     def dashboards(self) -> dict[str, str]:
         """URLs of Ray's dashboards by pool; none for those who may not see the pools."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from tessera import errors
 from tessera.client.home import Access
 from tessera.rpc.calls import under_way
 from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.rpc.retry import Retry
 
 T = TypeVar("T")
 
@@ -57,17 +57,14 @@ class Connection:
             UnavailableError: CONTROLLER_UNREACHABLE, after `patience`.
             TesseraError: whatever the controller says.
         """
-        end = time.monotonic() + self._patience
-        pause = 0.1
+        retry = Retry(self._patience)
         while True:
             try:
                 with mapped_errors():
                     return method(request, metadata=self.metadata, timeout=seconds)
             except errors.UnavailableError as error:
-                if time.monotonic() + pause > end:
+                if not retry.again():
                     raise self.unreachable(error) from None
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
 
     def stream(
         self,
@@ -81,20 +78,17 @@ class Connection:
             open_call: starts the call, from where the messages so far have come to.
             patience: seconds without a message until a lost controller is given up.
         """
-        end, pause = 0.0, 0.2
+        retry = Retry(patience, first=0.2, from_failure=True)
         while True:
             try:
                 with mapped_errors(), under_way(open_call) as call:
                     for message in call:
-                        end, pause = 0.0, 0.2
+                        retry.succeeded()
                         yield message
                     return
             except (errors.UnavailableError, errors.CancelledError) as error:
-                end = end or time.monotonic() + patience
-                if time.monotonic() + pause > end:
+                if not retry.again():
                     raise self.unreachable(error) from None
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
 
     def unreachable(self, error: errors.TesseraError) -> errors.TesseraError:
         """What a call that nobody answered means; a reason that the server gave is kept."""

@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 from safetensors import TensorSpec, serialize_file
 
 from tessera import errors
+from tessera.dtypes import FLOATS, library_name, numpy_name
 from tessera.models.huggingface.catalog import choose
 from tessera.models.huggingface.files import files
 from tessera.models.huggingface.kept import read_kept
 from tessera.models.merge import merge
 from tessera.models.registry import load_config
 from tessera.weights.coordinator import Coordinator
-from tessera.weights.dtypes import numpy_name
 from tessera.weights.manifest import Manifest
 from tessera.weights.pull import Want, pull
 
 GROUP = "model"
 PIN_SECONDS = 600.0
-# What the safetensors library calls element types, by their spelling in its files.
-_LIBRARY_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 Array = NDArray[Any]
 
@@ -113,12 +111,12 @@ def _pull(manifest: Manifest, token: str) -> dict[str, Array]:
 def _one_dtype(manifest: Manifest) -> str:
     """The element type of the model, which all of its tensors share."""
     found = {tensor.dtype for tensor in manifest.tensors if tensor.group == GROUP}
-    if len(found) != 1 or not found <= set(_LIBRARY_NAMES):
+    if len(found) != 1 or not found <= set(FLOATS):
         raise errors.FailedPreconditionError(
             f"a model of element types {', '.join(sorted(found)) or '(none)'} cannot be exported",
             reason="UNSUPPORTED_DTYPE",
         )
-    return _LIBRARY_NAMES[found.pop()]
+    return library_name(found.pop())
 
 
 def _convert(

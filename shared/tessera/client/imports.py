@@ -17,6 +17,7 @@ from tessera.client.folder import Folder
 from tessera.client.pieces import Pieces, widened
 from tessera.client.sentence_files import Vectors, read_vectors
 from tessera.client.tokenizer_file import Words, has_tokenizer, read_tokenizer
+from tessera.dtypes import FLOATS
 from tessera.models import floats
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface import catalog, generation
@@ -281,11 +282,11 @@ def _check_start(config: ModelConfig) -> None:
 
 def _check_dtypes(parts: Mapping[str, Tensor]) -> None:
     for name, part in parts.items():
-        if part.dtype not in floats.FLOATS:
+        if part.dtype not in FLOATS:
             raise errors.InvalidArgumentError(
                 f"`{name}` is of element type {part.dtype}, as of quantized weights, which cannot"
                 f" be imported; load the model with transformers and `save_pretrained` it in one of"
-                f" {', '.join(floats.FLOATS)}",
+                f" {', '.join(FLOATS)}",
                 reason="UNSUPPORTED_DTYPE",
             )
 

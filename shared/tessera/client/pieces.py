@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from tessera.dtypes import element_size
 from tessera.models import floats
 from tessera.models.huggingface.statement import plain
 from tessera.models.huggingface.tensors import Array, Entry, Tensor
 from tessera.weights.box import Box
-from tessera.weights.dtypes import element_size
 
 
 class Pieces:

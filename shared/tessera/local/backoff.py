@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tessera.rpc.retry import Pauses
 
 FIRST_SECONDS = 0.2
 MOST_SECONDS = 10.0
 HEALTHY_SECONDS = 30.0
 
 
-@dataclass(slots=True)
 class Backoff:
-    """Doubles the wait with every early death; a life of `HEALTHY_SECONDS` forgives them all."""
+    """Waits longer after every early death; a life of `HEALTHY_SECONDS` forgives them all."""
 
-    deaths: int = 0
+    def __init__(self) -> None:
+        self._pauses = Pauses(first=FIRST_SECONDS, longest=MOST_SECONDS)
+
+    @property
+    def deaths(self) -> int:
+        """Early ones in a row."""
+        return self._pauses.failures
 
     def died(self, lived: float) -> float:
         """Seconds to wait after a life of `lived` seconds."""
-        self.deaths = 1 if lived >= HEALTHY_SECONDS else self.deaths + 1
-        return min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(self.deaths - 1, 16))
+        if lived >= HEALTHY_SECONDS:
+            self._pauses.forgive()
+        return self._pauses.failed()

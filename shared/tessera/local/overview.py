@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import Any
 
@@ -15,6 +16,8 @@ from tessera.api.controller.v1 import job_pb2_grpc as job_grpc
 from tessera.api.controller.v1 import pool_pb2 as pool_pb
 from tessera.api.controller.v1 import pool_pb2_grpc as pool_grpc
 from tessera.api.controller.v1 import registry_pb2 as registry_pb
+from tessera.api.parameters.v1 import shard_pb2 as shard_pb
+from tessera.api.parameters.v1 import shard_pb2_grpc as shard_grpc
 from tessera.client.dashboard import actor_of, actor_page
 from tessera.local.home import Home
 from tessera.local.process import members
@@ -73,6 +76,7 @@ def workloads(state: State, token: str) -> dict[str, Any]:
     with channel(state.controller) as connection, mapped_errors():
         return {
             "pools": _pools(connection, token),
+            "shards": _shards(connection, token),
             "services": _services(connection, token, state.dashboard),
             "jobs": _jobs(connection, token),
             "deployments": _deployments(connection, token),
@@ -109,6 +113,25 @@ def _services(connection: grpc.Channel, token: str, dashboard: str) -> list[dict
         for role in wanted
         for endpoint in endpoints(connection, token, role)
     ]
+
+
+def _shards(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
+    """What every shard that answers holds, in bytes."""
+    rows = []
+    for endpoint in endpoints(connection, token, registry_pb.ROLE_SHARD):
+        with channel(endpoint.control_address) as shard, contextlib.suppress(grpc.RpcError):
+            status = shard_grpc.ShardServiceStub(shard).GetShardStatus(
+                shard_pb.GetShardStatusRequest(), metadata=bearer(token), timeout=_SECONDS
+            )
+            rows.append(
+                {
+                    "name": status.name,
+                    "disk_bytes": status.disk_bytes,
+                    "memory_bytes": status.memory_bytes,
+                    "versions": status.versions,
+                }
+            )
+    return rows
 
 
 def _jobs(connection: grpc.Channel, token: str) -> dict[str, int]:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from tessera.dtypes import FLOATS
 
-FLOATS = ("F64", "F32", "F16", "BF16")
-"""Element types of weights, in safetensors' spelling; BF16 travels as uint16."""
+Array = NDArray[Any]
 
 _EXPONENT = 0x7F80
 """Of a bfloat16: all set in what is infinite or no number."""

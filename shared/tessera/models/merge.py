@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera import errors
+from tessera.dtypes import FLOATS, numpy_name
 from tessera.models import floats
 from tessera.models.config import ModelConfig
 
@@ -17,7 +18,7 @@ Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 _ADAPTER = (".lora_a", ".lora_b")
-_KINDS = {"uint16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64"}
+_KINDS = {numpy_name(dtype): dtype for dtype in FLOATS}
 
 
 def merge(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+import uuid
 from collections.abc import Mapping
 from importlib import metadata
 
@@ -46,6 +49,33 @@ def fetch_verifier(controller: str) -> Verifier:
         stub = pb_grpc.IdentityServiceStub(connection)
         reply = stub.GetKeys(pb.GetKeysRequest(), timeout=PATIENCE_SECONDS, wait_for_ready=True)
         return Verifier(list(reply.keys))
+
+
+def endpoint(
+    role: pb.Role.ValueType,
+    name: str,
+    address: str,
+    *,
+    data_address: str = "",
+    labels: Mapping[str, str],
+) -> pb.Endpoint:
+    """This life of this process, as it is announced.
+
+    Args:
+        role: what it does.
+        name: within the role.
+        address: host:port of its control.
+        data_address: host:port of its bulk data; empty if none.
+        labels: beside `pid` and `host`.
+    """
+    return pb.Endpoint(
+        role=role,
+        name=name,
+        incarnation=uuid.uuid4().hex,
+        control_address=address,
+        data_address=data_address,
+        labels={"pid": str(os.getpid()), "host": socket.gethostname(), **labels},
+    )
 
 
 class Registration:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.rpc.retry import Retry
 
 log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
 """How long a client waits for a service that is restarting."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_FIRST_PAUSE = 0.05
 
 
 def find(controller: str, token: str, role: pb.Role.ValueType, name: str) -> pb.Endpoint:
@@ -53,14 +53,12 @@ def with_patience(action: Callable[[bool], T], seconds: float) -> T:
     `again` is False the first time: what was cached may be used. Only UNAVAILABLE, and CANCELLED by
     a server that stops, are tried again.
     """
-    end = time.monotonic() + seconds
-    pause, again = _FIRST_PAUSE, False
+    retry, again = Retry(seconds, first=_FIRST_PAUSE), False
     while True:
         try:
             return action(again)
         except (errors.UnavailableError, errors.CancelledError) as error:
-            if time.monotonic() + pause > end:
+            if not retry.again():
                 raise
             log.debug("trying again", reason=error.reason, message=error.message)
-        time.sleep(pause)
-        pause, again = min(pause * 2, _LONGEST_PAUSE), True
+        again = True

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tessera.dtypes import element_size
 from tessera.weights.box import Box
-from tessera.weights.dtypes import element_size
 
 
 class VersionState(enum.Enum):

@@ -10,11 +10,11 @@ from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1 import manifest_pb2
+from tessera.dtypes import element_size
 from tessera.parameters.access import check_tenant, check_writer
 from tessera.parameters.versions import Versions
 from tessera.rpc.identity import SERVICE, current_principal
 from tessera.weights import messages
-from tessera.weights.dtypes import element_size
 from tessera.weights.manifest import TensorSpec
 
 NAME = pb.DESCRIPTOR.services_by_name["CoordinatorService"].full_name

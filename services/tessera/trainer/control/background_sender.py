@@ -9,6 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from tessera import errors
+from tessera.rpc.retry import Pauses
 
 log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ class BackgroundSender:
         return done()
 
     def _run(self) -> None:
-        pause, more = 0.0, False
+        pauses, pause, more = Pauses(first=FIRST_PAUSE, longest=LONGEST_PAUSE), 0.0, False
         while not self._ended.is_set():
             if pause:
                 self._ended.wait(pause)
@@ -69,6 +70,7 @@ class BackgroundSender:
             self._urgent.clear()
             try:
                 more, pause = self._deliver(), 0.0
+                pauses.forgive()
             except (
                 errors.FailedPreconditionError,
                 errors.InvalidArgumentError,
@@ -80,7 +82,7 @@ class BackgroundSender:
                     self._on_refused(error)
                 return
             except errors.TesseraError:
-                more, pause = False, min(LONGEST_PAUSE, 2 * pause or FIRST_PAUSE)
+                more, pause = False, pauses.failed()
             except Exception as error:  # noqa: BLE001 - a thread that dies says nothing
                 log.warning("delivery failed", error=str(error))
                 more, pause = False, LONGEST_PAUSE

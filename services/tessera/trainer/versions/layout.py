@@ -13,23 +13,13 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from tessera.device import HOST
+from tessera.torch_dtypes import dtype_name, torch_dtype
 from tessera.trainer.step.parallel import local
 from tessera.trainer.tuning import ADAPTERS
 from tessera.weights.box import Box
 from tessera.weights.manifest import TensorSpec
 
 MODEL, OPTIMIZER, STATE = "model", "optimizer", "state"
-
-_DTYPES = {
-    torch.float32: "F32",
-    torch.bfloat16: "BF16",
-    torch.float16: "F16",
-    torch.float64: "F64",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.uint8: "U8",
-}
-_TORCH = {name: dtype for dtype, name in _DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +94,14 @@ def fill(part: Tensor, content: NDArray[np.uint8], dtype: str) -> None:
         content: the bytes.
         dtype: of the elements in them; the part may have another one.
     """
-    flat = torch.from_numpy(content).view(_TORCH[dtype])
+    flat = torch.from_numpy(content).view(torch_dtype(dtype))
     with torch.no_grad():
         part.copy_(flat.reshape(part.shape))
 
 
 def _placed(group: str, name: str, tensor: Tensor) -> LocalTensor:
     spec = TensorSpec(
-        group=group, name=name, shape=tuple(tensor.shape), dtype=_DTYPES[tensor.dtype]
+        group=group, name=name, shape=tuple(tensor.shape), dtype=dtype_name(tensor.dtype)
     )
     if not isinstance(tensor, DTensor):
         return LocalTensor(spec=spec, box=spec.box, part=local(tensor), replicated=True)

@@ -1,0 +1,69 @@
+"""One table of element types, which agrees with numpy, torch and the safetensors library."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from tessera import errors
+from tessera.dtypes import DTYPES, FLOATS, element_size, library_name, numpy_name
+from tessera.torch_dtypes import dtype_name, torch_dtype
+
+ROOT = Path(__file__).resolve().parent.parent
+SPELLINGS = {"bfloat16", "BF16", "float16", "F16"}
+MAY = {
+    "shared/tessera/dtypes.py": "the table",
+    "shared/tessera/models/floats.py": "how precise each of them is",
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sizes_and_names_agree_with_the_libraries(dtype):
+    assert np.dtype(numpy_name(dtype)).itemsize == element_size(dtype)
+    assert torch_dtype(dtype).itemsize == element_size(dtype)
+    assert dtype_name(torch_dtype(dtype)) == dtype
+    assert str(torch_dtype(dtype)) == f"torch.{library_name(dtype)}"
+    written = save({"x": torch.zeros(3, dtype=torch_dtype(dtype))})
+    assert f'"dtype":"{dtype}"'.encode() in written
+
+
+def test_what_a_model_may_have_is_told_apart_by_its_bits():
+    assert len({numpy_name(dtype) for dtype in FLOATS}) == len(FLOATS)
+
+
+def test_an_unknown_type_lists_those_that_are_known():
+    for ask in (element_size, numpy_name, library_name):
+        with pytest.raises(errors.InvalidArgumentError, match="BF16") as caught:
+            ask("F4")
+        assert caught.value.reason == "UNKNOWN_DTYPE"
+
+
+def test_no_module_keeps_a_table_of_its_own():
+    tables = [
+        path.relative_to(ROOT).as_posix()
+        for source in ("services", "shared/tessera")
+        for path in sorted((ROOT / source).rglob("*.py"))
+        if "api" not in path.parts and _has_table(ast.parse(path.read_text()))
+    ]
+    assert tables == sorted(MAY)
+
+
+def _has_table(tree: ast.Module) -> bool:
+    """Whether a dict has two spellings of narrow floats among its keys, or among its values."""
+    return any(
+        len(SPELLINGS & {_word(node) for node in side if node is not None}) > 1
+        for table in ast.walk(tree)
+        if isinstance(table, ast.Dict)
+        for side in (table.keys, table.values)
+    )
+
+
+def _word(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
