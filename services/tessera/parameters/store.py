@@ -26,15 +26,29 @@ DEFAULT_KEEP = 3
 _UNFINISHED = (VersionState.OPEN.value, VersionState.SEALED.value)
 
 
-class Store(VersionReader):
-    """The writing side; `VersionReader` has the reading side, pins and drops."""
+class Store:
+    """The writing side.
+
+    Args:
+        path: of the coordinator's file.
+        shards: names of the shards.
+        cap: bytes that all versions together may take; None: no limit.
+
+    Attributes:
+        reader: the reading side, pins and drops, of the same file.
+    """
 
     def __init__(self, path: Path, shards: Sequence[str], cap: int | None = None) -> None:
-        super().__init__(Database(path), shards, cap)
+        self._database = Database(path)
+        self.reader = VersionReader(self._database, shards, cap)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
 
     def acquire(self, name: str, job: str, attempt: int, keep: int) -> Grant:
         """Make an attempt of a job the writer of a set; what others had open is given up."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             found = db.execute("SELECT * FROM sets WHERE name = ?", (name,)).fetchone()
             if found is None:
                 db.execute("INSERT INTO sets VALUES (?, 0, '', 0, ?, 1, 0)", (name, DEFAULT_KEEP))
@@ -71,10 +85,10 @@ class Store(VersionReader):
     ) -> int:
         """Begin a version and return its number; the writer's unfinished one is given up."""
         sizes = _sizes(tensors)
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             found = _fenced(db, name, epoch)
             self._abort_unfinished(db, name)
-            self.make_room(db, sum(sizes.values()))
+            self.reader.make_room(db, sum(sizes.values()))
             number = int(found["next"])
             db.execute("UPDATE sets SET next = next + 1 WHERE name = ?", (name,))
             db.execute(
@@ -103,7 +117,7 @@ class Store(VersionReader):
 
     def unsealed(self, name: str, number: int, epoch: int) -> tuple[TensorSpec, ...] | None:
         """The tensors of an open version; None if it is sealed already."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             row = _own(db, name, number, epoch)
             if row["state"] != VersionState.OPEN.value:
                 return None
@@ -112,7 +126,7 @@ class Store(VersionReader):
 
     def seal(self, name: str, number: int, epoch: int, slices: Sequence[SliceSpec]) -> None:
         """Note where the slices lie; from now on the version can be committed."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             if _own(db, name, number, epoch)["state"] != VersionState.OPEN.value:
                 return
             content = _content(db, name, number)
@@ -125,13 +139,13 @@ class Store(VersionReader):
 
     def sealed_size(self, name: str, number: int) -> tuple[int, int]:
         """Number of slices and bytes of a version."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             content = _content(db, name, number)
             return len(content.slices), sum(source.size for source in content.slices)
 
     def commit(self, name: str, number: int, epoch: int) -> Version:
         """Make a sealed version the head; doing it twice is harmless."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             row = _own(db, name, number, epoch)
             if row["state"] == VersionState.OPEN.value:
                 raise errors.FailedPreconditionError(
@@ -154,7 +168,7 @@ class Store(VersionReader):
 
     def abort(self, name: str, number: int, epoch: int) -> None:
         """Give an unfinished version up; doing it twice is harmless."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             _fenced(db, name, epoch)
             row = version_row(db, name, number)
             if row["state"] == VersionState.COMMITTED.value:
@@ -173,7 +187,7 @@ class Store(VersionReader):
 
     def _abort(self, db: sqlite3.Connection, name: str, number: int) -> None:
         _set_state(db, name, number, VersionState.ABORTED)
-        self.forget(db, name, number, ())
+        self.reader.forget(db, name, number, ())
 
 
 def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:

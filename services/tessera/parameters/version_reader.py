@@ -40,23 +40,19 @@ class VersionReader:
     """
 
     def __init__(self, database: Database, shards: Sequence[str], cap: int | None) -> None:
-        self.database = database
+        self._database = database
         self._shards = tuple(shards)
         self._cap = cap
 
-    def close(self) -> None:
-        """Close the file."""
-        self.database.close()
-
     def head(self, name: str) -> Version | None:
         """The newest committed version of a set; None if it has none."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             number = set_row(db, name)["head"]
             return version_of(version_row(db, name, number)) if number else None
 
     def manifest(self, name: str, number: int, groups: Sequence[str], min_version: int) -> Manifest:
         """A committed version for reading; number 0 is the newest, no groups all that it holds."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             head = int(set_row(db, name)["head"])
             number = number or head
             if not number:
@@ -79,7 +75,7 @@ class VersionReader:
 
     def versions(self, name: str, before: int, limit: int) -> list[Version]:
         """Committed versions with numbers below `before` (0: any), newest first."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             set_row(db, name)
             rows = db.execute(
                 "SELECT * FROM versions WHERE set_name = ? AND state = ? AND dropped = 0"
@@ -91,7 +87,7 @@ class VersionReader:
     def sets(self, tenant: str, after: str, limit: int) -> list[ParameterSet]:
         """Sets of a tenant (empty: of all) whose names follow `after`, by name."""
         prefix = f"{tenant}/" if tenant else ""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             rows = db.execute(
                 "SELECT name, head FROM sets WHERE name > ? AND substr(name, 1, ?) = ?"
                 " ORDER BY name LIMIT ?",
@@ -101,7 +97,7 @@ class VersionReader:
 
     def pin(self, name: str, number: int, owner: str, ttl: float) -> None:
         """Keep a version whole for `ttl` seconds."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             _readable(db, name, number)
             expires = time.time() + ttl
             db.execute(
@@ -111,7 +107,7 @@ class VersionReader:
 
     def release(self, name: str, number: int, owner: str) -> None:
         """Give a pin back; doing it twice is harmless."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.execute(
                 "DELETE FROM pins WHERE set_name = ? AND number = ? AND owner = ?",
                 (name, number, owner),
@@ -119,7 +115,7 @@ class VersionReader:
 
     def retain(self) -> list[Drop]:
         """Drop what may go by the sets' `keep` and the cap; returns what was dropped."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             return self._retain(db, 0)
 
     def make_room(self, db: sqlite3.Connection, needed: int) -> None:
@@ -142,7 +138,7 @@ class VersionReader:
 
     def pending_drops(self) -> list[PendingDrop]:
         """What shards have still to be told to forget, oldest first."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             return [
                 PendingDrop(
                     id=row["id"],
@@ -156,7 +152,7 @@ class VersionReader:
 
     def dropped(self, drop: PendingDrop) -> None:
         """A shard has done it."""
-        with self.database.transaction() as db:
+        with self._database.transaction() as db:
             db.execute("DELETE FROM drops WHERE id = ?", (drop.id,))
 
     def forget(self, db: sqlite3.Connection, name: str, number: int, groups: Sequence[str]) -> None:

@@ -99,7 +99,7 @@ class Versions:
         version = await self.ask(self.store.commit, name, number, epoch)
         self._meter.add(VERSIONS_COMMITTED, 1)
         self._notify(name)
-        await self.ask(self.store.retain)
+        await self.ask(self.store.reader.retain)
         self._sweep.set()
         log.info("committed", set=name, version=number, step=version.step, size=version.size)
         return version
@@ -114,7 +114,7 @@ class Versions:
         seen = 0
         while True:
             changed = self._changed.setdefault(name, asyncio.Event())
-            head = await self.ask(self.store.head, name)
+            head = await self.ask(self.store.reader.head, name)
             if head is not None and head.number > seen:
                 seen = head.number
                 yield head
@@ -133,9 +133,9 @@ class Versions:
                 await asyncio.wait_for(self._sweep.wait(), SWEEP_SECONDS)
             self._sweep.clear()
             try:
-                await self.ask(self.store.retain)
-                for drop in await self.ask(self.store.pending_drops):
+                await self.ask(self.store.reader.retain)
+                for drop in await self.ask(self.store.reader.pending_drops):
                     await self.shards.drop(drop.shard, drop.set, drop.number, drop.groups)
-                    await self.ask(self.store.dropped, drop)
+                    await self.ask(self.store.reader.dropped, drop)
             except errors.TesseraError as error:
                 log.info("cannot forget yet", reason=error.reason, message=error.message)

@@ -96,7 +96,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         del context
         check_tenant(current_principal(), request.set)
         manifest = await self._versions.ask(
-            self._store.manifest,
+            self._store.reader.manifest,
             request.set,
             request.version,
             list(request.groups),
@@ -114,7 +114,9 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         size = request.page_size or PAGE
         tenant = "" if principal.role == SERVICE else principal.tenant
         # One more than asked for tells whether there is another page.
-        found = await self._versions.ask(self._store.sets, tenant, request.page_token, size + 1)
+        found = await self._versions.ask(
+            self._store.reader.sets, tenant, request.page_token, size + 1
+        )
         page = found[:size]
         return pb.ListSetsResponse(
             sets=[messages.set_to_pb(entry) for entry in page],
@@ -129,7 +131,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         check_tenant(current_principal(), request.set)
         size = request.page_size or PAGE
         before = _page_token(request.page_token)
-        found = await self._versions.ask(self._store.versions, request.set, before, size + 1)
+        found = await self._versions.ask(self._store.reader.versions, request.set, before, size + 1)
         page = found[:size]
         return pb.ListVersionsResponse(
             versions=[messages.version_to_pb(version) for version in page],
@@ -158,7 +160,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
                 f"ttl: {text}", reason="INVALID_FIELD", violations=[errors.Violation("ttl", text)]
             )
         await self._versions.ask(
-            self._store.pin, request.set, request.version, request.owner, seconds
+            self._store.reader.pin, request.set, request.version, request.owner, seconds
         )
         return pb.PinVersionResponse()
 
@@ -168,7 +170,9 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         """Give a pin back."""
         del context
         check_tenant(current_principal(), request.set)
-        await self._versions.ask(self._store.release, request.set, request.version, request.owner)
+        await self._versions.ask(
+            self._store.reader.release, request.set, request.version, request.owner
+        )
         return pb.ReleasePinResponse()
 
 
