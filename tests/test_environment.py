@@ -121,7 +121,7 @@ def test_http_inside_the_platform_is_spoken_in_two_places():
     found = calls_of(speakers)
     assert set(found) == {
         "shared/tessera/local/ray_api.py",
-        "services/tessera/controller/launcher.py",
+        "services/tessera/controller/pools/launcher.py",
     }
 
 

@@ -117,6 +117,9 @@ def folders(tmp_path_factory):
         for name in ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json"):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(Path(MINILM) / name, folder / name)
+        pooling = folder / "1_Pooling/config.json"
+        width = {"word_embedding_dimension": config.hidden_size}
+        pooling.write_text(json.dumps({**json.loads(pooling.read_text()), **width}))
         (folder / "pytorch_model.bin").write_bytes(b"pickle")
         (folder / "README.md").write_text("read me")
     return found

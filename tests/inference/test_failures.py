@@ -71,9 +71,11 @@ def failed(status):
     return status.state == pb.REPLICA_STATE_FAILED
 
 
-def no_end():
+def no_end(model):
+    """Assets in which nothing says what ends a text: neither the config nor a well-known name."""
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "[X]": 1}, unk_token="[X]"))
-    return str(inner.to_str()).encode()
+    content = str(inner.to_str()).encode()
+    return {"tokenizer.json": content, "config.json": config(model, end_id=-1)}
 
 
 def config(model, **values):
@@ -86,7 +88,7 @@ def unfit(tiny):
     stack = json.loads(model.config.to_json())["decoder"]
     task = json.loads(model.config.to_json())["task"]
     return {
-        "tokenizer-without-end": ({"tokenizer.json": no_end()}, "no token that ends a text"),
+        "tokenizer-without-end": (no_end(model), "no token that ends a text"),
         "no-tokenizer": ({"tokenizer.json": b"\xff"}, "not a tokenizer.json"),
         "no-config": ({"config.json": None}, "config.json"),
         "broken-config": ({"config.json": b"{"}, "config.json"),
@@ -167,7 +169,7 @@ async def shown(platform, name, state, word):
 
 async def test_the_next_version_gets_its_turn(platform, serve, tiny, loads):
     writer = Writer(platform, "mended")
-    bad = writer.publish(tiny.model(1), **{"tokenizer.json": no_end()})
+    bad = writer.publish(tiny.model(1), **no_end(tiny.model(1)))
     platform.deploy("mended", "mended")
     client = await serve(platform, "mended")
     await client.until(failed)
@@ -188,7 +190,7 @@ async def test_what_is_served_stays_and_says_why_the_next_is_not(platform, serve
     platform.deploy("stays", "stays")
     client = await serve(platform, "stays")
     await client.until(active(good))
-    bad = writer.publish(tiny.model(2), **{"tokenizer.json": no_end()})
+    bad = writer.publish(tiny.model(2), **no_end(tiny.model(2)))
     found = await shown(platform, "stays", READY, f"version {bad}: ")
     assert "ends a text" in found.message
     assert (found.version, found.ready_replicas, found.failed_replicas) == (good, 1, 0)

@@ -13,13 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from tessera.inference.tasks.numbers import softmax
 
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.engine.sampling import generator, sample
 from tessera.inference.engine.sequence import Request, Sampling
+from tessera.inference.tasks.probabilities import softmax
 from tessera.models.registry import build
 
 from .served import all_returned, ask, generate, joined, until
