@@ -11,6 +11,8 @@ import pytest
 
 from tessera.cli.app import decoded
 
+pytestmark = pytest.mark.processes
+
 TESSERA = Path(sys.executable).with_name("tessera")
 LOCALES = {
     "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

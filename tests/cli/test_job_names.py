@@ -9,6 +9,8 @@ from tessera.api.controller.v1 import attempt_pb2
 from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec, PublishSpec
 from tessera.spec import load
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def submit(client):

@@ -23,6 +23,8 @@ from tessera.inference.weights import Loader
 
 from .platform import Client, Platform, Writer, active
 
+pytestmark = pytest.mark.processes
+
 READY = deployment_pb2.DEPLOYMENT_STATE_READY
 FAILED = deployment_pb2.DEPLOYMENT_STATE_FAILED
 

@@ -24,6 +24,8 @@ from tessera.models.registry import build
 
 from .served import all_returned, ask, generate, joined, until
 
+pytestmark = pytest.mark.processes
+
 GREEDY = Sampling(temperature=0)
 LABELS = ("x", "y", "z")
 NAN, INF = float("nan"), float("inf")

@@ -14,6 +14,8 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 
 from .served import all_returned, ask, generate, joined, slow_down, until
 
+pytestmark = pytest.mark.processes
+
 
 async def test_calls_cancelled_at_any_moment_return_every_block(replica):
     it = await replica(blocks=60, max_batch=6, max_waiting=200)

@@ -19,6 +19,8 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 
 from .served import Served, ask
 
+pytestmark = pytest.mark.processes
+
 PAIRS = [(TEXTS[0], TEXTS[1]), (TEXTS[2], "a dog"), ("x", TEXTS[0])]
 PATHS = ["torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid",
          "torch.nn.Sigmoid", "torch.nn.Identity"]  # fmt: skip

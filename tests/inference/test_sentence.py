@@ -25,6 +25,8 @@ from tessera.inference.engine.bounds import Bounds
 from tessera.inference.tasks.embed import Embed, Prompt
 from tessera.inference.tasks.text_input import TextInput
 
+pytestmark = pytest.mark.processes
+
 BOUNDS = Bounds(BlockManager(64, 4), BlockManager(64, 4))
 WIDTH = 16
 KINDS = {

@@ -165,7 +165,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("held", "number", "options"),
-    [("cluster", signal.SIGKILL, ("-n", "1")), ("platform", signal.SIGTERM, ())],
+    [
+        ("cluster", signal.SIGKILL, ("-n", "1")),
+        pytest.param("platform", signal.SIGTERM, (), marks=pytest.mark.slow),
+    ],
 )
 def test_a_test_run_that_holds_a_cluster(tmp_path, held, number, options):
     (tmp_path / "test_hold.py").write_text(HOLD)

@@ -110,6 +110,7 @@ except errors.TesseraError as error:
 """
 
 
+@pytest.mark.processes
 def test_several_at_once_make_one_home(tmp_path):
     """All agree on the key that signed the token."""
     home = Home(tmp_path / "home")

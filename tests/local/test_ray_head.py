@@ -126,6 +126,7 @@ def test_one_that_always_lacks_its_dashboard_says_what_ray_said(tmp_path):
     assert len(started) == 3
 
 
+@pytest.mark.slow
 def test_one_that_lacks_its_dashboard_is_started_again(tmp_path):
     head = make(tmp_path)
     head.environment = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "0"}  # Ray gives it up at once.

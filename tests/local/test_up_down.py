@@ -132,6 +132,7 @@ def test_two_at_once_are_one(platform):
     assert len(heads) == 1
 
 
+@pytest.mark.slow
 def test_all_of_it_killed_while_starting(platform):
     """SIGKILL of the command and of the supervisor: the next `up` ends what is left."""
     command = [str(TESSERA), "--home", str(platform.home.path), "up"]

@@ -11,6 +11,8 @@ import torch
 from checkpoints import exported, imported, loaded, reranker, scored
 from sentence_transformers import CrossEncoder
 
+pytestmark = pytest.mark.processes
+
 WORDS = ("cat", "dog", "mat", "CAT", "naïve", "Hund", "dogs", "sagt")
 ROWS = [
     {"text": f"the {asked}", "text_pair": f"a {told} sat", "score": float(asked == told)}

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 PROGRAM = r"""
 import ctypes, json, logging, os, subprocess, sys, time
 from pathlib import Path
