@@ -45,6 +45,15 @@ def test_list_reads_every_page(client, spec, monkeypatch):
     assert len(list(client.jobs.list("name=paged", limit=3))) == 3
 
 
+def test_a_version_now_is_asked_for_by_id_or_name(client, spec):
+    job = client.jobs.create(spec("asked", publish={"set": "asked"}))
+    for name in (job.id, f"jobs/{job.id}", "asked"):
+        with pytest.raises(errors.FailedPreconditionError) as caught:
+            client.jobs.checkpoint(name)
+        assert (caught.value.reason, caught.value.metadata["job"]) == ("JOB_NOT_RUNNING", job.id)
+    client.jobs.cancel(job.id)
+
+
 def test_same_request_is_one_job(client, spec):
     first = client.jobs.create(spec("once", publish={"set": "once"}), request_id="r1")
     assert client.jobs.create(spec("once", publish={"set": "once"}), request_id="r1") == first

@@ -172,7 +172,7 @@ class Jobs:
             FailedPreconditionError: it does not run (JOB_NOT_RUNNING).
             UnavailableError: its driver is not there yet (DRIVER_UNAVAILABLE).
         """
-        request = pb.CheckpointJobRequest(name=job)
+        request = pb.CheckpointJobRequest(name=self.resolve(job).id)
         taken: pb.CheckpointJobResponse = self._connection.call(self._stub.CheckpointJob, request)
         return taken
 

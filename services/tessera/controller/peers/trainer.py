@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
@@ -29,10 +32,8 @@ class Drivers:
         Raises:
             UnavailableError: its driver is not there (DRIVER_UNAVAILABLE), or does not answer.
         """
-        async with aio_channel(self._address(job)) as connection:
-            stub = pb_grpc.TrainerServiceStub(connection)
-            with mapped_errors():
-                await stub.Stop(pb.StopRequest(), metadata=self._metadata, timeout=SECONDS)
+        async with self._driver(job) as stub:
+            await stub.Stop(pb.StopRequest(), metadata=self._metadata, timeout=SECONDS)
 
     async def checkpoint(self, job: str) -> pb.CheckpointResponse:
         """Ask a run to commit a version within two steps.
@@ -40,12 +41,16 @@ class Drivers:
         Raises:
             UnavailableError: as `stop`.
         """
+        async with self._driver(job) as stub:
+            return await stub.Checkpoint(
+                pb.CheckpointRequest(), metadata=self._metadata, timeout=SECONDS
+            )
+
+    @asynccontextmanager
+    async def _driver(self, job: str) -> AsyncIterator[pb_grpc.TrainerServiceAsyncStub]:
         async with aio_channel(self._address(job)) as connection:
-            stub = pb_grpc.TrainerServiceStub(connection)
             with mapped_errors():
-                return await stub.Checkpoint(
-                    pb.CheckpointRequest(), metadata=self._metadata, timeout=SECONDS
-                )
+                yield pb_grpc.TrainerServiceStub(connection)
 
     def _address(self, job: str) -> str:
         endpoints = self._registry.resolve(Role.TRAINER, job)
