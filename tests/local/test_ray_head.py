@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import uuid
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -54,12 +55,13 @@ def test_the_shared_cluster_is_private(ray_cluster):
     session = os.getsid(leader.pid)
     outside = []
     for process in psutil.process_iter():
-        if os.getsid(process.pid) == session:
-            outside += [
-                (process.name(), c.laddr.ip)
-                for c in process.net_connections("tcp")
-                if c.status == psutil.CONN_LISTEN and c.laddr.ip not in LOOPBACK
-            ]
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # Others come and go.
+            if os.getsid(process.pid) == session:
+                outside += [
+                    (process.name(), c.laddr.ip)
+                    for c in process.net_connections("tcp")
+                    if c.status == psutil.CONN_LISTEN and c.laddr.ip not in LOOPBACK
+                ]
     assert outside == []
 
 

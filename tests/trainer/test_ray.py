@@ -94,6 +94,10 @@ class User:
         return trainer_pb2_grpc.TrainerServiceStub(channel(endpoint.control_address))
 
 
+def where(stub, user) -> trainer_pb2.GetStatusResponse:
+    return stub.GetStatus(trainer_pb2.GetStatusRequest(), metadata=user.token, timeout=20)
+
+
 def small(ranks, texts, **changes):
     told = ranks.spec(texts, resources={"workers": 2, "cpus_per_worker": 1}, **changes)
     told["data"]["files"] = [f"file://{texts}/*.py"]
@@ -106,7 +110,11 @@ def test_a_job_is_steered_and_stopped(ray_platform, texts, ranks):
     job = user.submit(told)
     user.until(job, lambda found: found.progress.step > 3)
     stub = user.trainer(job)
-    status = stub.GetStatus(trainer_pb2.GetStatusRequest(), metadata=user.token, timeout=20)
+    # The driver hears of steps by a way of its own, a little later.
+    end = time.monotonic() + SECONDS
+    while (status := where(stub, user)).step <= 3:
+        assert time.monotonic() < end, status
+        time.sleep(0.3)
     assert (status.job, status.total_steps) == (job, 100_000)
     assert len({address.rpartition(":")[2] for address in status.ranks}) == 2
     asked = job_pb2.CheckpointJobRequest(name=job)
