@@ -59,11 +59,26 @@ def grafana():
         server.shutdown()
 
 
+def up_at_once(platform, *options):
+    """Both say that it is up; whoever was slower has followed the other."""
+    command = [str(TESSERA), "--home", str(platform.home.path), "up", *options]
+    together = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in together:
+        message = process.communicate(timeout=200)[1]
+        assert process.returncode == 0, message
+    heads = [
+        p
+        for p in mentions("ray.scripts.scripts")
+        if p.pid in {m.pid for m in members(platform.state.platform, platform.state.leaders)}
+    ]
+    assert len(heads) == 1
+
+
 def test_a_life(platform, grafana):
-    """Up, up again, the controller dies, the supervisor dies, down, down again, purge."""
+    """Two `up` at once, another, the controller dies, the supervisor dies, down, again, purge."""
     charts = ("--prometheus", "http://127.0.0.1:9", "--grafana", grafana)
     shown = "https://grafana.example.com"
-    platform.up("--cpus", "9", *charts, "--grafana-iframe", shown)
+    up_at_once(platform, "--cpus", "9", *charts, "--grafana-iframe", shown)
     state = platform.state
     health = ray_api.get(f"{state.dashboard}/api/grafana_health", Path(state.ray_token_path))
     assert json.loads(health)["data"]["grafanaHost"] == shown
@@ -90,7 +105,7 @@ def test_a_life(platform, grafana):
     assert not platform.home.path.exists()
 
 
-@pytest.mark.parametrize("seconds", [0.6, 1.5, 4.0, 7.5])
+@pytest.mark.parametrize("seconds", [0.6, 1.5, 4.0, pytest.param(7.5, marks=pytest.mark.slow)])
 def test_interrupted_while_starting(platform, seconds):
     command = [str(TESSERA), "--home", str(platform.home.path), "up"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -115,21 +130,6 @@ def test_a_supervisor_that_fails_says_which_log_and_its_last_lines(platform):
     log = place.removeprefix("  all of it: ").removeprefix("  (no log at ").rstrip(")")
     assert log.startswith(str(platform.home.path / "logs"))
     assert "Traceback" not in done.stderr
-
-
-def test_two_at_once_are_one(platform):
-    """Both say that it is up; whoever was slower has followed the other."""
-    command = [str(TESSERA), "--home", str(platform.home.path), "up"]
-    together = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in together:
-        message = process.communicate(timeout=200)[1]
-        assert process.returncode == 0, message
-    heads = [
-        p
-        for p in mentions("ray.scripts.scripts")
-        if p.pid in {m.pid for m in members(platform.state.platform, platform.state.leaders)}
-    ]
-    assert len(heads) == 1
 
 
 @pytest.mark.slow

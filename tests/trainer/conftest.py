@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import asdict, dataclass, field
@@ -15,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rank_process
 import torch
 import torch.distributed as dist
 
@@ -39,8 +37,6 @@ from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
 from tessera.weights.push import LocalSlice, push
-
-SCRIPT = Path(__file__).with_name("rank_process.py")
 
 WORDS = (
     "import", "os", "sys", "json", "def", "return", "class", "self", "value",
@@ -116,33 +112,26 @@ def run_gang(told: dict, out: Path, world_size: int | None = None) -> Result:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
+    gang = {
         "WORLD_SIZE": str(size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
     }
     log = out.with_suffix(".log")
-    with log.open("w") as output:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, str(SCRIPT), json.dumps(told)],
-                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-            for rank in range(size)
-        ]
-        try:
-            for process in processes:
-                process.wait(timeout=120)
-        finally:
-            for process in processes:
-                process.kill()
+    processes = [
+        rank_process.start(told, log, {**gang, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(size)
+    ]
+    try:
+        for process in processes:
+            process.join(timeout=120)
+            assert process.exitcode is not None, log.read_text()
+    finally:
+        for process in processes:
+            process.kill()
     paths = [out.with_suffix(f".{rank}") for rank in range(size)]
     found = [json.loads(path.read_text()) if path.exists() else None for path in paths]
-    codes = [process.returncode for process in processes]
+    codes = [process.exitcode for process in processes]
     errors = [rank and (rank.get("message"), rank.get("traceback")) for rank in found]
     return Result(ranks=found, output=f"{log.read_text()}\nexit codes {codes}, errors {errors}")
 
@@ -322,4 +311,5 @@ def alone(platform, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ranks():
-    return RankProcesses()
+    yield RankProcesses()
+    rank_process.stop()

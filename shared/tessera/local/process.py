@@ -19,6 +19,7 @@ MARK = "TESSERA_PLATFORM"
 """Environment variable that carries the platform's id in every process of it."""
 
 _SLACK_SECONDS = 0.02
+_POLL_SECONDS = 0.05
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -112,7 +113,7 @@ def end(processes: Iterable[psutil.Process], grace: float) -> int:
     living = list(processes)
     for process in living:
         _signal(process.terminate)
-    _, stubborn = psutil.wait_procs(living, timeout=grace)
+    stubborn = _outlasting(living, grace)
     kill(stubborn)
     return len(stubborn)
 
@@ -122,7 +123,7 @@ def kill(processes: Iterable[psutil.Process], patience: float = 5.0) -> None:
     living = list(processes)
     for process in living:
         _signal(process.kill)
-    psutil.wait_procs(living, timeout=patience)
+    _outlasting(living, patience)
 
 
 def kill_members(mark: str, leaders: Sequence[ProcessRef], patience: float = 10.0) -> bool:
@@ -137,6 +138,23 @@ def kill_members(mark: str, leaders: Sequence[ProcessRef], patience: float = 10.
             return False
         kill(found, patience=1.0)
     return True
+
+
+def _outlasting(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run then; a corpse that its parent has not buried does not."""
+    end_at = time.monotonic() + seconds
+    while (left := [process for process in processes if _runs(process)]) and (
+        time.monotonic() < end_at
+    ):
+        time.sleep(_POLL_SECONDS)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _in_session(process: psutil.Process, sessions: dict[int, float]) -> bool:

@@ -1,18 +1,22 @@
 """One rank in a process of its own: the real loop, with or without a parameter service.
 
-argv: a JSON object with `spec`, `out`, `store` (controller, token, job, attempt or null) and
-`kill` ({"rank", "step"} or null: SIGKILL oneself there). The place in the gang is in the
-environment, as torchrun sets it.
+The processes are forked off one that has imported torch already, which takes each of them three
+seconds otherwise.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
+import torch._dynamo  # noqa: F401 - whatever optimizes imports it
 import torch.distributed as dist
 
 from tessera.device import Device, is_out_of_memory
@@ -27,8 +31,38 @@ from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
 
 
-def main() -> None:
-    told = json.loads(sys.argv[1])
+def start(told: dict[str, Any], log: Path, environment: dict[str, str]) -> BaseProcess:
+    """Start one.
+
+    Args:
+        told: `spec`, `out`, `store` (controller, token, job, attempt or null), `kill` ({"rank",
+            "step"} or null: SIGKILL oneself there) and `order`.
+        log: what it prints is added to it.
+        environment: its place in the gang, as torchrun sets it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=_run, args=(told, str(log), environment))
+    process.start()
+    return process
+
+
+def stop() -> None:
+    """End what such processes are forked off, which would go on as long as this process does."""
+    forkserver._forkserver._stop()
+    resource_tracker._resource_tracker._stop()
+
+
+def _run(told: dict[str, Any], log: str, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    work(told)
+
+
+def work(told: dict[str, Any]) -> None:
+    """Run the rank, and write what it found to `out`."""
     settings = settings_of_json(json.dumps(told["spec"]))
     dist.init_process_group("gloo")
     ranks, reporter, commands = Ranks.joined(), InMemoryReporter(), CommandQueue()
@@ -74,7 +108,3 @@ def main() -> None:
     Path(told["out"]).with_suffix(f".{ranks.rank}").write_text(json.dumps(result))
     sys.stdout.flush()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
