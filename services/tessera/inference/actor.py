@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import ray
 import structlog
@@ -13,12 +14,14 @@ from ray.util import metrics
 
 from tessera import errors
 from tessera.inference.config import ReplicaConfig
-from tessera.inference.replica import Replica, start_replica
 from tessera.log import configure_logging
+
+if TYPE_CHECKING:
+    from tessera.inference.replica import Replica
 
 log = structlog.get_logger()
 
-_PATIENCE = 5.0
+_PATIENCE = 10.0
 """Seconds for a replica to find its controller before Ray takes it for created."""
 
 _BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
@@ -158,6 +161,9 @@ class ReplicaActor:
             os._exit(1)
 
     async def _start(self) -> None:
+        # Here, for the job that makes the actors would import torch for nothing.
+        from tessera.inference.replica import start_replica  # noqa: PLC0415
+
         meter = RayMeter(self._config.deployment, self._config.index)
         try:
             self._replica = await start_replica(self._config, meter)

@@ -16,6 +16,8 @@ TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "120",
+    # An actor more for each run, which watches for nodes that leave; nobody here asks it yet.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
 

@@ -14,7 +14,6 @@ from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, Wo
 from tessera.lines import first_line
 from tessera.trainer.failure import Category, Failure, is_collateral
 from tessera.trainer.settings import AttemptContext, Settings
-from tessera.trainer.worker import run_rank
 
 GANG_SECONDS = 600
 """How long a collective may take; others of the gang may be fetching or encoding text."""
@@ -48,7 +47,7 @@ def train(settings: Settings, context: AttemptContext, backend: str) -> dict[int
     # Ray Train wants a folder though nothing is written there; its default is in the user's home.
     with tempfile.TemporaryDirectory(prefix="tessera-train-") as folder:
         trainer = TorchTrainer(
-            run_rank,
+            _rank,
             train_loop_config={"settings": settings, "context": context},
             torch_config=TorchConfig(backend=backend, timeout_s=GANG_SECONDS),
             scaling_config=scaling(settings),
@@ -59,6 +58,13 @@ def train(settings: Settings, context: AttemptContext, backend: str) -> dict[int
             ),
         )
         return _outcome(trainer)
+
+
+def _rank(config: dict[str, Any]) -> None:
+    # Here: neither the driver nor Ray's own controller of the gang needs what a rank imports.
+    from tessera.trainer.worker import run_rank  # noqa: PLC0415
+
+    run_rank(config)
 
 
 def _outcome(trainer: TorchTrainer) -> dict[int, Failure]:
