@@ -1,4 +1,4 @@
-"""One platform for all integration tests, and one model trained on it."""
+"""One platform for all integration tests, in an unkind shell, and one model trained on it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 from platforms import Platform, corpus, running, tiny
 
+from . import unkind
+
 MODEL = "tiny"
 
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running(tmp_path_factory.mktemp("platform")) as made:
+    folder = tmp_path_factory.mktemp("platform")
+    with running(folder / unkind.HOME, **unkind.unkind(folder)) as made:
         yield made
+    assert unkind.trapped(folder) == "", "these modules of the working directory were imported"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""Bad input at run time: the job fails with its own reason and the guilty rank, at once."""
+"""Bad input at run time: the job fails with its own reason and the guilty rank, at once.
+
+The same without a platform is in tests/trainer/test_failures.py, and with Ray in test_ray.py.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from platforms import Platform, tiny
 
 from tessera.api.controller.v1 import job_pb2 as job_pb
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 NAN = """
 import torch

@@ -101,7 +101,8 @@ def test_generation_names_its_version_and_follows_its_seed(platform, replica):
     again = generate(platform, replica, text=PROMPT, max_tokens=24, sampling=sampling)
     tokens = [t for part in first for t in part.tokens]
     assert tokens == [t for part in again for t in part.tokens]
-    assert len([part for part in first if part.tokens]) > 2, "it streams"
+    # A reader that is slow gets several steps at once, but never everything at the end.
+    assert 0 < len(first[0].tokens) < len(tokens), "it streams"
     assert {part.version for part in first if part.tokens} == {head}
     assert first[-1].finish_reason in {pb.FINISH_REASON_LENGTH, pb.FINISH_REASON_END}
 

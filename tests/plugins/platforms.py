@@ -39,11 +39,17 @@ TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class Platform:
-    """One platform in a home of its own."""
+    """One platform in a home of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: which the home is in.
+        shell: what `tessera` commands run in, as `subprocess.run` takes it.
+    """
+
+    def __init__(self, folder: Path, **shell: Any) -> None:
         self.folder = folder
         self.home = Home(folder / "home")
+        self.shell = shell
 
     # --- life ---
 
@@ -57,7 +63,7 @@ class Platform:
             capture_output=True,
             text=True,
             timeout=300,
-            **kwargs,
+            **{**self.shell, **kwargs},
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
@@ -232,9 +238,9 @@ class Platform:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Platform]:
+def running(folder: Path, **shell: Any) -> Iterator[Platform]:
     """A platform that is up, and down again afterwards."""
-    made = Platform(folder)
+    made = Platform(folder, **shell)
     try:
         made.up()
         yield made
