@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
 import pytest
@@ -39,20 +38,3 @@ def test_ports_of_either_kind(host):
     assert network.address_towards(join(host, port)) == host
     assert not network.listens(join(host, port))
     assert not network.listens("nonsense")
-
-
-def test_a_machine_without_the_old_kind(monkeypatch):
-    """All that is asked of the system is to bind; it refuses, as it does without that address."""
-    network.loopback.cache_clear()
-    assert ipaddress.ip_address(network.loopback()).is_loopback
-    network.loopback.cache_clear()
-
-    class Socket(socket.socket):
-        def bind(self, address):
-            if address[0] == "127.0.0.1":
-                raise OSError(99, "Cannot assign requested address")
-            super().bind(address)
-
-    monkeypatch.setattr(network.socket, "socket", Socket)
-    assert network.loopback() == "::1"
-    network.loopback.cache_clear()

@@ -11,7 +11,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
-from tessera.lines import first_line
+from tessera.lines import MAX_LINE, first_line
 from tessera.trainer.failure import Category, Failure, is_collateral
 from tessera.trainer.settings import AttemptContext, Settings
 
@@ -73,9 +73,9 @@ def _outcome(trainer: TorchTrainer) -> dict[int, Failure]:
     except WorkerGroupError as error:
         return {rank: rank_failure(cause, rank) for rank, cause in error.worker_failures.items()}
     except ControllerError as error:
-        return {-1: _of_gang(error.controller_failure)}
+        return {-1: gang_failure(error.controller_failure)}
     except TrainingFailedError as error:
-        return {-1: _of_gang(error)}
+        return {-1: gang_failure(error)}
     return {}
 
 
@@ -107,9 +107,13 @@ def rank_failure(error: BaseException, rank: int) -> Failure:
     )
 
 
-def _of_gang(error: BaseException) -> Failure:
+def gang_failure(error: BaseException) -> Failure:
+    """What Ray's account of a gang that was not started means."""
+    said = str(error).strip()[:MAX_LINE]
+    if isinstance(error, ray.exceptions.RayTaskError):  # Its text is the whole traceback.
+        said = f"{type(error.cause).__name__}: {first_line(error.cause)}"
     return Failure(
         category=Category.LAUNCH,
         reason="GANG_NOT_STARTED",
-        message=f"the workers could not be started: {str(error).strip()[:500]}",
+        message=f"the workers could not be started: {said}",
     )

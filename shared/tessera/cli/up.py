@@ -22,6 +22,7 @@ from tessera.local import readiness, teardown
 from tessera.local.home import Home
 from tessera.local.launch import Launch
 from tessera.local.options import Options
+from tessera.local.ray_head import unmeasured
 from tessera.local.readiness import Step
 from tessera.local.scratch import small_shared_memory
 from tessera.local.state import State
@@ -113,8 +114,9 @@ def _start(
     home: Home, options: Options, timeout: float, interrupted: Interrupts, console: Console
 ) -> None:
     home.prepare(_user())
-    if not options.ray_address and (note := small_shared_memory()):
-        console.print(f"note: {note}")
+    if not options.ray_address:
+        for note in filter(None, (small_shared_memory(), unmeasured())):
+            console.print(f"note: {note}")
     started = time.monotonic()
     launch = Launch.start(home, options)
     try:

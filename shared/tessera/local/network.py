@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from functools import cache
 
-from tessera.rpc.address import split
+import psutil
+
+from tessera import errors
+from tessera.rpc.address import join, split
 
 
 @cache
 def loopback() -> str:
-    """The address by which this machine's processes reach one another: `127.0.0.1`, else `::1`."""
-    for host in ("127.0.0.1", "::1"):
-        try:
-            with _probe(host) as probe:
-                probe.bind((host, 0))
-        except OSError as error:
-            if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                raise
-        else:
-            return host
-    return "127.0.0.1"
+    """The address by which this machine's processes reach one another: `127.0.0.1`, or `::1`.
+
+    It is `::1` where no interface has an IPv4 address and `localhost` means `::1`. That is how Ray
+    tells (`get_localhost_ip`, 2.60), and it turns the one into the other whatever it is told.
+
+    Raises:
+        FailedPreconditionError: NO_LOOPBACK: the machine does not have the address that Ray takes.
+    """
+    found = "::1" if not _resolves(socket.AF_INET) and _resolves(socket.AF_INET6) else "127.0.0.1"
+    if not _reaches_itself(found):
+        raise errors.FailedPreconditionError(
+            f"Ray would listen at {found}, where nothing on this machine can be reached; `ip link "
+            "set lo up` brings 127.0.0.1. Without any IPv4, Ray listens at ::1 where an interface "
+            "has an IPv6 address and /etc/hosts says `::1 localhost`",
+            reason="NO_LOOPBACK",
+        )
+    return found
+
+
+def loopback_interface() -> str:
+    """Name of the interface that has the address of `loopback`; empty: the system does not tell."""
+    address = loopback()
+    found = (
+        name for name, own in psutil.net_if_addrs().items() if address in {a.address for a in own}
+    )
+    return next(found, "")
 
 
 def free_port(host: str = "") -> int:
@@ -64,6 +81,26 @@ def address_towards(peer: str) -> str:
     with socket.socket(family, kind) as probe:
         probe.connect(place)  # Of a datagram socket: sends nothing.
         return str(probe.getsockname()[0])
+
+
+def _resolves(family: socket.AddressFamily) -> bool:
+    """Whether `localhost` has an address of a family that the machine uses at all."""
+    kind, flags = socket.SOCK_STREAM, socket.AI_ADDRCONFIG
+    try:
+        return bool(socket.getaddrinfo("localhost", None, family, kind, flags=flags))
+    except OSError:
+        return False
+
+
+def _reaches_itself(host: str) -> bool:
+    """Whether a server can listen there and be reached; where `lo` is down it can only listen."""
+    try:
+        with _probe(host) as server:
+            server.bind((host, 0))
+            server.listen()
+            return listens(join(host, server.getsockname()[1]))
+    except OSError:
+        return False
 
 
 def _probe(host: str) -> socket.socket:

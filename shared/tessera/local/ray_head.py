@@ -18,7 +18,7 @@ from tessera.lines import last_line
 from tessera.local import ray_api
 from tessera.local.child import Child
 from tessera.local.files import write_private
-from tessera.local.network import free_port, loopback
+from tessera.local.network import free_port, loopback, loopback_interface
 from tessera.local.patience import Patience, Signs, signs_of
 from tessera.local.process import MARK, ProcessRef, kill_members, members
 from tessera.local.scratch import OBJECT_STORE_BYTES, temp_dir
@@ -34,7 +34,10 @@ _NO_DASHBOARD = "Failed to start the dashboard"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayAddresses:
-    """Where a cluster listens: `gcs` for drivers (host:port), the dashboard and the metrics."""
+    """Where a cluster listens: `gcs` for drivers (host:port), the dashboard and the metrics.
+
+    `metrics` is empty where it has none.
+    """
 
     gcs: str
     dashboard: str
@@ -83,6 +86,8 @@ class RayHead:
         return {
             # Ray's own word: without it its pages ask for Prometheus and Grafana.
             "RAY_GRAFANA_HOST": "DISABLED",
+            # Ranks meet here too: Gloo would take what the machine's name means, if anything.
+            "GLOO_SOCKET_IFNAME": loopback_interface(),
             **hermetic(os.environ),
             **client_env(self.token_path),
             MARK: self.mark,
@@ -98,6 +103,8 @@ class RayHead:
             "RAY_prestart_worker_first_driver": "0",
             "AUTOSCALER_METRIC_PORT": str(free_port()),
             "DASHBOARD_METRIC_PORT": str(free_port()),
+            # The exporter's failure would end the node.
+            **({"RAY_enable_metrics_collection": "0"} if unmeasured() else {}),
             **self.environment,
         }
 
@@ -216,7 +223,7 @@ class RayHead:
             return None
         if not gcs or dashboard is None or not port:
             return None
-        metrics = f"http://{join(loopback(), int(port))}/metrics"
+        metrics = "" if unmeasured() else f"http://{join(loopback(), int(port))}/metrics"
         return RayAddresses(gcs=gcs, dashboard=dashboard[1], metrics=metrics)
 
     def _signs(self) -> Signs:
@@ -238,6 +245,20 @@ class RayHead:
         except (OSError, urllib.error.URLError):
             return False
         return True
+
+
+def unmeasured() -> str:
+    """A sentence where Ray can have no metrics; empty where it can.
+
+    Raises:
+        FailedPreconditionError: there is no address that it could listen at (NO_LOOPBACK).
+    """
+    if loopback() != "::1":
+        return ""
+    return (
+        "no metrics, and no load in Ray's dashboard: Ray exports them by IPv4 alone, and this "
+        "machine has IPv6 alone"
+    )
 
 
 def client_env(token_path: Path) -> dict[str, str]:
