@@ -278,8 +278,7 @@ def test_lines_are_answered_as_they_come_and_ctrl_c_is_quiet(on, zoo):
         child.stdin.write(f"{text}\n")
         assert child.stdout.readline().split()[0] in {"bad", "fair", "good"}
     child.send_signal(signal.SIGINT)
-    child.wait(30)  # Its input stays open: the end of that would be another end.
-    out, told = child.communicate()
+    out, told = child.communicate(timeout=30)
     assert (child.returncode, out, told) == (130, "", "")
 
 

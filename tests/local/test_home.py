@@ -92,6 +92,16 @@ def test_purge_deletes_what_is_ours_and_names_the_rest(home):
     home.path.rmdir()
 
 
+def test_the_link_leads_to_the_newest_cluster(home, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        home.lead_to_ray(tmp_path / name)
+        assert home.ray_path.resolve() == tmp_path / name
+    (tmp_path / "second").rmdir()  # It leads nowhere.
+    assert home.purge() == []
+    assert not home.path.exists()
+
+
 def test_purge_of_a_clean_home_removes_the_folder(home):
     assert home.purge() == []
     assert not home.path.exists()

@@ -47,6 +47,16 @@ def test_everything_points_into_the_folder(tmp_path, ray):
     assert json.loads((boards / "ray_default.json").read_text()) == {"uid": "theirs"}
 
 
+def test_what_is_scraped_is_a_name_and_no_pattern(tmp_path, ray):
+    link = tmp_path / "a home [b]?"
+    link.symlink_to(ray)
+    monitoring.write(tmp_path / "to", URL, link)
+    told = yaml.safe_load((tmp_path / "to" / "prometheus.yml").read_text())
+    ((found,),) = [one["file_sd_configs"] for one in told["scrape_configs"]]
+    nodes = "/a home \\[b]\\?/prom_metrics_service_discovery.json"
+    assert found == {"files": [f"{tmp_path}{nodes}"], "refresh_interval": "5s"}
+
+
 def test_without_a_cluster_there_is_the_board(tmp_path):
     written = monitoring.write(tmp_path, URL, None)
     assert "dashboards/tessera.json" in written

@@ -97,9 +97,11 @@ def test_a_life(platform, grafana):
     assert taken.processes["ray"] == state.processes["ray"], "what lives is taken over"
     assert taken.processes["supervisor"] != state.processes["supervisor"]
 
+    assert platform.home.ray_path.samefile(taken.ray_temp_dir)
     kill(taken.processes["supervisor"].pid)
     platform.down()
     assert not platform.home.state_path.exists()
+    assert not platform.home.ray_path.is_symlink()
     platform.down()
     platform.down("--purge")
     assert not platform.home.path.exists()

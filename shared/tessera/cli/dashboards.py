@@ -30,10 +30,11 @@ def dashboards(
     tessera dashboards monitoring
     """
     settings = settings_of(context)
-    state = State.load(Home(settings.home.resolve()).state_path)
-    temp = Path(state.ray_temp_dir) if state is not None and state.ray_temp_dir else None
+    home = Home(settings.home.resolve())
+    state = State.load(home.state_path)
+    ray = home.ray_path if state is not None and state.ray_temp_dir else None
     try:
-        written = monitoring.write(folder, prometheus.rstrip("/"), temp)
+        written = monitoring.write(folder, prometheus.rstrip("/"), ray)
     except OSError as error:
         raise errors.InvalidArgumentError(
             f"{folder} cannot be written: {error.strerror}; name another folder",
@@ -44,5 +45,5 @@ def dashboards(
         return
     for name in written:
         show.line(str(folder / name))
-    if temp is None:
+    if ray is None:
         show.note("no Ray cluster of its own: neither prometheus.yml nor Ray's boards are there")

@@ -24,6 +24,8 @@ _FILES = (
     "state.json",
     "token",
     "ray-token",
+    "ray",
+    "ray.new",
     "controller.db",
     "controller.db-wal",
     "controller.db-shm",
@@ -61,6 +63,18 @@ class Home:
     def ray_token_path(self) -> Path:
         """The token of the Ray cluster."""
         return self.path / "ray-token"
+
+    @property
+    def ray_path(self) -> Path:
+        """Leads to the folder of the Ray cluster that runs now, which is another at each start."""
+        return self.path / "ray"
+
+    def lead_to_ray(self, folder: Path) -> None:
+        """Let `ray_path` lead to a cluster's folder."""
+        fresh = self.path / "ray.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder)
+        fresh.replace(self.ray_path)
 
     @property
     def exists(self) -> bool:

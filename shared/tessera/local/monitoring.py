@@ -10,6 +10,7 @@ dashboards/*.json                  the platform's board, and those that Ray has 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,14 @@ provisioning = {provisioning}
 """
 
 
-def write(folder: Path, prometheus: str, ray_temp_dir: Path | None) -> list[str]:
+def write(folder: Path, prometheus: str, ray: Path | None) -> list[str]:
     """Write the folder; files that are there are replaced, others stay.
 
     Args:
         folder: made if need be.
         prometheus: its URL, for Grafana.
-        ray_temp_dir: of the running cluster of a local platform; None: neither what to scrape nor
-            Ray's boards are known.
+        ray: leads to the folder of a local platform's cluster, also to that of the next one; None:
+            neither what to scrape nor Ray's boards are known.
 
     Returns:
         Names of the files, relative to the folder.
@@ -55,9 +56,9 @@ def write(folder: Path, prometheus: str, ray_temp_dir: Path | None) -> list[str]
         "provisioning/dashboards/tessera.yaml": yaml.safe_dump(_provider(boards)),
         "dashboards/tessera.json": json.dumps(board.board(), indent=1) + "\n",
     }
-    if ray_temp_dir is not None:
-        texts["prometheus.yml"] = yaml.safe_dump(_scraping(ray_temp_dir))
-        made = ray_temp_dir / "session_latest" / "metrics" / "grafana" / "dashboards"
+    if ray is not None:
+        texts["prometheus.yml"] = yaml.safe_dump(_scraping(ray))
+        made = ray / "session_latest" / "metrics" / "grafana" / "dashboards"
         for path in sorted(made.glob("*.json")):
             texts[f"dashboards/ray_{path.name}"] = path.read_text()
     for name, text in texts.items():
@@ -66,12 +67,16 @@ def write(folder: Path, prometheus: str, ray_temp_dir: Path | None) -> list[str]
     return sorted(texts)
 
 
-def _scraping(ray_temp_dir: Path) -> dict[str, Any]:
-    """Ray writes the address of each of its nodes into one file, and keeps it up to date."""
-    nodes = str(ray_temp_dir / "prom_metrics_service_discovery.json")
+def _scraping(ray: Path) -> dict[str, Any]:
+    """Ray writes the address of each of its nodes into one file, and keeps it up to date.
+
+    Prometheus takes the name for a pattern, and is told of changes behind a link by looking again.
+    """
+    nodes = re.sub(r"([*?\[\\])", r"\\\1", str(ray / "prom_metrics_service_discovery.json"))
+    found = {"files": [nodes], "refresh_interval": f"{_SECONDS}s"}
     return {
         "global": {"scrape_interval": f"{_SECONDS}s", "evaluation_interval": f"{_SECONDS}s"},
-        "scrape_configs": [{"job_name": "ray", "file_sd_configs": [{"files": [nodes]}]}],
+        "scrape_configs": [{"job_name": "ray", "file_sd_configs": [found]}],
     }
 
 

@@ -123,6 +123,7 @@ class Supervisor:
 
         def started(ref: ProcessRef) -> None:
             self._ray = head.child
+            self._home.lead_to_ray(head.temp_dir)
             self._save(
                 processes={**self._state.processes, "ray": ref},
                 ray_temp_dir=str(head.temp_dir),
@@ -234,6 +235,7 @@ class Supervisor:
         if self._controller is not None:
             self._controller.stop(_CONTROLLER_GRACE)
         teardown.end_all(self._state, own=os.getpid())
+        self._home.ray_path.unlink(missing_ok=True)
 
     def _save(self, **changes: object) -> None:
         self._state = dataclasses.replace(self._state, **changes)  # type: ignore[arg-type]

@@ -39,6 +39,7 @@ def stop(home: Home) -> bool:
         left = State.load(home.state_path)
         if left is not None:
             ran = end_all(left) or ran
+            home.ray_path.unlink(missing_ok=True)
             home.state_path.unlink(missing_ok=True)
     return ran
 
