@@ -8,6 +8,7 @@ import time
 import zipfile
 
 import pytest
+import ray.exceptions
 from google.protobuf import json_format
 
 from tessera.api.controller.v1 import (
@@ -22,6 +23,7 @@ from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.rpc.channel import bearer, channel
 from tessera.rpc.identity import Principal
+from tessera.trainer.launch import gang_failure
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -33,6 +35,18 @@ OVER = {
     job_pb2.JOB_STATE_FAILED,
     job_pb2.JOB_STATE_CANCELLED,
 }
+
+
+def test_a_gang_that_was_not_started_is_told_by_its_cause():
+    cause = RuntimeError("Unable to find address for: one\n  at device.cc:83")
+    task = ray.exceptions.RayTaskError(
+        "execute", "\x1b[36mray::execute\x1b[39m\n ^^^^", cause, proctitle="x", pid=1, ip="::1"
+    )
+    wanted = "the workers could not be started: RuntimeError: Unable to find address for: one"
+    for error in (task, task.as_instanceof_cause()):
+        assert gang_failure(error).message == wanted
+    slow = gang_failure(TimeoutError("no room for 2 workers\nafter 30 s"))
+    assert slow.message == "the workers could not be started: no room for 2 workers\nafter 30 s"
 
 
 class User:

@@ -73,10 +73,10 @@ def _scraping(ray: Path) -> dict[str, Any]:
     Prometheus takes the name for a pattern, and is told of changes behind a link by looking again.
     """
     nodes = re.sub(r"([*?\[\\])", r"\\\1", str(ray / "prom_metrics_service_discovery.json"))
-    found = {"files": [nodes], "refresh_interval": f"{_SECONDS}s"}
+    discovery = {"files": [nodes], "refresh_interval": f"{_SECONDS}s"}
     return {
         "global": {"scrape_interval": f"{_SECONDS}s", "evaluation_interval": f"{_SECONDS}s"},
-        "scrape_configs": [{"job_name": "ray", "file_sd_configs": [found]}],
+        "scrape_configs": [{"job_name": "ray", "file_sd_configs": [discovery]}],
     }
 
 

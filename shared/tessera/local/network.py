@@ -21,24 +21,24 @@ def loopback() -> str:
     Raises:
         FailedPreconditionError: NO_LOOPBACK: the machine does not have the address that Ray takes.
     """
-    found = "::1" if not _resolves(socket.AF_INET) and _resolves(socket.AF_INET6) else "127.0.0.1"
-    if not _reaches_itself(found):
+    new_alone = not _resolves(socket.AF_INET) and _resolves(socket.AF_INET6)
+    address = "::1" if new_alone else "127.0.0.1"
+    if not _reaches_itself(address):
         raise errors.FailedPreconditionError(
-            f"Ray would listen at {found}, where nothing on this machine can be reached; `ip link "
-            "set lo up` brings 127.0.0.1. Without any IPv4, Ray listens at ::1 where an interface "
-            "has an IPv6 address and /etc/hosts says `::1 localhost`",
+            f"Ray would listen at {address}, where nothing on this machine is reached; `ip link set "
+            "lo up` brings 127.0.0.1. Without any IPv4, Ray listens at ::1 where an interface has an "
+            "IPv6 address and /etc/hosts says `::1 localhost`",
             reason="NO_LOOPBACK",
         )
-    return found
+    return address
 
 
 def loopback_interface() -> str:
     """Name of the interface that has the address of `loopback`; empty: the system does not tell."""
-    address = loopback()
-    found = (
-        name for name, own in psutil.net_if_addrs().items() if address in {a.address for a in own}
-    )
-    return next(found, "")
+    for name, addresses in psutil.net_if_addrs().items():
+        if loopback() in {each.address for each in addresses}:
+            return name
+    return ""
 
 
 def free_port(host: str = "") -> int:
