@@ -25,9 +25,9 @@ def loopback() -> str:
     address = "::1" if new_alone else "127.0.0.1"
     if not _reaches_itself(address):
         raise errors.FailedPreconditionError(
-            f"Ray would listen at {address}, where nothing on this machine is reached; `ip link set "
-            "lo up` brings 127.0.0.1. Without any IPv4, Ray listens at ::1 where an interface has an "
-            "IPv6 address and /etc/hosts says `::1 localhost`",
+            f"Ray would listen at {address}, where nothing on this machine can be reached; "
+            "`ip link set lo up` brings 127.0.0.1. Without any IPv4, Ray listens at ::1 where an "
+            "interface has an IPv6 address and /etc/hosts says `::1 localhost`",
             reason="NO_LOOPBACK",
         )
     return address
