@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
+import published
 import pytest
+from in_process import InProcessPlatform
 
 from tessera.cli.app import run
 
-_path = Path(__file__).parents[1] / "client" / "conftest.py"
-_spec = importlib.util.spec_from_file_location("client_platform", _path)
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
-
-platform, parameters, tiny = _module.platform, _module.parameters, _module.tiny
-served, zoo, client = _module.served, _module.zoo, _module.client
+platform, parameters, tiny = published.platform, published.parameters, published.tiny
+served, zoo, client = published.served, published.zoo, published.client
 
 
 @dataclass
@@ -64,9 +59,8 @@ def on(tessera, platform, monkeypatch):
 @pytest.fixture
 def alone(tmp_path):
     """A platform of one test's own."""
-    platform = _module.Platform(tmp_path)
-    yield platform
-    platform.close()
+    with InProcessPlatform(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture

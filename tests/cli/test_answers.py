@@ -18,7 +18,6 @@ import torch
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.cli import bulk
-from tessera.rpc.identity import SERVICE
 from tessera.rpc.registration import Registration
 
 TESSERA = Path(sys.executable).with_name("tessera")
@@ -169,7 +168,7 @@ def test_replicas_of_a_model_are_compared(on, served, platform, client):
     assert (alone["name"], alone["state"], alone["version"]) == ("tiny/0", "ACTIVE", 1)
     assert len(alone["digest"]) == 16
     assert "hold" not in on("model", "tiny", "--replicas").out
-    second = platform.run(served.replica(1))
+    second = platform.run(platform.replica("tiny", 1))
     try:
         end = time.monotonic() + 30
         while "" in (digests := _digests(client)) and time.monotonic() < end:
@@ -193,7 +192,7 @@ def test_a_replica_that_does_not_answer_is_told(on, zoo, platform, client):
         incarnation="x",
         control_address="127.0.0.1:9",
     )
-    token = platform.issue(subject="service:inference", role=SERVICE)
+    token = platform.service_token()
     gone = Registration(platform.address, token, endpoint)
     platform.run(gone.start())
     try:

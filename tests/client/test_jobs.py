@@ -7,6 +7,7 @@ import time
 from itertools import islice
 
 import pytest
+from attempts import Attempt
 
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, job_pb2
@@ -18,7 +19,7 @@ def submitted(client, platform, spec, **fields):
     fields.setdefault("publish", {"set": f"set-{time.monotonic_ns()}"})
     job = client.jobs.create(spec(**fields))
     platform.admit(job.id)
-    return job, platform.attempt(job.id)
+    return job, Attempt(platform, job.id)
 
 
 def progress(step, **fields):

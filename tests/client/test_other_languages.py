@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from attempts import Attempt
 
 from tessera.api.controller.v1 import attempt_pb2, job_pb2
 from tessera.client import Client
@@ -128,7 +129,7 @@ class Run:
 def train(platform, job: str) -> None:
     """What an attempt does."""
     platform.admit(job)
-    attempt = platform.attempt(job)
+    attempt = Attempt(platform, job)
     attempt.report(progress=job_pb2.Progress(step=5, total_steps=60, loss=2.5))
     attempt.finish(success=attempt_pb2.Success(version=1))
 

@@ -23,7 +23,7 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.client.answers import Answers
 from tessera.client.replicas import Replicas
-from tessera.rpc.identity import SERVICE, Verifier
+from tessera.rpc.identity import Verifier
 from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import Server
 
@@ -57,7 +57,7 @@ class StandIn(pb_grpc.InferenceServiceServicer):
             data_address=address,
             labels={"state": "active"},
         )
-        token = self.platform.issue(subject="service:inference", role=SERVICE)
+        token = self.platform.service_token()
         self._registration = Registration(self.platform.address, token, endpoint)
         await self._registration.start()
 

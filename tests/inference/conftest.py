@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from in_process import InProcessPlatform
 
 from tessera.inference.engine.engine import Engine
 from tessera.inference.engine.loaded_model import LoadedModel
@@ -18,6 +19,7 @@ from tessera.models.registry import FAMILIES, build
 from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
 
+from .replicas import Client
 from .served import Served
 
 TEXT = "def add(a, b):\n    return a + b\n\n\nclass Größe:\n    '''Maß → 尺寸 🙂'''\n" * 4
@@ -112,6 +114,31 @@ async def replica():
     served = Served(model())
     yield served
     await served.close()
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory):
+    """With a parameter service, for replicas of its deployments."""
+    with InProcessPlatform(tmp_path_factory.mktemp("platform")) as running:
+        running.start_parameters()
+        yield running
+
+
+@pytest.fixture
+async def serve(platform):
+    """Starts replicas of deployments, and gives a client of each."""
+    running = []
+
+    async def start(name, on=platform):
+        replica = await on.replica(name)
+        client = Client(on, replica.address, name)
+        running.append((client, replica))
+        return client
+
+    yield start
+    for client, replica in running:
+        await client.channel.close()
+        await replica.stop(0.1)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tessera.api.controller.v1 import registry_pb2
 from tessera.inference.ensure import WantedReplicas
 from tessera.rpc.registration import resolve
 
-from .platform import Client, Platform, Writer, active
+from .replicas import Client, Writer, active
 
 
 def wanted(deployment, replicas):
@@ -33,13 +33,6 @@ def test_only_this_deployments_surplus_replicas_are_ended():
     assert wanted("a", 0).surplus(names) == [0, 1, 12]
     assert wanted("a-1", 2).surplus(names) == [12]
     assert wanted("c", 0).surplus(names) == []
-
-
-@pytest.fixture
-def platform(tmp_path):
-    platform = Platform(tmp_path)
-    yield platform
-    platform.stop()
 
 
 async def ensure(ray_cluster, platform, name, replicas, code=0):

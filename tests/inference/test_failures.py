@@ -12,48 +12,19 @@ import sys
 import pytest
 import tokenizers
 import torch
+from in_process import InProcessPlatform
 
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
-from tessera.inference.config import ReplicaConfig
-from tessera.inference.meter import NoMeter
-from tessera.inference.replica import start_replica
 from tessera.inference.weights import Loader
 
-from .platform import Client, Platform, Writer, active
+from .replicas import Writer, active
 
 pytestmark = pytest.mark.processes
 
 READY = deployment_pb2.DEPLOYMENT_STATE_READY
 FAILED = deployment_pb2.DEPLOYMENT_STATE_FAILED
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory):
-    platform = Platform(tmp_path_factory.mktemp("platform"))
-    yield platform
-    platform.stop()
-
-
-@pytest.fixture
-async def serve():
-    """Starts replicas of deployments."""
-    running = []
-
-    async def start(platform, name):
-        config = ReplicaConfig(
-            controller=platform.address, token=platform.token, deployment=name, index=0
-        )
-        replica = await start_replica(config, NoMeter())
-        client = Client(platform, replica.address, name)
-        running.append((client, replica))
-        return client
-
-    yield start
-    for client, replica in running:
-        await client.channel.close()
-        await replica.stop(0.1)
 
 
 @pytest.fixture
@@ -146,7 +117,7 @@ async def test_what_can_never_be_served_ends_at_once(platform, serve, tiny, load
     assets, word = unfit(tiny)[kind]
     version = Writer(platform, kind).publish(tiny.model(), **assets)
     platform.deploy(kind, f"{kind}@{version}")
-    client = await serve(platform, kind)
+    client = await serve(kind)
     status = await client.until(failed)
     assert word in status.message
     await shown(platform, kind, FAILED, word)
@@ -173,7 +144,7 @@ async def test_the_next_version_gets_its_turn(platform, serve, tiny, loads):
     writer = Writer(platform, "mended")
     bad = writer.publish(tiny.model(1), **no_end(tiny.model(1)))
     platform.deploy("mended", "mended")
-    client = await serve(platform, "mended")
+    client = await serve("mended")
     await client.until(failed)
     found = await shown(platform, "mended", FAILED, "ends a text")
     assert (found.failed_replicas, found.ready_replicas) == (1, 0)
@@ -190,7 +161,7 @@ async def test_what_is_served_stays_and_says_why_the_next_is_not(platform, serve
     writer = Writer(platform, "stays")
     good = writer.publish(tiny.model(1))
     platform.deploy("stays", "stays")
-    client = await serve(platform, "stays")
+    client = await serve("stays")
     await client.until(active(good))
     bad = writer.publish(tiny.model(2), **no_end(tiny.model(2)))
     found = await shown(platform, "stays", READY, f"version {bad}: ")
@@ -205,7 +176,7 @@ async def test_what_is_served_stays_and_says_why_the_next_is_not(platform, serve
 async def test_a_cache_that_no_memory_holds(platform, serve, tiny, loads):
     version = Writer(platform, "huge").publish(tiny.model())
     platform.deploy("huge", f"huge@{version}", blocks=2**31 - 1)
-    client = await serve(platform, "huge")
+    client = await serve("huge")
     status = await client.until(failed)
     assert "can never fit" in status.message
     assert "blocks" in status.message
@@ -220,21 +191,21 @@ async def test_weights_that_no_memory_holds(platform, serve, tiny, tmp_path, mon
     monkeypatch.setattr("tessera.device.CGROUP_MEMORY", limit)
     version = Writer(platform, "heavy").publish(tiny.model())
     platform.deploy("heavy", f"heavy@{version}")
-    client = await serve(platform, "heavy")
+    client = await serve("heavy")
     assert "can never fit" in (await client.until(failed)).message
 
 
 async def test_a_slice_that_was_damaged(platform, serve, tiny, loads):
     model = copy.copy(tiny.model(7))
-    version = Writer(platform, "damaged").publish(model)
+    version = Writer(platform, "torn").publish(model)
     weight = model.module.trunk.decoder.blocks[1].mlp.down.weight.detach().numpy().tobytes()[:256]
     files = [path for path in platform.home.rglob("*") if path.is_file()]
     (path,) = (path for path in files if weight in path.read_bytes())
     content = bytearray(path.read_bytes())
     content[content.index(weight) + 5] ^= 1
     path.write_bytes(content)
-    platform.deploy("damaged", f"damaged@{version}")
-    client = await serve(platform, "damaged")
+    platform.deploy("torn", f"torn@{version}")
+    client = await serve("torn")
     status = await client.until(failed)
     assert "checksum" in status.message
     assert loads == [version]
@@ -243,25 +214,23 @@ async def test_a_slice_that_was_damaged(platform, serve, tiny, loads):
 async def test_a_version_that_is_not_there(platform, serve, tiny):
     Writer(platform, "dropped").publish(tiny.model())
     platform.deploy("dropped", "dropped@9")
-    client = await serve(platform, "dropped")
+    client = await serve("dropped")
     assert "9" in (await client.until(failed)).message
 
 
 async def test_a_service_that_restarts_is_waited_for(tmp_path, serve, tiny):
-    platform = Platform(tmp_path)
-    try:
+    with InProcessPlatform(tmp_path) as platform:
+        platform.start_parameters()
         version = Writer(platform, "patient").publish(tiny.model())
         platform.deploy("patient", f"patient@{version}")
-        await asyncio.to_thread(platform.parameters.stop)
-        client = await serve(platform, "patient")
+        platform.stop_parameters()
+        client = await serve("patient", platform)
         await asyncio.sleep(2)
         assert (await client.status()).state == pb.REPLICA_STATE_EMPTY
         found = await asyncio.to_thread(platform.deployment, "patient")
         assert found.state == deployment_pb2.DEPLOYMENT_STATE_PENDING
         await asyncio.to_thread(platform.start_parameters)
         await client.until(active(version), 60)
-    finally:
-        await asyncio.to_thread(platform.stop)
 
 
 async def test_a_device_that_is_not_there_ends_a_replica(platform, tiny):
@@ -270,11 +239,8 @@ async def test_a_device_that_is_not_there_ends_a_replica(platform, tiny):
     for kind in ("GPU", "TPU-V4"):
         name = f"device-{kind.lower()}"
         platform.deploy(name, "device", accelerator=kind)
-        config = ReplicaConfig(
-            controller=platform.address, token=platform.token, deployment=name, index=0
-        )
         with pytest.raises(errors.TesseraError) as refused:
-            await start_replica(config, NoMeter())
+            await platform.replica(name)
         assert not refused.value.transient
         assert refused.value.reason.startswith("ACCELERATOR_")
 

@@ -17,10 +17,7 @@ from tessera.api.controller.v1 import job_pb2, job_pb2_grpc
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.device import Device
-from tessera.inference.config import ReplicaConfig
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.meter import NoMeter
-from tessera.inference.replica import start_replica
 from tessera.inference.tasks.classify import ClassifiedText as Told
 from tessera.inference.tasks.classify import LabelScore
 from tessera.inference.tasks.text_input import read
@@ -34,7 +31,6 @@ from tessera.models.states import States
 from tessera.models.tasks import TaskKind
 from tessera.rpc.channel import bearer, mapped_errors
 from tessera.rpc.channel import channel as open_channel
-from tessera.rpc.identity import ATTEMPT
 from tessera.spec import json_schema
 from tessera.text.special import GPT, SEQ2SEQ
 from tessera.trainer.control.commands import CommandQueue
@@ -48,7 +44,7 @@ from tessera.trainer.tasks.task import LossTerm
 from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
 
-from .platform import Client, Platform, active
+from .replicas import active
 
 pytestmark = pytest.mark.processes
 
@@ -170,13 +166,6 @@ def registered():
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory):
-    platform = Platform(tmp_path_factory.mktemp("platform"))
-    yield platform
-    platform.stop()
-
-
-@pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("tmp"))
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
@@ -190,7 +179,7 @@ def submit(platform, document):
     with open_channel(platform.address) as opened, mapped_errors():
         reply = job_pb2_grpc.JobServiceStub(opened).CreateJob(
             job_pb2.CreateJobRequest(spec=json_format.ParseDict(document, JobSpec())),
-            metadata=bearer(platform.issue(subject="ada")),
+            metadata=bearer(platform.token),
             timeout=20,
         )
     return reply.job.spec
@@ -220,7 +209,7 @@ def document(name, folder, family, task):
 def train(platform, ranks, spec):
     """Run an accepted spec in this process; its loss falls."""
     name = spec.name
-    token = platform.issue(subject=f"attempt:{name}/1", role=ATTEMPT, job=name, attempt=1)
+    token = platform.attempt_token(name)
     reporter = InMemoryReporter()
     Run(
         settings=settings_of_json(json_format.MessageToJson(spec)),
@@ -242,9 +231,8 @@ def train(platform, ranks, spec):
 
 
 @pytest.fixture
-async def served(platform, ranks, tmp_path):
+def served(platform, ranks, serve, tmp_path):
     """Trains, commits and deploys; gives a client, and the committed model."""
-    running = []
 
     async def start(family, task):
         name = f"{family}-{task}".replace("_", "-")
@@ -252,26 +240,18 @@ async def served(platform, ranks, tmp_path):
         assert (spec.model.family, spec.task.kind) == (family, task)
         train(platform, ranks, spec)
         platform.deploy(name, f"{name}@1")
-        config = ReplicaConfig(
-            controller=platform.address, token=platform.token, deployment=name, index=0
-        )
-        replica = await start_replica(config, NoMeter())
-        client = Client(platform, replica.address, name)
-        running.append((client, replica))
+        client = await serve(name)
         await client.until(active(1))
         loader = Loader(
-            Coordinator(platform.address, platform.token),
-            platform.token,
+            Coordinator(platform.address, platform.service_token()),
+            platform.service_token(),
             set_name=f"default/{name}",
             owner="test",
             device=Device.for_accelerator(""),
         )
         return client, loader.load(1)
 
-    yield start
-    for client, replica in running:
-        await client.channel.close()
-        await replica.stop(0.1)
+    return start
 
 
 async def ask(client, method, **fields):

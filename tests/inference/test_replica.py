@@ -13,45 +13,15 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.device import Device
-from tessera.inference.config import ReplicaConfig
-from tessera.inference.meter import NoMeter
-from tessera.inference.replica import start_replica
 from tessera.inference.weights import Loader
 from tessera.models.inputs import Inputs
 from tessera.rpc.channel import mapped_errors
 from tessera.rpc.registration import resolve
 from tessera.weights.coordinator import Coordinator
 
-from .platform import Client, Platform, Writer, active
+from .replicas import Writer, active
 
 pytestmark = pytest.mark.processes
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory):
-    platform = Platform(tmp_path_factory.mktemp("platform"))
-    yield platform
-    platform.stop()
-
-
-@pytest.fixture
-async def serve(platform):
-    """Starts replicas of deployments."""
-    running = []
-
-    async def start(name):
-        config = ReplicaConfig(
-            controller=platform.address, token=platform.token, deployment=name, index=0
-        )
-        replica = await start_replica(config, NoMeter())
-        client = Client(platform, replica.address, name)
-        running.append((client, replica))
-        return client
-
-    yield start
-    for client, replica in running:
-        await client.channel.close()
-        await replica.stop(0.1)
 
 
 async def test_a_fixed_version_is_served_as_it_was_committed(platform, serve, tiny):
@@ -198,10 +168,10 @@ async def test_without_a_tokenizer_it_takes_and_gives_ids(platform, serve, tiny)
 
 async def test_weights_that_changed_on_the_way_into_memory_are_noticed(platform, tiny, monkeypatch):
     version = Writer(platform, "damaged").publish(tiny.model(1))
-    coordinator = Coordinator(platform.address, platform.token)
+    coordinator = Coordinator(platform.address, platform.service_token())
     loader = Loader(
         coordinator,
-        platform.token,
+        platform.service_token(),
         set_name="default/damaged",
         owner="test",
         device=Device.for_accelerator(""),
@@ -220,8 +190,5 @@ async def test_weights_that_changed_on_the_way_into_memory_are_noticed(platform,
 
 
 async def test_a_deployment_that_does_not_exist_is_refused(platform):
-    config = ReplicaConfig(
-        controller=platform.address, token=platform.token, deployment="nobody", index=0
-    )
     with pytest.raises(errors.NotFoundError):
-        await start_replica(config, NoMeter())
+        await platform.replica("nobody")

@@ -17,7 +17,6 @@ from tessera.api.controller.v1 import registry_pb2
 from tessera.detached_actor import NAMESPACE
 from tessera.local import ray_api
 from tessera.parameters.actor import COORDINATOR
-from tessera.rpc.identity import SERVICE, Principal
 from tessera.weights.directory import find
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -25,7 +24,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 def ensure(platform, cluster, folder) -> list[str]:
     """Run the job that makes sure that the actors exist; returns the addresses it prints."""
-    ticket = platform.ticket(Principal(subject="service:parameters", role=SERVICE))
+    ticket = platform.ticket()
     command = [sys.executable, "-m", "tessera.parameters", "--controller", platform.address]
     command += ["--ticket", ticket, "--shards", "2", "--data-dir", str(folder)]
     env = {**os.environ, **cluster.env}
@@ -37,7 +36,7 @@ def ensure(platform, cluster, folder) -> list[str]:
 
 
 def endpoint(platform, role, name):
-    return find(platform.address, platform.service(), role, name)
+    return find(platform.address, platform.service_token(), role, name)
 
 
 def kill(platform, role, name) -> None:

@@ -39,7 +39,7 @@ class Nodes:
             stdout=subprocess.PIPE,
             text=True,
         )
-        process.stdin.write(self._platform.service() + "\n")
+        process.stdin.write(self._platform.service_token() + "\n")
         process.stdin.flush()
         self._processes[name] = process
 
@@ -72,7 +72,7 @@ def nodes(platform, tmp_path_factory):
 
 @pytest.fixture
 def job(nodes, another, request):
-    writer = another(set=f"default/s{abs(hash(request.node.name))}", patience=60)
+    writer = another(f"s{abs(hash(request.node.name))}", patience=60)
     writer.publish(1)
     return writer
 
@@ -86,7 +86,7 @@ def finish(writer, opened, seed):
         except errors.FailedPreconditionError as error:
             if error.reason != "INCOMPLETE":
                 raise
-            writer.push(opened, seed)
+            writer.push(opened, writer.content(seed))
     return writer.client.commit_version(opened)
 
 
@@ -100,7 +100,7 @@ def test_a_kill_after_each_step(nodes, job, victim, step):
 
     opened = job.open(2)
     reached("open")
-    job.push(opened, 2)
+    job.push(opened, job.content(2))
     reached("push")
     if step == "seal":
         job.client.seal_version(opened)
@@ -143,7 +143,7 @@ def test_kills_in_the_midst_of_everything(nodes, job):
     while killer.is_alive() or seed < 5:
         seed += 1
         opened = job.open(seed)
-        job.push(opened, seed)
+        job.push(opened, job.content(seed))
         number = finish(job, opened, seed).number
         assert number > last
         last = number

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
-from tessera.parameters.local import start_parameters
 from tessera.parameters.retention import Drop, Held, protected_bytes, retain
 
 SIZES = {"model": 10, "optimizer": 20, "state": 1}
@@ -65,7 +64,7 @@ def test_a_service_under_its_cap_gives_up_what_it_may(platform, tmp_path, anothe
     writer = another()
     size = sum(tensor.size for tensor in writer.tensors)
     cap = int(2.6 * size)
-    running = start_parameters(platform.address, platform.service(), tmp_path, disk_cap_bytes=cap)
+    platform.start_parameters(tmp_path, disk_cap_bytes=cap)
     try:
         writer.acquire(keep=10)
         for seed in (1, 2, 3, 4):
@@ -85,4 +84,4 @@ def test_a_service_under_its_cap_gives_up_what_it_may(platform, tmp_path, anothe
         assert caught.value.reason == "DISK_CAP"
         assert writer.check() == 5
     finally:
-        running.stop()
+        platform.stop_parameters()

@@ -15,7 +15,6 @@ from tessera.parameters import nodes
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.inbox import Inbox, Target
-from tessera.parameters.local import start_parameters
 from tessera.parameters.meter import DISK_BYTES, NoMeter
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.slice_store import SliceStore
@@ -149,27 +148,27 @@ def test_late_writers_are_fenced(tmp_path):
 
 
 def test_a_damaged_disk_is_noticed_at_the_first_read(platform, tmp_path, another):
-    running = start_parameters(platform.address, platform.service(), tmp_path)
+    platform.start_parameters(tmp_path)
     writer = another()
     writer.publish(1)
-    running.stop()
+    platform.stop_parameters()
     victim = max(tmp_path.glob("shard-*/*/*/1/*.bin"), key=lambda path: path.stat().st_size)
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
-    running = start_parameters(platform.address, platform.service(), tmp_path)
+    platform.start_parameters(tmp_path)
     try:
         with pytest.raises(errors.DataLossError) as caught:
             writer.read()
         assert caught.value.reason == "CHECKSUM_MISMATCH"
     finally:
-        running.stop()
+        platform.stop_parameters()
 
 
 def test_without_a_token_nothing_is_moved_and_control_is_for_services(writer, parameters):
     opened = (writer.acquire(), writer.open(1))[1]
     with pytest.raises(errors.UnauthenticatedError):
-        push(opened, 0, writer.slices(0, 1), "", patience=0)
+        push(opened, 0, writer.slices(writer.content(1), 0), "", patience=0)
     with channel(parameters.nodes[0].address) as connection:
         stub = pb_grpc.ShardServiceStub(connection)
         for token, kind in (
@@ -195,7 +194,7 @@ async def test_what_is_on_disk_is_told_again_and_again(platform, tmp_path, monke
                 thrice.set()
 
     monkeypatch.setattr(nodes, "MEASURE_SECONDS", 0.01)
-    place = ServiceAddress(controller=platform.address, token=platform.service())
+    place = ServiceAddress(controller=platform.address, token=platform.service_token())
     node = nodes.ShardNode(ShardConfig(index=7, data_dir=tmp_path), place, Meter())
     await node.start()
     try:

@@ -34,7 +34,7 @@ def test_a_reader_takes_only_the_groups_and_boxes_that_it_wants(writer):
     writer.publish(3)
     manifest = writer.client.get_manifest(writer.set, groups=["model"])
     assert [t.name for t in manifest.tensors] == ["embed", "bias", "scale"]
-    full = writer.content(3)[0].reshape(301, 64, 4)
+    full = writer.content(3)[writer.tensors[0]].reshape(301, 64, 4)
     box = Box((149, 10), (5, 17))
     out = np.zeros(5 * 17 * 4, np.uint8)
     report = pull(manifest, [Want(group="model", name="embed", box=box, out=out)], writer.token)
@@ -50,7 +50,7 @@ def test_numbers_only_grow_and_nothing_is_visible_before_the_commit(writer):
     assert caught.value.reason == "VERSION_NOT_FOUND"
     writer.client.abort_version(first)
     second = writer.open(2)
-    writer.push(second, 2)
+    writer.push(second, writer.content(2))
     writer.client.seal_version(second)
     with pytest.raises(errors.NotFoundError):
         writer.read(second.number)
@@ -63,7 +63,7 @@ def test_numbers_only_grow_and_nothing_is_visible_before_the_commit(writer):
 def test_a_missing_slice_is_named_and_can_be_pushed_again(writer):
     writer.acquire()
     opened = writer.open(1)
-    writer.push(opened, 1, ranks=[0])
+    writer.push(opened, writer.content(1), ranks=[0])
     with pytest.raises(errors.FailedPreconditionError) as caught:
         writer.client.seal_version(opened)
     assert caught.value.reason == "INCOMPLETE"
@@ -72,7 +72,7 @@ def test_a_missing_slice_is_named_and_can_be_pushed_again(writer):
         writer.client.commit_version(opened)
     assert caught.value.reason == "NOT_SEALED"
     # All ranks push again: what is sealed already is only compared.
-    writer.push(opened, 1)
+    writer.push(opened, writer.content(1))
     writer.client.seal_version(opened)
     writer.client.commit_version(opened)
     assert writer.check() == 1
@@ -81,8 +81,8 @@ def test_a_missing_slice_is_named_and_can_be_pushed_again(writer):
 def test_overlapping_slices_are_refused(writer):
     writer.acquire()
     opened = writer.open(1)
-    writer.push(opened, 1)
-    extra = writer.slices(0, 1)[0]
+    writer.push(opened, writer.content(1))
+    extra = writer.slices(writer.content(1), 0)[0]
     push(opened, 7, [extra], writer.token)
     with pytest.raises(errors.FailedPreconditionError) as caught:
         writer.client.seal_version(opened)
@@ -93,8 +93,8 @@ def test_overlapping_slices_are_refused(writer):
 def test_a_second_push_of_a_rank_replaces_the_first(writer):
     writer.acquire()
     opened = writer.open(5)
-    writer.push(opened, 4)
-    writer.push(opened, 5)
+    writer.push(opened, writer.content(4))
+    writer.push(opened, writer.content(5))
     writer.client.seal_version(opened)
     writer.client.commit_version(opened)
     assert writer.check() == 5
@@ -103,12 +103,12 @@ def test_a_second_push_of_a_rank_replaces_the_first(writer):
 def test_other_slices_are_refused_once_a_version_is_sealed(writer):
     version = writer.publish(1)
     opened = writer.open(2)
-    writer.push(opened, 2)
+    writer.push(opened, writer.content(2))
     writer.client.seal_version(opened)
     with pytest.raises(errors.FailedPreconditionError) as caught:
-        writer.push(opened, 3)
+        writer.push(opened, writer.content(3))
     assert caught.value.reason == "VERSION_CLOSED"
-    writer.push(opened, 2)
+    writer.push(opened, writer.content(2))
     writer.client.commit_version(opened)
     assert writer.check(version.number) == 1
     assert writer.check() == 2
@@ -117,7 +117,7 @@ def test_other_slices_are_refused_once_a_version_is_sealed(writer):
 def test_an_earlier_epoch_is_fenced_at_every_step(writer, another):
     writer.acquire()
     opened = writer.open(1)
-    writer.push(opened, 1)
+    writer.push(opened, writer.content(1))
     late = another(job="j1", attempt=2)
     late.acquire()
     assert late.epoch > writer.epoch
@@ -132,9 +132,9 @@ def test_an_earlier_epoch_is_fenced_at_every_step(writer, another):
             call()
         assert caught.value.reason == "FENCED"
     newer = late.open(3)
-    late.push(newer, 3)
+    late.push(newer, late.content(3))
     with pytest.raises(errors.FailedPreconditionError) as caught:
-        writer.push(opened, 1)
+        writer.push(opened, writer.content(1))
     assert caught.value.reason == "FENCED"
     late.client.seal_version(newer)
     assert late.client.commit_version(newer).number > opened.number
@@ -154,12 +154,12 @@ def test_another_job_may_take_a_set_over_and_each_resumes_from_its_own(writer, a
 def test_opening_gives_an_open_version_up(writer):
     writer.acquire()
     first = writer.open(1)
-    writer.push(first, 1)
+    writer.push(first, writer.content(1))
     second = writer.open(2)
     with pytest.raises(errors.FailedPreconditionError) as caught:
         writer.client.seal_version(first)
     assert caught.value.reason == "VERSION_ABORTED"
-    writer.push(second, 2)
+    writer.push(second, writer.content(2))
     writer.client.seal_version(second)
     assert writer.client.commit_version(second).number == 2
 
@@ -211,7 +211,7 @@ def test_shards_forget_what_is_dropped(writer, tmp_path):
     for seed in (1, 2, 3):
         writer.publish(seed)
     aborted = writer.open(4)
-    writer.push(aborted, 4)
+    writer.push(aborted, writer.content(4))
     writer.client.abort_version(aborted)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
@@ -249,7 +249,7 @@ def test_an_unknown_set_has_a_reason(writer):
 
 def test_sets_are_listed_with_their_heads(writer, another):
     writer.publish(1)
-    another(set="default/empty").acquire()
+    another("empty").acquire()
     found = {entry.name: entry for entry in writer.client.list_sets()}
     assert found["default/empty"].head is None
     assert found[writer.set].head.number == 1
@@ -289,7 +289,7 @@ def test_another_tenant_and_another_attempt_are_kept_out(writer, platform, anoth
     writer.publish(1)
     stranger = another(job="j1", attempt=1)
     stranger.client = type(writer.client)(
-        platform.address, platform.token(subject="eve", tenant="other"), patience=1
+        platform.address, platform.issue(subject="eve", tenant="other"), patience=1
     )
     with pytest.raises(errors.PermissionDeniedError):
         stranger.client.get_manifest(writer.set)

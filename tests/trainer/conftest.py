@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import tempfile
-import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import rank_process
 import torch
 import torch.distributed as dist
+import versions
+from in_process import InProcessPlatform
 
 from tessera import errors
-from tessera.controller.app import Controller
-from tessera.controller.config import Config
 from tessera.controller.policy.records import Pool
 from tessera.device import Device
-from tessera.models.config import ModelConfig
-from tessera.models.registry import build
-from tessera.parameters.local import start_parameters
-from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
+from tessera.models.registry import build, load_config
 from tessera.trainer.control.commands import CommandQueue
 from tessera.trainer.control.in_memory_reporter import InMemoryReporter
 from tessera.trainer.rank import no_blobs
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
-from tessera.trainer.versions.layout import to_bytes
 from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
-from tessera.weights.manifest import TensorSpec
-from tessera.weights.pull import Want, pull
-from tessera.weights.push import LocalSlice, push
 
 WORDS = (
     "import", "os", "sys", "json", "def", "return", "class", "self", "value",
@@ -136,66 +126,11 @@ def run_gang(told: dict, out: Path, world_size: int | None = None) -> Result:
     return Result(ranks=found, output=f"{log.read_text()}\nexit codes {codes}, errors {errors}")
 
 
-@dataclass
-class Platform:
-    """A controller and a parameter service in this process, on threads of their own."""
-
-    home: Path
-    pools: tuple[Pool, ...] = ()
-    ray_token: Path | None = None
-    controller: Controller | None = None
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    def start(self) -> None:
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self.loop).result(30)
-        token = self.token(Principal(subject="service:parameters", role=SERVICE))
-        self.parameters = start_parameters(self.address, token, self.home / "parameters")
-
-    async def _start(self) -> None:
-        config = Config(
-            host="127.0.0.1",
-            port=0,
-            home=self.home / "controller",
-            shards=0,
-            pools=self.pools,
-            ray_token=self.ray_token,
-        )
-        self.controller = Controller(config, run_loops=bool(self.pools))
-        self.port = await self.controller.start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def token(self, principal: Principal) -> str:
-        return self.controller.runtime.issuer.issue(principal)
-
-    def store(self, job: str, attempt: int) -> dict:
-        principal = Principal(
-            subject=f"attempt:{job}/{attempt}", role=ATTEMPT, job=job, attempt=attempt
-        )
-        return {
-            "controller": self.address,
-            "token": self.token(principal),
-            "job": job,
-            "attempt": attempt,
-        }
-
-    def stop(self) -> None:
-        self.parameters.stop()
-        asyncio.run_coroutine_threadsafe(self.controller.stop(grace=0), self.loop).result(30)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-
-
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory):
-    running = Platform(home=tmp_path_factory.mktemp("platform"))
-    running.start()
-    yield running
-    running.stop()
+    with InProcessPlatform(tmp_path_factory.mktemp("platform")) as running:
+        running.start_parameters()
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -209,10 +144,10 @@ def ray_platform(ray_cluster, tmp_path):
     pool = Pool(
         name="local", dashboard_url=ray_cluster.dashboard_url, ray_address=ray_cluster.address
     )
-    running = Platform(home=tmp_path / "platform", pools=(pool,), ray_token=ray_cluster.token_path)
-    running.start()
-    yield running
-    running.stop()
+    settings = {"pools": (pool,), "ray_token": ray_cluster.token_path}
+    with InProcessPlatform(tmp_path, **settings) as running:
+        running.start_parameters()
+        yield running
 
 
 class RankProcesses:
@@ -226,7 +161,7 @@ class RankProcesses:
 class Alone:
     """Runs jobs of one rank in this process: they need not wait for torch to be imported."""
 
-    platform: Platform
+    platform: InProcessPlatform
 
     def run(self, spec: dict, attempt: int = 1) -> Result:
         """Run a spec whose name is that of the job and of its set."""
@@ -257,36 +192,21 @@ class Alone:
 
     def version(self, name: str, number: int = 0):
         """The manifest of a version, its config, and its weights by name."""
-        token = self.platform.token(Principal(subject="service:inference", role=SERVICE))
-        manifest = Coordinator(self.platform.address, token).get_manifest(f"default/{name}", number)
-        wants = [
-            Want(group="model", name=n, box=spec.box, out=np.empty(spec.size, dtype=np.uint8))
-            for n, spec in manifest.group("model").items()
-        ]
-        pull(manifest, wants, token)
+        token = self.platform.service_token()
+        coordinator = Coordinator(self.platform.address, token)
+        manifest, found = versions.read(coordinator, token, name, version=number)
+        config = load_config(manifest.assets["config.json"])
         weights = {
-            want.name: torch.from_numpy(want.out).view(torch.float32).reshape(want.box.extents)
-            for want in wants
+            n: torch.from_numpy(found[n]).view(torch.float32).reshape(spec.shape)
+            for n, spec in manifest.group("model").items()
         }
-        return manifest, ModelConfig.from_json(manifest.assets["config.json"]), weights
+        return manifest, config, weights
 
     def commit(self, name: str, weights: dict, assets: dict) -> None:
         """Commit weights in bfloat16, as an import does."""
-        told = self.platform.store(f"import-{name}", 1)
-        coordinator = Coordinator(told["controller"], told["token"])
-        grant = coordinator.acquire_writer(f"default/{name}", told["job"], 1)
-        specs = [
-            TensorSpec(group="model", name=n, shape=tuple(weight.shape), dtype="BF16")
-            for n, weight in weights.items()
-        ]
-        opened = coordinator.open_version(grant.set, grant.epoch, 0, specs, assets)
-        slices = [
-            LocalSlice(tensor=index, group="model", box=spec.box, data=to_bytes(weight.bfloat16()))
-            for index, (spec, weight) in enumerate(zip(specs, weights.values(), strict=True))
-        ]
-        push(opened, 0, slices, told["token"])
-        coordinator.seal_version(opened)
-        coordinator.commit_version(opened)
+        arrays = {n: weight.bfloat16().view(torch.int16).numpy() for n, weight in weights.items()}
+        writer = versions.Writer(self.platform, name, job=f"import-{name}", ranks=1)
+        writer.commit(versions.content(arrays, dtype="BF16"), assets, step=0)
 
     def model(self, name: str, number: int = 0):
         """The model of a version, with its weights."""

@@ -22,7 +22,6 @@ from tessera.api.controller.v1 import (
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.rpc.channel import bearer, channel
-from tessera.rpc.identity import Principal
 from tessera.trainer.launch import gang_failure
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -54,7 +53,7 @@ class User:
 
     def __init__(self, platform) -> None:
         self.channel = channel(platform.address)
-        self.token = bearer(platform.token(Principal(subject="ada")))
+        self.token = bearer(platform.token)
         self.jobs = job_pb2_grpc.JobServiceStub(self.channel)
 
     def submit(self, spec: dict) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import xxhash
 
-from tessera.rpc.identity import SERVICE, Principal
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.pull import Want, pull
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.processes
 
 
 def reader(platform):
-    token = platform.token(Principal(subject="service:inference", role=SERVICE))
+    token = platform.service_token()
     return Coordinator(platform.address, token), token
 
 

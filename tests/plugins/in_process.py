@@ -1,0 +1,156 @@
+"""A platform in the test's process: a real controller, and what a suite asks for beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+from tessera.api.controller.v1 import deployment_pb2, deployment_pb2_grpc
+from tessera.controller.app import Controller
+from tessera.controller.config import Config
+from tessera.controller.policy.records import Deployment
+from tessera.controller.services import convert
+from tessera.controller.services.deployments import demand_of
+from tessera.controller.services.deployments import resolve as resolve_deployment
+from tessera.controller.store import attempts, deployments, placement, tickets
+from tessera.parameters.local import LocalParameters, start_parameters
+from tessera.rpc.channel import bearer, channel
+from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
+
+
+class InProcessPlatform:
+    """A controller on a loop of its own, which can be stopped and started again at its address.
+
+    Args:
+        home: what a user's `TESSERA_HOME` is; all that is kept lies in it.
+        settings: more of the controller's; it acts on pools where there are any.
+    """
+
+    def __init__(self, home: Path, **settings: Any) -> None:
+        self.home = home
+        self._settings = {"port": 0, "shards": 0, **settings}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.parameters: LocalParameters | None = None
+        self.start_controller()
+        self.token = self.issue(subject="ada")
+        (home / "token").write_text(self.token)
+        (home / "state.json").write_text(json.dumps({"controller": self.address}))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_parameters()
+        self.stop_controller()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def run(self, work, seconds: float = 60):
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    # --- parts ---
+
+    def start_controller(self) -> None:
+        async def start():
+            config = Config(host="127.0.0.1", home=self.home / "controller", **self._settings)
+            self.controller = Controller(config, run_loops=bool(config.pools))
+            self._settings["port"] = await self.controller.start()
+
+        self.run(start())
+        self.address = self.controller.address
+
+    def stop_controller(self) -> None:
+        self.run(self.controller.stop(0))
+
+    def start_parameters(self, folder: Path | None = None, **limits: Any) -> LocalParameters:
+        """A coordinator and two shards, whose folder is in the home unless it is given."""
+        folder = folder or self.home / "parameters"
+        self.parameters = start_parameters(self.address, self.service_token(), folder, **limits)
+        return self.parameters
+
+    def stop_parameters(self) -> None:
+        if self.parameters is not None:
+            self.parameters.stop()
+        self.parameters = None
+
+    async def replica(self, deployment: str, index: int = 0):
+        """A replica on the loop that awaits it."""
+        # With torch, which few suites need.
+        from tessera.inference.config import ReplicaConfig  # noqa: PLC0415
+        from tessera.inference.meter import NoMeter  # noqa: PLC0415
+        from tessera.inference.replica import start_replica  # noqa: PLC0415
+
+        config = ReplicaConfig(
+            controller=self.address,
+            token=self.service_token(),
+            deployment=deployment,
+            index=index,
+        )
+        return await start_replica(config, NoMeter())
+
+    # --- tokens ---
+
+    def issue(self, **principal: Any) -> str:
+        return self.controller.runtime.issuer.issue(Principal(**principal))
+
+    def service_token(self) -> str:
+        return self.issue(subject="service:tests", role=SERVICE)
+
+    def attempt_token(self, job: str = "j1", attempt: int = 1) -> str:
+        return self.issue(
+            subject=f"attempt:{job}/{attempt}", role=ATTEMPT, job=job, attempt=attempt
+        )
+
+    def store(self, job: str, attempt: int = 1) -> dict[str, Any]:
+        """What an attempt is told of the parameter service."""
+        token = self.attempt_token(job, attempt)
+        return {"controller": self.address, "token": token, "job": job, "attempt": attempt}
+
+    def ticket(self) -> str:
+        """What a job that ensures a service's actors is given."""
+        return self._write(tickets.issue, Principal(subject="service:tests", role=SERVICE))
+
+    # --- what the controller does by itself where it has pools ---
+
+    def admit(self, job: str) -> None:
+        self._write(placement.admit, job, "local")
+
+    def release(self, job: str) -> None:
+        """Once the Ray job of its first attempt is gone."""
+        self._write(attempts.release, job, 1)
+
+    def _write(self, work, *arguments):
+        return self.run(self.controller.runtime.database.write(work, *arguments))
+
+    # --- deployments ---
+
+    def deploy(self, name: str, model: str, *, accelerator: str = "", **engine: Any) -> None:
+        """A deployment whose replicas the test starts, of a kind that no pool need have."""
+        asked = deployment_pb2.DeploymentSpec(
+            name=name, model=model, engine=deployment_pb2.EngineSpec(**engine)
+        )
+        if accelerator:
+            asked.accelerator.type = accelerator
+        spec = resolve_deployment(asked)
+        row = Deployment(
+            tenant="default",
+            name=name,
+            owner="ada",
+            spec=convert.to_json(spec),
+            demand=demand_of(spec),
+            generation="",
+        )
+        self._write(deployments.create, row)
+
+    def deployment(self, name: str) -> deployment_pb2.Deployment:
+        """As a user sees it."""
+        request = deployment_pb2.GetDeploymentRequest(name=name)
+        with channel(self.address) as connection:
+            stub = deployment_pb2_grpc.DeploymentServiceStub(connection)
+            reply = stub.GetDeployment(request, metadata=bearer(self.token), timeout=10)
+        return reply.deployment

@@ -1,0 +1,95 @@
+"""Versions of sets, committed and read as jobs and replicas do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tessera.weights.box import Box
+from tessera.weights.coordinator import Coordinator
+from tessera.weights.manifest import Manifest, OpenedVersion, TensorSpec, Version
+from tessera.weights.pull import Want, pull
+from tessera.weights.push import LocalSlice, push
+
+Content = Mapping[TensorSpec, np.ndarray]
+"""The bytes of every tensor, 1-D."""
+
+
+def content(arrays: Mapping[str, np.ndarray], group: str = "model", dtype: str = "F32") -> Content:
+    """Arrays by name; two bytes of BF16 are an array of any kind of two bytes."""
+    return {
+        TensorSpec(group=group, name=name, shape=array.shape, dtype=dtype): (
+            np.ascontiguousarray(array).view(np.uint8).reshape(-1)
+        )
+        for name, array in arrays.items()
+    }
+
+
+class Writer:
+    """An attempt of a job whose ranks push what they hold: their rows of every tensor.
+
+    Args:
+        platform: an `InProcessPlatform` with a parameter service.
+        name: of the set.
+        job: which writes.
+        attempt: of the job.
+        ranks: how many.
+        patience: seconds that services are waited for.
+    """
+
+    def __init__(self, platform, name="gpt", *, job="j1", attempt=1, ranks=2, patience=20.0):
+        self.set, self.job, self.attempt = f"default/{name}", job, attempt
+        self.ranks, self.patience, self.epoch = ranks, patience, 0
+        self.token = platform.attempt_token(job, attempt)
+        self.client = Coordinator(platform.address, self.token, patience=patience)
+
+    def acquire(self, keep=0):
+        grant = self.client.acquire_writer(self.set, self.job, self.attempt, keep)
+        self.epoch = grant.epoch
+        return grant
+
+    def commit(self, content: Content, assets, *, step=1, labels=None) -> Version:
+        """A whole version."""
+        if not self.epoch:
+            self.acquire()
+        opened = self.client.open_version(
+            self.set, self.epoch, step, list(content), assets, labels or {}
+        )
+        self.push(opened, content)
+        self.client.seal_version(opened)
+        return self.client.commit_version(opened)
+
+    def push(self, opened: OpenedVersion, content: Content, ranks: Sequence[int] = ()) -> None:
+        """What ranks hold, or all."""
+        for rank in ranks or range(self.ranks):
+            held = self.slices(content, rank)
+            push(opened, rank, held, self.token, patience=self.patience)
+
+    def slices(self, content: Content, rank: int) -> list[LocalSlice]:
+        """What a rank holds; of a tensor with fewer rows than ranks some hold nothing."""
+        held = []
+        for index, (tensor, data) in enumerate(content.items()):
+            rows, *rest = tensor.shape or (1,)
+            low, high = rows * rank // self.ranks, rows * (rank + 1) // self.ranks
+            if low == high:
+                continue
+            box = Box((low, *[0] * len(rest)), (high - low, *rest)) if tensor.shape else tensor.box
+            row = data.size // rows
+            part = data[low * row : high * row]
+            held.append(LocalSlice(tensor=index, group=tensor.group, box=box, data=part))
+        return held
+
+
+def read(
+    coordinator: Coordinator, token: str, name: str, *, version=0, groups=(), patience=20.0
+) -> tuple[Manifest, dict[str, np.ndarray]]:
+    """A version's manifest, and the bytes of its tensors by name; 0: its newest."""
+    manifest = coordinator.get_manifest(f"default/{name}", version, groups)
+    found = {tensor.name: np.zeros(tensor.size, np.uint8) for tensor in manifest.tensors}
+    wants = [
+        Want(group=tensor.group, name=tensor.name, box=tensor.box, out=found[tensor.name])
+        for tensor in manifest.tensors
+    ]
+    pull(manifest, wants, token, patience=patience)
+    return manifest, found
