@@ -29,6 +29,7 @@ from tessera.device import Device
 from tessera.models.config import ModelConfig, StackConfig
 from tessera.models.inputs import Inputs
 from tessera.models.registry import FAMILIES, build
+from tessera.models.tasks import kind_of
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
 """Dense bfloat16 FLOP/s, as the maker states them."""
@@ -75,9 +76,9 @@ def flops(config: ModelConfig, rows: int, length: int, hidden: int) -> float:
     if config.decoder is not None:
         cross = config.encoder is not None
         total += tokens * _stack(config.decoder, length, cross=cross, causal=True)
-    if "language" in config.task.heads:
+    if "language" in kind_of(config.task).head_names:
         total += 6 * tokens * config.width * config.target_vocab_size
-    if "masked" in config.task.heads:
+    if "masked" in kind_of(config.task).head_names:
         total += 6 * hidden * config.width * (config.vocab_size + config.width)
     return total
 
@@ -100,7 +101,7 @@ def batch(config: ModelConfig, case: Case, device: torch.device) -> tuple[Inputs
     targets = torch.randint(3, case.vocabulary, shape, device=device)
     places = torch.randperm(case.rows * case.length, device=device)[: tokens.numel() * 3 // 20]
     places, _ = places.sort()
-    heads = config.task.heads
+    heads = kind_of(config.task).head_names
     inputs = Inputs(
         tokens=tokens,
         decoder_tokens=targets.roll(1, 1) if config.encoder and config.decoder else None,

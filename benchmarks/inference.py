@@ -39,6 +39,7 @@ from tessera.inference.weights import Loader
 from tessera.log import configure_logging
 from tessera.models.registry import FAMILIES
 from tessera.models.registry import build as build_module
+from tessera.models.tasks import count_parameters
 from tessera.rpc.channel import aio_channel, bearer
 from tessera.rpc.identity import Issuer, Principal, Verifier
 from tessera.rpc.server import Server
@@ -220,7 +221,7 @@ def report(model: LoadedModel, load: Load, pairs: list[tuple[Run, Run]]) -> None
         "tokens/s",
         inside,
         statistics.median(over.rate / inside.rate for inside, over in pairs),
-        parameters=model.config.parameters,
+        parameters=count_parameters(model.config),
         streams=load.streams,
         runs=len(pairs),
         load=os.getloadavg()[0],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tessera.models.family import Family
 from tessera.models.registry import FAMILIES
+from tessera.models.tasks import count_parameters
 
 DOCUMENT = Path(__file__).with_name("models.md")
 BEGIN, END = "<!-- presets: written by docs/presets.py -->\n", "<!-- /presets -->"
@@ -31,7 +32,7 @@ def row(family: Family, preset: str) -> tuple[str, ...]:
     layers = "+".join(str(each.layers) for each in config.stacks)
     heads = str(stack.heads) + (f"/{stack.kv_heads}" if stack.kv_heads != stack.heads else "")
     sizes = (layers, f"{stack.width}", heads, f"{stack.ff_width}", f"{config.context}")
-    return (f"`{family.name}`", f"`{preset}`", *sizes, count(config.parameters))
+    return (f"`{family.name}`", f"`{preset}`", *sizes, count(count_parameters(config)))
 
 
 def table() -> str:

@@ -8,7 +8,10 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("services", "shared")
@@ -112,6 +115,40 @@ def test_a_class_name_means_one_thing() -> None:
     new = {name: of for name, of in twice.items() if name not in TWICE}
     assert not new, "one word, one thing: rename one of these, or say in TWICE why not"
     assert not TWICE.keys() - twice.keys(), "once now: take it out of TWICE"
+
+
+def imports(module: str) -> set[str]:
+    """Modules of the tree that one imports, be it for types alone or when it is called."""
+    names: set[str] = set()
+    for node in ast.walk(trees()[module]):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names.update(name if name in trees() else node.module for name in whole)
+    return names & trees().keys()
+
+
+def room(module: str, package: str) -> str:
+    """The file or folder of a package that a module is, or stands in; empty: its `__init__`."""
+    return module.removeprefix(package).strip(".").partition(".")[0]
+
+
+def test_rooms_lie_above_one_another() -> None:
+    """In every folder: what a file or a folder imports lies below it, and nothing goes in rings."""
+    arrows = [(module, target) for module in trees() for target in imports(module)]
+    packages = {module.rpartition(".")[0] for module in trees()}
+    for package in packages:
+        below_of: dict[str, set[str]] = {}
+        for module, target in arrows:
+            if below(module, {package}) and below(target, {package}):
+                upper, lower = room(module, package), room(target, package)
+                if upper != lower:
+                    below_of.setdefault(upper, set()).add(lower)
+        try:
+            TopologicalSorter(below_of).prepare()
+        except CycleError as error:
+            pytest.fail(f"{package}: a ring of {', '.join(error.args[1][1:])}")
 
 
 def functions(module: str) -> Iterator[tuple[str, int]]:

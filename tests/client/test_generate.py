@@ -8,6 +8,7 @@ import pytest
 
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
+from tessera.models.tasks import count_parameters
 
 PROMPT = "def add(a, b):"
 
@@ -111,7 +112,7 @@ def test_mistakes_in_many_name_the_prompt(client, prompt, how, reason, field):
 def test_model(client, served):
     found = client.model("tiny")
     assert (found.set, found.version, found.family) == ("default/tiny", 1, "gpt")
-    assert found.parameters == served.config.parameters
+    assert found.parameters == count_parameters(served.config)
 
 
 @pytest.mark.parametrize(

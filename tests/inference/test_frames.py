@@ -17,6 +17,7 @@ from tessera.inference.tasks.task import answering
 from tessera.inference.tasks.text_input import TextInput
 from tessera.inference.tasks.translate import Translate
 from tessera.inference.tasks.writing import DecodingOptions
+from tessera.models.tasks import kind_of
 from tessera.trainer.tasks.pairs import PairCollate, PairEncoder
 
 from .theirs import ours
@@ -157,7 +158,7 @@ def test_texts_with_classes(hf, load, make, processor):
     (text,) = task.prepare(model, BOUNDS)
     expected = theirs(TEXT)
     assert list(text.tokens) == expected.input_ids
-    if "tokens" in model.config.task.heads:
+    if "tokens" in kind_of(model.config.task).head_names:
         logits = np.eye(len(text.tokens), 2, dtype=np.float32)
         (found,) = task.finish([logits])
         assert [piece.text for piece in found.tokens] == TEXT.split()

@@ -28,7 +28,7 @@ from tessera.models.head import Head, Per
 from tessera.models.inputs import Inputs
 from tessera.models.sizes import sizes
 from tessera.models.states import States
-from tessera.models.tasks import TaskKind
+from tessera.models.tasks import TaskKind, count_parameters
 from tessera.rpc.channel import bearer, mapped_errors
 from tessera.rpc.channel import channel as open_channel
 from tessera.spec import json_schema
@@ -95,7 +95,7 @@ class Peak(nn.Module):
 
     def __init__(self, config, _trunk):
         super().__init__()
-        self.projection = nn.Linear(config.width, config.task.outputs)
+        self.projection = nn.Linear(config.width, tasks.outputs(config.task))
 
     def forward(self, hidden, mask):
         logits = self.projection(hidden)
@@ -141,7 +141,7 @@ PEAK = Head(
     module=f"{__name__}:Peak",
     per=Per.TEXT,
     output="logits",
-    parameters=lambda config: (config.width + 1) * config.task.outputs,
+    weights=lambda config, rows: (config.width + 1) * rows,
     labelled=True,
 )
 TASK = TaskKind(
@@ -310,7 +310,7 @@ async def test_an_own_task_is_one_of_every_family_that_can_have_it(served, famil
         "peak.projection.weight",
         "peak.projection.bias",
     }
-    assert model.config.parameters == sum(p.numel() for p in model.module.parameters())
+    assert count_parameters(model.config) == sum(p.numel() for p in model.module.parameters())
     texts = ["hen owl", "fox owl dog"]
     reply = await ask(client, "Classify", inputs=[pb.Input(text=text) for text in texts])
     for text, one in zip(texts, reply.classifications, strict=True):

@@ -26,8 +26,8 @@ from tessera.trainer.step import learning
 from tessera.trainer.step.objective import TaskObjective
 from tessera.trainer.step.parallel import Parallel, make_optimizer
 from tessera.trainer.step.step import Stepper
+from tessera.trainer.task_settings import TaskSettings
 from tessera.trainer.tasks.registry import make_task
-from tessera.trainer.tasks.settings import TaskSettings
 from tessera.trainer.versions import layout
 from training import make_settings, make_tuning
 

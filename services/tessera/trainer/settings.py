@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tessera.data.settings import DataSettings
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.failure import UserError
-from tessera.trainer.tasks.settings import TaskSettings
+from tessera.trainer.task_settings import TaskSettings
 from tessera.trainer.tuning import Tuning
 
 

@@ -15,7 +15,7 @@ from tessera.spec import resolve
 from tessera.spec.settings import data_settings
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.settings import Settings
-from tessera.trainer.tasks.settings import TaskSettings
+from tessera.trainer.task_settings import TaskSettings
 from tessera.trainer.tuning import Tuning
 
 _TRAIN = (

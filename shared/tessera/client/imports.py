@@ -28,6 +28,7 @@ from tessera.models.huggingface.kept import Kept
 from tessera.models.huggingface.special_tokens import resolve
 from tessera.models.huggingface.tensors import Entry, Tensor
 from tessera.models.huggingface.tokenizer import vocabulary
+from tessera.models.tasks import count_parameters, kind_of
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
 from tessera.weights.push import LocalSlice, push
@@ -206,7 +207,7 @@ def commit(  # noqa: PLR0917 - as export's
         family=source.config.family,
         task=source.config.task.kind,
         architecture=source.architecture.name,
-        parameters=source.config.parameters,
+        parameters=count_parameters(source.config),
         tensors=len(specs),
         size=sum(spec.size for spec in specs),
         notes=(*source.notes, *pieces.notes()),
@@ -270,7 +271,7 @@ def _check_vocabulary(config: ModelConfig, tokenizer: bytes) -> None:
 
 def _check_start(config: ModelConfig) -> None:
     """A decoder that cannot begin can never be served."""
-    if config.task.translates and not 0 <= config.first_id < config.target_vocab_size:
+    if kind_of(config.task).translates and not 0 <= config.first_id < config.target_vocab_size:
         said = "names none" if config.first_id < 0 else f"names {config.first_id}"
         raise errors.InvalidArgumentError.at(
             "config.json: decoder_start_token_id",

@@ -13,7 +13,7 @@ from tessera.client.folder import Folder
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface import fields, sentence
 from tessera.models.huggingface.statement import Statement
-from tessera.models.tasks import EMBEDDING
+from tessera.models.tasks import EMBEDDING, kind_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ def read_vectors(folder: Folder, config: ModelConfig) -> Vectors:
         InvalidArgumentError: IMPORT_UNSUPPORTED, INVALID_CHECKPOINT or PICKLED_WEIGHTS.
     """
     try:
-        if config.task.scores:
+        if kind_of(config.task).scores:
             return _scored(folder, config)
         if config.task.kind != EMBEDDING:
             return Vectors(config=config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from tessera import errors
@@ -183,7 +183,7 @@ class ModelConfig:
     tie_embeddings: bool = True
     share_embeddings: bool = False
     head_bias: bool = False
-    task: TaskConfig = field(default_factory=TaskConfig)
+    task: TaskConfig
     lora: LoRAConfig | None = None
     start_id: int = -1
     end_id: int = -1
@@ -250,8 +250,8 @@ class ModelConfig:
         return self.task.dense[-1].width if self.task.dense else self.width
 
     @property
-    def parameters(self) -> int:
-        """Number of weights of the trunk and its heads, shared ones counted once."""
+    def trunk_parameters(self) -> int:
+        """Number of weights but for those of its heads, shared ones counted once."""
         total = 0
         if self.encoder is not None:
             total += self.encoder.parameters(cross=False, tokens=self.vocab_size)
@@ -259,7 +259,6 @@ class ModelConfig:
             cross = self.encoder is not None
             rows = 0 if self.share_embeddings and cross else self.target_vocab_size
             total += self.decoder.parameters(cross=cross, tokens=rows)
-        total += sum(head.parameters(self) for head in self.task.row.heads)
         return total
 
     def to_json(self) -> str:
@@ -279,7 +278,8 @@ class ModelConfig:
             for name in ("encoder", "decoder"):
                 if values.get(name) is not None:
                     values[name] = StackConfig.from_dict(values[name])
-            values["task"] = TaskConfig.from_dict(values.get("task", {}))
+            if "task" in values:
+                values["task"] = TaskConfig.from_dict(values["task"])
             if values.get("lora") is not None:
                 values["lora"] = LoRAConfig.from_dict(values["lora"])
             for name in ("suppress_ids", "other_end_ids"):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tessera.models.config import ModelConfig
+from tessera.models.config import ModelConfig
+from tessera.models.task import TaskConfig
 
 
 class Per(StrEnum):
@@ -31,7 +30,7 @@ class Head:
         module: `module:attribute` of what makes it of a `ModelConfig` and a `Trunk`.
         per: what it says something of.
         output: the field of `Outputs` that holds what it says.
-        parameters: number of weights of its own in a model.
+        weights: number of weights of its own in a model, with so many rows of its `projection`.
         writes: whether it sees the states that are written; else those that are read.
         labelled: whether its `projection` has a row for each class of the task.
         outputs: rows of that where they are no classes; 0: it has none of its own.
@@ -41,34 +40,42 @@ class Head:
     module: str
     per: Per
     output: str
-    parameters: Callable[[ModelConfig], int]
+    weights: Callable[[ModelConfig, int], int]
     writes: bool = False
     labelled: bool = False
     outputs: int = 0
 
+    def rows(self, task: TaskConfig) -> int:
+        """Of its `projection` in a model with this task; 0: it has none of its own."""
+        return len(task.labels) if self.labelled else self.outputs
 
-def _language(config: ModelConfig) -> int:
-    rows = config.target_vocab_size
-    return (0 if config.tie_embeddings else rows * config.width) + rows * int(config.head_bias)
+    def parameters(self, config: ModelConfig) -> int:
+        """Number of weights of its own in a model."""
+        return self.weights(config, self.rows(config.task))
 
 
-def _masked(config: ModelConfig) -> int:
-    width, rows = config.width, config.vocab_size
-    projection = rows if config.tie_embeddings else rows * (width + 1)
+def _language(config: ModelConfig, _rows: int) -> int:
+    words = config.target_vocab_size
+    return (0 if config.tie_embeddings else words * config.width) + words * int(config.head_bias)
+
+
+def _masked(config: ModelConfig, _rows: int) -> int:
+    width, words = config.width, config.vocab_size
+    projection = words if config.tie_embeddings else words * (width + 1)
     return width * width + width + 2 * width + projection
 
 
-def _classes(config: ModelConfig) -> int:
+def _classes(config: ModelConfig, rows: int) -> int:
     width, task = config.width, config.task
     pooler = width * width + width if task.pooler else 0
-    return pooler + (width + int(task.bias)) * task.outputs
+    return pooler + (width + int(task.bias)) * rows
 
 
-def _tokens(config: ModelConfig) -> int:
-    return (config.width + 1) * config.task.outputs
+def _tokens(config: ModelConfig, rows: int) -> int:
+    return (config.width + 1) * rows
 
 
-def _vectors(config: ModelConfig) -> int:
+def _vectors(config: ModelConfig, _rows: int) -> int:
     layers = config.task.dense
     widths = (config.width, *(layer.width for layer in layers))
     return sum(layer.parameters(width) for layer, width in zip(layers, widths, strict=False))
@@ -79,7 +86,7 @@ LANGUAGE = Head(
     module="tessera.models.heads:LanguageHead.of",
     per=Per.PLACE,
     output="logits",
-    parameters=_language,
+    weights=_language,
     writes=True,
 )
 MASKED = Head(
@@ -87,14 +94,14 @@ MASKED = Head(
     module="tessera.models.heads:MaskedHead.of",
     per=Per.PLACE,
     output="masked",
-    parameters=_masked,
+    weights=_masked,
 )
 CLASSES = Head(
     name="classes",
     module="tessera.models.heads:ClassHead.of",
     per=Per.TEXT,
     output="logits",
-    parameters=_classes,
+    weights=_classes,
     labelled=True,
 )
 SCORE = Head(
@@ -102,7 +109,7 @@ SCORE = Head(
     module=CLASSES.module,
     per=Per.TEXT,
     output="logits",
-    parameters=_classes,
+    weights=_classes,
     outputs=1,
 )
 """The same head with one logit, so that either kind of model can go on from the other."""
@@ -111,7 +118,7 @@ TOKENS = Head(
     module="tessera.models.heads:TokenHead.of",
     per=Per.TOKEN,
     output="logits",
-    parameters=_tokens,
+    weights=_tokens,
     labelled=True,
 )
 SPAN = Head(
@@ -119,7 +126,7 @@ SPAN = Head(
     module="tessera.models.heads:TokenHead.of",
     per=Per.TOKEN,
     output="logits",
-    parameters=_tokens,
+    weights=_tokens,
     outputs=2,
 )
 VECTORS = Head(
@@ -127,5 +134,5 @@ VECTORS = Head(
     module="tessera.models.heads:VectorHead.of",
     per=Per.TEXT,
     output="vectors",
-    parameters=_vectors,
+    weights=_vectors,
 )

@@ -14,6 +14,7 @@ from tessera.models.block import activate
 from tessera.models.config import ModelConfig
 from tessera.models.dense import Dense
 from tessera.models.dense_config import DenseConfig
+from tessera.models.tasks import outputs
 from tessera.models.trunk import Trunk
 
 
@@ -119,7 +120,7 @@ class ClassHead(nn.Module):
         task = config.task
         return cls(
             config.width,
-            task.outputs,
+            outputs(task),
             pooling=task.pooling,
             pooler=task.pooler,
             bias=task.bias,
@@ -151,7 +152,7 @@ class TokenHead(nn.Module):
     @classmethod
     def of(cls, config: ModelConfig, trunk: Trunk) -> Self:
         """That of a model."""
-        return cls(config.width, config.task.outputs, dropout=trunk.stacks[0].config.dropout)
+        return cls(config.width, outputs(config.task), dropout=trunk.stacks[0].config.dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, T, width] to [B, T, outputs]."""

@@ -13,6 +13,7 @@ from tessera.models.initial import initialize
 from tessera.models.inputs import Inputs, Outputs
 from tessera.models.lora import add_adapters
 from tessera.models.states import States
+from tessera.models.tasks import kind_of
 from tessera.models.trunk import Trunk
 
 
@@ -28,7 +29,7 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         self.trunk = Trunk(config, run)
-        rows = config.task.row.heads
+        rows = kind_of(config.task).heads
         self.heads = nn.ModuleDict(
             {row.name: pkgutil.resolve_name(row.module)(config, self.trunk) for row in rows}
         )
@@ -42,7 +43,7 @@ class Model(nn.Module):
             inputs = inputs._replace(segments=None)
         states = self.trunk(inputs)
         said = {}
-        for row in self.config.task.row.heads:
+        for row in kind_of(self.config.task).heads:
             hidden = states.written if row.writes else states.read
             if hidden is not None:
                 said[row.output] = self._said(row, hidden, inputs)

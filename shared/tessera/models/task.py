@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from tessera.models.dense_config import DenseConfig
-from tessera.models.tasks import LANGUAGE, REGRESSION, TASKS, TRANSLATES, TaskKind
 
 IDENTITY, SIGMOID = "identity", "sigmoid"
 """What makes a score of a logit."""
@@ -42,7 +41,7 @@ class TaskConfig:
         similarity: how embeddings are compared, as sentence-transformers calls it; empty: not said.
     """
 
-    kind: str = LANGUAGE
+    kind: str
     labels: tuple[str, ...] = ()
     multi_label: bool = False
     pooling: str = "first"
@@ -56,37 +55,6 @@ class TaskConfig:
     include_prompt: bool = True
     similarity: str = ""
     activation: str = SIGMOID
-
-    @property
-    def row(self) -> TaskKind:
-        """All that is known of its kind."""
-        return TASKS[self.kind]
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """Names of its heads."""
-        return tuple(head.name for head in self.row.heads)
-
-    @property
-    def outputs(self) -> int:
-        """Width of the projection of a head that is no language head; 0: there is none."""
-        first = self.row.heads[0]
-        return len(self.labels) if first.labelled else first.outputs
-
-    @property
-    def scores(self) -> bool:
-        """Whether the model gives a text, or two, one score, and no classes."""
-        return self.row.name == REGRESSION
-
-    @property
-    def writes(self) -> bool:
-        """Whether the model writes text."""
-        return any(head.writes for head in self.row.heads)
-
-    @property
-    def translates(self) -> bool:
-        """Whether a decoder writes what an encoder has not read."""
-        return TRANSLATES in self.row.needs
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

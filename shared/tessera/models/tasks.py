@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tessera.models import head
+from tessera.models.config import ModelConfig
 from tessera.models.head import Head
+from tessera.models.task import TaskConfig
 
 LANGUAGE = "language_modeling"
 MASKED = "masked_language_modeling"
@@ -71,6 +73,26 @@ class TaskKind:
     formats: tuple[str, ...] = TABLES
     pooling: str = ""
 
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """Names of the heads."""
+        return tuple(head.name for head in self.heads)
+
+    @property
+    def scores(self) -> bool:
+        """Whether the model gives a text, or two, one score, and no classes."""
+        return self.name == REGRESSION
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes text."""
+        return any(head.writes for head in self.heads)
+
+    @property
+    def translates(self) -> bool:
+        """Whether a decoder writes what an encoder has not read."""
+        return TRANSLATES in self.needs
+
 
 TASKS: dict[str, TaskKind] = {}
 """Every kind by its name; `register` adds to it."""
@@ -81,6 +103,22 @@ def register(kind: TaskKind) -> None:
     if kind.name in TASKS:
         raise ValueError(f"there is a task `{kind.name}` already")
     TASKS[kind.name] = kind
+
+
+def kind_of(task: TaskConfig) -> TaskKind:
+    """All that is known of the kind of a task."""
+    return TASKS[task.kind]
+
+
+def outputs(task: TaskConfig) -> int:
+    """Rows of the projection of a head that is no language head; 0: there is none."""
+    return kind_of(task).heads[0].rows(task)
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Number of weights of a model, shared ones counted once."""
+    heads = kind_of(config.task).heads
+    return config.trunk_parameters + sum(head.parameters(config) for head in heads)
 
 
 register(

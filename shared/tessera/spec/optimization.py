@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from tessera.api.controller.v1.spec_pb2 import JobSpec, TrainSpec
 from tessera.models.family import Family
-from tessera.models.tasks import TASKS
+from tessera.models.tasks import TASKS, kind_of
 from tessera.spec.fill import Value, fill
 
 MAX_BATCH = 1 << 20
@@ -95,7 +95,7 @@ class Start:
         return cls(
             tuned=model.HasField("init"),
             supervised=is_supervised(task.kind),
-            writes=task.writes,
+            writes=kind_of(task).writes,
             encodes=known.encoder is not None,
             post_norm="post" in ({model.norm_order} if model.norm_order else orders),
             method=tuning.method or "full",

@@ -12,6 +12,7 @@ from tessera.models.family import Family
 from tessera.models.lora_config import TARGETS
 from tessera.models.registry import family
 from tessera.models.sizes import Sizes
+from tessera.models.tasks import kind_of
 from tessera.spec.fill import Value, fill
 from tessera.spec.formats import format_of
 from tessera.spec.optimization import Start, fill_train
@@ -118,8 +119,8 @@ def _fill_task(spec: JobSpec, known: Family) -> None:
         values["label_smoothing"] = 0.0
     if train.HasField("sequence_length"):
         values["stride"] = train.sequence_length // 4
-    values.update({k: v for k, v in plain.row.defaults.items() if k in values})
-    fill(task, {name: value for name, value in values.items() if name in plain.row.fields})
+    values.update({k: v for k, v in kind_of(plain).defaults.items() if k in values})
+    fill(task, {name: value for name, value in values.items() if name in kind_of(plain).fields})
 
 
 def _fill_tuning(tuning: TuningSpec) -> None:

@@ -17,6 +17,7 @@ from tessera.models.huggingface.catalog import choose
 from tessera.models.huggingface.files import files
 from tessera.models.inputs import Inputs
 from tessera.models.registry import FAMILIES, build
+from tessera.models.tasks import kind_of
 from tessera.text import special
 from tessera.text.tokenizer import Tokenizer
 from tessera.text.training import train
@@ -230,7 +231,7 @@ def compare(module, model, inputs):
         expected = torch.stack([theirs.start_logits, theirs.end_logits], dim=-1)
     else:
         expected = theirs.logits if "logits" in theirs else None
-    ours = found.logits if module.config.task.heads[-1] != "masked" else found.masked
+    ours = found.logits if kind_of(module.config.task).head_names[-1] != "masked" else found.masked
     if expected is None:  # Vectors: sentence-transformers below.
         assert ours is None
         return

@@ -13,8 +13,8 @@ from tessera.data.settings import DataSettings
 from tessera.models.registry import FAMILIES, build
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.ranks import Ranks
+from tessera.trainer.task_settings import TaskSettings
 from tessera.trainer.tasks.registry import make_task
-from tessera.trainer.tasks.settings import TaskSettings
 from tessera.trainer.tasks.task import TaskContext
 from training import make_settings
 

@@ -12,10 +12,10 @@ from torch.nn import functional
 from tessera.models.inputs import Inputs, Outputs
 from tessera.models.registry import FAMILIES
 from tessera.trainer.batch import TokenBatch
+from tessera.trainer.task_settings import TaskSettings
 from tessera.trainer.tasks.question_answering import best_spans
 from tessera.trainer.tasks.registry import make_task
 from tessera.trainer.tasks.sentence_embedding import SCALE
-from tessera.trainer.tasks.settings import TaskSettings
 from training import make_settings
 
 

@@ -8,6 +8,7 @@ from tessera import errors
 from tessera.device import total_memory
 from tessera.inference.engine.settings import EngineSettings
 from tessera.models.config import ModelConfig
+from tessera.models.tasks import kind_of
 
 _GIB = 1 << 30
 
@@ -15,7 +16,7 @@ _GIB = 1 << 30
 def cache_bytes(config: ModelConfig, settings: EngineSettings, dtype: torch.dtype) -> int:
     """Bytes of the keys and values that an engine keeps for a model."""
     stack = config.decoder
-    if stack is None or not config.task.writes:
+    if stack is None or not kind_of(config.task).writes:
         return 0
     blocks = settings.blocks_for(config.context) + 1
     caches = 2 if config.encoder is not None else 1

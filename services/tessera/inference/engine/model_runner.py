@@ -19,6 +19,7 @@ from tessera.inference.engine.pooling import HeadOutput
 from tessera.inference.engine.sampler import Choice, Sampler
 from tessera.inference.engine.sequence import Branch, Sequence
 from tessera.models.attention import AttendMemory
+from tessera.models.tasks import kind_of
 
 StepOutput = Choice | HeadOutput
 """What a step brings an item."""
@@ -68,7 +69,7 @@ class ModelRunner:
         if slot is not None:
             new = _Slot(model, slot.self_cache, slot.cross_cache)
         else:
-            writes = model.config.task.writes
+            writes = kind_of(model.config.task).writes
             crosses = writes and model.config.encoder is not None
             new = _Slot(
                 model,
@@ -207,7 +208,7 @@ def _recall(slot: _Slot, rows: Ordered[_Row]) -> AttendMemory | None:
 def _layout(model: LoadedModel) -> tuple[object, ...]:
     """What decides the shape of caches."""
     config, stack = model.config, model.config.decoder
-    if stack is None or not config.task.writes:
+    if stack is None or not kind_of(config.task).writes:
         return ()
     crosses = config.encoder is not None
     return (crosses, stack.layers, stack.kv_heads, stack.head_dim, model.tensor.dtype)

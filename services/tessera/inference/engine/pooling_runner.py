@@ -16,6 +16,7 @@ from tessera.inference.engine.pooling import HeadOutput, PoolingInput
 from tessera.models.head import Per
 from tessera.models.inputs import Inputs
 from tessera.models.model import Model
+from tessera.models.tasks import kind_of
 
 
 def read(
@@ -81,7 +82,7 @@ def _is_finite(model: Model, head: str, output: HeadOutput) -> bool:
 def _read(
     model: Model, head: str, texts: Sequence[PoolingInput], device: torch.device
 ) -> list[HeadOutput]:
-    row = next(each for each in model.config.task.row.heads if each.name == head)
+    row = next(each for each in kind_of(model.config.task).heads if each.name == head)
     batch = Batch([text.tokens for text in texts], device)
     written = Batch([t.written for t in texts], device) if texts[0].written else None
     inputs = Inputs(

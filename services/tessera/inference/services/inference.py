@@ -24,6 +24,7 @@ from tessera.inference.state import ReplicaState
 from tessera.inference.tasks import generate
 from tessera.inference.tasks.methods import check_served, methods
 from tessera.inference.tasks.task import Task, answering
+from tessera.models.tasks import count_parameters, kind_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -110,11 +111,11 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
             set=model.set,
             version=model.version,
             context=engine.bounds.reading(model),
-            parameters=model.config.parameters,
+            parameters=count_parameters(model.config),
             task=task.kind,
             labels=task.labels,
             methods=methods(model.config),
-            width=model.config.vector_width if "Embed" in task.row.methods else 0,
+            width=model.config.vector_width if "Embed" in kind_of(task).methods else 0,
             prompts=dict(task.prompts),
             default_prompt_name=task.default_prompt,
         )

@@ -15,6 +15,7 @@ from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.tasks.probabilities import Logits, largest, softmax
 from tessera.inference.tasks.text_input import TextInput, plain, with_special_tokens
+from tessera.models.tasks import kind_of
 from tessera.text.tokenizer import Encoded, Tokenizer
 
 _LEAST_ROOM = 1 / 4
@@ -144,7 +145,7 @@ class Answer:
         inputs = [
             with_special_tokens(model, question, encoded.ids[b : b + count]) for b, count in parts
         ]
-        head = model.config.task.heads[0]
+        head = kind_of(model.config.task).head_names[0]
         return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in inputs]
 
     def _found(self, read: _Read, results: Sequence[Logits]) -> Found:

@@ -14,6 +14,7 @@ from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.tasks.probabilities import Logits, expit, softmax
 from tessera.inference.tasks.text_input import TextInput, read
 from tessera.models.task import IDENTITY, TaskConfig
+from tessera.models.tasks import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Classify:
     def __init__(self, inputs: Sequence[TextInput], top_k: int) -> None:
         self.inputs = inputs
         self.top_k = top_k
-        self._task = TaskConfig()
+        self._task: TaskConfig
 
     def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each input."""
@@ -81,12 +82,12 @@ class Classify:
             read(model, given, f"inputs[{index}]", longest)
             for index, given in enumerate(self.inputs)
         ]
-        head = self._task.heads[0]
+        head = kind_of(self._task).head_names[0]
         return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in inputs]
 
     def finish(self, results: Sequence[Logits]) -> list[ClassifiedText]:
         """Classes by their probability, or scores."""
-        if self._task.scores:
+        if kind_of(self._task).scores:
             return [ClassifiedText(score=score(logits, self._task)) for logits in results]
         return [ClassifiedText(labels=self._labels(logits)) for logits in results]
 

@@ -14,6 +14,7 @@ from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.tasks.text_input import TextInput, read, tokenizer
 from tessera.models.task import TaskConfig
+from tessera.models.tasks import kind_of
 
 ROLES = ("query", "document")
 """Prompts that every model has, though they may be empty, as in sentence-transformers."""
@@ -78,7 +79,7 @@ class Embed:
         left_out = 0 if task.include_prompt or not prompt else _length(model, prompt)
         return [
             PoolingInput(
-                head=task.heads[0],
+                head=kind_of(task).head_names[0],
                 tokens=each.tokens,
                 segments=each.segments,
                 unpooled=0 if given.tokens is not None else left_out,

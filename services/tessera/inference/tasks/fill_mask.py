@@ -11,6 +11,7 @@ from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.tasks.probabilities import Logits, largest, softmax
 from tessera.inference.tasks.text_input import TextInput, read
+from tessera.models.tasks import kind_of
 from tessera.text.tokenizer import Tokenizer
 
 
@@ -55,7 +56,7 @@ class FillMask:
     def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each input."""
         self._tokenizer, self._places = model.tokenizer, []
-        head = model.config.task.heads[0]
+        head = kind_of(model.config.task).head_names[0]
         longest, works = bounds.reading(model), list[PoolingInput]()
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tessera import errors
 from tessera.models.config import ModelConfig
-from tessera.models.tasks import TASKS
+from tessera.models.tasks import TASKS, kind_of
 
 
 def methods(config: ModelConfig) -> tuple[str, ...]:
     """Names of the methods that a model answers."""
-    return config.task.row.methods
+    return kind_of(config.task).methods
 
 
 def check_served(config: ModelConfig, method: str) -> None:

@@ -20,6 +20,7 @@ from tessera.inference.tasks.text_input import (
     with_special_tokens,
 )
 from tessera.inference.tasks.text_input import tokenizer as tokenizer_of
+from tessera.models.tasks import kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Tags:
     def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each input."""
         self._labels, self._pieces = model.config.task.labels, []
-        head, longest = model.config.task.heads[0], bounds.reading(model)
+        head, longest = kind_of(model.config.task).head_names[0], bounds.reading(model)
         works = list[PoolingInput]()
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"

@@ -10,6 +10,7 @@ from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.sequence import Work
 from tessera.models.config import ModelConfig
+from tessera.models.tasks import kind_of
 
 R = TypeVar("R")
 A_co = TypeVar("A_co", covariant=True)
@@ -39,7 +40,7 @@ class Task(Protocol[R, A_co]):
 
 def answering(config: ModelConfig, asked: Task[R, A_co]) -> Task[R, A_co]:
     """The task as a model answers it, which may be in a way of its own kind."""
-    own = config.task.row.answers.get(asked.method)
+    own = kind_of(config.task).answers.get(asked.method)
     if own is None:
         return asked
     task: Task[R, A_co] = pkgutil.resolve_name(own)(asked)

@@ -16,6 +16,7 @@ from tessera.models.config import ModelConfig, StackConfig
 from tessera.models.registry import family
 from tessera.models.sizes import STACK_SIZES
 from tessera.models.task import SIGMOID, TaskConfig
+from tessera.models.tasks import kind_of
 from tessera.text.tokenizer import Tokenizer
 from tessera.trainer.failure import UserError
 from tessera.trainer.settings import Settings
@@ -231,7 +232,7 @@ def _check_vocabulary(source: InitVersion, tokenizer: Tokenizer) -> None:
 def _inherited(task: TaskConfig, settings: Settings, start: StartingPoint) -> TaskConfig:
     """The task, with what the spec leaves open as in a version that does the same."""
     whole = [source.config.task for source in start.sources if source.part == WHOLE]
-    if not whole or whole[0].heads != task.heads:
+    if not whole or kind_of(whole[0]).head_names != kind_of(task).head_names:
         return task
     pooling = settings.task.pooling or whole[0].pooling
     # A version that gives scores from 0 to 1 cannot give others.

@@ -32,7 +32,7 @@ def run(trunk: Trunk, inputs: Inputs) -> States:
     own = memory
     if inputs.masked_tokens is not None:
         own = trunk.encoder(inputs.masked_tokens, inputs.mask, inputs.segments, inputs.index)
-    if not trunk.config.task.translates:
+    if not tasks.kind_of(trunk.config.task).translates:
         fused = trunk.decoder(inputs.tokens, memory=memory, memory_mask=inputs.mask)
         return States(read=own + fused)
     if inputs.decoder_tokens is None:

@@ -215,7 +215,7 @@ class Bert(Architecture):
         prefix = "" if self.name == BASE else "bert."
         stack = names(prefix).entries("encoder", config.encoder, config.vocab_size)
         entries = [*stack, *self._head(config)]
-        masked = "masked" in config.task.heads
+        masked = "masked" in tasks.kind_of(config.task).head_names
         tied = masked and config.tie_embeddings
         return TensorPlan(
             entries=tuple(entries),
@@ -239,7 +239,7 @@ class Bert(Architecture):
 
     def _head(self, config: ModelConfig) -> Iterator[Entry]:
         assert config.encoder is not None
-        width, outputs = config.width, (config.task.outputs, config.width)
+        width, outputs = config.width, (tasks.outputs(config.task), config.width)
         if self.name in {MASKED, PRETRAINING}:
             yield from masked_head(config, config.encoder)
         elif self.name == CLASSES:

@@ -146,7 +146,8 @@ class Causal(Architecture):
         return self.kind == tasks.CLASSIFICATION and config.pad_id == config.end_id
 
     def _head(self, config: ModelConfig) -> Iterator[Entry]:
-        words, outputs = (config.vocab_size, config.width), (config.task.outputs, config.width)
+        words = (config.vocab_size, config.width)
+        outputs = (tasks.outputs(config.task), config.width)
         if self.kind == tasks.LANGUAGE and not config.tie_embeddings:
             yield from linear("heads.language.projection", "lm_head", words, bias=False)
         elif self.kind == tasks.CLASSIFICATION:

@@ -9,7 +9,7 @@ from tessera import errors
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface.statement import Known, Statement
 from tessera.models.task import IDENTITY, SIGMOID, TaskConfig
-from tessera.models.tasks import CLASSIFICATION, REGRESSION, SENTIMENT
+from tessera.models.tasks import CLASSIFICATION, REGRESSION, SENTIMENT, kind_of
 
 Values = Mapping[str, Any]
 
@@ -163,13 +163,13 @@ def write_labels(task: TaskConfig) -> dict[str, Any]:
         "id2label": {str(number): label for number, label in enumerate(task.labels)},
         "label2id": {label: number for number, label in enumerate(task.labels)},
     }
-    if task.scores:
+    if kind_of(task).scores:
         path = _SCORES[task.activation].replace("torch.nn.", "torch.nn.modules.{}.")
         path = path.format("linear" if task.activation == IDENTITY else "activation")
         found["sentence_transformers"] = {"activation_fn": path}
         if task.activation == IDENTITY:
             found["problem_type"] = _REGRESSION
-    elif "classes" in task.heads:
+    elif "classes" in kind_of(task).head_names:
         found["problem_type"] = _MULTI if task.multi_label else _SINGLE
     return found
 

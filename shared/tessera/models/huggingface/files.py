@@ -10,7 +10,7 @@ from tessera.models.huggingface.architecture import Architecture
 from tessera.models.huggingface.fields import or_none, write_ids
 from tessera.models.huggingface.kept import Kept
 from tessera.models.huggingface.tokenizer import dump, tokenizer_files
-from tessera.models.tasks import EMBEDDING
+from tessera.models.tasks import EMBEDDING, kind_of
 
 
 def files(
@@ -33,7 +33,7 @@ def files(
     lowercase = kept is not None and kept.lowercase
     values = {"architectures": [architecture.name], **architecture.write(config), "dtype": dtype}
     found = {"config.json": dump(values), **sentence.files(config, lowercase=lowercase)}
-    if config.task.writes:
+    if kind_of(config.task).writes:
         found["generation_config.json"] = dump(_generation(config))
     if kept is not None and (not lowercase or config.task.kind == EMBEDDING):
         found.update(kept.files)

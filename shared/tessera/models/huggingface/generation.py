@@ -9,6 +9,7 @@ from typing import Any
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface.keys import known, neutral
 from tessera.models.huggingface.statement import Known, Statement
+from tessera.models.tasks import kind_of
 
 _ASKED: Mapping[str, tuple[Any, str]] = {
     "max_length": (20, "max_tokens"),
@@ -193,7 +194,7 @@ def account(generation: Generation, config: ModelConfig) -> None:
         config: that was made of it.
     """
     every = (*generation.sources, *generation.others)
-    if not config.task.writes:
+    if not kind_of(config.task).writes:
         silent = known("the model writes nothing", *KEYS)
         for one in every:
             one.know({**_KNOWN, **silent})

@@ -8,6 +8,7 @@ from typing import Any
 
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface.generation import read_ends
+from tessera.models.tasks import kind_of
 from tessera.text.special import ROLES, find_special, without_end
 
 _KEYS = {"start": "bos_token_id", "end": "eos_token_id", "pad": "pad_token_id"}
@@ -102,7 +103,7 @@ def resolve(
         if "end" not in ids:
             raise without_end()
     end = ids.get("end", -1)
-    others = [token for token in ends if config.task.writes and token not in {end, -1}]
+    others = [token for token in ends if kind_of(config.task).writes and token not in {end, -1}]
     changed = replace(
         config,
         **{f"{role}_id": ids.get(role, -1) for role in ROLES},  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 from tessera import errors
 from tessera.models.config import ModelConfig
 from tessera.models.registry import family
+from tessera.models.tasks import kind_of
 from tessera.text.special import find_special
 
 _READ = {"cls_token": "start", "sep_token": "end"}
@@ -146,7 +147,7 @@ def _framing(config: ModelConfig, tokenizer_json: bytes, names: Mapping[str, str
     """
     content = json.loads(tokenizer_json)
     start, end = names["start"], names["end"]
-    writes_on = config.encoder is None and config.task.writes
+    writes_on = config.encoder is None and kind_of(config.task).writes
     own = content.get("post_processor")
     stated = own is not None and (config.encoder is None or _adds_tokens(own))
     if stated or writes_on or not end:

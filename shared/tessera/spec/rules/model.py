@@ -8,6 +8,7 @@ from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.models.config import ModelConfig
 from tessera.models.registry import family
 from tessera.models.sizes import SIZES
+from tessera.models.tasks import count_parameters
 from tessera.spec.reference import reference_problem
 from tessera.spec.rules.problem import Problem, Rule
 
@@ -97,7 +98,7 @@ def _size(spec: JobSpec) -> Iterator[Problem]:
     if not stated >= _COUNTED or any(True for rule in _SHAPE for _ in rule(spec)):
         return
     vocabulary = spec.tokenizer.vocab_size if spec.tokenizer.HasField("vocab_size") else 1
-    parameters = model_config(spec, vocabulary).parameters
+    parameters = count_parameters(model_config(spec, vocabulary))
     if parameters > MAX_PARAMETERS:
         yield Problem(
             reason="MODEL_TOO_LARGE",
