@@ -28,6 +28,7 @@ TWICE = {
     "Plan": "the engine's of a step, and the trainer's of a run",
     "Progress": "the same thing at two ends: the trainer reports it, the controller keeps it",
     "RayMeter": "as Meter",
+    "SamplingParams": "the same thing at two ends: the client asks, the replica writes by them",
     "Sampler": "the field's word, twice: vLLM's draws tokens, torch's draws samples",
     "Settings": "a run's, and the global options of the command line",
     "Task": "the two sides of one task: training a model for it, and asking one for it",

@@ -16,7 +16,7 @@ from tessera.inference.tasks.score import Score
 from tessera.inference.tasks.task import answering
 from tessera.inference.tasks.text_input import TextInput
 from tessera.inference.tasks.translate import Translate
-from tessera.inference.tasks.writing import DecodingOptions
+from tessera.inference.tasks.writing import SamplingParams
 from tessera.models.tasks import kind_of
 from tessera.trainer.tasks.pairs import PairCollate, PairEncoder
 
@@ -123,9 +123,9 @@ def marian(hf):
 )
 def test_prompts(hf, load, make, processor):
     model, theirs = load(make(hf), processor)
-    request = prepare(model, BOUNDS, TextInput(text=TEXT), DecodingOptions())
+    request = prepare(model, BOUNDS, TextInput(text=TEXT), SamplingParams())
     assert list(request.prompt) == theirs(TEXT).input_ids
-    given = prepare(model, BOUNDS, TextInput(tokens=(5, 6)), DecodingOptions())
+    given = prepare(model, BOUNDS, TextInput(tokens=(5, 6)), SamplingParams())
     assert given.prompt == (5, 6)
 
 
@@ -135,7 +135,7 @@ def test_prompts(hf, load, make, processor):
 )
 def test_sources(hf, load, make, processor, first):
     model, theirs = load(make(hf), processor)
-    (request,) = Translate([TextInput(text=TEXT)], DecodingOptions(max_tokens=4)).prepare(
+    (request,) = Translate([TextInput(text=TEXT)], SamplingParams(max_tokens=4)).prepare(
         model, BOUNDS
     )
     assert list(request.source) == theirs(TEXT).input_ids

@@ -13,7 +13,7 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.cli import bulk, show
 from tessera.cli.connect import connect, settings_of
 from tessera.cli.texts import FileOption, Line, ModelArgument, read_texts, read_whole
-from tessera.client.generation import AT_ONCE, Manner
+from tessera.client.generation import AT_ONCE, SamplingParams
 from tessera.spec.document import STDIN
 
 
@@ -67,7 +67,7 @@ def generate(  # noqa: PLR0917 - typer fills in options by name
     tessera generate writer "def add(a, b):" --beams 4 --max-tokens 60
     tessera generate writer --file prompts.txt --output json > answers.jsonl
     """
-    manner = Manner(
+    params = SamplingParams(
         max_tokens=max_tokens,
         temperature=temperature,
         top_k=top_k,
@@ -79,23 +79,23 @@ def generate(  # noqa: PLR0917 - typer fills in options by name
         length_penalty=length_penalty,
     )
     if prompts and len(prompts) == 1 and not file:
-        _stream(context, name, read_whole(STDIN) if prompts[0] == STDIN else prompts[0], manner)
+        _stream(context, name, read_whole(STDIN) if prompts[0] == STDIN else prompts[0], params)
         return
     answers = bulk.ask(
         context,
         read_texts(prompts, file),
-        lambda client, some: client.generate_all(name, [line.text for line in some], **manner),
+        lambda client, some: client.generate_all(name, [line.text for line in some], **params),
         batch=AT_ONCE,
     )
     bulk.tell(context, answers, _tell, values=_values)
 
 
-def _stream(context: typer.Context, name: str, prompt: str, manner: Manner) -> None:
+def _stream(context: typer.Context, name: str, prompt: str, params: SamplingParams) -> None:
     json = settings_of(context).json
     written, scores, started = 0, list[tuple[int, float]](), time.monotonic()
     part = pb.GenerateResponse()
     with connect(context) as client:
-        for part in client.generate(name, prompt, **manner):
+        for part in client.generate(name, prompt, **params):
             written += len(part.tokens)
             scores += zip(part.tokens, part.logprobs, strict=False)
             if json:

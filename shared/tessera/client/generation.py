@@ -24,8 +24,8 @@ _PROMPT = re.compile(r"^(?:text|tokens)(?=[:.]|$)")
 """What begins with the field of a prompt."""
 
 
-class Manner(TypedDict, total=False):
-    """How to go on; what is left out, or None, is as the API has it.
+class SamplingParams(TypedDict, total=False):
+    """How to write; what is left out, or None, is as the API has it.
 
     Args:
         max_tokens: to write at most.
@@ -66,7 +66,7 @@ class TextGeneration:
         prompt: Text,
         *,
         seconds: float = ANSWER_SECONDS,
-        **manner: Unpack[Manner],
+        **params: Unpack[SamplingParams],
     ) -> Iterator[pb.GenerateResponse]:
         """Continue a prompt; ending the iteration stops the work.
 
@@ -77,12 +77,12 @@ class TextGeneration:
             model: the deployment.
             prompt: to continue.
             seconds: for the answer.
-            manner: how to go on; see `Manner`.
+            params: how to go on; see `SamplingParams`.
 
         Raises:
             UnavailableError: no replica serves, or it died in the middle of the answer.
         """
-        request = _request(model, to_input(prompt, "prompt"), **manner)
+        request = _request(model, to_input(prompt, "prompt"), **params)
         return self._replicas.stream("Generate", request, seconds=seconds)
 
     def generate_all(
@@ -92,7 +92,7 @@ class TextGeneration:
         *,
         at_once: int = AT_ONCE,
         seconds: float = ANSWER_SECONDS,
-        **manner: Unpack[Manner],
+        **params: Unpack[SamplingParams],
     ) -> Results[pb.GenerateResponse]:
         """Continue every prompt; each answer is whole, as if all its parts were one.
 
@@ -103,12 +103,12 @@ class TextGeneration:
             prompts: to continue.
             at_once: prompts that are under way at once, at most.
             seconds: for each answer.
-            manner: how to go on, the same for all; see `Manner`.
+            params: how to go on, the same for all; see `SamplingParams`.
         """
         if at_once < 1:
             raise errors.InvalidArgumentError.at("at_once", "it must be 1 or more", "INVALID_FIELD")
         requests = [
-            _request(model, to_input(prompt, f"prompts[{i}]"), **manner)
+            _request(model, to_input(prompt, f"prompts[{i}]"), **params)
             for i, prompt in enumerate(listed(prompts))
         ]
         calls = Calls()

@@ -15,7 +15,7 @@ from tessera.inference.tasks.fill_mask import FillMask
 from tessera.inference.tasks.score import Score
 from tessera.inference.tasks.text_input import TextInput
 from tessera.inference.tasks.translate import Translate
-from tessera.inference.tasks.writing import DecodingOptions
+from tessera.inference.tasks.writing import SamplingParams
 
 _MAX_TOKENS = 128
 _CANDIDATES = 5
@@ -24,7 +24,7 @@ _ANSWER_TOKENS = 30
 
 def generate(
     request: pb.GenerateRequest, deadline: float | None
-) -> tuple[TextInput, DecodingOptions]:
+) -> tuple[TextInput, SamplingParams]:
     """The prompt, and how to go on with it.
 
     Raises:
@@ -37,7 +37,7 @@ def generate(
     beams = request.beams or 1
     if beams > 1:
         _check_greedy(request.sampling)
-    return given, DecodingOptions(
+    return given, SamplingParams(
         max_tokens=request.max_tokens or _MAX_TOKENS,
         sampling=_sampling(request.sampling),
         stop=tuple(request.stop),
@@ -50,14 +50,14 @@ def generate(
 
 def translate(request: pb.TranslateRequest, deadline: float | None) -> Translate:
     """A task."""
-    options = DecodingOptions(
+    params = SamplingParams(
         max_tokens=request.max_tokens or _MAX_TOKENS,
         beams=request.beams or 1,
         length_penalty=request.length_penalty if request.HasField("length_penalty") else 1.0,
         hypotheses=request.hypotheses or 1,
         deadline=deadline,
     )
-    return Translate(_inputs(request.inputs), options)
+    return Translate(_inputs(request.inputs), params)
 
 
 def classify(request: pb.ClassifyRequest) -> Classify:

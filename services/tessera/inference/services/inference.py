@@ -179,12 +179,12 @@ class _Outcome:
 
 async def _submit(engine: Engine, request: pb.GenerateRequest, context: Context) -> StreamHandle:
     """Encode for the active version and submit to it; again if it is replaced in between."""
-    given, options = from_wire.generate(request, _deadline(context))
+    given, params = from_wire.generate(request, _deadline(context))
     while True:
         model = engine.active
         check_served(model.config, "Generate")
         large = request.ByteSize() > _QUICK_BYTES
-        whole = await _run(large, partial(generate.prepare, model, engine.bounds, given, options))
+        whole = await _run(large, partial(generate.prepare, model, engine.bounds, given, params))
         try:
             return engine.submit(whole, model)
         except errors.AbortedError:

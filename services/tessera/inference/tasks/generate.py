@@ -12,11 +12,11 @@ from tessera.inference.tasks.text_input import (
     tokenizer,
     with_special_tokens,
 )
-from tessera.inference.tasks.writing import DecodingOptions, check_room, first_token
+from tessera.inference.tasks.writing import SamplingParams, check_room, first_token
 
 
 def prepare(
-    model: LoadedModel, bounds: Bounds, given: TextInput, options: DecodingOptions
+    model: LoadedModel, bounds: Bounds, given: TextInput, params: SamplingParams
 ) -> Request:
     """A request to go on with a prompt, which the encoder reads where there is one.
 
@@ -24,7 +24,7 @@ def prepare(
         model: that will answer.
         bounds: of the engine.
         given: the prompt.
-        options: how to write.
+        params: how to write.
 
     Raises:
         InvalidArgumentError: EMPTY_PROMPT, PROMPT_TOO_LONG, TOKEN_OUT_OF_RANGE, NO_TOKENIZER or
@@ -36,17 +36,17 @@ def prepare(
         raise errors.InvalidArgumentError.at(
             field, "the prompt is empty; give at least one token", "EMPTY_PROMPT"
         )
-    if options.stop and model.tokenizer is None:
+    if params.stop and model.tokenizer is None:
         raise errors.InvalidArgumentError.at(
             "stop", "this model has no tokenizer, so it writes no text", "NO_TOKENIZER"
         )
     if model.config.encoder is None:
         _check_length(ids, field, bounds.writing(model), answer=1)
-        request = options.request(ids)
+        request = params.request(ids)
     else:
         source = ids if given.tokens is not None else with_special_tokens(model, ids).tokens
         _check_length(source, field, bounds.source(model), answer=0)
-        request = options.request((first_token(model),), source)
+        request = params.request((first_token(model),), source)
     check_room(request, model, bounds)
     return request
 

@@ -11,7 +11,7 @@ from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.sequence import FinishReason, Request
 from tessera.inference.tasks.text_input import TextInput, read
-from tessera.inference.tasks.writing import DecodingOptions, check_room, first_token
+from tessera.inference.tasks.writing import SamplingParams, check_room, first_token
 from tessera.text.tokenizer import Tokenizer
 
 
@@ -37,23 +37,23 @@ class Translate:
 
     Args:
         inputs: the texts.
-        options: how to search.
+        params: how to search.
     """
 
     method = "Translate"
 
-    def __init__(self, inputs: Sequence[TextInput], options: DecodingOptions) -> None:
+    def __init__(self, inputs: Sequence[TextInput], params: SamplingParams) -> None:
         self._inputs = inputs
-        self._options = options
+        self._params = params
         self._tokenizer: Tokenizer | None = None
 
     def prepare(self, model: LoadedModel, bounds: Bounds) -> list[Request]:
         """A request for each input."""
-        options = self._options
-        if options.hypotheses > options.beams:
+        params = self._params
+        if params.hypotheses > params.beams:
             raise errors.InvalidArgumentError.at(
                 "hypotheses",
-                f"{options.hypotheses} of them need as many `beams`, but there are {options.beams}",
+                f"{params.hypotheses} of them need as many `beams`, but there are {params.beams}",
                 "TOO_MANY_HYPOTHESES",
             )
         self._tokenizer = model.tokenizer
@@ -63,13 +63,13 @@ class Translate:
 
     def finish(self, results: Sequence[Sequence[beam.Hypothesis]]) -> list[list[Put]]:
         """The best hypotheses of every text."""
-        count = self._options.hypotheses
+        count = self._params.hypotheses
         return [[self._put(each) for each in found[:count]] for found in results]
 
     def _request(self, model: LoadedModel, bounds: Bounds, index: int) -> Request:
         longest = bounds.source(model)
         source = read(model, self._inputs[index], f"inputs[{index}]", longest)
-        return self._options.request((first_token(model),), source.tokens, source.segments)
+        return self._params.request((first_token(model),), source.tokens, source.segments)
 
     def _put(self, found: beam.Hypothesis) -> Put:
         tokens = found.tokens[:-1] if found.ended else found.tokens

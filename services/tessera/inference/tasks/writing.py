@@ -13,8 +13,8 @@ GREEDY = Sampling(temperature=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecodingOptions:
-    """How to write.
+class SamplingParams:
+    """How to write; vLLM's word, with the search of its `BeamSearchParams`.
 
     Args:
         max_tokens: to write at most.
