@@ -32,11 +32,11 @@ from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.sequence import Request, Sampling
 from tessera.inference.engine.settings import EngineSettings
-from tessera.inference.meter import NoMeter
 from tessera.inference.replica import services
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import Loader
 from tessera.log import configure_logging
+from tessera.meter import NoMeter
 from tessera.models.registry import FAMILIES
 from tessera.models.registry import build as build_module
 from tessera.models.tasks import count_parameters

@@ -14,6 +14,7 @@ from tessera.inference.config import ServedModel
 from tessera.inference.engine.engine import Engine
 from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.settings import EngineSettings
+from tessera.inference.metrics import CORRUPTED, REQUESTS
 from tessera.inference.replica import services
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import Loader
@@ -29,22 +30,13 @@ class Counts:
     """A meter that remembers."""
 
     def __init__(self):
-        self.requests, self.corrupted, self.tokens = [], [], 0
+        self.requests, self.corrupted = [], []
 
-    def request_ended(self, method, outcome):
-        self.requests.append((method, outcome))
-
-    def request_corrupted(self, method):
-        self.corrupted.append(method)
-
-    def tokens_written(self, count):
-        self.tokens += count
-
-    def first_token(self, seconds):
-        pass
-
-    def load(self, **now):
-        pass
+    def record(self, metric, value, method="", outcome=""):
+        if metric is REQUESTS:
+            self.requests.append((method, outcome))
+        elif metric is CORRUPTED:
+            self.corrupted.append(method)
 
 
 class Served:

@@ -15,7 +15,7 @@ from tessera.parameters import nodes
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.inbox import Inbox, Target
-from tessera.parameters.meter import DISK_BYTES, NoMeter
+from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.channel import bearer, channel, mapped_errors
@@ -187,9 +187,9 @@ async def test_what_is_on_disk_is_told_again_and_again(platform, tmp_path, monke
     """Ray forgets a gauge that is not set."""
     told, thrice = [], asyncio.Event()
 
-    class Meter(NoMeter):
-        def set(self, name, value):
-            told.append((name, value))
+    class Meter:
+        def record(self, metric, value):
+            told.append((metric, value))
             if len(told) > 2:
                 thrice.set()
 

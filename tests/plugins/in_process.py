@@ -16,6 +16,7 @@ from tessera.controller.services import convert
 from tessera.controller.services.deployments import demand_of
 from tessera.controller.services.deployments import resolve as resolve_deployment
 from tessera.controller.store import attempts, deployments, placement, tickets
+from tessera.meter import NoMeter
 from tessera.parameters.local import LocalParameters, start_parameters
 from tessera.rpc.channel import bearer, channel
 from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
@@ -82,7 +83,6 @@ class InProcessPlatform:
         """A replica on the loop that awaits it."""
         # With torch, which few suites need.
         from tessera.inference.config import ReplicaConfig  # noqa: PLC0415
-        from tessera.inference.meter import NoMeter  # noqa: PLC0415
         from tessera.inference.replica import start_replica  # noqa: PLC0415
 
         config = ReplicaConfig(

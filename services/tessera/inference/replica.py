@@ -14,15 +14,16 @@ from tessera.api.controller.v1 import deployment_pb2_grpc as deployment_grpc
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.device import Device
+from tessera.inference import metrics
 from tessera.inference.activation import Activation
 from tessera.inference.config import ReplicaConfig, ServedModel
 from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.settings import EngineSettings
-from tessera.inference.meter import Meter
 from tessera.inference.services.inference import InferenceService
 from tessera.inference.services.replica import ReplicaService
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import Loader
+from tessera.meter import Meter
 from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.identity import Verifier
@@ -132,12 +133,11 @@ class Replica:
                 self._registration.set_labels(labels)
             if self.state.engine is not None:
                 status = self.state.engine.status()
-                self._meter.load(
-                    version=status.version,
-                    running=status.running,
-                    waiting=status.waiting,
-                    free_blocks=status.free_blocks,
-                )
+                # Ray forgets a gauge that is not set for 20 seconds.
+                self._meter.record(metrics.VERSION, status.version)
+                self._meter.record(metrics.RUNNING, status.running)
+                self._meter.record(metrics.WAITING, status.waiting)
+                self._meter.record(metrics.FREE_BLOCKS, status.free_blocks)
 
 
 def services(state: ReplicaState, meter: Meter) -> list[tuple[str, Register]]:

@@ -11,54 +11,18 @@ from typing import Any
 
 import ray
 import structlog
-from ray.util import metrics
 
 from tessera.detached_actor import detached
-from tessera.parameters import meter
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
+from tessera.parameters.metrics import METRICS
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
+from tessera.ray_meter import RayMeter
 
 log = structlog.get_logger()
 
 COORDINATOR = "tessera-coordinator"
 CPUS = 0.25
 START_SECONDS = 120.0
-
-_DESCRIPTIONS = {
-    meter.PUSHED_BYTES: "Bytes of slices that shards have taken.",
-    meter.PULLED_BYTES: "Bytes of slices that shards have sent.",
-    meter.VERSIONS_COMMITTED: "Versions committed.",
-    meter.DISK_BYTES: "Bytes of slices on a shard's disk.",
-}
-
-
-class RayMeter:
-    """Counts in Ray's Prometheus metrics.
-
-    Args:
-        node: value of the tag `node`.
-    """
-
-    def __init__(self, node: str) -> None:
-        self._tags = {"node": node}
-        self._counters = {
-            name: metrics.Counter(name, _DESCRIPTIONS[name], tag_keys=("node",))
-            for name in (meter.PUSHED_BYTES, meter.PULLED_BYTES, meter.VERSIONS_COMMITTED)
-        }
-        self._gauges = {
-            meter.DISK_BYTES: metrics.Gauge(
-                meter.DISK_BYTES, _DESCRIPTIONS[meter.DISK_BYTES], tag_keys=("node",)
-            )
-        }
-
-    def add(self, name: str, value: float) -> None:
-        """Raise a counter."""
-        if value > 0:
-            self._counters[name].inc(value, self._tags)
-
-    def set(self, name: str, value: float) -> None:
-        """Set a gauge."""
-        self._gauges[name].set(value, self._tags)
 
 
 class _NodeActor:
@@ -104,14 +68,16 @@ class CoordinatorActor(_NodeActor):
     """A coordinator that lives as long as the cluster."""
 
     def __init__(self, config: CoordinatorConfig, place: ServiceAddress) -> None:
-        super().__init__(CoordinatorNode(config, _here(place), RayMeter("coordinator")))
+        super().__init__(
+            CoordinatorNode(config, _here(place), RayMeter(METRICS, node="coordinator"))
+        )
 
 
 class ShardActor(_NodeActor):
     """A shard that lives as long as the cluster."""
 
     def __init__(self, config: ShardConfig, place: ServiceAddress) -> None:
-        super().__init__(ShardNode(config, _here(place), RayMeter(config.name)))
+        super().__init__(ShardNode(config, _here(place), RayMeter(METRICS, node=config.name)))
 
 
 def ensure(

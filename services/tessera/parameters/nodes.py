@@ -7,10 +7,11 @@ from typing import Any
 
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2_grpc, shard_pb2_grpc
+from tessera.meter import Meter, NoMeter
 from tessera.parameters.buffers import BufferPool
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.parameters.inbox import Inbox
-from tessera.parameters.meter import DISK_BYTES, Meter, NoMeter
+from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.services import coordinator, data, shard
 from tessera.parameters.shards import Shards
 from tessera.parameters.slice_store import SliceStore
@@ -136,5 +137,5 @@ class ShardNode:
     async def _measure(self) -> None:
         """Say again and again what is on disk: Ray forgets a gauge that is not set for 20 s."""
         while True:
-            self._meter.set(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
+            self._meter.record(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
             await asyncio.sleep(MEASURE_SECONDS)

@@ -11,7 +11,8 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from tessera import errors
-from tessera.parameters.meter import VERSIONS_COMMITTED, Meter
+from tessera.meter import Meter
+from tessera.parameters.metrics import VERSIONS_COMMITTED
 from tessera.parameters.shards import Shards
 from tessera.parameters.store import Store
 from tessera.weights.coverage import check_coverage
@@ -97,7 +98,7 @@ class Versions:
     async def commit(self, name: str, number: int, epoch: int) -> Version:
         """Publish a version, then let older ones go."""
         version = await self.ask(self.store.commit, name, number, epoch)
-        self._meter.add(VERSIONS_COMMITTED, 1)
+        self._meter.record(VERSIONS_COMMITTED, 1)
         self._notify(name)
         await self.ask(self.store.reader.retain)
         self._sweep.set()

@@ -18,12 +18,13 @@ from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.inference.engine import finite
 from tessera.inference.engine.engine import Engine
 from tessera.inference.engine.stream_handle import StreamHandle
-from tessera.inference.meter import Meter
+from tessera.inference.metrics import CORRUPTED, FIRST_TOKEN, REQUESTS, TOKENS
 from tessera.inference.services import from_wire, to_wire
 from tessera.inference.state import ReplicaState
 from tessera.inference.tasks import generate
 from tessera.inference.tasks.methods import check_served, methods
 from tessera.inference.tasks.task import Task, answering
+from tessera.meter import Meter
 from tessera.models.tasks import count_parameters, kind_of
 
 T = TypeVar("T")
@@ -60,13 +61,13 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
             try:
                 async for part in generation:
                     if not written:
-                        self._meter.first_token(time.monotonic() - begin)
+                        self._meter.record(FIRST_TOKEN, time.monotonic() - begin)
                     written += len(part.tokens)
                     if part.finish is not None:
                         outcome.value = part.finish.value
                     yield to_wire.output(part)
             finally:
-                self._meter.tokens_written(written)
+                self._meter.record(TOKENS, written)
 
     async def Translate(
         self, request: pb.TranslateRequest, context: Context
@@ -75,7 +76,7 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
         task = from_wire.translate(request, _deadline(context))
         reply = await self._whole(request, context, task, to_wire.translations)
         written = (len(h.tokens) for t in reply.translations for h in t.hypotheses)
-        self._meter.tokens_written(sum(written))
+        self._meter.record(TOKENS, sum(written))
         return reply
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
@@ -157,10 +158,10 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
         except errors.TesseraError as error:
             outcome.value = error.reason.lower()
             if error.reason == finite.REASON:
-                self._meter.request_corrupted(method)
+                self._meter.record(CORRUPTED, 1, method=method)
             raise
         finally:
-            self._meter.request_ended(method, outcome.value)
+            self._meter.record(REQUESTS, 1, method=method, outcome=outcome.value)
 
 
 class _Asked(Protocol):

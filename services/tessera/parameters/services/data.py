@@ -11,9 +11,10 @@ import numpy as np
 
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
+from tessera.meter import Meter
 from tessera.parameters.access import check_tenant, disk_errors
 from tessera.parameters.inbox import Inbox, Target
-from tessera.parameters.meter import PULLED_BYTES, PUSHED_BYTES, Meter
+from tessera.parameters.metrics import PULLED_BYTES, PUSHED_BYTES
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.reading import Item, Reading
 from tessera.parameters.slice_store import SliceStore
@@ -74,7 +75,7 @@ class ShardData:
         except BaseException:
             pushed.discard()
             raise
-        self._meter.add(PUSHED_BYTES, size)
+        self._meter.record(PUSHED_BYTES, size)
         return pb.PushSlicesResponse(size=size)
 
     def pull(
@@ -85,7 +86,7 @@ class ShardData:
         items = [_item(message) for message in request.items]
         reading = Reading(self._store, (request.set, request.version), items)
         yield from wire.chunks(reading.blocks(), wire.PULL_DATA)
-        self._meter.add(PULLED_BYTES, reading.size)
+        self._meter.record(PULLED_BYTES, reading.size)
         yield pb.PullSlicesResponse(checksums=pb.PullChecksums(checksums=reading.checksums))
 
     def _check_tenant(self, context: Any, name: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
+from tessera.meter import Meter
 from tessera.parameters.access import check_service, disk_errors
 from tessera.parameters.inbox import Inbox
-from tessera.parameters.meter import DISK_BYTES, Meter
+from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.identity import current_principal
 from tessera.weights.manifest import SliceSpec
@@ -34,7 +35,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         del context
         check_service(current_principal())
         slices = await asyncio.to_thread(self._persist, request.set, request.version)
-        self._meter.set(DISK_BYTES, self._store.disk_bytes)
+        self._meter.record(DISK_BYTES, self._store.disk_bytes)
         return pb.PersistVersionResponse(slices=[slice_to_pb(source) for source in slices])
 
     async def DropVersion(
@@ -46,7 +47,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         size = await asyncio.to_thread(
             self._drop, request.set, request.version, list(request.groups)
         )
-        self._meter.set(DISK_BYTES, self._store.disk_bytes)
+        self._meter.record(DISK_BYTES, self._store.disk_bytes)
         return pb.DropVersionResponse(size=size)
 
     async def GetShardStatus(

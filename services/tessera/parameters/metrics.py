@@ -1,0 +1,21 @@
+"""What the service counts. Pure."""
+
+from __future__ import annotations
+
+from tessera.meter import Metric, MetricKind
+
+PUSHED_BYTES = Metric(
+    name="tessera_parameters_pushed_bytes_total", text="Bytes of slices that shards have taken."
+)
+PULLED_BYTES = Metric(
+    name="tessera_parameters_pulled_bytes_total", text="Bytes of slices that shards have sent."
+)
+VERSIONS_COMMITTED = Metric(
+    name="tessera_parameters_versions_committed_total", text="Versions committed."
+)
+DISK_BYTES = Metric(
+    name="tessera_parameters_disk_bytes",
+    text="Bytes of slices on a shard's disk.",
+    kind=MetricKind.GAUGE,
+)
+METRICS = (PUSHED_BYTES, PULLED_BYTES, VERSIONS_COMMITTED, DISK_BYTES)
