@@ -33,6 +33,7 @@ class RayMeter:
 
 
 def _make(row: Metric, tags: dict[str, str]) -> Any:
+    made: metrics.Metric
     keys = (*tags, *row.tags)
     if row.kind is MetricKind.HISTOGRAM:
         made = metrics.Histogram(row.name, row.text, list(row.boundaries), tag_keys=keys)
