@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import files
 
 from tessera.environment import FIXED, LOOPBACK, hermetic, leave_working_directory
 
-ROOT = Path(__file__).parents[1]
 NAMES = st.sampled_from([
     "PATH", "HOME", "http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "no_grpc_proxy",
     "PYTHONPATH", "PYTHONWARNINGS", "PYTHONIOENCODING", "PYTHONUTF8", "LC_ALL", "LANG",
@@ -92,13 +92,10 @@ def test_a_driver_hands_on_no_folder_of_anybodys(tmp_path, monkeypatch):
 def calls_of(names: set[str]) -> dict[str, set[str]]:
     """Files of ours that name any of these, as `module.name`, and what they name."""
     found: dict[str, set[str]] = {}
-    for tree in ("services", "shared"):
-        for path in (ROOT / tree).rglob("*.py"):
-            if "api" in path.parts or "buf" in path.parts:
-                continue
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, (ast.Attribute, ast.Name)) and ast.unparse(node) in names:
-                    found.setdefault(str(path.relative_to(ROOT)), set()).add(ast.unparse(node))
+    for file, tree in files().items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Attribute, ast.Name)) and ast.unparse(node) in names:
+                found.setdefault(file, set()).add(ast.unparse(node))
     return found
 
 

@@ -7,15 +7,11 @@ import importlib
 import re
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
+from sources import ROOT, trees
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("services", "shared")
-GENERATED = ("shared/tessera/api", "shared/buf")
 PURITY = "what decides knows no wire, no cluster, no tensors and no database"
 SERVICES = ("controller", "trainer", "parameters", "inference")
 TWICE = {
@@ -43,19 +39,6 @@ LONG = {
     "tessera.trainer.driver.Driver._serve": 43,
 }
 """Functions that are longer, and how long: a number here may only fall."""
-
-
-@cache
-def trees() -> dict[str, ast.Module]:
-    """Every hand-written module, by its dotted name."""
-    return {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts[1:]).removesuffix(".__init__"): (
-            ast.parse(path.read_text())
-        )
-        for source in SOURCES
-        for path in sorted((ROOT / source).rglob("*.py"))
-        if not path.relative_to(ROOT).as_posix().startswith(GENERATED)
-    }
 
 
 def first_line(tree: ast.Module) -> str:

@@ -166,6 +166,7 @@ def light_modules(package: str) -> list[str]:
     ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("package", LIGHT)
 def test_imports_without_torch_and_ray(package: str) -> None:
     names = light_modules(package)

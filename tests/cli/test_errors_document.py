@@ -5,21 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
+from sources import ROOT, files
 
 from tessera import errors
 
-ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "errors.md").read_text()
-SOURCES = [
-    path
-    for tree in ("services", "shared")
-    for path in (ROOT / tree).rglob("*.py")
-    if "api" not in path.parts
-]
-CODE = "\n".join(path.read_text() for path in SOURCES)
+CODE = "\n".join((ROOT / file).read_text() for file in files())
 # Raised where a spec is read, checked and uploaded, and where data is read: the user's to mend.
 MENDED_BY_USERS = [
     path
@@ -86,8 +79,8 @@ def stated():
 def raised():
     """Statuses of each reason, where an error is made with both in one place."""
     found = defaultdict(set)
-    for path in SOURCES:
-        for call in ast.walk(ast.parse(path.read_text())):
+    for tree in files().values():
+        for call in ast.walk(tree):
             if not isinstance(call, ast.Call):
                 continue
             name = ast.unparse(call.func).removesuffix(".at").rpartition(".")[2]

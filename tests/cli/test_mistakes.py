@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 from tessera.cli import app
+from tessera.client import Client
 
 
 def assert_told(result, code, words):
@@ -187,7 +189,8 @@ def test_request_id_with_another_body(on, job_file, client):
     client.jobs.cancel(first.json["id"])
 
 
-def test_the_platform_is_at_fault(tessera):
+def test_the_platform_is_at_fault(tessera, monkeypatch):
+    monkeypatch.setattr("tessera.cli.connect.Client", partial(Client, patience=0.1))
     result = tessera("--address", "127.0.0.1:1", "jobs")
     assert_told(result, 1, "no controller answers at 127.0.0.1:1")
 

@@ -16,7 +16,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import torch._dynamo  # noqa: F401 - whatever optimizes imports it
 import torch.distributed as dist
 
 from tessera.device import Device, is_out_of_memory
@@ -41,7 +40,8 @@ def start(told: dict[str, Any], log: Path, environment: dict[str, str]) -> BaseP
         environment: its place in the gang, as torchrun sets it.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    # Whatever optimizes imports the second.
+    context.set_forkserver_preload([__name__, "torch._dynamo"])
     process = context.Process(target=_run, args=(told, str(log), environment))
     process.start()
     return process
