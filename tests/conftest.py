@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import sys
 import uuid
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 import structlog
 from xdist.scheduler import LoadScopeScheduling
@@ -26,15 +24,6 @@ pytest.register_assert_rewrite("platforms", "reading", "roundtrip")
 
 # What a platform in this process logs is no output of the command that a test runs.
 structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())
-
-# Properties that say no number themselves are tried a few times only.
-hypothesis.settings.register_profile("fast", max_examples=10, deadline=None)
-
-HEAVY = ("ray", "processes", "slow", "chaos")
-"""Marks of what `--fast` leaves out."""
-HEAVY_FILE = re.compile(
-    rf"^pytestmark = [^\n]*(?:\n[ \])][^\n]*)*?mark\.(?:{'|'.join(HEAVY)})\b", re.MULTILINE
-)
 
 
 class Shares(LoadScopeScheduling):
@@ -51,15 +40,8 @@ class Shares(LoadScopeScheduling):
         return "platform" if path.startswith("tests/integration/") else "ray"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    text = "neither Ray nor other processes, and properties by few examples"
-    parser.addoption("--fast", action="store_true", help=text)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Whatever ends this run, nothing that it started goes on; its xdist workers are of it."""
-    if config.option.fast:
-        hypothesis.settings.load_profile("fast")
     if not hasattr(config, "workerinput"):
         config.add_cleanup(Guard.start().close)
 
@@ -68,17 +50,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
     return Shares(config, log)
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import what `--fast` leaves out: that would take as long as the tests."""
-    if not config.option.fast or collection_path.suffix != ".py":
-        return None
-    return True if HEAVY_FILE.search(collection_path.read_text()) else None
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what needs Ray, for it takes longest."""
-    if config.option.fast:
-        items[:] = [item for item in items if not any(map(item.get_closest_marker, HEAVY))]
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 

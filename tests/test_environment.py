@@ -42,6 +42,7 @@ def test_of_whatever_shell(environ):
 SHADOWS = ("grpc", "queue", "emoji", "ray", "yaml", "typing", "random", "tessera", "sitecustomize")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("path", ["", ":", ".", "..:here", "relative/folder:"])
 def test_no_module_of_the_working_directory_is_imported(tmp_path, path):
     here = tmp_path / "here"
@@ -61,6 +62,7 @@ def test_no_module_of_the_working_directory_is_imported(tmp_path, path):
     assert done.stdout == "clean\n"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "locale",
     [

@@ -16,6 +16,7 @@ CODE = ROOT / "docs" / "code.md"
 STOP = re.compile(r"\[`(?P<symbol>[\w.]+)`\]\(\.\./(?P<path>[\w/.]+\.py)\)")
 
 
+@pytest.mark.processes
 def test_trees_are_what_is_there() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "trees.py"), "--check"],

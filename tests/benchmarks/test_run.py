@@ -57,6 +57,7 @@ def test_without_lines_of_other_hardware_it_says_so(run):
     assert "≥ 50 %" in page
 
 
+@pytest.mark.processes
 def test_lines_of_other_hardware_stand_apart_and_stay(run, monkeypatch, tmp_path):
     file = tmp_path / "lines"
     other = {**GPU, "hardware": "Two"}
@@ -81,6 +82,7 @@ def test_lines_of_other_hardware_stand_apart_and_stay(run, monkeypatch, tmp_path
     assert "Measured on another machine." in page
 
 
+@pytest.mark.processes
 def test_what_is_not_run_keeps_its_lines(run, monkeypatch):
     page = written(run, monkeypatch, "training")
     first, second = run.lines_in(page)

@@ -263,6 +263,7 @@ def test_help_has_examples(tessera):
     assert '\n  Examples:\n    tessera fill-mask words "Paris is' in shown
 
 
+@pytest.mark.processes
 def test_lines_are_answered_as_they_come_and_ctrl_c_is_quiet(on, zoo):
     child = subprocess.Popen(
         [TESSERA, "classify", "stars", "--file", "-", "--top-k", "1"],
@@ -301,6 +302,7 @@ def terminal_output(reader):
             return b"".join(parts).decode()
 
 
+@pytest.mark.processes
 def test_a_bar_beside_what_goes_into_a_file(on, zoo, tmp_path):
     count = bulk.FEW + 1
     (tmp_path / "many.txt").write_text("a\n" * count)

@@ -65,6 +65,7 @@ def test_a_file_in_the_way_is_a_readable_error(tmp_path):
     assert refused.value.reason == "HOME_UNUSABLE"
 
 
+@pytest.mark.processes
 def test_the_lock_holds_across_processes_and_ends_with_its_holder(home):
     program = (
         "import sys, time; from pathlib import Path; from tessera.local.home import Home\n"
@@ -174,6 +175,7 @@ def as_nobody(work):
         return file.read()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("closed", ["", "token", "state.json"])
 def test_the_home_of_another_user(closed):
     folder = Path(tempfile.mkdtemp())

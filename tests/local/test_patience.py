@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def test_it_ends_so_long_after_the_last_growth(grows, quiet):
     assert last + quiet <= ended < last + quiet + STEP + 1e-6
 
 
+@pytest.mark.processes
 def test_signs_are_those_of_real_processes_and_logs(tmp_path):
     log = tmp_path / "log"
     log.write_bytes(b"12345")

@@ -18,6 +18,8 @@ import pytest
 from tessera.local.child import Child
 from tessera.local.process import MARK, ProcessRef, end, kill_members, members
 
+pytestmark = pytest.mark.processes
+
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 STUBBORN = [*SLEEP[:2], f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP[2]}"]
 FAMILY = """

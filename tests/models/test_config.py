@@ -163,6 +163,7 @@ def test_what_is_no_config_is_refused(text):
         load_config(text)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "module", ["tessera.models.registry", "tessera.models.huggingface.catalog", "tessera.client"]
 )

@@ -35,6 +35,7 @@ def test_llama_turns_by_the_base_of_its_release(preset, base):
     assert decoder.attention_dropout == 0
 
 
+@pytest.mark.processes
 def test_the_table_is_up_to_date():
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--check"], check=False, capture_output=True, text=True

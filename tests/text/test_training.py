@@ -36,6 +36,7 @@ def names_of(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
     return [inner.id_to_token(token) for token in ids]
 
 
+@pytest.mark.processes
 def test_training_is_the_same_in_every_process():
     texts = [*TEXTS, *CHINESE, SONNET]
     ours = [

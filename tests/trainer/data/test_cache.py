@@ -65,6 +65,7 @@ def test_a_folder_is_built_once(tmp_path):
     let_go("a", tmp_path)
 
 
+@pytest.mark.processes
 def test_builders_that_are_killed_leave_nothing_half_done(tmp_path):
     killed = builder(tmp_path, "k", 60)
     assert killed.stdout.readline() == "building\n"
@@ -95,6 +96,7 @@ def test_whoever_comes_late_does_not_wait_for_those_who_use_it(tmp_path):
             os.close(user)
 
 
+@pytest.mark.processes
 def test_whoever_dies_the_others_get_whole_folders(tmp_path):
     builders = [builder(tmp_path, f"k{index % 2}", 0.15) for index in range(8)]
     for process in builders[:5]:
@@ -119,6 +121,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
     let_go("a", tmp_path)
 
 
+@pytest.mark.processes
 def test_the_least_recently_used_go_and_what_is_in_use_stays(tmp_path):
     user = builder(tmp_path, "used", 0)
     assert user.stdout.readline() == "building\n"
