@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 import published
 import pytest
+from attempts import Attempt
 from in_process import InProcessPlatform
 
 from tessera.cli.app import run
@@ -75,3 +77,19 @@ def job_file(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def running(on, client, platform, job_file):
+    """Submits a job by the command line and lets it run; returns its id and its attempt."""
+
+    def start(*options):
+        name = f"set-{time.monotonic_ns()}"
+        path = job_file(f"publish: {{set: {name}}}\nlabels: {{mine: {name}}}\n")
+        done = on("submit", path, *options, "--output", "json")
+        assert done.code == 0, done.err
+        job = done.json["id"]
+        platform.admit(job)
+        return job, Attempt(platform, job)
+
+    return start

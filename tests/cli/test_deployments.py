@@ -1,4 +1,4 @@
-"""Deployments that cannot serve, or serve badly, say so on the command line."""
+"""Deployments on the command line; those that cannot serve, or serve badly, say so."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-
-def row(table, name):
-    """One line of a table."""
-    return next(line for line in table.splitlines() if line.split()[:1] == [name])
+from .tables import row
 
 
 @pytest.fixture
@@ -32,6 +29,21 @@ def changed(platform, tiny, client):
         client.deployments.delete(name)
 
 
+def test_deploy_and_undeploy(on, tiny):
+    made = on("deploy", "second", "--model", "tiny", "--cpus", "0.5", "--no-wait")
+    assert made.code == 0
+    assert made.out.split()[:3] == ["second", "PENDING", "tiny"]
+    late = on("deploy", "second", "--model", "tiny", "--cpus", "0.5", "--timeout", "0")
+    assert late.code == 1
+    assert "not ready after 0 s" in late.err
+    other = on("deploy", "second", "--model", "tiny@1")
+    assert other.code == 2
+    gone = on("undeploy", "second", "--output", "json")
+    assert gone.json == {"name": "second", "deleting": False}
+    assert on("deploy", "second", "--model", "tiny", "--no-wait").code == 0
+    assert on("undeploy", "second", "--no-wait").out == "second is being ended\n"
+
+
 def test_a_deployment_that_can_never_serve_is_not_waited_for(on, changed):
     def more_layers(model):
         decoder = replace(model.config.decoder, layers=3)
@@ -44,8 +56,8 @@ def test_a_deployment_that_can_never_serve_is_not_waited_for(on, changed):
     assert "hopeless cannot serve: version 1" in line
     assert "lacks tensor" in line
     shown = row(on("models").out, "hopeless")
-    assert shown.split()[1:4] == ["hopeless@1", "FAILED", "0/1"]
-    assert "lacks tensor" in shown
+    assert shown[1:4] == ["hopeless@1", "FAILED", "0/1"]
+    assert "lacks tensor" in " ".join(shown)
     (known,) = [m for m in on("models", "--output", "json").json if m["spec"]["name"] == "hopeless"]
     assert known["failed_replicas"] == 1
     refused = on("generate", "hopeless", "hello")
@@ -65,7 +77,7 @@ def test_a_model_whose_numbers_are_not_finite_says_so(on, changed, tiny):
         assert done.out == ""
         assert "not finite" in done.err
     end = time.monotonic() + 10
-    while "not finite" not in (shown := row(on("models").out, "broken")):
+    while "not finite" not in " ".join(shown := row(on("models").out, "broken")):
         assert time.monotonic() < end, shown
         time.sleep(0.1)
-    assert shown.split()[:5] == ["broken", "broken@1", "READY", "1/1", "1"]
+    assert shown[:5] == ["broken", "broken@1", "READY", "1/1", "1"]

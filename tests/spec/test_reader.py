@@ -6,16 +6,8 @@ import pytest
 
 from tessera import errors
 from tessera.spec import load, read
-from tessera.spec.document import MAX_BYTES
 
-GOOD = """\
-name: demo
-model: {family: gpt, layers: 2}
-data:
-  files: ["stdlib://**/*.py"]
-train: {lr: 1e-3, steps: 1e2}
-labels: {team: nlp}
-"""
+from .good import GOOD
 
 # text, reason, place, words of the message, field
 BAD = {
@@ -316,109 +308,3 @@ def test_both_spellings_nothing_and_anchors(tmp_path):
     assert list(spec.data.files) == ["x", "x"]
     assert spec.data.held_out == 0.5
     assert not spec.HasField("train")
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (None, "FILE_NOT_FOUND"),
-        (b"\xff\xfe\x00x", "NOT_UTF8"),
-        (b"#" * (MAX_BYTES + 1), "BAD_YAML"),
-    ],
-    ids=["missing", "binary", "huge"],
-)
-def test_file_that_is_none(tmp_path, content, reason):
-    path = tmp_path / "job.yaml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(errors.InvalidArgumentError) as caught:
-        load(path)
-    assert caught.value.reason == reason
-    assert caught.value.message.startswith(f"{path}:")
-
-
-def test_folder_for_a_file(tmp_path):
-    with pytest.raises(errors.InvalidArgumentError, match="is a directory") as caught:
-        load(tmp_path)
-    assert caught.value.reason == "FILE_NOT_READABLE"
-
-
-def test_overrides(tmp_path):
-    path = tmp_path / "job.yaml"
-    path.write_text(GOOD)
-    overrides = [
-        "train.lr=2e-4",
-        "train.batchSize=16",
-        "publish.set=other",
-        "data.files=[a, b]",
-        "labels.team=vision",
-        "resources.accelerator={type: H100, count: 2}",
-        "train.lr=3e-4",
-    ]
-    spec = read(path, overrides).spec
-    assert spec.train.lr == 3e-4
-    assert spec.train.batch_size == 16
-    assert spec.train.steps == 100
-    assert spec.publish.set == "other"
-    assert list(spec.data.files) == ["a", "b"]
-    assert dict(spec.labels) == {"team": "vision"}
-    assert spec.resources.accelerator.type == "H100"
-
-
-@pytest.mark.parametrize(
-    ("override", "reason", "words"),
-    [
-        ("train.lr", "BAD_OVERRIDE", "write it as key=value"),
-        ("=3", "BAD_OVERRIDE", "write it as key=value"),
-        ("train..lr=3", "BAD_OVERRIDE", "write it as key=value"),
-        ("name.x=3", "BAD_OVERRIDE", "`x` cannot be set"),
-        ("trian.lr=3", "UNKNOWN_FIELD", "did you mean `train`?"),
-        ("train.lr=fast", "WRONG_TYPE", "must be a number"),
-        ("train.lr=", "WRONG_TYPE", "must be a number"),
-        ("train.lr=[", "BAD_YAML", "this is not YAML"),
-        ("train.lr=-1", "INVALID_FIELD", "train.lr: must be greater than 0"),
-    ],
-)
-def test_bad_override(tmp_path, override, reason, words):
-    path = tmp_path / "job.yaml"
-    path.write_text(GOOD)
-    with pytest.raises(errors.InvalidArgumentError) as caught:
-        read(path, [override])
-    assert caught.value.reason == reason
-    assert caught.value.message.startswith(f"--set {override}: ")
-    assert words in caught.value.message
-
-
-def test_server_errors_are_located(tmp_path):
-    path = tmp_path / "job.yaml"
-    path.write_text(GOOD)
-    document = read(path)
-
-    def located(field, description="wrong"):
-        return document.locate(
-            errors.NotFoundError("x", reason="R", violations=[errors.Violation(field, description)])
-        )
-
-    error = located("spec.data.files[0]")
-    assert isinstance(error, errors.NotFoundError)
-    assert error.reason == "R"
-    assert error.message == f"{path}:4:11: data.files[0]: wrong"
-    assert located("labels[team]").message.startswith(f"{path}:6:16: ")
-    assert located("data.files[7]").message.startswith(f"{path}:4:10: ")
-    assert located("train.warmup_steps").message.startswith(f"{path}:5:8: ")
-    assert located("publish.set").message == f"{path}: publish.set: wrong"
-    assert located("queue", "queue: no").message == f"{path}: queue: no"
-    told = errors.NotFoundError(
-        "spec.queue: no queue; there is another (and 1 more)",
-        reason="R",
-        violations=[errors.Violation("spec.queue", "no queue"), errors.Violation("name", "no")],
-    )
-    assert document.locate(told).message == (
-        f"{path}: queue: no queue; there is another (and 1 more)"
-    )
-    foreign = errors.AlreadyExistsError(
-        "request_id 'a' is used", violations=[errors.Violation("request_id", "used")]
-    )
-    assert document.locate(foreign) is foreign
-    plain = errors.UnavailableError("gone")
-    assert document.locate(plain) is plain
