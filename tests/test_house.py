@@ -15,15 +15,10 @@ from sources import ROOT, trees
 PURITY = "what decides knows no wire, no cluster, no tensors and no database"
 SERVICES = ("controller", "trainer", "parameters", "inference")
 TWICE = {
-    "Database": "the same thing in two services: each has one of its own",
     "Failure": "the same thing at two ends: the trainer reports it, the controller judges it",
-    "Lines": "of an attempt's log, and of texts for the command line",
-    "Outbox": "what waits for somebody: reports for the controller, parts for readers of answers",
-    "Plan": "the engine's of a step, and the trainer's of a run",
     "Progress": "the same thing at two ends: the trainer reports it, the controller keeps it",
     "SamplingParams": "the same thing at two ends: the client asks, the replica writes by them",
     "Sampler": "the field's word, twice: vLLM's draws tokens, torch's draws samples",
-    "Settings": "a run's, and the global options of the command line",
     "Task": "the two sides of one task: training a model for it, and asking one for it",
 }
 """Class names that may stand in two parts, and why."""

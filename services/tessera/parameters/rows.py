@@ -1,11 +1,13 @@
-"""Rows of the coordinator's tables as the types of `tessera.weights`."""
+"""Rows of the coordinator's tables as values."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+import time
 
 from tessera import errors
+from tessera.parameters.retention import Held
 from tessera.weights.manifest import Version, VersionState
 
 
@@ -57,3 +59,45 @@ def version_of(row: sqlite3.Row) -> Version:
         size=sum(sizes[group] for group in held),
         labels=json.loads(row["labels"]),
     )
+
+
+def readable_version(db: sqlite3.Connection, name: str, number: int) -> Version:
+    """A version that is committed and held, be it in part.
+
+    Raises:
+        NotFoundError: it is not (reason SET_NOT_FOUND, VERSION_NOT_FOUND or VERSION_DROPPED).
+    """
+    row = version_row(db, name, number)
+    if row["dropped"]:
+        raise errors.NotFoundError(
+            f"{name}@{number} was dropped to make room; `tessera versions` lists what is held",
+            reason="VERSION_DROPPED",
+        )
+    if row["state"] != VersionState.COMMITTED.value:
+        raise errors.NotFoundError(
+            f"{name}@{number} is {row['state']}, not committed", reason="VERSION_NOT_FOUND"
+        )
+    return version_of(row)
+
+
+def held_versions(db: sqlite3.Connection) -> list[Held]:
+    """Every committed version of which something is held, and whether somebody pins it."""
+    pinned = {
+        (row["set_name"], row["number"])
+        for row in db.execute("SELECT set_name, number FROM pins WHERE expires > ?", (time.time(),))
+    }
+    held = []
+    for row in db.execute(
+        "SELECT * FROM versions WHERE state = ? AND dropped = 0", (VersionState.COMMITTED.value,)
+    ).fetchall():
+        sizes = json.loads(row["sizes"])
+        held.append(
+            Held(
+                set=row["set_name"],
+                number=row["number"],
+                commit_time=row["commit_time"],
+                pinned=(row["set_name"], row["number"]) in pinned,
+                groups={group: sizes[group] for group in json.loads(row["held"])},
+            )
+        )
+    return held

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
-from tessera.parameters.database import Database
 from tessera.parameters.rows import set_row, version_of, version_row
+from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.parameters.version_reader import VersionReader
+from tessera.parameters.version_retention import VersionRetention
 from tessera.weights import messages
 from tessera.weights.manifest import Grant, SliceSpec, TensorSpec, Version, VersionState
 
@@ -35,12 +36,14 @@ class Store:
         cap: bytes that all versions together may take; None: no limit.
 
     Attributes:
-        reader: the reading side, pins and drops, of the same file.
+        reader: the reading side of the same file.
+        retention: which of its versions stay.
     """
 
     def __init__(self, path: Path, shards: Sequence[str], cap: int | None = None) -> None:
-        self._database = Database(path)
-        self.reader = VersionReader(self._database, shards, cap)
+        self._database = SQLiteFile(path)
+        self.reader = VersionReader(self._database)
+        self.retention = VersionRetention(self._database, shards, cap)
 
     def close(self) -> None:
         """Close the file."""
@@ -88,7 +91,7 @@ class Store:
         with self._database.transaction() as db:
             found = _fenced(db, name, epoch)
             self._abort_unfinished(db, name)
-            self.reader.make_room(db, sum(sizes.values()))
+            self.retention.make_room(db, sum(sizes.values()))
             number = int(found["next"])
             db.execute("UPDATE sets SET next = next + 1 WHERE name = ?", (name,))
             db.execute(
@@ -187,7 +190,7 @@ class Store:
 
     def _abort(self, db: sqlite3.Connection, name: str, number: int) -> None:
         _set_state(db, name, number, VersionState.ABORTED)
-        self.reader.forget(db, name, number, ())
+        self.retention.forget(db, name, number, ())
 
 
 def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:

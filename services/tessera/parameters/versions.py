@@ -100,7 +100,7 @@ class Versions:
         version = await self.ask(self.store.commit, name, number, epoch)
         self._meter.record(VERSIONS_COMMITTED, 1)
         self._notify(name)
-        await self.ask(self.store.reader.retain)
+        await self.ask(self.store.retention.retain)
         self._sweep.set()
         log.info("committed", set=name, version=number, step=version.step, size=version.size)
         return version
@@ -134,9 +134,9 @@ class Versions:
                 await asyncio.wait_for(self._sweep.wait(), SWEEP_SECONDS)
             self._sweep.clear()
             try:
-                await self.ask(self.store.reader.retain)
-                for drop in await self.ask(self.store.reader.pending_drops):
+                await self.ask(self.store.retention.retain)
+                for drop in await self.ask(self.store.retention.pending_drops):
                     await self.shards.drop(drop.shard, drop.set, drop.number, drop.groups)
-                    await self.ask(self.store.reader.dropped, drop)
+                    await self.ask(self.store.retention.dropped, drop)
             except errors.TesseraError as error:
                 log.info("cannot forget yet", reason=error.reason, message=error.message)

@@ -21,9 +21,9 @@ from tessera.trainer.control.commands import CommandQueue
 from tessera.trainer.control.reporter import Progress, Reporter
 from tessera.trainer.data.sources import ReadBlob, read_one
 from tessera.trainer.loop import Loop, Outcome
-from tessera.trainer.plan import Plan
 from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks
+from tessera.trainer.run_plan import RunPlan
 from tessera.trainer.settings import Settings
 from tessera.trainer.step import learning
 from tessera.trainer.step.objective import Objective
@@ -119,7 +119,7 @@ class Run:
         if self.ranks.is_main:
             self.reporter.progress(progress)
 
-    def _plan(self, start: StartingPoint) -> Plan:
+    def _plan(self, start: StartingPoint) -> RunPlan:
         settings = self.settings
         drafted = sizing.draft(settings, start)
         given = start.tokenizer(settings)
@@ -139,7 +139,7 @@ class Run:
         )
         config = sizing.complete(drafted, settings, start, data.task, data.tokenizer)
         override = self._override(data)
-        return Plan(task=task, data=data, config=config, override=override)
+        return RunPlan(task=task, data=data, config=config, override=override)
 
     def _override(self, data: TaskData) -> entrypoint.Override:
         settings = self.settings
@@ -156,7 +156,7 @@ class Run:
         )
         return entrypoint.call(settings.entrypoint, context)
 
-    def _loop(self, plan: Plan, timeline: Timeline, start: StartingPoint) -> Loop:
+    def _loop(self, plan: RunPlan, timeline: Timeline, start: StartingPoint) -> Loop:
         settings, override = self.settings, plan.override
         seed_all(settings.seed)
         module = build(plan.config)
@@ -247,7 +247,7 @@ class Run:
         self,
         parallel: Parallel,
         optimizer: torch.optim.Optimizer,
-        plan: Plan,
+        plan: RunPlan,
         start: StartingPoint,
     ) -> Publisher | None:
         if self.store is None or start.grant is None:
@@ -275,7 +275,7 @@ class Run:
             return {"tokenizer.json": tokenizer.to_json()}
         return kept.carried(speaker.manifest.assets)
 
-    def _baseline(self, plan: Plan) -> float | None:
+    def _baseline(self, plan: RunPlan) -> float | None:
         if not self.ranks.is_main:
             return None
         # On all that is held out: what the last evaluation looks at.

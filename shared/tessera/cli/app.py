@@ -24,7 +24,7 @@ import typer
 from typer.core import TyperGroup
 
 from tessera import errors
-from tessera.cli.settings import Output, Settings
+from tessera.cli.options import GlobalOptions, Output
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -139,7 +139,7 @@ def options(
     """Train, shard and serve Transformers."""
     for name, value in (("--home", str(home)), ("--address", address), ("--token", token)):
         check_text(name, value)
-    context.obj = Settings(home=home, address=address, token=token, output=output)
+    context.obj = GlobalOptions(home=home, address=address, token=token, output=output)
 
 
 def run(arguments: Sequence[str]) -> int:

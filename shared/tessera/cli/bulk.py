@@ -20,7 +20,7 @@ from rich.progress import (
 
 from tessera import errors
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.texts import Line, Lines
 from tessera.client import Client
 from tessera.client.results import Results
@@ -84,7 +84,7 @@ def tell(
         print_one: prints the result of one for people.
         values: the result of one for machines.
     """
-    json = settings_of(context).json
+    json = options_of(context).json
     count, versions, begin = 0, dict[int, None](), time.monotonic()
     for line, result, version in answers:
         if json:

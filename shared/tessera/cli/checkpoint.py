@@ -8,7 +8,7 @@ import typer
 
 from tessera import errors
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.named import JobArgument, job_id
 
 
@@ -33,7 +33,7 @@ def checkpoint(
             f" {found.progress.version}",
             reason="JOB_ENDED",
         )
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(taken)
     elif wait:
         show.line(f"{found.id}  {found.spec.publish.set}@{version}")

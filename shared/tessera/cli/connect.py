@@ -7,13 +7,13 @@ import logging
 import structlog
 import typer
 
-from tessera.cli.settings import Settings
+from tessera.cli.options import GlobalOptions
 from tessera.client import Client
 
 
-def settings_of(context: typer.Context) -> Settings:
+def options_of(context: typer.Context) -> GlobalOptions:
     """The global options of a command."""
-    assert isinstance(context.obj, Settings)
+    assert isinstance(context.obj, GlobalOptions)
     return context.obj
 
 
@@ -25,5 +25,5 @@ def connect(context: typer.Context) -> Client:
     """
     # People see errors, not the events of the plumbing.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    settings = settings_of(context)
-    return Client(settings.address, settings.token, settings.home)
+    options = options_of(context)
+    return Client(options.address, options.token, options.home)

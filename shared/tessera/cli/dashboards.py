@@ -9,7 +9,7 @@ import typer
 
 from tessera import errors
 from tessera.cli import show
-from tessera.cli.connect import settings_of
+from tessera.cli.connect import options_of
 from tessera.local import monitoring
 from tessera.local.home import Home
 from tessera.local.state import State
@@ -29,8 +29,8 @@ def dashboards(
 
     tessera dashboards monitoring
     """
-    settings = settings_of(context)
-    home = Home(settings.home.resolve())
+    options = options_of(context)
+    home = Home(options.home.resolve())
     state = State.load(home.state_path)
     ray = home.ray_path if state is not None and state.ray_temp_dir else None
     try:
@@ -40,7 +40,7 @@ def dashboards(
             f"{folder} cannot be written: {error.strerror}; name another folder",
             reason="FILE_NOT_WRITABLE",
         ) from None
-    if settings.json:
+    if options.json:
         show.as_json([str(folder / name) for name in written])
         return
     for name in written:

@@ -11,7 +11,7 @@ import typer
 from tessera import errors
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.cli import show
-from tessera.cli.connect import settings_of
+from tessera.cli.connect import options_of
 from tessera.client.data_spec import data_spec
 from tessera.client.guess import guess
 from tessera.client.local_files import expand
@@ -50,7 +50,7 @@ def data(
     guessed = guess(found.columns)
     spec = data_spec(looks, guessed, folder)
     label = guessed.label if guessed else ""
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(_plain(looks, found, spec))
     else:
         _show(looks, found, label)

@@ -10,7 +10,7 @@ from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2 as pb
 from tessera.api.controller.v1.spec_pb2 import AcceleratorSpec
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.client import Client
 from tessera.client.dashboard import actor_of, actor_page
 from tessera.client.deployments import why
@@ -52,7 +52,7 @@ def deploy(  # noqa: PLR0917 - typer fills in options by name
             show.note(f"tessera: {' '.join(failure.split())}")
             return FAILED
         found = client.deployments.get(name)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(found)
     else:
         version = f" version {found.version}" if found.version else ""
@@ -72,7 +72,7 @@ def undeploy(
         if wait:
             with show.console(stderr=True).status("its replicas are ending …"):
                 client.deployments.wait_ended(name, timeout)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json({"name": name, "deleting": not wait})
     else:
         show.line(f"{name} {'has ended' if wait else 'is being ended'}")
@@ -84,7 +84,7 @@ def models(context: typer.Context) -> None:
         found = list(client.deployments.list())
         replicas = client.deployments.replicas()
         dashboards = client.dashboards()
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(found)
         return
     rows = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tessera import errors
 from tessera.cli import bulk, show
-from tessera.cli.connect import settings_of
+from tessera.cli.connect import options_of
 from tessera.cli.texts import FileOption, Line, ModelArgument, TextsArgument, read_texts
 from tessera.client import Client
 from tessera.client.results import Results
@@ -85,7 +85,7 @@ def _save(context: typer.Context, answers: Iterator[tuple[Line, Vector, int]], p
         matrix = np.stack(rows) if rows else np.empty((0, 0), np.float32)
         np.save(stream, matrix)
     count, width = matrix.shape
-    if settings_of(context).json:
+    if options_of(context).json:
         facts = {"file": str(path), "vectors": count, "width": width, "versions": list(versions)}
         show.as_json(facts)
     else:

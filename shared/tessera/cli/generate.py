@@ -11,7 +11,7 @@ import typer
 
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.cli import bulk, show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.texts import FileOption, Line, ModelArgument, read_texts, read_whole
 from tessera.client.generation import AT_ONCE, SamplingParams
 from tessera.spec.document import STDIN
@@ -91,7 +91,7 @@ def generate(  # noqa: PLR0917 - typer fills in options by name
 
 
 def _stream(context: typer.Context, name: str, prompt: str, params: SamplingParams) -> None:
-    json = settings_of(context).json
+    json = options_of(context).json
     written, scores, started = 0, list[tuple[int, float]](), time.monotonic()
     part = pb.GenerateResponse()
     with connect(context) as client:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tessera.cli.connect import settings_of
+from tessera.cli.connect import options_of
 from tessera.client.home import check_readable, folder_of
 from tessera.local.home import Home
 
@@ -15,6 +15,6 @@ def home_of(context: typer.Context) -> Home:
     Raises:
         FailedPreconditionError: HOME_UNUSABLE: it is another user's, or there is none.
     """
-    folder = folder_of(settings_of(context).home)
+    folder = folder_of(options_of(context).home)
     check_readable(folder)
     return Home(folder.resolve())

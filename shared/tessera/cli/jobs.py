@@ -8,7 +8,7 @@ import typer
 
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.named import JobArgument, job_id
 from tessera.client.dashboard import job_page
 from tessera.spec import dump
@@ -25,7 +25,7 @@ def jobs(
     """List jobs, newest first."""
     with connect(context) as client:
         found = list(client.jobs.list(filter_, limit=limit))
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(found)
         return
     show.table(
@@ -51,7 +51,7 @@ def job(
     with connect(context) as client:
         found = client.jobs.get(job_id(client, job))
         dashboards = client.dashboards()
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(found)
         return
     for name, value in _facts(found):
@@ -71,7 +71,7 @@ def cancel(context: typer.Context, job: JobArgument) -> None:
     """Cancel a job; it ends within two steps."""
     with connect(context) as client:
         found = client.jobs.cancel(job)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(found)
     else:
         show.line(f"{found.id}  {_state(found)}")
@@ -80,7 +80,7 @@ def cancel(context: typer.Context, job: JobArgument) -> None:
 def _show_ranks(context: typer.Context, job: str) -> None:
     with connect(context) as client:
         run = client.processes.run(job_id(client, job))
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(run)
         return
     show.line(f"phase      {run.phase}")

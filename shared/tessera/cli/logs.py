@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.named import JobArgument, job_id
 
 
@@ -22,7 +22,7 @@ def logs(  # noqa: PLR0917 - typer fills in options by name
     tail: Annotated[int, typer.Option(min=0, help="Only the last lines of each source.")] = 0,
 ) -> None:
     """Print log lines of a job."""
-    json = settings_of(context).json
+    json = options_of(context).json
     with connect(context) as client:
         for part in client.jobs.logs(
             job_id(client, job), attempt=attempt, source=source, follow=follow, tail=tail

@@ -11,7 +11,7 @@ import typer
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.cli import show
 from tessera.cli.chart import plot
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.named import JobArgument, job_id
 
 CURVES = {"loss": "loss", "held_out_loss": "held-out loss", "baseline_loss": "baseline"}
@@ -30,7 +30,7 @@ def metrics(
     """Plot the losses of a job; with `--output json`, print its points."""
     with connect(context) as client:
         points = client.jobs.metrics(job_id(client, job), follow=follow)
-        if settings_of(context).json:
+        if options_of(context).json:
             for point in points:
                 show.as_json(point, stream=True)
             return

@@ -10,7 +10,7 @@ import typer
 
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.texts import ModelArgument
 from tessera.client.processes import ReplicaReport
 
@@ -35,7 +35,7 @@ def model(
         return
     with connect(context) as client:
         found = client.model(name)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(found)
         return
     for title, value in _facts(found):
@@ -46,7 +46,7 @@ def model(
 def _show_replicas(context: typer.Context, name: str) -> None:
     with connect(context) as client:
         reports = client.processes.replicas(name)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json([asdict(report) for report in reports])
         return
     columns = ("REPLICA", "STATE", "VERSION", "RUNNING", "WAITING", "CORRUPTED", "WEIGHTS", "NOTE")

@@ -10,7 +10,7 @@ import typer
 
 from tessera.api.controller.v1.pool_pb2 import Pool
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 
 SHOWN = ("CPU", "GPU", "TPU")
 
@@ -40,7 +40,7 @@ def list_pools(context: typer.Context) -> None:
         return
     with connect(context) as client:
         known = client.pools()
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(known)
         return
     _show(known)
@@ -69,7 +69,7 @@ def add(
     pool = Pool(name=name, dashboard_url=dashboard, ray_address=ray, foreign=amounts)
     with connect(context) as client:
         registered = client.register_pool(pool)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(registered)
         return
     _show([registered])

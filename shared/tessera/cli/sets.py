@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress as Bar
 
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.client.imports import Imported
 from tessera.weights.manifest import Version
 
@@ -23,7 +23,7 @@ def sets(context: typer.Context) -> None:
     """List parameter sets."""
     with connect(context) as client:
         found = client.sets()
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(
             [
                 {
@@ -61,7 +61,7 @@ def versions(
     """List the versions of a set, newest first."""
     with connect(context) as client:
         found = client.versions(set_)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json([_plain(version) for version in found])
         return
     rows = [
@@ -95,7 +95,7 @@ def export(
     """Write a version as a folder that transformers loads."""
     with connect(context) as client, show.console(stderr=True).status("pulling …"):
         done = client.export(version, directory, force=force)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json({**dataclasses.asdict(done), "folder": str(done.folder)})
         return
     show.line(
@@ -140,7 +140,7 @@ def import_(
             bar.update(task, description="pushing …", completed=done, total=total)
 
         done = client.import_model(source, set_, revision=revision, base=base, progress=progress)
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(dataclasses.asdict(done))
         return
     show.line(_imported(done))

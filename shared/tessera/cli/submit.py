@@ -13,7 +13,7 @@ from tessera import errors
 from tessera.api.controller.v1.job_pb2 import Job
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.watch import follow
 from tessera.client import Client
 from tessera.client.prepare import Prepared, prepare
@@ -49,7 +49,7 @@ def submit(  # noqa: PLR0917 - typer fills in options by name
 ) -> None:
     """Submit a job."""
     document = read(file, set_ or ())
-    json = settings_of(context).json
+    json = options_of(context).json
     try:
         with show.console(stderr=True).status("reading the data …"):
             prepared = prepare(document.spec, document.folder)
@@ -80,7 +80,7 @@ def _show(context: typer.Context, prepared: Prepared) -> None:
         if error.reason not in {"NO_PLATFORM", "CONTROLLER_UNREACHABLE"}:
             raise
         spec, told = resolve(prepared.spec), f"no platform was asked: {error.message}"
-    if settings_of(context).json:
+    if options_of(context).json:
         show.as_json(spec)
         return
     sys.stdout.write(dump(spec))

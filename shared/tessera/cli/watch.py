@@ -10,7 +10,7 @@ from rich.live import Live
 
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.cli import show
-from tessera.cli.connect import connect, settings_of
+from tessera.cli.connect import connect, options_of
 from tessera.cli.named import JobArgument, job_id
 from tessera.cli.view import View
 from tessera.client import Client
@@ -26,7 +26,7 @@ def watch(
 ) -> None:
     """Watch a job until it ends."""
     with connect(context) as client:
-        raise typer.Exit(follow(client, job_id(client, job), json=settings_of(context).json))
+        raise typer.Exit(follow(client, job_id(client, job), json=options_of(context).json))
 
 
 def follow(client: Client, job: str, *, json: bool) -> int:

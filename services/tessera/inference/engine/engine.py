@@ -32,7 +32,7 @@ from tessera.inference.engine.request_state import RequestState
 from tessera.inference.engine.scheduler import Scheduler
 from tessera.inference.engine.sequence import Request, Work
 from tessera.inference.engine.settings import EngineSettings, EngineStatus
-from tessera.inference.engine.stream import Outbox, Recipient
+from tessera.inference.engine.stream import OutputQueue, Recipient
 from tessera.inference.engine.stream_handle import StreamHandle
 
 log = structlog.get_logger()
@@ -74,7 +74,7 @@ class Engine:
         self._model_runner = ModelRunner(blocks, settings.block_size, model.tensor.device)
         self._model_runner.load(model)
         self._clock = clock
-        self._output_processor = OutputProcessor(Outbox(settings.coalesce_seconds, clock))
+        self._output_processor = OutputProcessor(OutputQueue(settings.coalesce_seconds, clock))
         self._active = model
         self._cancelled: list[Item] = []
         self._closed = False

@@ -10,7 +10,7 @@ from tessera.inference.engine.finite import Corruption, NotFinite
 from tessera.inference.engine.model_runner import StepOutput
 from tessera.inference.engine.plan import Item
 from tessera.inference.engine.request_state import RequestState
-from tessera.inference.engine.stream import Outbox, Recipient, StepResult
+from tessera.inference.engine.stream import OutputQueue, Recipient, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class OutputProcessor:
     """Requests that are not answered yet.
 
     Args:
-        outbox: takes what is for their readers.
+        output_queue: takes what is for their readers.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, output_queue: OutputQueue) -> None:
         self.corruption = Corruption()
-        self._outbox = outbox
+        self._output_queue = output_queue
         self._entries: dict[int, _Entry] = {}
         self._last = 0
         self._urgent = False
@@ -65,7 +65,7 @@ class OutputProcessor:
             self.corruption.answered(item.version)
             part = entry.state.accept(result)
             if part is not None:
-                self._outbox.put(entry.recipient, StepResult(item.number, part))
+                self._output_queue.put(entry.recipient, StepResult(item.number, part))
             self._urgent = self._urgent or entry.state.first or entry.state.ended
             if entry.state.ended:
                 del self._entries[item.number]
@@ -78,7 +78,7 @@ class OutputProcessor:
         gone = []
         for recipient in dict.fromkeys(entry.recipient for entry in found if entry is not None):
             gone.extend(self._give_up(recipient, error))
-        self._outbox.flush(urgent=True)
+        self._output_queue.flush(urgent=True)
         return gone
 
     def fail_all(self, error: errors.TesseraError) -> list[Item]:
@@ -87,11 +87,11 @@ class OutputProcessor:
 
     def _give_up(self, recipient: Recipient, error: errors.TesseraError) -> list[Item]:
         """End a request; returns its items that had not ended."""
-        self._outbox.put(recipient, error)
+        self._output_queue.put(recipient, error)
         self._urgent = True
         return self.withdraw(recipient)
 
     def flush(self) -> None:
         """Wake the readers of what cannot wait for the next step."""
         urgent, self._urgent = self._urgent, False
-        self._outbox.flush(urgent=urgent)
+        self._output_queue.flush(urgent=urgent)

@@ -87,7 +87,7 @@ class Stream:
 _Sent = tuple[Recipient, StepResult | errors.TesseraError]
 
 
-class Outbox:
+class OutputQueue:
     """Items on their way to their loops; whoever puts them in belongs to one thread.
 
     One wake-up takes all items of a loop, and what is not urgent waits a little for more: waking a

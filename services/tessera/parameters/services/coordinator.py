@@ -160,7 +160,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
                 f"ttl: {text}", reason="INVALID_FIELD", violations=[errors.Violation("ttl", text)]
             )
         await self._versions.ask(
-            self._store.reader.pin, request.set, request.version, request.owner, seconds
+            self._store.retention.pin, request.set, request.version, request.owner, seconds
         )
         return pb.PinVersionResponse()
 
@@ -171,7 +171,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         del context
         check_tenant(current_principal(), request.set)
         await self._versions.ask(
-            self._store.reader.release, request.set, request.version, request.owner
+            self._store.retention.release, request.set, request.version, request.owner
         )
         return pb.ReleasePinResponse()
 

@@ -25,7 +25,7 @@ _RAYS_OWN = (":job_id:", ":actor_name:", ":task_name:")
 """How lines begin by which Ray tells its readers whose the next ones are."""
 
 
-class Lines:
+class LineBuffer:
     """Cuts what is written into lines. Pure.
 
     Args:
@@ -63,7 +63,7 @@ class DescriptorReader:
         self._before = None if _is_file(descriptor) else _filed(descriptor)
         self._file: BinaryIO = _path(descriptor).open("rb")
         self._file.seek(0, os.SEEK_END)
-        self._lines = Lines(put)
+        self._lines = LineBuffer(put)
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def read(self) -> int:

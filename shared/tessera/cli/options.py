@@ -15,7 +15,7 @@ class Output(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class GlobalOptions:
     """Global options; commands find them in `context.obj`.
 
     Empty `address` and `token` are those of the platform in `home`.

@@ -62,7 +62,7 @@ PRAGMA user_version = 1;
 """
 
 
-class Database:
+class SQLiteFile:
     """One connection; used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:

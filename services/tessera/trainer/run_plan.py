@@ -12,7 +12,7 @@ from tessera.trainer.tasks.task import Task, TaskData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """What a run does: its task, data and model, and what the user put in their place."""
 
     task: Task
