@@ -88,7 +88,9 @@ def test_names_of_no_job(command, name, on):
 def test_the_client_takes_names_too(client, submit):
     job = submit("mine")
     assert client.jobs.get("mine").id == client.jobs.get(f"jobs/{job}").id == job
-    assert client.jobs.resolve("mine").open == (job,)
+    assert client.jobs.resolve("mine") == job
+    assert client.jobs.unfinished("mine") == (job,)
+    assert client.jobs.unfinished(job) == ()
     assert client.jobs.cancel("mine").id == job
     assert client.jobs.wait("mine").id == job
     assert list(client.jobs.logs("mine")) == []

@@ -46,6 +46,30 @@ def test_list_reads_every_page(client, spec, monkeypatch):
     assert len(list(client.jobs.list("name=paged", limit=3))) == 3
 
 
+def test_a_name_is_found_without_reading_all_that_bear_it(client, spec, monkeypatch):
+    jobs = [client.jobs.create(spec("again", publish={"set": f"a{i}"})).id for i in range(5)]
+    for job in jobs[1:-1]:
+        client.jobs.cancel(job)
+    read = []
+    monkeypatch.setattr("tessera.client.jobs.PAGE", 2)
+    call = client.jobs._connection.call
+
+    def counted(method, request):
+        reply = call(method, request)
+        if isinstance(reply, job_pb2.ListJobsResponse):
+            read.extend(job.id for job in reply.jobs)
+        return reply
+
+    monkeypatch.setattr(client.jobs._connection, "call", counted)
+    assert client.jobs.resolve("again") == jobs[-1]
+    assert read == [jobs[-1]]
+    read.clear()
+    assert client.jobs.unfinished("again") == (jobs[-1], jobs[0])
+    assert read == [jobs[-1], jobs[0]]
+    client.jobs.cancel(jobs[0])
+    assert client.jobs.cancel("again").id == jobs[-1]
+
+
 def test_a_version_now_is_asked_for_by_id_or_name(client, spec):
     job = client.jobs.create(spec("asked", publish={"set": "asked"}))
     for name in (job.id, f"jobs/{job.id}", "asked"):

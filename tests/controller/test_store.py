@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
+from tessera.controller.policy import filters
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import FAILURES
 from tessera.controller.policy.job import Cancel, Fail, JobProgress, JobState, Stop, Succeed
@@ -93,6 +94,33 @@ async def test_a_replaced_controller_changes_nothing(tmp_path, database):
     assert caught.value.reason == "CONTROLLER_FENCED"
     await other.write(jobs.create, new())
     await other.close()
+
+
+async def test_jobs_of_a_name_are_found_by_an_index_newest_first(database):
+    for number in range(1, 7):
+        await database.write(jobs.create, new(number, name="demo" if number % 2 else "other"))
+    await database.write(jobs.apply, "job-005", Cancel(by="ada"))
+    asked = {"tenant": "default", "before": ""}
+    named = filters.parse("name=demo")
+    (newest,) = await database.read(jobs.page, conditions=named, size=1, **asked)
+    assert newest.id == "job-005"
+    unfinished = filters.parse("name=demo AND ended=false")
+    listed = await database.read(jobs.page, conditions=unfinished, size=9, **asked)
+    assert [job.id for job in listed] == ["job-003", "job-001"]
+
+    def plan(connection):
+        told = []
+
+        @sa.event.listens_for(connection, "before_cursor_execute")
+        def explain(connection, cursor, statement, parameters, *_):
+            told.extend(cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall())
+
+        jobs.page(connection, conditions=named, size=1, **asked)
+        return " ".join(row[-1] for row in told)
+
+    used = await database.read(plan)
+    assert "jobs_tenant_name" in used
+    assert "TEMP B-TREE" not in used  # No sorting of all that bear the name.
 
 
 async def test_a_failed_transaction_leaves_nothing(database):

@@ -20,11 +20,11 @@ def job_id(client: Client, job: str) -> str:
     Raises:
         NotFoundError: JOB_NOT_FOUND.
     """
-    named = client.jobs.resolve(job)
-    others = [other for other in named.open if other != named.id]
+    newest = client.jobs.resolve(job)
+    others = [other for other in client.jobs.unfinished(job) if other != newest]
     if others:
         show.note(
-            f"tessera: this is {named.id}, the newest job named `{job}`; "
+            f"tessera: this is {newest}, the newest job named `{job}`; "
             f"not ended either: {', '.join(others)}"
         )
-    return named.id
+    return newest

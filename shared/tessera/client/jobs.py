@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,8 @@ from tessera.client.connection import STREAM_PATIENCE_SECONDS, Connection
 from tessera.client.prepare import Prepared, prepare
 
 PAGE = 500
-TERMINAL = frozenset(
-    {pb.JOB_STATE_SUCCEEDED, pb.JOB_STATE_FAILED, pb.JOB_STATE_CANCELLED},
-)
-"""States that a job does not leave."""
-
 _ID = re.compile(r"(jobs/)?job-[0-9a-hjkmnp-tv-z]{26}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedJob:
-    """The job that an id or a name stands for.
-
-    Args:
-        id: of the job; of several that bear a name, the newest.
-        open: ids of all jobs of that name that have not ended, newest first; none for an id.
-    """
-
-    id: str
-    open: tuple[str, ...] = ()
 
 
 class Jobs:
@@ -100,23 +81,27 @@ class Jobs:
         done: JobSpec = self._connection.call(self._stub.CreateJob, request).job.spec
         return done
 
-    def resolve(self, job: str) -> NamedJob:
-        """The job that an id or a name stands for; an id is taken as it is.
+    def resolve(self, job: str) -> str:
+        """The id that an id or a name stands for: an id itself, a name for the newest that has it.
 
         Raises:
             NotFoundError: JOB_NOT_FOUND: no job bears that name.
         """
         if _ID.fullmatch(job):
-            return NamedJob(id=job)
-        named = list(self.list(f"name={job}")) if _NAME.fullmatch(job) else []
-        if not named:
-            raise errors.NotFoundError(
-                f"there is no job `{job}`, neither of that id nor of that name; `tessera jobs` "
-                "lists them",
-                reason="JOB_NOT_FOUND",
-            )
-        opened = tuple(found.id for found in named if found.state not in TERMINAL)
-        return NamedJob(id=named[0].id, open=opened)
+            return job
+        for newest in self.list(f"name={job}", limit=1) if _NAME.fullmatch(job) else ():
+            return newest.id
+        raise errors.NotFoundError(
+            f"there is no job `{job}`, neither of that id nor of that name; `tessera jobs` "
+            "lists them",
+            reason="JOB_NOT_FOUND",
+        )
+
+    def unfinished(self, name: str) -> tuple[str, ...]:
+        """Ids of all jobs of a name that have not ended, newest first; an id is no name."""
+        if _ID.fullmatch(name) or not _NAME.fullmatch(name):
+            return ()
+        return tuple(job.id for job in self.list(f"name={name} AND ended=false"))
 
     def get(self, job: str) -> pb.Job:
         """One job.
@@ -124,7 +109,7 @@ class Jobs:
         Raises:
             NotFoundError: there is none of that id or name.
         """
-        request = pb.GetJobRequest(name=self.resolve(job).id)
+        request = pb.GetJobRequest(name=self.resolve(job))
         found: pb.Job = self._connection.call(self._stub.GetJob, request).job
         return found
 
@@ -132,7 +117,8 @@ class Jobs:
         """Jobs, newest first.
 
         Args:
-            filter: `state=RUNNING`, `name=…`, `queue=…`, `label.KEY=…`, joined by ` AND `.
+            filter: `state=RUNNING`, `ended=false`, `name=…`, `queue=…`, `label.KEY=…`, joined by
+                ` AND `.
             limit: at most so many; 0: all.
         """
         token, left = "", limit
@@ -154,14 +140,14 @@ class Jobs:
             NotFoundError: there is none of that id or name.
             FailedPreconditionError: JOB_AMBIGUOUS: several of that name have not ended.
         """
-        named = self.resolve(job)
-        if len(named.open) > 1:
+        meant = self.unfinished(job)
+        if len(meant) > 1:
             raise errors.FailedPreconditionError(
-                f"{len(named.open)} jobs named `{job}` have not ended: {', '.join(named.open)}; "
+                f"{len(meant)} jobs named `{job}` have not ended: {', '.join(meant)}; "
                 "say which by its id",
                 reason="JOB_AMBIGUOUS",
             )
-        request = pb.CancelJobRequest(name=named.open[0] if named.open else named.id)
+        request = pb.CancelJobRequest(name=meant[0] if meant else self.resolve(job))
         found: pb.Job = self._connection.call(self._stub.CancelJob, request).job
         return found
 
@@ -172,7 +158,7 @@ class Jobs:
             FailedPreconditionError: it does not run (JOB_NOT_RUNNING).
             UnavailableError: its driver is not there yet (DRIVER_UNAVAILABLE).
         """
-        request = pb.CheckpointJobRequest(name=self.resolve(job).id)
+        request = pb.CheckpointJobRequest(name=self.resolve(job))
         taken: pb.CheckpointJobResponse = self._connection.call(self._stub.CheckpointJob, request)
         return taken
 
@@ -191,7 +177,7 @@ class Jobs:
 
         A controller that goes away for less than `patience` seconds is not noticed.
         """
-        seen, name = cursor, self.resolve(job).id
+        seen, name = cursor, self.resolve(job)
 
         def open_call() -> Any:
             request = pb.WatchJobRequest(name=name, cursor=seen)
@@ -206,7 +192,7 @@ class Jobs:
 
     def wait(self, job: str) -> pb.Job:
         """The job once it has ended, whichever way."""
-        name = self.resolve(job).id
+        name = self.resolve(job)
         for _ in self.watch(name):
             pass
         return self.get(name)
@@ -224,7 +210,7 @@ class Jobs:
             tail: only the last so many lines of each source; 0: all.
         """
         request = pb.StreamLogsRequest(
-            name=self.resolve(job).id, attempt=attempt, source=source, follow=follow, tail=tail
+            name=self.resolve(job), attempt=attempt, source=source, follow=follow, tail=tail
         )
         seen: dict[tuple[int, str], int] = {}
         skip: dict[tuple[int, str], int] = {}
@@ -248,7 +234,7 @@ class Jobs:
     ) -> Iterator[pb.MetricPoint]:
         """Points that training reported, in the order of attempts and steps."""
         request = pb.StreamMetricsRequest(
-            name=self.resolve(job).id, follow=follow, after_step=after_step
+            name=self.resolve(job), follow=follow, after_step=after_step
         )
         seen = (0, -1)
 

@@ -326,7 +326,7 @@ def test_the_tables_are_those_of_the_code_and_indexes_and_keys_stay(old):
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
         before = indexes(connection)
         migrate(connection, "head")
-        assert indexes(connection) == before
+        assert {*indexes(connection)} >= {*before}
         assert sum("WHERE" in (sql or "") for _, sql in before) == 2
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []

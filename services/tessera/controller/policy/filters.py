@@ -1,4 +1,4 @@
-"""The filter of ListJobs: `state=RUNNING AND label.team=nlp`. Pure."""
+"""The filter of ListJobs: `ended=false AND label.team=nlp`. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import re
 from dataclasses import dataclass
 
 from tessera import errors
-from tessera.controller.policy.job import JobState
+from tessera.controller.policy.job import TERMINAL, JobState
 
-_COLUMNS = ("state", "name", "queue")
+_COLUMNS = ("name", "queue")
 _LABEL = re.compile(r"[A-Za-z0-9_./-]{1,63}")
-_HELP = "write state=, name=, queue= or label.KEY=, joined by ` AND `"
+_HELP = "write state=, ended=, name=, queue= or label.KEY=, joined by ` AND `"
+_ENDED = {
+    "true": tuple(state.value for state in JobState if state in TERMINAL),
+    "false": tuple(state.value for state in JobState if state not in TERMINAL),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """`column` or `label` must equal `value`."""
+    """`column` or `label` must be one of `values`."""
 
-    value: str
+    values: tuple[str, ...]
     column: str = ""
     label: str = ""
 
@@ -42,15 +46,23 @@ def _condition(text: str) -> Condition:
         label = key.removeprefix("label.")
         if not _LABEL.fullmatch(label):
             raise _bad(f"'{label}' is no label")
-        return Condition(label=label, value=value)
+        return Condition(label=label, values=(value,))
+    if key == "state":
+        return Condition(column="state", values=(_state(value),))
+    if key == "ended":
+        if value.lower() not in _ENDED:
+            raise _bad(f"'{value}' is neither true nor false")
+        return Condition(column="state", values=_ENDED[value.lower()])
     if key not in _COLUMNS:
         raise _bad(f"jobs cannot be filtered by '{key}'")
-    if key == "state":
-        value = value.upper().removeprefix("JOB_STATE_")
-        if value not in JobState.__members__:
-            states = ", ".join(JobState.__members__)
-            raise _bad(f"'{value}' is no state; there are {states}")
-    return Condition(column=key, value=value)
+    return Condition(column=key, values=(value,))
+
+
+def _state(text: str) -> str:
+    name = text.upper().removeprefix("JOB_STATE_")
+    if name not in JobState.__members__:
+        raise _bad(f"'{name}' is no state; there are {', '.join(JobState.__members__)}")
+    return name
 
 
 def _bad(message: str) -> errors.InvalidArgumentError:

@@ -114,7 +114,7 @@ def page(
             if condition.label
             else jobs.c[condition.column]
         )
-        query = query.where(column == condition.value)
+        query = query.where(column.in_(condition.values))
     return [rows.record(Job, row) for row in connection.execute(query)]
 
 

@@ -74,6 +74,7 @@ jobs = Table(
     Column("start_time", Double),
     Column("end_time", Double),
     Index("jobs_tenant_id", "tenant", "id"),
+    Index("jobs_tenant_name", "tenant", "name", "id"),
     Index("jobs_state", "state"),
     Index(
         "jobs_request",

@@ -591,7 +591,7 @@ class ListJobsRequest(_message.Message):
     page_token: _builtins.str
     """Where the last page ended."""
     filter: _builtins.str
-    """`state=RUNNING`, `name=…`, `queue=…`, `label.KEY=…`, joined by ` AND `."""
+    """`state=RUNNING`, `ended=false`, `name=…`, `queue=…`, `label.KEY=…`, joined by ` AND `."""
     def __init__(
         self,
         *,
