@@ -114,6 +114,21 @@ def test_dry_runs_need_no_platform(tessera, job_file, tmp_path):
     assert as_json["train"]["steps"] == 1000
 
 
+def test_dry_runs_guess_no_rate_that_only_a_platform_knows(tessera, job_file, tmp_path):
+    started = ("--set", "model.init={from: old@3}", "--dry-run")
+    done = tessera("submit", job_file(), *started)
+    (tmp_path / "resolved.yaml").write_text(done.out)
+    assert not load(tmp_path / "resolved.yaml").train.HasField("lr")
+    assert (
+        "train.lr is open: it follows from the width of the version in model.init"
+        in done.out.splitlines()[-1]
+    )
+    stated = tessera("submit", job_file("train: {lr: 0.5}"), *started)
+    assert "lr: 0.5" in stated.out
+    assert "train.lr" not in stated.out
+    assert "lr" not in tessera("submit", job_file(), *started, "--output", "json").json["train"]
+
+
 def test_dry_runs_survive_a_platform_that_does_not_answer(tessera, job_file):
     done = tessera("--address", "127.0.0.1:9", "submit", job_file(), "--dry-run")
     assert done.code == 0

@@ -17,7 +17,7 @@ from tessera.api.controller.v1.spec_pb2 import (
 )
 from tessera.models.registry import FAMILIES
 from tessera.models.tasks import TASKS
-from tessera.spec import check, resolve
+from tessera.spec import check, rate_is_open, resolve
 from tessera.spec.formats import format_of
 from tessera.spec.rules.model import model_config
 
@@ -269,6 +269,22 @@ def test_learning_rates(family, kind, model, tuning, rate):
     spec = resolve(job(family, kind, model=model, tuning=tuning))
     assert spec.train.lr == rate
     assert spec.train.min_lr == pytest.approx(0 if "init" in model else rate / 10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "opened"),
+    [
+        ({"model": STARTED}, True),
+        ({"model": STARTED, "tuning": ADAPTERS}, True),
+        ({"model": STARTED, "train": TrainSpec(lr=1e-3)}, False),
+        ({"model": {**STARTED, "width": 64}}, False),
+        # All new heads learn alike, and what starts from nothing has a width of its own.
+        ({"model": STARTED, "tuning": {"method": "frozen"}}, False),
+        ({}, False),
+    ],
+)
+def test_the_rate_waits_for_a_width_just_if_it_follows_one(fields, opened):
+    assert rate_is_open(job("bert", "classification", **fields)) == opened
 
 
 def test_the_width_of_the_version_is_told_at_submit():

@@ -17,7 +17,7 @@ from tessera.cli.connect import connect, options_of
 from tessera.cli.watch import follow
 from tessera.client import Client
 from tessera.client.prepare import Prepared, prepare
-from tessera.spec import dump, read, resolve
+from tessera.spec import dump, rate_is_open, read, resolve
 from tessera.spec.epochs import expected
 
 _SHOWN = 20
@@ -80,6 +80,10 @@ def _show(context: typer.Context, prepared: Prepared) -> None:
         if error.reason not in {"NO_PLATFORM", "CONTROLLER_UNREACHABLE"}:
             raise
         spec, told = resolve(prepared.spec), f"no platform was asked: {error.message}"
+        if rate_is_open(prepared.spec):
+            # Whoever submits what is shown here is to get the rate that suits the version.
+            spec.train.ClearField("lr")
+            told += "; train.lr is open: it follows from the width of the version in model.init"
     if options_of(context).json:
         show.as_json(spec)
         return

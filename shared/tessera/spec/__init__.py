@@ -3,7 +3,17 @@
 from tessera.spec.check import check
 from tessera.spec.document import Document, load, read
 from tessera.spec.plain import dump, plain
-from tessera.spec.resolve import resolve
+from tessera.spec.resolve import rate_is_open, resolve
 from tessera.spec.schema import json_schema
 
-__all__ = ["Document", "check", "dump", "json_schema", "load", "plain", "read", "resolve"]
+__all__ = [
+    "Document",
+    "check",
+    "dump",
+    "json_schema",
+    "load",
+    "plain",
+    "rate_is_open",
+    "read",
+    "resolve",
+]

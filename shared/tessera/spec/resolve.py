@@ -54,6 +54,16 @@ def resolve(spec: JobSpec, *, width: int = 0) -> JobSpec:
     return done
 
 
+def rate_is_open(spec: JobSpec) -> bool:
+    """Whether the learning rate follows from the width of the version that a spec starts from.
+
+    Raises:
+        InvalidArgumentError: as `resolve`.
+    """
+    narrow, wide = (resolve(spec, width=width) for width in (1, 1 << 30))
+    return narrow.train.lr != wide.train.lr
+
+
 def preset_sizes(model: ModelSpec, known: Family) -> Sizes:
     """The sizes that the preset of `model` stands for; none without a preset.
 

@@ -10,7 +10,7 @@ from tessera.api.controller.v1 import spec_pb2
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.scheduler import describe, exceeds, figures
 from tessera.controller.runtime import Runtime
-from tessera.spec import check, resolve
+from tessera.spec import check, rate_is_open, resolve
 
 QUEUES = ("default",)
 
@@ -42,7 +42,7 @@ async def validate_spec(runtime: Runtime, tenant: str, spec: spec_pb2.JobSpec) -
     fits(runtime, demand, _JOB_FIELDS)
     for field, origin in resolved.model.init.ListFields():
         await runtime.coordinator.check(tenant, origin, f"model.init.{field.name}")
-    if not (spec.train.HasField("lr") or spec.model.HasField("width")):
+    if rate_is_open(spec):
         resolved = await _as_wide(runtime, tenant, spec, resolved)
     return Accepted(spec=resolved, demand=demand)
 
