@@ -15,8 +15,6 @@ from sources import ROOT, trees
 PURITY = "what decides knows no wire, no cluster, no tensors and no database"
 SERVICES = ("controller", "trainer", "parameters", "inference")
 TWICE = {
-    "Failure": "the same thing at two ends: the trainer reports it, the controller judges it",
-    "Progress": "the same thing at two ends: the trainer reports it, the controller keeps it",
     "SamplingParams": "the same thing at two ends: the client asks, the replica writes by them",
     "Sampler": "the field's word, twice: vLLM's draws tokens, torch's draws samples",
     "Task": "the two sides of one task: training a model for it, and asking one for it",

@@ -19,7 +19,19 @@ HAND_WRITTEN = ("services", "shared", "tests", "benchmarks", "docs", "examples",
 MAX_LINES = 400
 HEAVY = ("torch", "ray", "transformers", "tokenizers", "fsspec")
 # What a laptop without a cluster imports, and what the controller's image holds.
-LIGHT = ("cli", "client", "controller", "data", "lines", "local", "log", "rpc", "spec", "weights")
+LIGHT = (
+    "attempt",
+    "cli",
+    "client",
+    "controller",
+    "data",
+    "lines",
+    "local",
+    "log",
+    "rpc",
+    "spec",
+    "weights",
+)
 # Checked by import-linter as well, but only this sees what is imported at run time.
 BLOCKER = """
 import importlib, sys

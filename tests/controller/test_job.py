@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2
+from tessera.attempt.failure import Failure, FailureCategory
 from tessera.controller.policy.job import (
     ACTIVE,
     TERMINAL,
@@ -22,7 +23,7 @@ from tessera.controller.policy.job import (
     Succeed,
     transition,
 )
-from tessera.controller.policy.retry import Failure, FailureCategory, backoff, may_retry
+from tessera.controller.policy.retry import backoff, may_retry
 
 failures = st.builds(
     Failure,

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
+from tessera.attempt.failure import Failure, FailureCategory
+from tessera.attempt.progress import Progress
 from tessera.controller.policy import filters
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import FAILURES
 from tessera.controller.policy.job import Cancel, Fail, JobProgress, JobState, Stop, Succeed
-from tessera.controller.policy.records import EnsureJob, Job, Note, Numbered, Point, Progress
-from tessera.controller.policy.retry import Failure, FailureCategory
+from tessera.controller.policy.records import EnsureJob, Job, Note, Numbered, Point
 from tessera.controller.store import (
     attempts,
     ensures,

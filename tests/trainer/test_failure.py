@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tessera import errors
+from tessera.attempt.failure import FailureCategory
 from tessera.trainer.failure import (
-    Category,
     CollateralError,
     EntrypointError,
-    Failure,
+    RankFailure,
     UserError,
     classify,
     root_cause,
@@ -17,25 +17,31 @@ from tessera.trainer.failure import (
 
 
 def failed(rank, **changes):
-    return Failure(
-        **{"category": Category.INTERNAL, "reason": "X", "message": "x", "rank": rank, **changes}
+    return RankFailure(
+        **{
+            "category": FailureCategory.INTERNAL,
+            "reason": "X",
+            "message": "x",
+            "rank": rank,
+            **changes,
+        }
     )
 
 
 @pytest.mark.parametrize(
     ("error", "category", "reason", "collateral"),
     [
-        (UserError("x", reason="DATA_EMPTY"), Category.USER, "DATA_EMPTY", False),
-        (EntrypointError("x"), Category.USER, "ENTRYPOINT_FAILED", False),
-        (CollateralError("x"), Category.WORKER_LOST, "ANOTHER_RANK_FAILED", True),
-        (errors.UnavailableError("x"), Category.WORKER_LOST, "UNAVAILABLE", False),
+        (UserError("x", reason="DATA_EMPTY"), FailureCategory.USER, "DATA_EMPTY", False),
+        (EntrypointError("x"), FailureCategory.USER, "ENTRYPOINT_FAILED", False),
+        (CollateralError("x"), FailureCategory.WORKER_LOST, "ANOTHER_RANK_FAILED", True),
+        (errors.UnavailableError("x"), FailureCategory.WORKER_LOST, "UNAVAILABLE", False),
         (
             RuntimeError("[gloo/transport/tcp] Connection closed by peer"),
-            Category.WORKER_LOST,
+            FailureCategory.WORKER_LOST,
             "WORKER_LOST",
             True,
         ),
-        (KeyError("x"), Category.INTERNAL, "TRAINER_FAILED", False),
+        (KeyError("x"), FailureCategory.INTERNAL, "TRAINER_FAILED", False),
     ],
 )
 def test_what_was_raised_decides_what_follows(error, category, reason, collateral):

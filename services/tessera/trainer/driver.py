@@ -10,15 +10,16 @@ import structlog
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc, registry_pb2
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
+from tessera.attempt.failure import Failure
+from tessera.attempt.messages import failure_to_pb
 from tessera.device import backend_for
 from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
 from tessera.trainer.control.attempt import AttemptRecord, Ended
-from tessera.trainer.control.failure_messages import failure_message
 from tessera.trainer.control.service import RankService, TrainerService
-from tessera.trainer.failure import Failure, classify
+from tessera.trainer.failure import classify
 from tessera.trainer.launch import train
 from tessera.trainer.settings import AttemptContext, Settings
 from tessera.trainer.spec import settings_of
@@ -122,7 +123,7 @@ class Driver:
     async def _finish(self, ended: Ended) -> None:
         request = attempt_pb2.FinishAttemptRequest(ref=self._ref)
         if ended.failure is not None:
-            request.failure.CopyFrom(failure_message(ended.failure))
+            request.failure.CopyFrom(failure_to_pb(ended.failure))
         elif ended.stopped:
             request.stopped.version = ended.version
             request.stopped.SetInParent()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import re
 import traceback as tracebacks
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from tessera import errors
+from tessera.attempt.failure import Failure, FailureCategory
 from tessera.lines import first_line
 
 MAX_TRACEBACK = 16_000
@@ -20,16 +20,6 @@ _SUFFERED = re.compile(
     r"|store->get|socket (closed|timeout)",
     re.IGNORECASE,
 )
-
-
-class Category(enum.Enum):
-    """What follows from a failure."""
-
-    USER = "user"
-    OUT_OF_MEMORY = "out_of_memory"
-    WORKER_LOST = "worker_lost"
-    LAUNCH = "launch"
-    INTERNAL = "internal"
 
 
 class UserError(errors.InvalidArgumentError):
@@ -55,27 +45,23 @@ class FencedError(errors.AbortedError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A failure as it is reported.
+class RankFailure(Failure):
+    """A failure that a rank tells.
 
     Args:
-        category: what follows from it.
-        reason: stable, upper-case name.
-        message: one readable sentence.
-        rank: at fault; -1 where none is.
-        traceback: of the guilty rank, where it helps.
         collateral: the rank suffered from another one's failure.
     """
 
-    category: Category
-    reason: str
-    message: str
-    rank: int = -1
-    traceback: str = ""
     collateral: bool = False
 
+    @classmethod
+    def of(cls, failure: Failure, *, collateral: bool) -> RankFailure:
+        """A failure as a rank's."""
+        told = {field.name: getattr(failure, field.name) for field in fields(Failure)}
+        return cls(**told, collateral=collateral)
 
-def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) -> Failure:
+
+def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) -> RankFailure:
     """The failure that an exception on a rank stands for.
 
     Args:
@@ -83,10 +69,10 @@ def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) ->
         rank: where.
         out_of_memory: the device says that memory ran out.
     """
-    category, reason, message = Category.INTERNAL, "TRAINER_FAILED", ""
+    category, reason, message = FailureCategory.INTERNAL, "TRAINER_FAILED", ""
     collateral = isinstance(error, CollateralError)
     if out_of_memory:
-        category, reason = Category.OUT_OF_MEMORY, "OUT_OF_MEMORY"
+        category, reason = FailureCategory.OUT_OF_MEMORY, "OUT_OF_MEMORY"
         message = (
             f"rank {rank} ran out of memory; lower `train.batch_size`, raise "
             f"`train.grad_accumulation` or `resources.workers`: {first_line(error)}"
@@ -94,11 +80,11 @@ def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) ->
     elif isinstance(error, errors.TesseraError):
         category, reason, message = _category_of(error), error.reason, error.message
     elif is_collateral(str(error)):
-        category, reason, collateral = Category.WORKER_LOST, "WORKER_LOST", True
+        category, reason, collateral = FailureCategory.WORKER_LOST, "WORKER_LOST", True
         message = f"rank {rank} lost contact with another worker: {first_line(error)}"
     if not message:
         message = f"{type(error).__name__}: {first_line(error)}"
-    return Failure(
+    return RankFailure(
         category=category,
         reason=reason,
         message=message,
@@ -113,29 +99,33 @@ def is_collateral(message: str) -> bool:
     return bool(_SUFFERED.search(message))
 
 
-def root_cause(rank_failures: Mapping[int, Failure], lost_ranks: Mapping[int, Failure]) -> Failure:
+def root_cause(
+    rank_failures: Mapping[int, RankFailure], lost_ranks: Mapping[int, Failure]
+) -> Failure:
     """The failure that explains the end of the ranks.
 
     Args:
         rank_failures: what ranks said themselves.
         lost_ranks: ranks that ended without a word, as the launcher describes them.
     """
-    own = [failure for failure in rank_failures.values() if not failure.collateral]
+    own: list[Failure] = [each for each in rank_failures.values() if not each.collateral]
     silent = [failure for rank, failure in lost_ranks.items() if rank not in rank_failures]
     for candidates in (own, silent, list(rank_failures.values()), list(lost_ranks.values())):
         if candidates:
             return min(candidates, key=lambda failure: failure.rank)
     return Failure(
-        category=Category.INTERNAL, reason="TRAINER_FAILED", message="the workers ended early"
+        category=FailureCategory.INTERNAL,
+        reason="TRAINER_FAILED",
+        message="the workers ended early",
     )
 
 
-def _category_of(error: errors.TesseraError) -> Category:
+def _category_of(error: errors.TesseraError) -> FailureCategory:
     if isinstance(error, errors.InvalidArgumentError):
-        return Category.USER
+        return FailureCategory.USER
     if isinstance(error, errors.UnavailableError | errors.DeadlineExceededError | CollateralError):
-        return Category.WORKER_LOST
-    return Category.INTERNAL
+        return FailureCategory.WORKER_LOST
+    return FailureCategory.INTERNAL
 
 
 def _traceback_of(error: BaseException) -> str:

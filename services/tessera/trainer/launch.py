@@ -11,8 +11,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
+from tessera.attempt.failure import Failure, FailureCategory
 from tessera.lines import MAX_LINE, first_line
-from tessera.trainer.failure import Category, Failure, is_collateral
 from tessera.trainer.settings import AttemptContext, Settings
 
 GANG_SECONDS = 600
@@ -86,24 +86,23 @@ def rank_failure(error: BaseException, rank: int) -> Failure:
     # Of a plain SIGKILL, too, Ray writes that the OOM killer is a common cause.
     if isinstance(cause, ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
         return Failure(
-            category=Category.OUT_OF_MEMORY,
+            category=FailureCategory.OUT_OF_MEMORY,
             reason="OUT_OF_MEMORY",
             message=f"rank {rank} was killed: its node ran out of memory",
             rank=rank,
         )
     if isinstance(cause, ray.exceptions.RayActorError):
         return Failure(
-            category=Category.WORKER_LOST,
+            category=FailureCategory.WORKER_LOST,
             reason="WORKER_LOST",
             message=f"the process of rank {rank} died: {first_line(text)}",
             rank=rank,
         )
     return Failure(
-        category=Category.INTERNAL,
+        category=FailureCategory.INTERNAL,
         reason="TRAINER_FAILED",
         message=first_line(text) or type(cause).__name__,
         rank=rank,
-        collateral=is_collateral(text),
     )
 
 
@@ -113,7 +112,7 @@ def gang_failure(error: BaseException) -> Failure:
     if isinstance(error, ray.exceptions.RayTaskError):  # Its text is the whole traceback.
         said = f"{type(error.cause).__name__}: {first_line(error.cause)}"
     return Failure(
-        category=Category.LAUNCH,
+        category=FailureCategory.LAUNCH,
         reason="GANG_NOT_STARTED",
         message=f"the workers could not be started: {said}",
     )

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 
 from tessera.trainer.batch import Dataset, TokenBatch
 from tessera.trainer.control.commands import CommandQueue
-from tessera.trainer.control.reporter import Progress, Reporter
+from tessera.trainer.control.reporter import Reporter
 from tessera.trainer.failure import CollateralError, UserError
 from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks
+from tessera.trainer.run_progress import RunProgress
 from tessera.trainer.settings import Settings
 from tessera.trainer.step.averages import LossAverages, means
 from tessera.trainer.step.evaluate import evaluate
@@ -67,7 +68,7 @@ class Loop:
         position: Position,
         version: tuple[int, int] = (0, 0),
         baseline: float | None = None,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[RunProgress], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._timeline = timeline
@@ -253,8 +254,8 @@ class Loop:
 
 def _begun(
     timeline: Timeline, position: Position, version: tuple[int, int], baseline: float | None
-) -> Progress:
-    return Progress(
+) -> RunProgress:
+    return RunProgress(
         step=position.step,
         total_steps=timeline.steps,
         phase="training",

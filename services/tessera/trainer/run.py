@@ -18,12 +18,13 @@ from tessera.text.tokenizer import Tokenizer
 from tessera.trainer import entrypoint
 from tessera.trainer.batch import Dataset
 from tessera.trainer.control.commands import CommandQueue
-from tessera.trainer.control.reporter import Progress, Reporter
+from tessera.trainer.control.reporter import Reporter
 from tessera.trainer.data.sources import ReadBlob, read_one
 from tessera.trainer.loop import Loop, Outcome
 from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.run_plan import RunPlan
+from tessera.trainer.run_progress import RunProgress
 from tessera.trainer.settings import Settings
 from tessera.trainer.step import learning
 from tessera.trainer.step.objective import Objective
@@ -62,7 +63,7 @@ class Run:
     commands: CommandQueue
     store: ParameterStore | None
     read_blob: ReadBlob
-    on_progress: Callable[[Progress], None] = lambda _: None
+    on_progress: Callable[[RunProgress], None] = lambda _: None
 
     def execute(self) -> Outcome:
         """Everything from fetching the data to the last commit."""
@@ -108,7 +109,7 @@ class Run:
         return Outcome(finished=True, version=version.number)
 
     def _tell(self, phase: str, steps: int, step: int = 0, version: int = 0) -> None:
-        progress = Progress(
+        progress = RunProgress(
             step=step,
             total_steps=steps,
             phase=phase,

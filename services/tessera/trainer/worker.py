@@ -10,18 +10,19 @@ from typing import Any
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, pool_pb2, pool_pb2_grpc
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
+from tessera.attempt.messages import failure_to_pb
 from tessera.device import Device, is_out_of_memory
 from tessera.log import configure_logging
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.trainer.control.commands import CommandQueue, DriverLink
-from tessera.trainer.control.failure_messages import failure_message
 from tessera.trainer.control.in_memory_reporter import InMemoryReporter
 from tessera.trainer.control.logs import LogShipper
-from tessera.trainer.control.reporter import ControllerReporter, Progress, Reporter
+from tessera.trainer.control.reporter import ControllerReporter, Reporter
 from tessera.trainer.failure import classify
 from tessera.trainer.loop import Outcome
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
+from tessera.trainer.run_progress import RunProgress
 from tessera.trainer.settings import AttemptContext, Settings
 from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
@@ -59,7 +60,7 @@ def _attend(settings: Settings, context: AttemptContext, ranks: Ranks) -> None:
             _say(leave, _run(settings, context, ranks))
         except Exception as error:
             failure = classify(error, ranks.rank, out_of_memory=is_out_of_memory(error))
-            leave.failure.CopyFrom(failure_message(failure))
+            leave.failure.CopyFrom(failure_to_pb(failure))
             leave.collateral = failure.collateral
             raise
         finally:
@@ -79,7 +80,7 @@ def _say(leave: trainer_pb2.LeaveRequest, outcome: Outcome) -> None:
 def _run(settings: Settings, context: AttemptContext, ranks: Ranks) -> Outcome:
     device = Device.for_accelerator(settings.accelerator, ranks.local_rank)
     device.use()
-    latest: list[Progress] = []
+    latest: list[RunProgress] = []
     reporter: Reporter = ControllerReporter(context) if ranks.is_main else InMemoryReporter()
     driver = DriverLink(context, lambda: latest[-1] if latest else None) if ranks.is_main else None
     try:

@@ -11,6 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from tessera.attempt.failure import Failure, FailureCategory
+from tessera.attempt.progress import Progress
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.job import JobProgress, JobState
 from tessera.controller.policy.records import (
@@ -22,9 +24,7 @@ from tessera.controller.policy.records import (
     PendingCommand,
     Point,
     Pool,
-    Progress,
 )
-from tessera.controller.policy.retry import Failure, FailureCategory
 from tessera.controller.policy.scheduler import Reason
 from tessera.controller.store import (
     attempts,

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tessera.attempt.failure import Failure
+from tessera.attempt.progress import Progress
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.job import JobProgress
 from tessera.controller.policy.records import (
@@ -20,9 +22,7 @@ from tessera.controller.policy.records import (
     PendingCommand,
     Point,
     Pool,
-    Progress,
 )
-from tessera.controller.policy.retry import Failure
 from tessera.controller.store import rows, schema
 from tessera.rpc.identity import Principal
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tessera.attempt.failure import FailureCategory
 from tessera.trainer.control.attempt import AttemptRecord, Ended
-from tessera.trainer.failure import Category, Failure
+from tessera.trainer.failure import RankFailure
 
-FAILED = Failure(category=Category.INTERNAL, reason="X", message="x", rank=1)
+FAILED = RankFailure(category=FailureCategory.INTERNAL, reason="X", message="x", rank=1)
 
 
 def test_an_attempt_ends_well_only_if_nobody_failed():

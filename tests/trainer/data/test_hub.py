@@ -13,8 +13,9 @@ import datasets
 import pytest
 
 from tessera import errors
+from tessera.attempt.failure import FailureCategory
 from tessera.trainer.data.hub import dataset_rows
-from tessera.trainer.failure import Category, classify
+from tessera.trainer.failure import classify
 
 URL = "dataset://owner/name?split=test"
 
@@ -70,5 +71,5 @@ def unreachable():
     assert message.endswith("name that, dataset:///FOLDER")
     assert "\n" not in message
     failure = classify(caught.value, 0)
-    assert (failure.category, failure.reason) == (Category.WORKER_LOST, "HUB_UNREACHABLE")
+    assert (failure.category, failure.reason) == (FailureCategory.WORKER_LOST, "HUB_UNREACHABLE")
     assert not failure.collateral

@@ -16,13 +16,14 @@ import pyarrow as pa
 import pytest
 
 from tessera import errors
+from tessera.attempt.failure import FailureCategory
 from tessera.data.content import plain_text
 from tessera.data.settings import DataSettings
 from tessera.data.split import Text
 from tessera.environment import hermetic
 from tessera.trainer.data.read import read_texts
 from tessera.trainer.data.sources import expand, read_one
-from tessera.trainer.failure import Category, classify
+from tessera.trainer.failure import classify
 
 
 def no_blobs(digest):
@@ -71,7 +72,7 @@ def test_a_storage_that_cannot_be_reached_is_no_fault_of_the_users(url):
     assert caught.value.reason == "DATA_UNREACHABLE"
     assert caught.value.message.startswith(f"data.files: {place}")
     failure = classify(caught.value, 0)
-    assert (failure.category, failure.collateral) == (Category.WORKER_LOST, False)
+    assert (failure.category, failure.collateral) == (FailureCategory.WORKER_LOST, False)
 
 
 def test_empty_data(tmp_path):

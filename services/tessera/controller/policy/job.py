@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from tessera import errors
-from tessera.controller.policy.retry import Failure, backoff, is_free, may_retry
+from tessera.attempt.failure import Failure
+from tessera.controller.policy.retry import backoff, is_free, may_retry
 
 STOP_GRACE = 30.0
 """Seconds between asking an attempt to stop and ending its Ray job."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from tessera.attempt.failure import Failure, FailureCategory
 from tessera.controller.policy.job import Fail, Finish, Stop
-from tessera.controller.policy.retry import Failure, FailureCategory
 from tessera.lines import first_line, last_line
 
 TAIL_LINES = 40

@@ -5,31 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tessera.attempt.failure import Failure
+from tessera.attempt.progress import Progress
 from tessera.controller.policy.demand import Amounts, Demand
 from tessera.controller.policy.job import JobProgress, JobState
-from tessera.controller.policy.retry import Failure
 from tessera.controller.policy.scheduler import Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The latest that an attempt reported; losses in nats per token."""
-
-    step: int = 0
-    total_steps: int = 0
-    loss: float = 0.0
-    held_out_loss: float | None = None
-    baseline_loss: float | None = None
-    tokens_per_second: float = 0.0
-    seconds_left: float | None = None
-    version: int = 0
-    phase: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    epoch: float | None = None
-    examples: int = 0
-    held_out_examples: int = 0
-    steps_per_epoch: float | None = None
-    evaluated_examples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,36 +1,13 @@
-"""Why attempts fail and what follows: the retry policy. Pure."""
+"""What follows when an attempt fails: the retry policy. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+from tessera.attempt.failure import Failure, FailureCategory
 
 FREE_REASONS = frozenset({"PLATFORM_RESTARTED", "PREEMPTED"})
 """Interruptions by the platform itself: always repeated, at no cost of budget."""
 
 MAX_BACKOFF = 30.0
-
-
-class FailureCategory(Enum):
-    """What kind of failure it was."""
-
-    USER = "USER"
-    OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    WORKER_LOST = "WORKER_LOST"
-    LAUNCH = "LAUNCH"
-    INTERNAL = "INTERNAL"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why an attempt failed; `rank` is -1 where none is guilty."""
-
-    category: FailureCategory
-    reason: str
-    message: str
-    rank: int = -1
-    traceback: str = ""
-    exit_code: int = 0
 
 
 def is_free(failure: Failure) -> bool:

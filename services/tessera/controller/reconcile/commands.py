@@ -9,10 +9,10 @@ import sqlalchemy as sa
 import structlog
 
 from tessera import errors
+from tessera.attempt.failure import Failure, FailureCategory
 from tessera.controller.policy.job import CommandKind, Fail, JobState, Stop
 from tessera.controller.policy.outcome import RunStatus
 from tessera.controller.policy.records import Attempt, Job, PendingCommand, Pool
-from tessera.controller.policy.retry import Failure, FailureCategory
 from tessera.controller.pools.launcher import Submission, metadata
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, job_key

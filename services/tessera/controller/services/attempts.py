@@ -14,8 +14,9 @@ from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2 as pb
 from tessera.api.controller.v1 import attempt_pb2_grpc as pb_grpc
 from tessera.api.controller.v1 import job_pb2, spec_pb2
+from tessera.attempt.messages import failure_from_pb, progress_from_pb
 from tessera.controller.policy.job import Fail, Finish, JobState, Stop, Succeed
-from tessera.controller.policy.records import Note, Numbered, Point, Progress
+from tessera.controller.policy.records import Note, Numbered, Point
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
@@ -100,7 +101,7 @@ def _allowed(ref: pb.AttemptRef) -> tuple[str, int]:
 def _numbered(report: pb.Report, attempt: int) -> Numbered | None:
     match report.WhichOneof("content"):
         case "progress":
-            return Numbered(sequence=report.sequence, content=_progress_of(report.progress))
+            return Numbered(sequence=report.sequence, content=progress_from_pb(report.progress))
         case "metric":
             metric = report.metric
             at = metric.time.ToMicroseconds() / 1e6 if metric.HasField("time") else time.time()
@@ -124,34 +125,13 @@ def _outcome(request: pb.FinishAttemptRequest) -> Finish:
         case "stopped":
             return Stop(version=request.stopped.version)
         case "failure":
-            return Fail(failure=convert.from_failure(request.failure))
+            return Fail(failure=failure_from_pb(request.failure))
         case _:
             raise errors.InvalidArgumentError(
                 "outcome: one of success, failure and stopped must be set",
                 reason="INVALID_FIELD",
                 violations=[errors.Violation("outcome", "must be set")],
             )
-
-
-def _progress_of(value: job_pb2.Progress) -> Progress:
-    """Progress, of a driver."""
-    return Progress(
-        step=value.step,
-        total_steps=value.total_steps,
-        loss=value.loss,
-        held_out_loss=value.held_out_loss if value.HasField("held_out_loss") else None,
-        baseline_loss=value.baseline_loss if value.HasField("baseline_loss") else None,
-        tokens_per_second=value.tokens_per_second,
-        seconds_left=value.seconds_left if value.HasField("seconds_left") else None,
-        version=value.version,
-        phase=value.phase,
-        metrics=dict(value.metrics),
-        epoch=value.epoch if value.HasField("epoch") else None,
-        examples=value.examples,
-        held_out_examples=value.held_out_examples,
-        steps_per_epoch=value.steps_per_epoch if value.HasField("steps_per_epoch") else None,
-        evaluated_examples=value.evaluated_examples,
-    )
 
 
 def _note_of(value: job_pb2.JobEvent) -> Note:

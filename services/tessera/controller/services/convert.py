@@ -11,7 +11,6 @@ from google.protobuf.message import Message
 
 from tessera.api.controller.v1 import job_pb2
 from tessera.controller.policy.job import JobState
-from tessera.controller.policy.retry import Failure, FailureCategory
 from tessera.controller.policy.scheduler import Reason
 
 M = TypeVar("M", bound=Message)
@@ -46,34 +45,6 @@ def timestamp(seconds: float | None) -> timestamp_pb2.Timestamp | None:
 def state(value: JobState) -> job_pb2.JobState.ValueType:
     """A job's state."""
     return job_pb2.JobState.Value(f"JOB_STATE_{value.value}")
-
-
-def failure(value: Failure | None) -> job_pb2.Failure | None:
-    """A failure, for callers."""
-    if value is None:
-        return None
-    return job_pb2.Failure(
-        category=job_pb2.FailureCategory.Value(f"FAILURE_CATEGORY_{value.category.value}"),
-        reason=value.reason,
-        message=value.message,
-        rank=value.rank,
-        traceback=value.traceback,
-        exit_code=value.exit_code,
-    )
-
-
-def from_failure(value: job_pb2.Failure) -> Failure:
-    """A failure, of a driver."""
-    name = job_pb2.FailureCategory.Name(value.category).removeprefix("FAILURE_CATEGORY_")
-    known = name in FailureCategory.__members__
-    return Failure(
-        category=FailureCategory[name] if known else FailureCategory.INTERNAL,
-        reason=value.reason or "UNKNOWN",
-        message=value.message,
-        rank=value.rank,
-        traceback=value.traceback,
-        exit_code=value.exit_code,
-    )
 
 
 def waiting(reasons: Sequence[Reason]) -> list[job_pb2.WaitingReason]:

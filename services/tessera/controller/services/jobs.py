@@ -11,6 +11,7 @@ from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.api.controller.v1 import job_pb2_grpc as pb_grpc
 from tessera.api.controller.v1 import spec_pb2
+from tessera.attempt.messages import failure_to_pb, progress_to_pb
 from tessera.controller.policy import filters
 from tessera.controller.policy.job import Cancel, JobProgress, JobState
 from tessera.controller.policy.records import Attempt, Job
@@ -18,7 +19,7 @@ from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert, pages
 from tessera.controller.services.logs import stream_logs
 from tessera.controller.services.submit import Accepted, validate_spec
-from tessera.controller.services.watch import progress_message, stream_metrics, watch
+from tessera.controller.services.watch import stream_metrics, watch
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import jobs as store
@@ -202,8 +203,8 @@ def _job_message(value: Job, attempts: Sequence[Attempt]) -> pb.Job:
         end_time=convert.timestamp(value.end_time),
         waiting=convert.waiting(value.waiting),
         attempts=[_attempt_message(item) for item in attempts],
-        progress=progress_message(value.progress),
-        failure=convert.failure(value.failure),
+        progress=None if value.progress is None else progress_to_pb(value.progress),
+        failure=None if value.failure is None else failure_to_pb(value.failure),
     )
 
 
@@ -215,5 +216,5 @@ def _attempt_message(value: Attempt) -> pb.Attempt:
         pool=value.pool,
         start_time=convert.timestamp(value.start_time),
         end_time=convert.timestamp(value.end_time),
-        failure=convert.failure(value.failure),
+        failure=None if value.failure is None else failure_to_pb(value.failure),
     )

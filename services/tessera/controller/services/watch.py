@@ -9,7 +9,8 @@ from google.protobuf import json_format, struct_pb2
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
-from tessera.controller.policy.records import Event, Job, Point, Progress
+from tessera.attempt.messages import progress_to_pb
+from tessera.controller.policy.records import Event, Job, Point
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import job_key, metrics_key
@@ -34,13 +35,14 @@ async def watch(runtime: Runtime, job: str, cursor: int) -> AsyncIterator[pb.Wat
                     reason="CURSOR_TOO_LARGE",
                     violations=[errors.Violation("cursor", "past the last event")],
                 )
-            if found.progress != shown and not found.state.terminal:
-                shown = found.progress
-                yield pb.WatchJobResponse(progress=progress_message(shown))
+            told = found.progress
+            if told is not None and told != shown and not found.state.terminal:
+                shown = told
+                yield pb.WatchJobResponse(progress=progress_to_pb(told))
             for event in events:
-                if event.state.terminal and found.progress not in (None, shown):
-                    shown = found.progress
-                    yield pb.WatchJobResponse(progress=progress_message(shown))
+                if event.state.terminal and told is not None and told != shown:
+                    shown = told
+                    yield pb.WatchJobResponse(progress=progress_to_pb(told))
                 cursor = event.sequence
                 yield pb.WatchJobResponse(event=_event_message(event))
             if cursor < found.event_sequence:
@@ -75,29 +77,6 @@ def _history(connection: sa.Connection, job: str, cursor: int) -> tuple[Job, lis
 
 def _points(connection: sa.Connection, job: str, at: tuple[int, int]) -> tuple[Job, list[Point]]:
     return store.get(connection, job), metrics.after(connection, job, *at)
-
-
-def progress_message(value: Progress | None) -> pb.Progress | None:
-    """Progress, for callers."""
-    if value is None:
-        return None
-    return pb.Progress(
-        step=value.step,
-        total_steps=value.total_steps,
-        loss=value.loss,
-        held_out_loss=value.held_out_loss,
-        baseline_loss=value.baseline_loss,
-        tokens_per_second=value.tokens_per_second,
-        seconds_left=value.seconds_left,
-        version=value.version,
-        phase=value.phase,
-        metrics=value.metrics,
-        epoch=value.epoch,
-        examples=value.examples,
-        held_out_examples=value.held_out_examples,
-        steps_per_epoch=value.steps_per_epoch,
-        evaluated_examples=value.evaluated_examples,
-    )
 
 
 def _event_message(value: Event) -> pb.JobEvent:

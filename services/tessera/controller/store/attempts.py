@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tessera import errors
+from tessera.attempt.progress import Progress
 from tessera.controller.policy.job import (
     Fail,
     Finish,
@@ -18,7 +19,7 @@ from tessera.controller.policy.job import (
     Stop,
     Succeed,
 )
-from tessera.controller.policy.records import Attempt, Job, Note, Numbered, Point, Progress
+from tessera.controller.policy.records import Attempt, Job, Note, Numbered, Point
 from tessera.controller.store import events, metrics, rows
 from tessera.controller.store import jobs as store_jobs
 from tessera.controller.store.encodings import plain

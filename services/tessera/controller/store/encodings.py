@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tessera.controller.policy.records import Progress
-from tessera.controller.policy.retry import Failure, FailureCategory
+from tessera.attempt.failure import Failure, FailureCategory
+from tessera.attempt.progress import Progress
 from tessera.controller.policy.scheduler import Reason
 
 

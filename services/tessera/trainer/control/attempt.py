@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tessera.trainer.failure import Failure, root_cause
+from tessera.attempt.failure import Failure
+from tessera.trainer.failure import RankFailure, root_cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class AttemptRecord:
     world_size: int
     status: AttemptStatus = field(default_factory=AttemptStatus)
     ranks: dict[int, str] = field(default_factory=dict)
-    rank_failures: dict[int, Failure] = field(default_factory=dict)
+    rank_failures: dict[int, RankFailure] = field(default_factory=dict)
     outcome: Ended | None = None
     checkpoints: int = 0
     stop: bool = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.trainer.control.background_sender import BackgroundSender
-from tessera.trainer.control.reporter import Progress
+from tessera.trainer.run_progress import RunProgress
 from tessera.trainer.settings import AttemptContext
 
 PERIOD = 0.3
@@ -72,7 +72,7 @@ class DriverLink:
         status: where the run is.
     """
 
-    def __init__(self, context: AttemptContext, status: Callable[[], Progress | None]) -> None:
+    def __init__(self, context: AttemptContext, status: Callable[[], RunProgress | None]) -> None:
         self.commands = CommandQueue()
         self._status = status
         self._metadata = bearer(context.token)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tessera.trainer.control.reporter import PATIENCE, Progress
+from tessera.attempt.progress import Progress
+from tessera.trainer.control.reporter import PATIENCE
 
 
 class InMemoryReporter:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from google.protobuf import json_format, struct_pb2
 
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc, job_pb2
+from tessera.attempt.messages import progress_to_pb
+from tessera.attempt.progress import Progress
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.trainer.control.background_sender import BackgroundSender
 from tessera.trainer.control.outbox import Outbox
@@ -23,36 +24,6 @@ BATCH = 200
 SECONDS = 10.0
 PATIENCE = 300.0
 """How long the end of a run waits for a controller that is away, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a run is, for people; losses in nats per token.
-
-    Args:
-        total_steps: 0: not known before the examples are counted.
-        epoch: epochs done, with their fraction; None: not known, or there are none.
-        examples: that one epoch trains on; 0: not counted, or there are no epochs.
-        steps_per_epoch: with their fraction.
-        evaluated_examples: held-out examples that the last evaluation looked at.
-    """
-
-    step: int
-    total_steps: int
-    phase: str
-    loss: float = 0.0
-    held_out_loss: float | None = None
-    baseline_loss: float | None = None
-    tokens_per_second: float = 0.0
-    seconds_left: float | None = None
-    version: int = 0
-    version_step: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    epoch: float | None = None
-    examples: int = 0
-    held_out_examples: int = 0
-    steps_per_epoch: float | None = None
-    evaluated_examples: int = 0
 
 
 class Reporter(Protocol):
@@ -131,7 +102,7 @@ class ControllerReporter:
         with self._lock:
             latest, self._latest = self._latest, None
         if latest is not None:
-            self._outbox.put(attempt_pb2.Report(progress=_progress_message(latest)))
+            self._outbox.put(attempt_pb2.Report(progress=progress_to_pb(latest)))
         batch = self._outbox.batch(BATCH)
         if not batch and time.monotonic() - self._asked < 1.0:
             return False
@@ -151,23 +122,3 @@ class ControllerReporter:
 
 def _is_metric(report: attempt_pb2.Report) -> bool:
     return report.HasField("metric")
-
-
-def _progress_message(progress: Progress) -> job_pb2.Progress:
-    return job_pb2.Progress(
-        step=progress.step,
-        total_steps=progress.total_steps,
-        loss=progress.loss,
-        held_out_loss=progress.held_out_loss,
-        baseline_loss=progress.baseline_loss,
-        tokens_per_second=progress.tokens_per_second,
-        seconds_left=progress.seconds_left,
-        version=progress.version,
-        phase=progress.phase,
-        metrics=progress.metrics,
-        epoch=progress.epoch,
-        examples=progress.examples,
-        held_out_examples=progress.held_out_examples,
-        steps_per_epoch=progress.steps_per_epoch,
-        evaluated_examples=progress.evaluated_examples,
-    )

@@ -9,9 +9,10 @@ from typing import Any
 from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
+from tessera.attempt.messages import failure_from_pb
 from tessera.rpc import identity
 from tessera.trainer.control.attempt import AttemptRecord, AttemptStatus, Ended
-from tessera.trainer.control.failure_messages import failure_of
+from tessera.trainer.failure import RankFailure
 
 GUILTY_SECONDS = 15.0
 """How long a rank that suffers from another one's failure is kept until that one has spoken."""
@@ -86,7 +87,8 @@ class RankService(pb_grpc.RankServiceServicer):
         self._check_caller()
         kind = request.WhichOneof("outcome")
         if kind == "failure":
-            failure = failure_of(request.failure, collateral=request.collateral)
+            told = failure_from_pb(request.failure)
+            failure = RankFailure.of(told, collateral=request.collateral)
             self._record.rank_failures[request.rank] = failure
             if self._record.explained:
                 self._explained.set()

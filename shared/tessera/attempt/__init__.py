@@ -1,0 +1,1 @@
+"""What an attempt of a job tells: how far it is, and why it failed."""
