@@ -90,18 +90,18 @@ def segments(padded: Padded, second: Sequence[int]) -> Tensor | None:
     return found.long() if bool(found.any()) else None
 
 
-def inputs_of(padded: Padded, second: Sequence[int]) -> Inputs:
+def inputs_of(padded: Padded, second: Sequence[int] = ()) -> Inputs:
     """What an encoder reads of rows with one text or two.
 
     Args:
         padded: the rows.
-        second: [B] places, as `segments` takes them.
+        second: [B] places, as `segments` takes them; empty: no row has a second text.
     """
     return Inputs(
         padded.ids,
         mask=padded.mask,
         index=padded.index,
-        segments=segments(padded, second),
+        segments=segments(padded, second) if second else None,
     )
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tessera.data.checks import answer_begin, check_answers, no_answer_there
 from tessera.data.record import Record
-from tessera.models.inputs import Inputs, Outputs
+from tessera.models.inputs import Outputs
 from tessera.models.tasks import QUESTION_ANSWERING
 from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Encoded, Tokenizer
@@ -22,7 +22,7 @@ from tessera.trainer.data.table import Sample
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.counting import batches
 from tessera.trainer.tasks.frames import PAIR, framed_pair
-from tessera.trainer.tasks.padding import pad, segments
+from tessera.trainer.tasks.padding import inputs_of, pad
 from tessera.trainer.tasks.records import Row
 from tessera.trainer.tasks.spans import covering, windows
 from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
@@ -179,12 +179,7 @@ class AnswerCollate:
         place = np.arange(read.ids.shape[1])
         allowed = (place >= second[:, None]) & (place < last[:, None]) | (place == 0)
         return TokenBatch(
-            inputs=Inputs(
-                read.ids,
-                mask=read.mask,
-                index=read.index,
-                segments=segments(read, second.tolist()),
-            ),
+            inputs=inputs_of(read, second.tolist()),
             targets={
                 "span": torch.from_numpy(np.stack([row["span"] for row in rows])),
                 "allowed": torch.from_numpy(allowed),

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tessera.data.checks import check_scores
 from tessera.data.record import Record
-from tessera.models.inputs import Inputs, Outputs
+from tessera.models.inputs import Outputs
 from tessera.models.tasks import EMBEDDING
 from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Tokenizer
@@ -22,7 +22,7 @@ from tessera.trainer.data.table import Sample
 from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.encoding import tokenize_records
 from tessera.trainer.tasks.frames import ONE, framed
-from tessera.trainer.tasks.padding import pad
+from tessera.trainer.tasks.padding import inputs_of, pad
 from tessera.trainer.tasks.records import Records, Row
 from tessera.trainer.tasks.scores import moments, pearson
 from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
@@ -171,7 +171,7 @@ class EmbeddingCollate:
         read = pad(texts, self.tokenizer.pad_id, self.longest)
         scores = np.concatenate([row["score"] for row in rows]).astype(np.float32)
         return TokenBatch(
-            inputs=Inputs(read.ids, mask=read.mask, index=read.index),
+            inputs=inputs_of(read),
             targets={"scores": torch.from_numpy(scores)},
             counts=(len(rows),),
             tokens=read.real,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tessera.data.labels import label_ids
 from tessera.data.record import Record
-from tessera.models.inputs import Inputs, Outputs
+from tessera.models.inputs import Outputs
 from tessera.models.tasks import TOKENS
 from tessera.spec.roles import roles_of
 from tessera.text.tokenizer import Tokenizer
@@ -22,7 +22,7 @@ from tessera.trainer.settings import Settings
 from tessera.trainer.tasks.classes import class_metrics, f1, measure_classes, one_hot
 from tessera.trainer.tasks.counting import batches
 from tessera.trainer.tasks.frames import ONE, framed
-from tessera.trainer.tasks.padding import pad
+from tessera.trainer.tasks.padding import inputs_of, pad
 from tessera.trainer.tasks.records import Records, Row
 from tessera.trainer.tasks.spans import entities, is_bio
 from tessera.trainer.tasks.task import Baseline, LossTerm, TaskContext, TaskData
@@ -184,7 +184,7 @@ class TagCollate:
         places = np.concatenate([row["places"] + at * width for at, row in enumerate(rows)])
         tags = np.concatenate([row["tags"] for row in rows])
         return TokenBatch(
-            inputs=Inputs(read.ids, mask=read.mask, index=read.index),
+            inputs=inputs_of(read),
             targets={
                 "tags": torch.from_numpy(tags),
                 "places": torch.from_numpy(places),
