@@ -24,6 +24,7 @@ from tessera.inference.tasks.text_input import TextInput
 from tessera.models.huggingface.catalog import choose
 from tessera.models.huggingface.files import files
 from tessera.models.huggingface.kept import read_kept
+from tessera.models.huggingface.origin import read_origin
 from tessera.models.registry import build, family, load_config
 from tessera.models.tokenizer import tokenizer_file
 from tessera.text.special import SpecialTokens
@@ -47,6 +48,8 @@ def imported(folder):
     assets = {"config.json": source.config.to_json().encode()}
     if source.tokenizer is not None:
         assets |= source.kept.assets(source.tokenizer)
+    if source.origin is not None:
+        assets |= source.origin.assets()
     return SimpleNamespace(source=source, arrays=arrays, assets=assets, notes=source.notes)
 
 
@@ -76,6 +79,7 @@ def exported(version, folder):
         version.assets.get("tokenizer.json"),
         "float32",
         read_kept(version.assets),
+        origin=read_origin(version.assets, config),
     )
     tensors = architecture.plan(config).to_theirs(version.arrays)
     _replace(Path(folder), content, tensors, "float32")

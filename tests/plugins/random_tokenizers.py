@@ -129,16 +129,19 @@ def _processors(draw, names, inner):
 
 
 @st.composite
-def tokenizers(draw, *, reads, writes, chats=True):
+def tokenizers(draw, *, reads, writes, sentences=False):
     """A tokenizer of transformers.
 
     Args:
         draw: of hypothesis.
         reads: whether its model reads texts whole.
         writes: whether its model writes.
-        chats: whether it may have a chat template.
+        sentences: whether sentence-transformers reads with it, which needs one that fills up and
+            has no chat template.
     """
     names = draw(special_names())
+    if sentences:
+        names.setdefault("pad", names["end"])
     inner = _model(draw(st.sampled_from(KINDS)), names, lowercase=draw(st.booleans()))
     more = draw(st.lists(st.sampled_from(_NORMALIZERS), max_size=2))
     if more:
@@ -153,7 +156,7 @@ def tokenizers(draw, *, reads, writes, chats=True):
             special |= {keys[role]: names[role] for role in keys if role in names}
     theirs = fast(inner, **special, **draw(settings(segments=reads and not writes)))
     theirs.add_tokens(draw(st.lists(added_tokens(), max_size=2)))
-    if chats:
+    if not sentences:
         theirs.chat_template = draw(st.sampled_from([None, *CHATS, "several"]))
         if theirs.chat_template == "several":
             theirs.chat_template = {"default": CHATS[0], "tool_use": CHATS[1], "rag": CHATS[2]}

@@ -19,6 +19,7 @@ from tessera.dtypes import FLOATS, library_name, numpy_name
 from tessera.models.huggingface.catalog import choose
 from tessera.models.huggingface.files import files
 from tessera.models.huggingface.kept import read_kept
+from tessera.models.huggingface.origin import read_origin
 from tessera.models.merge import merge
 from tessera.models.registry import load_config
 from tessera.weights.coordinator import Coordinator
@@ -126,8 +127,9 @@ def _convert(
     tokenizer = manifest.assets.get("tokenizer.json")
     architecture = choose(config)
     tensors = architecture.plan(config).to_theirs(arrays)
-    kept = read_kept(manifest.assets)
-    content = files(architecture, config, tokenizer, _one_dtype(manifest), kept)
+    kept, origin = read_kept(manifest.assets), read_origin(manifest.assets, config)
+    dtype = _one_dtype(manifest)
+    content = files(architecture, config, tokenizer, dtype, kept, origin=origin)
     return content, tensors, tuple(architecture.notes(config))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +24,9 @@ from tessera.models.config import ModelConfig
 from tessera.models.huggingface import catalog, generation
 from tessera.models.huggingface.adapter import Adapter
 from tessera.models.huggingface.architecture import Architecture
-from tessera.models.huggingface.inventory import locate, overlaid
+from tessera.models.huggingface.inventory import Located, locate, overlaid
 from tessera.models.huggingface.kept import Kept
+from tessera.models.huggingface.origin import Origin
 from tessera.models.huggingface.special_tokens import resolve
 from tessera.models.huggingface.tensors import Entry, Tensor
 from tessera.models.huggingface.tokenizer import vocabulary
@@ -68,6 +70,7 @@ class CheckedFolder:
         dtype: element type of ours, which holds the numbers of every part.
         tokenizer: the content of a `tokenizer.json`, if it has one.
         kept: the files of the tokenizer as they are.
+        origin: its configuration as it is; None: weights or other files say otherwise.
         notes: what was left out or is not followed, in a sentence each.
     """
 
@@ -78,6 +81,7 @@ class CheckedFolder:
     dtype: str
     tokenizer: bytes | None
     kept: Kept | None
+    origin: Origin | None
     notes: tuple[str, ...]
 
 
@@ -115,9 +119,8 @@ def _read(
 ) -> CheckedFolder:
     """A model's folder, and what may be laid over it."""
     values, settings = read_config(folder), folder.read_object("generation_config.json")
-    architecture, config = catalog.read(values, settings)
-    if adapter is not None:
-        config = adapter.sized(config, architecture)
+    architecture, stated = catalog.read(values, settings)
+    config = stated if adapter is None else adapter.sized(stated, architecture)
     vectors = read_vectors(folder, config)
     texts = over if over is not None and has_tokenizer(over) else folder
     words = _words(texts, vectors)
@@ -147,7 +150,27 @@ def _read(
         dtype=dtype,
         tokenizer=None if words is None else words.content,
         kept=None if words is None else words.kept,
+        origin=_origin(folder, located.config) if _says(stated, config, located) else None,
         notes=(*notes, *folder.unfollowed()),
+    )
+
+
+def _says(stated: ModelConfig, config: ModelConfig, located: Located) -> bool:
+    """Whether all that `config.json` states of a model is true of the one that was made."""
+    return (
+        stated.vocab_size == config.vocab_size
+        and stated.task.activation == config.task.activation
+        and located.config == config
+    )
+
+
+def _origin(folder: Folder, config: ModelConfig) -> Origin:
+    """The configuration of a folder, which was read."""
+    settings = folder.read_bytes("generation_config.json")
+    return Origin(
+        config=config,
+        values=json.loads(folder.read_bytes("config.json") or b"{}"),
+        settings=None if settings is None else json.loads(settings),
     )
 
 
@@ -191,6 +214,8 @@ def commit(  # noqa: PLR0917 - as export's
     assets = {"config.json": source.config.to_json().encode()}
     if source.tokenizer is not None and source.kept is not None:
         assets |= source.kept.assets(source.tokenizer)
+    if source.origin is not None:
+        assets |= source.origin.assets()
     labels = {"family": source.config.family, "source": origin}
     grant = coordinator.acquire_writer(name, f"import-{uuid.uuid4().hex[:12]}", 1)
     opened = coordinator.open_version(name, grant.epoch, 0, specs, assets, labels)

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tessera.text.frame import Frame
 from tessera.text.special import BERT
 from tessera.text.training import train
 from tessera.trainer.data.buckets import shapes
@@ -44,7 +45,7 @@ def test_a_batch_holds_its_rows_and_nothing_else(rows):
 def test_segments_begin_where_the_second_text_does(rows, data):
     second = [data.draw(st.integers(1, len(row))) for row in rows]
     padded = pad(rows, 0, 40)
-    found = segments(padded, second)
+    found = segments(padded, second, Frame())
     if found is None:
         assert second == [len(row) for row in rows]
         return

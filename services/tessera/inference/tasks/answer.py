@@ -139,7 +139,7 @@ class Answer:
             )
         # Every answer that is short enough stands whole in one window.
         parts = windows(len(encoded.ids), room, min(self._max_tokens, room // 2))
-        place = empty.segments.count(0)
+        _, place = model.frame.around_pair(question, ())
         found = [Window(begin=begin, count=count, place=place) for begin, count in parts]
         self._reads.append(_Read(asked.context, encoded, found, model.tokenizer))
         inputs = [

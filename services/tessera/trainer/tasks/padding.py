@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tessera.models.inputs import Inputs
+from tessera.text.frame import Frame
 from tessera.trainer.data.buckets import shape_of, shapes
 from tessera.trainer.tasks.masking import Masker, hide
 
@@ -76,32 +77,38 @@ def pad(rows: Sequence[Ids], fill: int, longest: int) -> Padded:
     )
 
 
-def segments(padded: Padded, second: Sequence[int]) -> Tensor | None:
-    """[B, T] int64: 1 from the place on where the second text of a row begins; None: nowhere.
+def segments(padded: Padded, second: Sequence[int], frame: Frame) -> Tensor | None:
+    """[B, T] int64: the segments of rows with two texts, and 0 elsewhere; None: nowhere another.
 
     Args:
         padded: the rows.
-        second: [B] places; the length of a row if it has no second text.
+        second: [B] places where the second text begins; the length of a row if it has none.
+        frame: what stands around two texts.
     """
-    width = padded.ids.shape[1]
-    found = torch.arange(width) >= torch.tensor(second)[:, None]
-    if padded.mask is not None:
-        found &= padded.mask
-    return found.long() if bool(found.any()) else None
+    found = torch.zeros_like(padded.ids)
+    mask = torch.ones_like(found) if padded.mask is None else padded.mask
+    lengths = mask.sum(dim=1).tolist()
+    for row, (place, length) in enumerate(zip(second, lengths, strict=True)):
+        if place < length:
+            found[row, :length] = torch.tensor(frame.segments(place, length))
+    return found if bool(found.any()) else None
 
 
-def inputs_of(padded: Padded, second: Sequence[int] = ()) -> Inputs:
+def inputs_of(
+    padded: Padded, second: Sequence[int] = (), frame: Frame | None = None
+) -> Inputs:
     """What an encoder reads of rows with one text or two.
 
     Args:
         padded: the rows.
         second: [B] places, as `segments` takes them; empty: no row has a second text.
+        frame: as `segments` takes it; needed where there are second texts.
     """
     return Inputs(
         padded.ids,
         mask=padded.mask,
         index=padded.index,
-        segments=segments(padded, second) if second else None,
+        segments=segments(padded, second, frame) if second and frame else None,
     )
 
 

@@ -174,12 +174,13 @@ class AnswerCollate:
         read = pad([row["tokens"] for row in rows], self.tokenizer.pad_id, self.longest)
         second = np.array([row["second"][0] for row in rows])
         # What follows the context is no part of it.
-        after = len(self.tokenizer.frame().after)
+        frame = self.tokenizer.frame()
+        after = len(frame.closing)
         last = np.array([len(row["tokens"]) - after for row in rows])
         place = np.arange(read.ids.shape[1])
         allowed = (place >= second[:, None]) & (place < last[:, None]) | (place == 0)
         return TokenBatch(
-            inputs=inputs_of(read, second.tolist()),
+            inputs=inputs_of(read, second.tolist(), frame),
             targets={
                 "span": torch.from_numpy(np.stack([row["span"] for row in rows])),
                 "allowed": torch.from_numpy(allowed),

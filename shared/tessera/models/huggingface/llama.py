@@ -72,9 +72,9 @@ class Llama(Causal):
 
     def read_stack(self, values: Statement) -> StackConfig:
         """The decoder of a LlamaConfig."""
-        fields.require(
-            values, hidden_act="silu", add_cross_attention=False, partial_rotary_factor=1
-        )
+        fields.require(values, add_cross_attention=False, partial_rotary_factor=1)
+        if fields.activation(values, "hidden_act", "silu") != "silu":
+            raise fields.unsupported("hidden_act", "only `silu` can be imported, also as `swish`")
         values.know(known("it is one whatever is said", "is_decoder"))
         width, heads = values["hidden_size"], values["num_attention_heads"]
         if values.get("head_dim") not in {None, width // heads}:
