@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import transformers
 from checkpoints import TEXTS, fast, vocabulary
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -49,9 +52,7 @@ def special_names(draw):
     mark = draw(st.sampled_from(_MARKS))
     names = {"end": mark.format("im_end"), "unknown": mark.format("what")}
     others = {"start": "im_start", "pad": "fill", "mask": "hide"}
-    return names | {
-        role: mark.format(name) for role, name in others.items() if draw(st.booleans())
-    }
+    return names | {role: mark.format(name) for role, name in others.items() if draw(st.booleans())}
 
 
 def _model(kind, names, *, lowercase):
@@ -142,6 +143,8 @@ def tokenizers(draw, *, reads, writes, sentences=False):
     names = draw(special_names())
     if sentences:
         names.setdefault("pad", names["end"])
+    if draw(st.sampled_from([False, False, True])):
+        return draw(_of_a_class(names, reads=reads, writes=writes, sentences=sentences))
     inner = _model(draw(st.sampled_from(KINDS)), names, lowercase=draw(st.booleans()))
     more = draw(st.lists(st.sampled_from(_NORMALIZERS), max_size=2))
     if more:
@@ -155,12 +158,43 @@ def tokenizers(draw, *, reads, writes, sentences=False):
         if wanted or draw(st.booleans()):
             special |= {keys[role]: names[role] for role in keys if role in names}
     theirs = fast(inner, **special, **draw(settings(segments=reads and not writes)))
+    return draw(_with_more(theirs, sentences=sentences))
+
+
+@st.composite
+def _with_more(draw, theirs, *, sentences):
+    """With tokens added later, and a chat template."""
     theirs.add_tokens(draw(st.lists(added_tokens(), max_size=2)))
     if not sentences:
         theirs.chat_template = draw(st.sampled_from([None, *CHATS, "several"]))
         if theirs.chat_template == "several":
             theirs.chat_template = {"default": CHATS[0], "tool_use": CHATS[1], "rag": CHATS[2]}
     return theirs
+
+
+@st.composite
+def _of_a_class(draw, names, *, reads, writes, sentences):
+    """One of a class of transformers that has its own word in it."""
+    flags = {
+        "BertTokenizer": ("do_lower_case", "tokenize_chinese_chars", "strip_accents"),
+        "GPT2Tokenizer": ("add_prefix_space", "add_bos_token"),
+        "RobertaTokenizer": ("add_prefix_space", "trim_offsets"),
+        "LlamaTokenizer": ("add_prefix_space", "add_bos_token", "add_eos_token"),
+    }
+    name = draw(st.sampled_from(sorted(flags)))
+    kinds = {"BertTokenizer": "wordpiece", "LlamaTokenizer": "sentencepiece_bpe"}
+    every = {"start": "<s>", "pad": "<pad>", "mask": "<mask>", "unknown": "<unk>", **names}
+    content = json.loads(_model(kinds.get(name, "byte_bpe"), every, lowercase=False).to_str())
+    options = {flag: draw(st.booleans()) for flag in flags[name] if draw(st.booleans())}
+    if name != "BertTokenizer":
+        options["merges"] = [tuple(pair) for pair in content["model"]["merges"]]
+    roles = {**_COMMON, **(_READS if name == "BertTokenizer" else _WRITES)}
+    options |= {theirs: every[role] for role, theirs in roles.items()}
+    if name == "RobertaTokenizer":
+        options |= {theirs: every[role] for role, theirs in _READS.items()}
+    more = draw(settings(segments=reads and not writes))
+    made = getattr(transformers, name)(vocab=content["model"]["vocab"], **options, **more)
+    return draw(_with_more(made, sentences=sentences))
 
 
 @st.composite

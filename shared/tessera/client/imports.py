@@ -138,7 +138,7 @@ def _read(
     _check_shapes(located.plan.entries, parts)
     _check_start(located.config)
     dtype = floats.widest(part.dtype for part in parts.values())
-    notes = [*located.notes, *widened(parts, dtype), *strange]
+    notes = [*located.notes, *widened(parts, dtype), *strange, *vectors.notes]
     notes += [_no_tokenizer(config)] if words is None else words.notes
     if over is not None:
         notes += over.unfollowed()

@@ -15,6 +15,11 @@ from tessera.models.huggingface import fields, sentence
 from tessera.models.huggingface.statement import Statement
 from tessera.models.tasks import EMBEDDING, kind_of
 
+_TEMPLATE = (
+    "the tokenizer has a chat template, through which sentence-transformers would read every text"
+    " of this folder: here, and in an export, texts are read as they are"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
@@ -24,11 +29,13 @@ class Vectors:
         config: of the model, with that.
         lowercase: whether texts are made lower case first.
         tensors: of the layers after the pooling.
+        notes: what is not followed, in a sentence each.
     """
 
     config: ModelConfig
     lowercase: bool = False
     tensors: dict[str, Stored] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_vectors(folder: Folder, config: ModelConfig) -> Vectors:
@@ -56,7 +63,10 @@ def _read(folder: Folder, config: ModelConfig) -> Vectors:
     if modules is None:
         longest = sentence.read_longest(Statement({}), tokenizer, config.context)
         choices: dict[str, Any] = {"pooling": "mean", "normalize": False, "longest": longest}
-        return Vectors(config=replace(config, task=replace(config.task, **choices)))
+        return Vectors(
+            config=replace(config, task=replace(config.task, **choices)),
+            notes=(_TEMPLATE,) if _templated(folder) else (),
+        )
     found = sentence.read_modules(modules)
     at = f"{found[0][1]}/" if found[0][1] else ""
     if at:

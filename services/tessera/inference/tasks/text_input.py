@@ -48,7 +48,9 @@ def with_special_tokens(
     if second is None:
         return EncodedInput(tokens=tuple(model.frame.around(first)))
     tokens, place = model.frame.around_pair(first, second)
-    return EncodedInput(tokens=tuple(tokens), segments=tuple(model.frame.segments(place, len(tokens))))
+    return EncodedInput(
+        tokens=tuple(tokens), segments=tuple(model.frame.segments(place, len(tokens)))
+    )
 
 
 def read(

@@ -170,9 +170,7 @@ class ClassCollate:
         else:
             wanted = np.concatenate([row["labels"] for row in rows])
         return TokenBatch(
-            inputs=inputs_of(
-                read, [int(row["second"][0]) for row in rows], self.tokenizer.frame()
-            ),
+            inputs=inputs_of(read, [int(row["second"][0]) for row in rows], self.tokenizer.frame()),
             targets={"classes": torch.from_numpy(wanted)},
             counts=(wanted.size,),
             tokens=read.real,

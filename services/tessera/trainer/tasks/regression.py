@@ -141,9 +141,7 @@ class ScoreCollate:
         read = pad([row["tokens"] for row in rows], self.tokenizer.pad_id, self.longest)
         scores = np.concatenate([row["score"] for row in rows]).astype(np.float32)
         return TokenBatch(
-            inputs=inputs_of(
-                read, [int(row["second"][0]) for row in rows], self.tokenizer.frame()
-            ),
+            inputs=inputs_of(read, [int(row["second"][0]) for row in rows], self.tokenizer.frame()),
             targets={"scores": torch.from_numpy(scores)},
             counts=(len(rows),),
             tokens=read.real,

@@ -39,7 +39,8 @@ def files(
         found = _configuration(architecture, config, dtype)
     else:
         found = origin.files(architecture.name, architecture.model_type, dtype)
-    found.update(sentence.files(config, lowercase=lowercase))
+    templated = kept is not None and kept.templated
+    found.update(sentence.files(config, lowercase=lowercase, templated=templated))
     if kept is not None and (not lowercase or config.task.kind == EMBEDDING):
         found.update(kept.files)
     elif tokenizer_json is not None:

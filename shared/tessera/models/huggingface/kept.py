@@ -26,6 +26,12 @@ class Kept:
     files: Mapping[str, bytes]
     lowercase: bool = False
 
+    @property
+    def templated(self) -> bool:
+        """Whether there is a chat template."""
+        settings = json.loads(self.files.get("tokenizer_config.json", b"{}"))
+        return bool(settings.get("chat_template")) or any("chat_template" in n for n in self.files)
+
     def assets(self, tokenizer_json: bytes) -> dict[str, bytes]:
         """All that a version keeps of the tokenizer.
 

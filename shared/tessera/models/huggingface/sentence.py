@@ -38,6 +38,8 @@ STATES = {
 }
 """How sentence-transformers calls what it takes of a model of embeddings."""
 
+_NAMED = ("transformer_task", "module_output_name")
+
 SCORING = {
     "transformer_task": "sequence-classification",
     "module_output_name": "scores",
@@ -168,8 +170,8 @@ def read_sizes(sizes: Statement, *, templated: bool, task: Mapping[str, str] = S
     Raises:
         InvalidArgumentError: IMPORT_UNSUPPORTED.
     """
-    own = {name: (None, task[name]) for name in ("transformer_task", "module_output_name")}
-    text = {"text": {"method": "forward", "method_output_name": task["output"]}}
+    own = {name: (None, task[name]) for name in _NAMED}
+    text = _as_it_is(task)
     for name, values in {**_NEUTRAL, **own}.items():
         value = sizes.whole(name)
         if value not in values:
@@ -187,6 +189,11 @@ def read_sizes(sizes: Statement, *, templated: bool, task: Mapping[str, str] = S
             f" `module_output_name` {task['module_output_name']}, or remove the template",
         )
     return bool(sizes.get("do_lower_case", False))
+
+
+def _as_it_is(task: Mapping[str, str]) -> dict[str, Any]:
+    """How a text is read without a chat template."""
+    return {"text": {"method": "forward", "method_output_name": task["output"]}}
 
 
 def read_longest(sizes: Statement, tokenizer: Mapping[str, Any], context: int) -> int:
@@ -262,12 +269,15 @@ def entries(config: ModelConfig) -> Iterator[Entry]:
         width = layer.width
 
 
-def files(config: ModelConfig, *, lowercase: bool = False) -> dict[str, bytes]:
+def files(
+    config: ModelConfig, *, lowercase: bool = False, templated: bool = False
+) -> dict[str, bytes]:
     """Name and content of each file; none where the model makes no vectors.
 
     Args:
         config: of the model.
         lowercase: whether the texts are made lower case by these files, and not by the tokenizer.
+        templated: whether the tokenizer has a chat template, through which texts do not go.
     """
     task = config.task
     if task.kind != EMBEDDING:
@@ -285,11 +295,17 @@ def files(config: ModelConfig, *, lowercase: bool = False) -> dict[str, bytes]:
         }
         for number, path in enumerate(paths)
     ]
-    sizes = {"max_seq_length": task.longest or config.context}
+    sizes: dict[str, Any] = {"max_seq_length": task.longest or config.context}
+    if lowercase:
+        sizes["do_lower_case"] = True
+    if templated:
+        # What older versions do not know is stated only where it is needed.
+        sizes |= {name: STATES[name] for name in _NAMED}
+        sizes["modality_config"] = _as_it_is(STATES)
     found = {
         MODULES: dump(modules),
         "1_Pooling/config.json": dump(_pooling(config)),
-        SIZES: dump({**sizes, **({"do_lower_case": True} if lowercase else {})}),
+        SIZES: dump(sizes),
     }
     width = config.width
     for path, layer in layers.items():
