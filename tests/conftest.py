@@ -20,7 +20,7 @@ from tessera.local.ray_head import RayHead
 
 # Helpers that several folders of tests share.
 sys.path.insert(0, str(Path(__file__).parent / "plugins"))
-pytest.register_assert_rewrite("platforms", "reading", "roundtrip")
+pytest.register_assert_rewrite("platforms", "reading", "same_numbers", "same_texts")
 
 # What a platform in this process logs is no output of the command that a test runs.
 structlog.configure(logger_factory=structlog.stdlib.LoggerFactory())

@@ -8,24 +8,13 @@ import sys
 import pytest
 import torch
 import transformers as hf
-from checkpoints import TEXTS, exported, fast, framed, imported, loaded, vocabulary, words
-from hypothesis import given
-from hypothesis import strategies as st
-from roundtrip import few
+from checkpoints import TEXTS, exported, fast, imported, loaded, vocabulary, words
+from random_tokenizers import CHATS
 
 from tessera import errors
 from tessera.client import tokenizer_file
 from tessera.models.huggingface.kept import INDEX, carried, read_kept
 
-CHATS = [
-    "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}",
-    """{% for m in messages %}<|im_start|>{{ m['role'] }}
-{{ m['content'] | trim }}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}""",
-    """{{ bos_token or '' }}{% for m in messages if m.role != 'system' %}[{{ loop.index }}]
-{{ m.content }}{% endfor %}""",
-]
 SAID = [
     {"role": "system", "content": "Sei kurz."},
     {"role": "user", "content": " the cat <|im_end|> sat "},
@@ -72,56 +61,6 @@ def follows(version, theirs):
         ids = model.tokenizer.encode(text)
         assert ids == theirs(text, add_special_tokens=False).input_ids
         assert list(model.frame.around(ids)) == theirs(text).input_ids
-
-
-@st.composite
-def tokenizers(draw):
-    kind = draw(st.sampled_from(["byte_bpe", "wordpiece", "unigram", "character"]))
-    marks = draw(st.sampled_from(["<|{}|>", "[{}]", "<{}>", "«{}»"]))
-    roles = {"end": marks.format("im_end"), "start": marks.format("im_start")}
-    if kind != "byte_bpe" or draw(st.booleans()):
-        roles["unknown"] = marks.format("what")
-    if draw(st.booleans()):
-        roles["pad"] = marks.format("fill")
-    inner = vocabulary(kind, roles, lowercase=draw(st.booleans()))
-    frame = draw(st.sampled_from([("", ""), ("start", ""), ("start", "end"), ("", "end")]))
-    framed(inner, *(roles.get(role, "") for role in frame))
-    extra = draw(st.lists(st.sampled_from(["<|tool|>", "<image>", "HTML"]), unique=True))
-    names = {"end": "eos_token", "start": "bos_token", "unknown": "unk_token", "pad": "pad_token"}
-    theirs = fast(
-        inner,
-        **{names[role]: name for role, name in roles.items()},
-        model_max_length=draw(st.sampled_from([16, 10**30])),
-        padding_side=draw(st.sampled_from(["left", "right"])),
-    )
-    theirs.add_tokens(extra, special_tokens=draw(st.booleans()))
-    chats = draw(st.sampled_from([None, "one", "several"]))
-    if chats == "one":
-        theirs.chat_template = draw(st.sampled_from(CHATS))
-    elif chats == "several":
-        theirs.chat_template = {"default": CHATS[0], "tool_use": CHATS[1], "rag": CHATS[2]}
-    return theirs, roles, chats
-
-
-@few(max_examples=15)
-@given(made=tokenizers(), jinja=st.booleans())
-def test_ids_and_chat_prompts_are_the_same_before_and_after(tmp_path_factory, made, jinja):
-    theirs, roles, chats = made
-    before = gpt2(tmp_path_factory.mktemp("before"), theirs)
-    theirs.save_pretrained(before, save_jinja_files=jinja)
-    version = imported(before)
-    assert not [note for note in version.notes if "token" in note or "template" in note]
-    after = exported(version, tmp_path_factory.mktemp("after") / "out")
-    names = {"one": [None], "several": ["default", "tool_use", "rag"]}.get(chats, [])
-    old = same(before, after, chats=names)
-    follows(version, old)
-    model = loaded(version)
-    assert model.end_ids == {old.eos_token_id}
-    assert model.tokenizer.special.start == roles["start"]
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        assert (after / name).read_bytes() == (before / name).read_bytes()
-    again = imported(after)
-    assert again.assets == version.assets
 
 
 BERT = {"pad": "[PAD]", "unknown": "[UNK]", "start": "[CLS]", "end": "[SEP]", "mask": "[MASK]"}

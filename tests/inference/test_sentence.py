@@ -9,25 +9,19 @@ import pytest
 import torch
 import transformers as hf
 from checkpoints import TEXTS, exported, fast, framed, imported, loaded, vocabulary
-from hypothesis import given
-from hypothesis import strategies as st
-from roundtrip import few, randomized
+from random_sentences import BOUNDS, embedded, sentences
+from roundtrip import randomized
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules.dense import Dense
 from sentence_transformers.base.modules.normalize import Normalize
-from sentence_transformers.base.modules.transformer import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from tessera import errors
-from tessera.inference.engine import pooling_runner
-from tessera.inference.engine.block_manager import BlockManager
-from tessera.inference.engine.bounds import Bounds
 from tessera.inference.tasks.embed import Embed, Prompt
 from tessera.inference.tasks.text_input import TextInput
 
 pytestmark = pytest.mark.processes
 
-BOUNDS = Bounds(BlockManager(64, 4), BlockManager(64, 4))
 WIDTH = 16
 KINDS = {
     "wordpiece": {"end": "[SEP]", "start": "[CLS]", "pad": "[PAD]", "mask": "[MASK]",
@@ -37,13 +31,6 @@ KINDS = {
 }  # fmt: skip
 ROLES = {"end": "sep_token", "start": "cls_token", "pad": "pad_token", "mask": "mask_token",
          "unknown": "unk_token"}  # fmt: skip
-
-
-def embedded(model, texts, prompt=Prompt()):  # noqa: B008
-    task = Embed([TextInput(text=text) for text in texts], prompt)
-    works = task.prepare(model, BOUNDS)
-    with torch.inference_mode():
-        return task.finish(pooling_runner.read(model.module, works, torch.device("cpu")))
 
 
 def backbone(folder, kind, *, frame=True, lowercase=False, seed=0, decoder=False):
@@ -70,15 +57,6 @@ def backbone(folder, kind, *, frame=True, lowercase=False, seed=0, decoder=False
     return folder
 
 
-def sentences(folder, *modules, **settings):
-    """The same with modules of sentence-transformers after it."""
-    first = Transformer(str(folder), **{k: settings.pop(k) for k in ("do_lower_case",)
-                                        if k in settings})  # fmt: skip
-    model = SentenceTransformer(modules=[first, *modules], device="cpu", **settings)
-    model.save(str(folder / "whole"))
-    return folder / "whole"
-
-
 def compare(folder, again, texts=TEXTS, **asked):
     """Ours against theirs, before and after."""
     version = imported(folder)
@@ -94,73 +72,6 @@ def compare(folder, again, texts=TEXTS, **asked):
         n: t for n, t in theirs.prompts.items() if t
     }
     return version
-
-
-ACTIVATIONS = [torch.nn.Tanh, torch.nn.Identity, torch.nn.ReLU, torch.nn.GELU, torch.nn.SiLU]
-
-
-@st.composite
-def cases(draw):
-    widths = draw(st.lists(st.sampled_from([WIDTH, 6, 24]), max_size=2))
-    layers, width = [], WIDTH
-    for after in widths:
-        layers.append(
-            {
-                "in_features": width,
-                "out_features": after,
-                "bias": draw(st.booleans()),
-                "activation": draw(st.sampled_from(ACTIVATIONS)),
-                "use_residual": draw(st.booleans()),
-            }
-        )
-        width = after
-    prompts = draw(
-        st.dictionaries(st.sampled_from(["query", "passage", "STS"]),
-                        st.sampled_from(["query: ", "Größe ", "the cat "]), max_size=2)
-    )  # fmt: skip
-    names = [None, *prompts]
-    return {
-        "kind": draw(st.sampled_from(sorted(KINDS))),
-        "frame": draw(st.booleans()),
-        "decoder": draw(st.booleans()),
-        "lower": draw(st.booleans()),
-        "pooling": draw(st.sampled_from(Pooling.POOLING_MODES)),
-        "include_prompt": draw(st.booleans()),
-        "layers": layers,
-        "normalize": draw(st.booleans()),
-        "prompts": prompts,
-        "default": draw(st.sampled_from(names)),
-        "asked": draw(st.sampled_from(names)),
-        "seed": draw(st.integers(0, 1000)),
-    }
-
-
-@few(max_examples=12)
-@given(case=cases())
-def test_vectors_are_those_of_sentence_transformers_before_and_after(tmp_path_factory, case):
-    folder = backbone(
-        tmp_path_factory.mktemp("model"),
-        case["kind"],
-        frame=case["frame"],
-        decoder=case["decoder"],
-        seed=case["seed"],
-    )
-    torch.manual_seed(case["seed"])
-    modules = [Pooling(WIDTH, case["pooling"], include_prompt=case["include_prompt"])]
-    for layer in case["layers"]:
-        activation = layer.pop("activation")
-        modules.append(Dense(**layer, activation_function=activation()))
-    if case["normalize"]:
-        modules.append(Normalize())
-    whole = sentences(
-        folder,
-        *modules,
-        do_lower_case=case["lower"],
-        prompts=case["prompts"],
-        default_prompt_name=case["default"],
-    )
-    asked = {} if case["asked"] is None else {"prompt_name": case["asked"]}
-    compare(whole, tmp_path_factory.mktemp("out") / "out", **asked)
 
 
 @pytest.mark.parametrize("include", [True, False])
