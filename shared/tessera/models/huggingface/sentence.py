@@ -295,13 +295,7 @@ def files(
         }
         for number, path in enumerate(paths)
     ]
-    sizes: dict[str, Any] = {"max_seq_length": task.longest or config.context}
-    if lowercase:
-        sizes["do_lower_case"] = True
-    if templated:
-        # What older versions do not know is stated only where it is needed.
-        sizes |= {name: STATES[name] for name in _NAMED}
-        sizes["modality_config"] = _as_it_is(STATES)
+    sizes = _sizes(config, lowercase=lowercase, templated=templated)
     found = {
         MODULES: dump(modules),
         "1_Pooling/config.json": dump(_pooling(config)),
@@ -319,6 +313,17 @@ def files(
                 "similarity_fn_name": task.similarity or None,
             }
         )
+    return found
+
+
+def _sizes(config: ModelConfig, *, lowercase: bool, templated: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"max_seq_length": config.task.longest or config.context}
+    if lowercase:
+        found["do_lower_case"] = True
+    if templated:
+        # What older versions do not know is stated only where it is needed.
+        found |= {name: STATES[name] for name in _NAMED}
+        found["modality_config"] = _as_it_is(STATES)
     return found
 
 
