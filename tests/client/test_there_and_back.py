@@ -103,7 +103,9 @@ def check(client, folder, case):
         theirs = hf.AutoTokenizer.from_pretrained(folder / "before")
         same_tokenizers(theirs, hf.AutoTokenizer.from_pretrained(after), case.texts)
         same_texts(model, theirs, case.texts)
-    same_numbers(case, old, new.eval(), model.module, batch_of(case, theirs, old.config))
+    same_numbers(
+        case, old, new.eval(), model.module, batch_of(case, theirs, model.config, old.config)
+    )
     same_configs(case, old.config.to_dict(), new.config.to_dict())
     assert (done.task == "sentence_embedding") == (case.name in VECTORS)
     if old.can_generate():

@@ -78,11 +78,13 @@ def ids(draw, name, theirs, words):
             return own
         return draw(number if always else st.none() | number)
 
-    found = {"pad_token_id": known("pad")}
+    found = {"pad_token_id": draw(st.sampled_from([known("pad"), known("pad"), None]))}
     if name.startswith("Bert"):
         return found
     ends = known("eos", always=True)
     found |= {"bos_token_id": known("bos"), "eos_token_id": ends}
+    if found["pad_token_id"] is not None and draw(st.booleans()):
+        found["pad_token_id"] = ends
     if not name.startswith(("GPT2", "Llama")):
         found["decoder_start_token_id"] = draw(st.sampled_from([ends, *range(3)]))
         found["forced_eos_token_id"] = draw(st.sampled_from([None, ends]))

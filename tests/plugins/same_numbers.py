@@ -9,6 +9,7 @@ import torch
 from random_checkpoints import VECTORS
 from random_models import CONTEXT
 from roundtrip import close
+from same_texts import read_of
 
 from tessera.models.huggingface.catalog import ARCHITECTURES
 from tessera.models.inputs import Inputs
@@ -24,7 +25,8 @@ class Batch:
     written: torch.Tensor
 
 
-def batch_of(case, theirs, config):
+def batch_of(case, theirs, ours, config):
+    """Random tokens, and what is read of a case's texts."""
     generator = np.random.default_rng(case.seed)
     pad = getattr(config, "pad_token_id", None)
     kinds, words, target = 1, config, config
@@ -35,10 +37,7 @@ def batch_of(case, theirs, config):
     known = np.setdiff1d(np.arange(words.vocab_size), [-1 if pad is None else pad])
     rows = [generator.choice(known, length).tolist() for length in (7, 4)]
     if theirs is not None:
-        rows += [theirs(text).input_ids[:CONTEXT] for text in case.texts]
-    if "SequenceClassification" in case.name and not case.name.startswith("Bert"):
-        # They take for padding whatever looks so, also where it is of the text.
-        rows = [row for row in rows if row[-1:] != [pad]]
+        rows += [read_of(ours, theirs(text).input_ids[:CONTEXT]) for text in case.texts]
     rows = [row for row in rows if row]
     width = max(map(len, rows))
     shape = (len(rows), width)

@@ -21,7 +21,21 @@ LLAMA = processors.TemplateProcessing(
 MARIAN = processors.TemplateProcessing(
     single="$A [SEP]", pair="$A $B [SEP]", special_tokens=[("[SEP]", 3)]
 )
-PROCESSORS = [BERT, ROBERTA, LLAMA, MARIAN, processors.Sequence([processors.ByteLevel(), BERT])]
+OF_TWO = processors.TemplateProcessing(
+    single="[CLS] $A",
+    pair="$A:1 [SEP]:1 [SEP] $B:1 [SEP]",
+    special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+)
+"""Two texts with nothing around them that one has, and segments that come and go."""
+
+PROCESSORS = [
+    BERT,
+    ROBERTA,
+    LLAMA,
+    MARIAN,
+    OF_TWO,
+    processors.Sequence([processors.ByteLevel(), BERT]),
+]
 
 
 def stating(processor, *, bare=False) -> tuple[tokenizers.Tokenizer, Tokenizer]:
@@ -42,6 +56,13 @@ def test_texts_read_as_the_library_frames_them(processor, text):
     assert tokens == both.ids
     assert len(tokens) == len(ids) + len(other) + ours.frame().pair
     assert both.sequence_ids[second] == 1
+    assert ours.frame().segments(second, len(tokens)) == both.type_ids
+    short = ours.frame().without(3)
+    rest, second = short.around_pair(ids, other)
+    assert rest == tokens[: len(rest)]
+    assert set(tokens[len(rest) :]) <= {3}
+    assert rest[-1] != 3
+    assert short.segments(second, len(rest)) == both.type_ids[: len(rest)]
 
 
 @pytest.mark.parametrize("starts", [True, False])

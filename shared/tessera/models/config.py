@@ -169,6 +169,8 @@ class ModelConfig:
         suppress_ids: tokens that a decoder never writes.
         framed: whether the tokenizer states all that stands around a text, even where it states
             nothing; else the family has a word in it.
+        unread_id: token that counts for nothing at the end of what the tokenizer states, as where
+            transformers takes it for padding and reads the classes before it; -1: there is none.
         segmented: whether the model is told which of two texts a token belongs to.
 
     Raises:
@@ -194,6 +196,7 @@ class ModelConfig:
     other_end_ids: tuple[int, ...] = ()
     suppress_ids: tuple[int, ...] = ()
     framed: bool = False
+    unread_id: int = -1
     segmented: bool = True
 
     def __post_init__(self) -> None:

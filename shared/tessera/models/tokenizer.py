@@ -13,4 +13,6 @@ def tokenizer_file(config: ModelConfig, content: bytes) -> TokenizerFile:
         config: of the model.
         content: of its `tokenizer.json`.
     """
-    return TokenizerFile(content=content, ids=config.special_ids, framed=config.framed)
+    return TokenizerFile(
+        content=content, ids=config.special_ids, framed=config.framed, unread=config.unread_id
+    )

@@ -16,11 +16,13 @@ class TokenizerFile:
         content: of the file.
         ids: of special tokens by their roles, those that the config states.
         framed: whether the file states all that stands around a text, even where it is nothing.
+        unread: token that counts for nothing at the end of what it states; -1: there is none.
     """
 
     content: bytes
     ids: Mapping[str, int] = field(default_factory=dict)
     framed: bool = False
+    unread: int = -1
 
     def load(self, *, bare: bool = False, starts: bool = True) -> Tokenizer:
         """The tokenizer.
@@ -33,5 +35,10 @@ class TokenizerFile:
             InvalidArgumentError: INVALID_TOKENIZER, TOKENIZER_WITHOUT_END.
         """
         return Tokenizer.from_json(
-            self.content, bare=bare, starts=starts, ids=self.ids, framed=self.framed
+            self.content,
+            bare=bare,
+            starts=starts,
+            ids=self.ids,
+            framed=self.framed,
+            unread=self.unread,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import tokenizers
 
@@ -52,6 +53,17 @@ class Frame:
         """What stands after two texts."""
         return self.after if self.after_pair is None else self.after_pair
 
+    def without(self, token: int) -> Self:
+        """The same without a token at the very end, however often it stands there."""
+        after, closing = _stripped(self.after, token), _stripped(self.closing, token)
+        lost = len(self.closing) - len(closing)
+        return replace(
+            self,
+            after=after,
+            after_pair=None if closing == after else closing,
+            kinds=self.kinds[: len(self.kinds) - lost],
+        )
+
     def around(self, ids: Sequence[int]) -> list[int]:
         """What a model reads of one text."""
         return [*self.before, *ids, *self.after]
@@ -75,6 +87,12 @@ class Frame:
         counts = [1] * len(self.kinds)
         counts[left], counts[-right - 1] = first, length - place - right
         return [kind for kind, count in zip(self.kinds, counts, strict=True) for _ in range(count)]
+
+
+def _stripped(tokens: tuple[int, ...], last: int) -> tuple[int, ...]:
+    while tokens and tokens[-1] == last:
+        tokens = tokens[:-1]
+    return tokens
 
 
 def find_frame(inner: tokenizers.Tokenizer) -> Frame | None:

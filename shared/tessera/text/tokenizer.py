@@ -40,6 +40,7 @@ class Tokenizer:
         ids: of special tokens by their roles, where its model states them; well-known names tell
             the others.
         framed: whether it states all that stands around a text even where it states nothing.
+        unread: token that counts for nothing at the end of what it states; -1: there is none.
 
     Raises:
         InvalidArgumentError: TOKENIZER_WITHOUT_END: no token that ends a text is stated, and it
@@ -54,6 +55,7 @@ class Tokenizer:
         starts: bool = True,
         ids: Mapping[str, int] | None = None,
         framed: bool = False,
+        unread: int = -1,
     ) -> None:
         # Special tokens are ours to set: written in a text they are mere characters.
         inner.encode_special_tokens = True
@@ -78,7 +80,7 @@ class Tokenizer:
         self.unknown_id: int | None = known.get("unknown")
         stated = find_frame(inner)
         told = framed or (stated is not None and (stated.one or bare))
-        self.own_frame: Frame | None = (stated or Frame()) if told else None
+        self.own_frame: Frame | None = (stated or Frame()).without(unread) if told else None
         self._starts = starts
         self._ids_by_role = known
         self._pieces = _Pieces(inner, self.special_ids)
@@ -92,6 +94,7 @@ class Tokenizer:
         starts: bool = True,
         ids: Mapping[str, int] | None = None,
         framed: bool = False,
+        unread: int = -1,
     ) -> Tokenizer:
         """The tokenizer in a `tokenizer.json`.
 
@@ -101,6 +104,7 @@ class Tokenizer:
             starts: see the class.
             ids: see the class.
             framed: see the class.
+            unread: see the class.
 
         Raises:
             InvalidArgumentError: INVALID_TOKENIZER: it is not one; TOKENIZER_WITHOUT_END.
@@ -111,7 +115,7 @@ class Tokenizer:
             raise errors.InvalidArgumentError(
                 f"not a tokenizer.json: {error}", reason="INVALID_TOKENIZER"
             ) from None
-        return cls(inner, bare=bare, starts=starts, ids=ids, framed=framed)
+        return cls(inner, bare=bare, starts=starts, ids=ids, framed=framed, unread=unread)
 
     def to_json(self) -> bytes:
         """The content of `tokenizer.json`, the same bytes every time."""

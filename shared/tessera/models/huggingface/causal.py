@@ -86,6 +86,7 @@ class Causal(Architecture):
             tie_embeddings=values["tie_word_embeddings"],
             task=FAMILIES[self.family].task(**choices),
             suppress_ids=read_suppressed(generation, ids["end_id"], values["vocab_size"]),
+            unread_id=ids["pad_id"] if self.kind == tasks.CLASSIFICATION else -1,
             **ids,
         )
 
