@@ -94,21 +94,19 @@ def segments(padded: Padded, second: Sequence[int], frame: Frame) -> Tensor | No
     return found if bool(found.any()) else None
 
 
-def inputs_of(
-    padded: Padded, second: Sequence[int] = (), frame: Frame | None = None
-) -> Inputs:
+def inputs_of(padded: Padded, second: Sequence[int] = (), frame: Frame | None = None) -> Inputs:
     """What an encoder reads of rows with one text or two.
 
     Args:
         padded: the rows.
         second: [B] places, as `segments` takes them; empty: no row has a second text.
-        frame: as `segments` takes it; needed where there are second texts.
+        frame: what stands around two texts; None: no row has a second text.
     """
     return Inputs(
         padded.ids,
         mask=padded.mask,
         index=padded.index,
-        segments=segments(padded, second, frame) if second and frame else None,
+        segments=segments(padded, second, frame) if frame else None,
     )
 
 
