@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,8 +46,7 @@ for name in {names!r}:
 """
 
 
-@cache
-def tracked() -> list[Path]:
+def _tracked() -> list[Path]:
     """Files in version control, relative to the root, that are there."""
     done = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -57,9 +55,12 @@ def tracked() -> list[Path]:
     return [path for path in paths if (ROOT / path).is_file()]
 
 
+TRACKED = _tracked()
+
+
 def written() -> list[Path]:
     """Tracked files that people write."""
-    return [path for path in tracked() if not str(path).startswith(GENERATED)]
+    return [path for path in TRACKED if not str(path).startswith(GENERATED)]
 
 
 def modules(*parts: str) -> list[Path]:
@@ -136,7 +137,7 @@ def test_nothing_of_one_machine_is_written_down() -> None:
 
 
 def test_documents_that_are_named_exist() -> None:
-    names = {path.name for path in tracked() if path.suffix == ".md"}
+    names = {path.name for path in TRACKED if path.suffix == ".md"}
     for path in written():
         if path.suffix not in {".md", ".py", ".yaml", ".proto", ".toml"}:
             continue

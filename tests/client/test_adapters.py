@@ -13,7 +13,7 @@ from roundtrip import close, load
 from safetensors.torch import load_file, save_file
 
 from tessera import errors
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.models.inputs import Inputs
 
 pytestmark = pytest.mark.processes
@@ -109,7 +109,7 @@ def compare(module, model):
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_merged_as_peft_merges_it(tmp_path, case):
     reference = made(tmp_path, *CASES[case])
-    source = imports.read(tmp_path / "adapter")
+    source = checked_folder.read(tmp_path / "adapter")
     module, _ = load(source)
     compare(module, reference)
     compare(module, reference.merge_and_unload())
@@ -120,7 +120,7 @@ def test_it_is_merged_as_peft_merges_it(tmp_path, case):
 def test_a_narrow_base_stays_narrow_with_the_bits_of_peft(tmp_path, dtype):
     settings = {"target_modules": ["c_attn", "c_proj"]}
     reference = made(tmp_path, "gpt2", {}, settings, dtype).merge_and_unload()
-    source = imports.read(tmp_path / "adapter")
+    source = checked_folder.read(tmp_path / "adapter")
     assert source.dtype == {torch.bfloat16: "BF16", torch.float16: "F16"}[dtype]
     for name, part in source.parts.items():
         ours = torch.from_numpy(np.ascontiguousarray(part.read())).view(dtype)
@@ -132,16 +132,16 @@ def test_a_base_is_named_where_the_adapter_names_none_that_is_here(tmp_path):
     reference = made(tmp_path, *CASES["conv1d"])
     base.rename(tmp_path / "moved")
     with pytest.raises(errors.FailedPreconditionError, match="merge_and_unload") as caught:
-        imports.read(adapter)
+        checked_folder.read(adapter)
     assert caught.value.reason == "ADAPTER_WITHOUT_BASE"
     assert "--base" in str(caught.value)
     edit(adapter, base_model_name_or_path=None)
     with pytest.raises(errors.FailedPreconditionError) as caught:
-        imports.read(adapter)
+        checked_folder.read(adapter)
     assert caught.value.reason == "ADAPTER_WITHOUT_BASE"
-    compare(load(imports.read(adapter, str(tmp_path / "moved")))[0], reference)
+    compare(load(checked_folder.read(adapter, str(tmp_path / "moved")))[0], reference)
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        imports.read(tmp_path / "moved", str(adapter))
+        checked_folder.read(tmp_path / "moved", str(adapter))
     assert caught.value.reason == "BASE_OF_NO_ADAPTER"
 
 
@@ -170,7 +170,7 @@ def test_what_is_not_merged_here_is_refused_with_a_way_out(tmp_path, changes, ma
     made(tmp_path, *CASES["conv1d"])
     edit(tmp_path / "adapter", **changes)
     with pytest.raises(errors.InvalidArgumentError, match=match) as caught:
-        imports.read(tmp_path / "adapter")
+        checked_folder.read(tmp_path / "adapter")
     assert caught.value.reason == "IMPORT_UNSUPPORTED"
     assert "merge_and_unload" in str(caught.value)
 
@@ -179,7 +179,7 @@ def test_an_unknown_key_of_an_adapter_is_named(tmp_path):
     made(tmp_path, *CASES["conv1d"])
     edit(tmp_path / "adapter", new_kind_of_scale=3)
     (tmp_path / "adapter" / "extra.bin").write_bytes(b"?")
-    notes = imports.read(tmp_path / "adapter").notes
+    notes = checked_folder.read(tmp_path / "adapter").notes
     assert any("new_kind_of_scale 3" in note for note in notes)
     assert any("extra.bin" in note for note in notes)
 
@@ -209,7 +209,7 @@ def test_a_tensor_that_fits_nothing_is_refused(tmp_path, name, shape, reason):
     path = tmp_path / "adapter" / "adapter_model.safetensors"
     save_file({**load_file(path), name: torch.ones(shape)}, path)
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        imports.read(tmp_path / "adapter")
+        checked_folder.read(tmp_path / "adapter")
     assert caught.value.reason == reason
 
 
@@ -220,7 +220,7 @@ def test_half_of_an_adapter_is_refused_with_its_name(tmp_path):
     del tensors["base_model.model.transformer.h.1.attn.c_attn.lora_B.weight"]
     save_file(tensors, path)
     with pytest.raises(errors.InvalidArgumentError, match=r"one for `transformer\.h\.1") as caught:
-        imports.read(tmp_path / "adapter")
+        checked_folder.read(tmp_path / "adapter")
     assert caught.value.reason == "IMPORT_UNSUPPORTED"
 
 
@@ -231,7 +231,7 @@ def test_a_config_that_makes_no_sense_is_refused(tmp_path, changes):
     made(tmp_path, *CASES["conv1d"])
     edit(tmp_path / "adapter", **changes)
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        imports.read(tmp_path / "adapter")
+        checked_folder.read(tmp_path / "adapter")
     assert caught.value.reason == "INVALID_CHECKPOINT"
 
 
@@ -239,7 +239,7 @@ def test_an_adapter_of_a_tied_embedding_is_refused(tmp_path):
     settings = {"target_modules": ["wte"]}
     made(tmp_path, "gpt2", {}, settings)
     with pytest.raises(errors.InvalidArgumentError, match="tied"):
-        imports.read(tmp_path / "adapter")
+        checked_folder.read(tmp_path / "adapter")
 
 
 def test_an_adapter_in_a_pickle_is_refused(tmp_path):
@@ -247,11 +247,11 @@ def test_an_adapter_in_a_pickle_is_refused(tmp_path):
     path = tmp_path / "adapter" / "adapter_model.safetensors"
     path.rename(path.with_suffix(".bin"))
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        imports.read(tmp_path / "adapter")
+        checked_folder.read(tmp_path / "adapter")
     assert caught.value.reason == "PICKLED_WEIGHTS"
     path.with_suffix(".bin").unlink()
     with pytest.raises(errors.NotFoundError) as caught:
-        imports.read(tmp_path / "adapter")
+        checked_folder.read(tmp_path / "adapter")
     assert caught.value.reason == "NOT_A_CHECKPOINT"
 
 
@@ -274,6 +274,6 @@ def test_tokens_may_have_been_added(tmp_path, name, settings):
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     peft.save_pretrained(tmp_path / "adapter", save_embedding_layers=True)
-    source = imports.read(tmp_path / "adapter")
+    source = checked_folder.read(tmp_path / "adapter")
     assert source.config.vocab_size == 23
     compare(load(source)[0], peft.eval())

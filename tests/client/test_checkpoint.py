@@ -11,7 +11,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 from tessera import errors
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.client.folder import Folder
 
 hf.logging.set_verbosity_error()
@@ -19,7 +19,7 @@ hf.logging.set_verbosity_error()
 
 def refused(folder, kind=errors.InvalidArgumentError):
     with pytest.raises(kind) as caught:
-        imports.read(folder)
+        checked_folder.read(folder)
     return caught.value.reason, str(caught.value)
 
 
@@ -54,7 +54,7 @@ def test_a_shard_that_the_index_does_not_name_is_named(sharded):
     shutil.copy(min(sharded.glob("*.safetensors")), path)
     content["zz"] = 1
     index.write_text(json.dumps(content))
-    notes = imports.read(sharded).notes
+    notes = checked_folder.read(sharded).notes
     assert [note for note in notes if note.startswith(f"{path.name} was not read")]
     assert [note for note in notes if note.startswith(f"{index.name}: zz 1")]
 
@@ -63,7 +63,7 @@ def test_of_two_forms_of_weights_one_is_read_and_the_other_named(copy, sharded):
     for path in sharded.glob("model*"):
         shutil.copy(path, copy / path.name)
     (copy / "tf_model.h5").write_bytes(b"?")
-    notes = imports.read(copy).notes
+    notes = checked_folder.read(copy).notes
     shards = [path.name for path in sharded.glob("model*")]
     for name in (*shards, "tf_model.h5"):
         assert [note for note in notes if note.startswith(f"{name} was not read: weights in")]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from roundtrip import few
 
 from tessera import errors
-from tessera.client import imports
+from tessera.client import checked_folder
 
 pytestmark = pytest.mark.processes
 
@@ -62,7 +62,9 @@ def objects(folder):
 def test_nothing_is_said_of_a_folder_without_surprises(folder):
     """Beside what our families have no place for, which docs/models.md names."""
     known = ("pooler.dense.", "seq_relationship.", "no tokenizer")
-    notes = [note for note in imports.read(folder()).notes if not any(k in note for k in known)]
+    notes = [
+        note for note in checked_folder.read(folder()).notes if not any(k in note for k in known)
+    ]
     assert notes == []
 
 
@@ -72,7 +74,7 @@ def test_an_unknown_key_is_named(folder, name, value, data):
     path = folder()
     file, inner = data.draw(st.sampled_from(list(objects(path))))
     edit(path, file, inner, **{name: value})
-    notes = imports.read(path).notes
+    notes = checked_folder.read(path).notes
     where = ".".join((*inner, name))
     shown = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in where)
     assert [note for note in notes if note.startswith(f"{file}: {shown} ")]
@@ -87,7 +89,7 @@ def test_an_unknown_file_is_named(folder, parts, ending):
     path, name = folder(), "/".join(("zz", *parts)) + ending
     (path / name).parent.mkdir(parents=True, exist_ok=True)
     (path / name).write_bytes(b"?")
-    notes = imports.read(path).notes
+    notes = checked_folder.read(path).notes
     assert [note for note in notes if note.startswith(f"{name} was not read: ")]
 
 
@@ -96,7 +98,7 @@ def test_an_unknown_file_is_named(folder, parts, ending):
 def test_an_unknown_tensor_beside_the_model_is_named(folder, parts):
     path, name = folder(), ".".join(parts)
     rewrite(path, {**tensors(path), name: torch.ones(2)})
-    notes = imports.read(path).notes
+    notes = checked_folder.read(path).notes
     assert [note for note in notes if note.startswith(f"{name} was left out: ")]
 
 
@@ -109,7 +111,7 @@ def test_an_unknown_tensor_within_the_model_is_named_or_refused(folder, name, da
     whole = f"{beside}.{name}"
     rewrite(path, {**there, whole: torch.ones(2)})
     try:
-        said = " ".join(imports.read(path).notes)
+        said = " ".join(checked_folder.read(path).notes)
     except errors.InvalidArgumentError as error:
         said = f"{error.reason} {error}"
     assert whole in said
@@ -128,7 +130,7 @@ def test_a_tensor_that_lacks_is_named_with_what_is_there_instead(folder, data):
     with pytest.raises(
         errors.InvalidArgumentError, match=r"lack .* they have `zz\.other`"
     ) as caught:
-        imports.read(path)
+        checked_folder.read(path)
     assert lost in str(caught.value)
 
 
@@ -159,11 +161,11 @@ def test_a_key_is_passed_over_only_where_its_value_changes_nothing(  # noqa: PLR
     tmp_path, name, path, key, neutral, other
 ):
     folder = saved(name, tmp_path)
-    before = imports.read(folder).notes
+    before = checked_folder.read(folder).notes
     edit(folder, "config.json", path, **{key: neutral})
-    assert imports.read(folder).notes == before
+    assert checked_folder.read(folder).notes == before
     edit(folder, "config.json", path, **{key: other})
-    (note,) = set(imports.read(folder).notes) - set(before)
+    (note,) = set(checked_folder.read(folder).notes) - set(before)
     assert note.startswith(f"config.json: {'.'.join((*path, key))} ")
 
 
@@ -190,7 +192,7 @@ def test_a_value_that_makes_another_model_is_refused(tmp_path, name, path, chang
     folder = saved(name, tmp_path)
     edit(folder, "config.json", path, **changes)
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        imports.read(folder)
+        checked_folder.read(folder)
     assert caught.value.reason == "IMPORT_UNSUPPORTED"
     assert next(iter(changes)) in str(caught.value) or path[-1] in str(caught.value)
 
@@ -198,6 +200,6 @@ def test_a_value_that_makes_another_model_is_refused(tmp_path, name, path, chang
 def test_a_header_says_nothing_that_is_not_named(tmp_path):
     folder = saved(GPT2, tmp_path)
     rewrite(folder, tensors(folder), {"format": "pt", "zz": "another layout"})
-    notes = imports.read(folder).notes
+    notes = checked_folder.read(folder).notes
     assert [note for note in notes if note.startswith("model.safetensors: __metadata__: zz ")]
     assert architectures.metadata(folder)["zz"]

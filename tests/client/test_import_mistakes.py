@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as torch_save
 
 from tessera import errors
-from tessera.client import imports
+from tessera.client import checked_folder
 
 hf.logging.set_verbosity_error()
 hf.logging.disable_progress_bar()
@@ -105,7 +105,7 @@ PAIR = {
 def test_what_ours_does_not_do_is_named(copy, changes, field):
     edit(copy, **changes)
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        imports.read(copy)
+        checked_folder.read(copy)
     assert caught.value.reason == "IMPORT_UNSUPPORTED"
     assert caught.value.violations[0].field == f"config.json: {field}"
 
@@ -130,14 +130,14 @@ def test_what_ours_does_not_do_is_named(copy, changes, field):
 def test_a_config_that_is_not_of_the_weights_is_refused(copy, changes, reason):
     edit(copy, **changes)
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        imports.read(copy)
+        checked_folder.read(copy)
     assert caught.value.reason == reason
 
 
 def test_weights_that_are_none_are_refused(copy):
     def refused(kind=errors.InvalidArgumentError):
         with pytest.raises(kind) as caught:
-            imports.read(copy)
+            checked_folder.read(copy)
         return caught.value.reason
 
     path = copy / "model.safetensors"
@@ -169,7 +169,7 @@ def test_quantized_weights_are_refused_with_a_way_out(copy, dtype):
     name = "transformer.h.1.mlp.c_fc.weight"
     torch_save({**tensors, name: tensors[name].to(dtype)}, copy / "model.safetensors")
     with pytest.raises(errors.InvalidArgumentError, match="save_pretrained") as caught:
-        imports.read(copy)
+        checked_folder.read(copy)
     assert caught.value.reason == "UNSUPPORTED_DTYPE"
     assert name in str(caught.value)
 
@@ -178,14 +178,14 @@ def test_quantized_weights_are_refused_with_a_way_out(copy, dtype):
 def test_a_tokenizer_that_is_none_is_refused(copy, content):
     (copy / "tokenizer.json").write_bytes(content)
     with pytest.raises(errors.InvalidArgumentError) as caught:
-        imports.read(copy)
+        checked_folder.read(copy)
     assert caught.value.reason == "INVALID_TOKENIZER"
 
 
 def test_what_is_no_vocabulary_is_refused_with_a_way_out(copy):
     (copy / "vocab.json").write_text("[]")
     with pytest.raises(errors.InvalidArgumentError, match=r"remove vocab\.json") as caught:
-        imports.read(copy)
+        checked_folder.read(copy)
     assert caught.value.reason == "INVALID_TOKENIZER"
 
 
@@ -193,7 +193,7 @@ def test_old_vocabularies_need_transformers(copy, monkeypatch):
     (copy / "vocab.txt").write_text("a\n")
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(errors.FailedPreconditionError, match="install it") as caught:
-        imports.read(copy)
+        checked_folder.read(copy)
     assert caught.value.reason == "TOKENIZER_NEEDS_TRANSFORMERS"
 
 
@@ -209,7 +209,7 @@ def test_a_pooling_that_ours_does_not_have_is_refused(tmp_path, change, match):
     path = Path(folder) / "1_Pooling" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(errors.InvalidArgumentError, match=match) as caught:
-        imports.read(Path(folder))
+        checked_folder.read(Path(folder))
     assert caught.value.reason == "IMPORT_UNSUPPORTED"
 
 
@@ -221,7 +221,7 @@ def test_a_module_that_ours_does_not_have_is_refused(tmp_path):
     with pytest.raises(
         errors.InvalidArgumentError, match="not Transformer, CNN, Pooling"
     ) as caught:
-        imports.read(folder)
+        checked_folder.read(folder)
     assert caught.value.reason == "IMPORT_UNSUPPORTED"
 
 
@@ -264,5 +264,5 @@ def test_what_can_never_be_served_is_refused(tmp_path, name, changes):
     with pytest.raises(
         errors.InvalidArgumentError, match=next(iter(changes)) + "|context"
     ) as caught:
-        imports.read(folder)
+        checked_folder.read(folder)
     assert caught.value.reason in {"IMPORT_UNSUPPORTED", "INVALID_FIELD", "INVALID_CHECKPOINT"}

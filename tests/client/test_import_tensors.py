@@ -16,7 +16,7 @@ from roundtrip import close, few, load, written
 from safetensors.torch import save_model
 
 from tessera import errors
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.client.pieces import Pieces
 from tessera.models import floats
 
@@ -61,12 +61,12 @@ def values_of(folder, group):
 def test_any_of_the_tied_names_will_do(tmp_path, name, fields, group):
     folder = saved(name, tmp_path, **fields)
     rest, value = values_of(folder, group)
-    before = imports.read(folder)
+    before = checked_folder.read(folder)
     reference = theirs(name, folder)
     for size in range(1, len(group) + 1):
         for names in itertools.combinations(group, size):
             rewrite(folder, {**rest, **dict.fromkeys(names, value)})
-            source = imports.read(folder)
+            source = checked_folder.read(folder)
             assert (source.config, source.notes) == (before.config, before.notes)
             close(*outputs(load(source)[0], reference))
 
@@ -82,7 +82,7 @@ def test_what_is_stored_with_other_numbers_is_not_tied(tmp_path_factory, name, f
     kinds = {one: data.draw(st.integers(1, 2)) for one in own}
     stored = {one: value + 0.1 * kinds.get(one, 0) for one in group}
     rewrite(folder, {**rest, **stored})
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     module, arrays = load(source)
     reference = theirs(name, folder)
     close(*outputs(module, reference))
@@ -101,7 +101,7 @@ def test_what_save_model_writes_is_read(tmp_path, name):
     folder = saved(name, tmp_path)
     save_model(model, folder / "model.safetensors")
     assert architectures.metadata(folder)
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     assert not [note for note in source.notes if "__metadata__" in note]
     close(*outputs(load(source)[0], model))
 
@@ -113,7 +113,7 @@ def test_a_head_that_is_not_tied_has_to_be_there(tmp_path, name, path):
     folder = saved(name, tmp_path, **({"tie_word_embeddings": True} if name == LLAMA else {}))
     edit(folder, "config.json", path, tie_word_embeddings=False)
     with pytest.raises(errors.InvalidArgumentError, match="lack") as caught:
-        imports.read(folder)
+        checked_folder.read(folder)
     assert caught.value.reason == "INVALID_CHECKPOINT"
 
 
@@ -123,7 +123,7 @@ def test_a_head_that_is_not_tied_has_to_be_there(tmp_path, name, path):
 def test_encoders_and_decoders_may_have_matrices_of_their_own(tmp_path_factory, name, seed):
     folder = saved(name, tmp_path_factory.mktemp(name), seed, tie_word_embeddings=False)
     reference = theirs(name, folder)
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     assert not source.config.share_embeddings
     assert not source.config.tie_embeddings
     assert not [note for note in source.notes if "not tied" in note]
@@ -136,7 +136,7 @@ def test_a_bias_that_is_not_there_is_none(tmp_path, name):
     there = tensors(folder)
     del there["final_logits_bias"]
     rewrite(folder, there)
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     assert not source.config.head_bias
     module, arrays = load(source)
     reference = getattr(hf, name).from_pretrained(folder).eval()
@@ -153,7 +153,7 @@ WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 @given(data=st.data())
 def test_wrappers_are_no_part_of_a_name(tmp_path_factory, name, data):
     folder = saved(name, tmp_path_factory.mktemp(name))
-    before = imports.read(folder)
+    before = checked_folder.read(folder)
     outer = data.draw(st.lists(st.sampled_from(WRAPPERS), min_size=1, max_size=2))
     inner = data.draw(st.sampled_from(["", *WRAPPERS]))
 
@@ -162,7 +162,7 @@ def test_wrappers_are_no_part_of_a_name(tmp_path_factory, name, data):
         return ".".join([*outer, first, *([inner] if inner and dot else []), *([rest] * bool(dot))])
 
     rewrite(folder, {wrapped(key): value for key, value in tensors(folder).items()})
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     assert source.notes == before.notes
     for key, part in source.parts.items():
         assert np.array_equal(part.read(), before.parts[key].read())
@@ -173,7 +173,7 @@ def test_a_tensor_in_a_wrapper_and_without_is_refused(tmp_path):
     there = tensors(folder)
     rewrite(folder, {**there, "module.transformer.ln_f.bias": torch.ones(8)})
     with pytest.raises(errors.InvalidArgumentError, match="twice"):
-        imports.read(folder)
+        checked_folder.read(folder)
 
 
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
@@ -190,7 +190,7 @@ def test_several_types_are_widened_to_one_that_holds_all(tmp_path_factory, name,
     there = tensors(folder)
     chosen = {key: data.draw(st.sampled_from(kinds)) for key in there}
     rewrite(folder, {key: value.to(DTYPES[chosen[key]]) for key, value in there.items()})
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     used = {part.dtype for part in source.parts.values()}
     assert source.dtype == (
         "F64" if "F64" in used else next(iter(used)) if len(used) == 1 else "F32"
@@ -239,7 +239,7 @@ def test_no_more_is_converted_at_a_time_than_is_pushed(tmp_path, dtype):
     there = tensors(folder)
     rewrite(folder, {key: value.to(dtype if "wte" in key else torch.float32)
                      for key, value in there.items()})  # fmt: skip
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     pieces = Pieces(source.parts, 64)
     widest = max(entry.shape[-1] for entry in source.entries if len(entry.shape) > 1)
     for entry in source.entries:
@@ -272,12 +272,12 @@ def test_what_follows_from_the_config_is_left_out_and_named_where_it_differs(
     tmp_path, name, key, value
 ):
     folder = saved(name, tmp_path)
-    there, before = tensors(folder), imports.read(folder).notes
+    there, before = tensors(folder), checked_folder.read(folder).notes
     rewrite(folder, {**there, key: value})
-    assert imports.read(folder).notes == before
+    assert checked_folder.read(folder).notes == before
     for other in (value.float() + 2, torch.ones(3)):
         rewrite(folder, {**there, key: other})
-        (note,) = set(imports.read(folder).notes) - set(before)
+        (note,) = set(checked_folder.read(folder).notes) - set(before)
         assert note.startswith(f"{key} was left out: it holds other numbers")
 
 
@@ -286,12 +286,12 @@ def test_what_follows_from_the_config_is_left_out_and_named_where_it_differs(
 @pytest.mark.parametrize("dtype", list(DTYPES.values()))
 def test_positions_of_marian_are_those_that_are_computed_or_refused(tmp_path, key, dtype):
     folder = saved(MARIAN, tmp_path)
-    there, before = tensors(folder), imports.read(folder).notes
+    there, before = tensors(folder), checked_folder.read(folder).notes
     rewrite(folder, {**there, key: sinusoids().to(dtype)})
-    assert imports.read(folder).notes == before
+    assert checked_folder.read(folder).notes == before
     rewrite(folder, {**there, key: sinusoids().to(dtype).flip(0)})
     with pytest.raises(errors.InvalidArgumentError, match="embed_positions") as caught:
-        imports.read(folder)
+        checked_folder.read(folder)
     assert caught.value.reason == "INVALID_CHECKPOINT"
 
 
@@ -301,9 +301,9 @@ def test_a_head_that_the_class_does_not_have_is_named_unless_it_is_the_embedding
     tmp_path, name, equal
 ):
     folder = saved(name, tmp_path)
-    there, before = tensors(folder), imports.read(folder).notes
+    there, before = tensors(folder), checked_folder.read(folder).notes
     words = next(there[key] for key in there if key.endswith(("wte.weight", "embed_tokens.weight")))
     rewrite(folder, {**there, "lm_head.weight": words if equal else words + 1})
-    more = set(imports.read(folder).notes) - set(before)
+    more = set(checked_folder.read(folder).notes) - set(before)
     assert bool(more) is not equal
     assert all(note.startswith("lm_head.weight was left out") for note in more)

@@ -17,7 +17,7 @@ from versions import read
 
 from tessera import errors
 from tessera.api.controller.v1.deployment_pb2 import DeploymentSpec
-from tessera.client import imports
+from tessera.client import checked_folder, imports
 from tessera.models.huggingface.tokenizer import vocabulary
 from tessera.models.inputs import Inputs
 from tessera.models.registry import build, load_config
@@ -279,7 +279,7 @@ def test_old_vocabularies_are_made_a_tokenizer(client, tiny, tmp_path):
         shutil.copy(MINILM / name, tmp_path / name)
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
-    source = imports.read(tmp_path)
+    source = checked_folder.read(tmp_path)
     made = Tokenizer.from_json(source.tokenizer)
     known = Tokenizer.from_json((MINILM / "tokenizer.json").read_bytes())
     for text in TEXTS:
@@ -289,12 +289,12 @@ def test_old_vocabularies_are_made_a_tokenizer(client, tiny, tmp_path):
 
 def test_names_of_older_checkpoints_are_known(gpt2, copy, tmp_path):
     path = copy / "model.safetensors"
-    known = {entry.ours: entry for entry in imports.read(copy).entries}
+    known = {entry.ours: entry for entry in checked_folder.read(copy).entries}
     tensors = hf.GPT2LMHeadModel.from_pretrained(copy, dtype=torch.float32).state_dict()
     bare = {name.removeprefix("transformer."): value.numpy() for name, value in tensors.items()}
     bare["h.0.attn.bias"] = np.ones((1, 1, 4, 4), np.float32)
     save_file(bare, path)
-    assert {entry.ours: entry for entry in imports.read(copy).entries} == known
+    assert {entry.ours: entry for entry in checked_folder.read(copy).entries} == known
 
     model = hf.BertForMaskedLM(
         hf.BertConfig(
@@ -316,7 +316,7 @@ def test_names_of_older_checkpoints_are_known(gpt2, copy, tmp_path):
     }
     old["bert.embeddings.position_ids"] = np.arange(16)
     save_file(old, path)
-    source = imports.read(tmp_path / "bert")
+    source = checked_folder.read(tmp_path / "bert")
     (entry,) = (e for e in source.entries if e.ours == "trunk.encoder.embeddings.norm.weight")
     assert np.array_equal(
         source.parts[entry.theirs[0]].read(), old["bert.embeddings.LayerNorm.gamma"]

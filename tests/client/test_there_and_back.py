@@ -28,7 +28,7 @@ from sentence_transformers import SentenceTransformer
 from versions import read
 
 from tessera import errors
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.inference.tasks.embed import Prompt
 
 pytestmark = pytest.mark.processes
@@ -97,7 +97,7 @@ def check(client, folder, case):
     assert any(note.startswith(TEMPLATED) for note in done.notes) == templated
     same_files(folder / "before", after, done.notes)
     model = loaded(pulled(client, name))
-    assert whole(imports.read(after).config) == whole(model.config)
+    assert whole(checked_folder.read(after).config) == whole(model.config)
     theirs = None
     if case.tokenizer is not None:
         theirs = hf.AutoTokenizer.from_pretrained(folder / "before")

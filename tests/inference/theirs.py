@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.models.registry import build, family
 from tessera.models.tokenizer import tokenizer_file
@@ -23,7 +23,7 @@ def fill(module, source):
 def ours(theirs, folder):
     """Their model as we load it, with the tokenizer that is in the folder."""
     theirs.save_pretrained(folder)
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     module = build(source.config).eval()
     fill(module, source)
     asset, known = source.tokenizer, family(source.config.family)

@@ -13,7 +13,7 @@ import transformers as hf
 from roundtrip import randomized
 from tokenizers import normalizers, pre_tokenizers, processors
 
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.client.export import _replace
 from tessera.inference.engine import pooling_runner
 from tessera.inference.engine.block_manager import BlockManager
@@ -38,7 +38,7 @@ TEXTS = ["the cat sat on the mat", "Der Hund sagt: Größe 42!", "naïve dogs, a
 
 def imported(folder):
     """A folder as a version would hold it: its assets, its arrays, and the notes."""
-    source = imports.read(Path(folder))
+    source = checked_folder.read(Path(folder))
     arrays = {
         entry.ours: np.concatenate(
             [entry.from_theirs(source.parts[name].read()) for name in entry.theirs]

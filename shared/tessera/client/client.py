@@ -9,9 +9,9 @@ from typing import Any, Self
 from tessera import errors
 from tessera.api.controller.v1 import pool_pb2
 from tessera.api.controller.v1.pool_pb2_grpc import PoolServiceStub
-from tessera.client import hub, imports
+from tessera.client import checked_folder, hub, imports
 from tessera.client.answers import Answers
-from tessera.client.blobs import Blobs
+from tessera.client.blobs import Blobs, Progress
 from tessera.client.connection import PATIENCE_SECONDS, Connection
 from tessera.client.deployments import Deployments
 from tessera.client.export import Exported, export
@@ -150,7 +150,7 @@ class Client(Answers):
         *,
         revision: str = "",
         base: str | Path = "",
-        progress: imports.Progress | None = None,
+        progress: Progress | None = None,
     ) -> imports.Imported:
         """Commit a model of Hugging Face's as a version of a set.
 
@@ -171,7 +171,7 @@ class Client(Answers):
         """
         whole = f"{self._connection.tenant}/{parse_set(name)}"
         self._check_free(whole)
-        found = imports.read(hub.locate(str(source), revision), str(base))
+        found = checked_folder.read(hub.locate(str(source), revision), str(base))
         origin = f"{source}@{revision}" if revision else str(source)
         token = self._connection.token
         return imports.commit(self._coordinator, token, whole, found, origin, progress)

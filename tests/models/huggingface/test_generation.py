@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from roundtrip import few, randomized
 
 from tessera import errors
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.models.huggingface import catalog, generation
 from tessera.models.huggingface.files import files
 from tessera.models.huggingface.statement import Statement
@@ -62,7 +62,7 @@ def read(folders, tmp_path):
         (tmp_path / "generation_config.json").unlink()
         if settings is not None:
             (tmp_path / "generation_config.json").write_text(json.dumps(settings))
-        return imports.read(tmp_path)
+        return checked_folder.read(tmp_path)
 
     return read
 
@@ -166,7 +166,7 @@ def test_an_encoder_writes_nothing(tmp_path):
     hf.BertForMaskedLM(config).save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "no_repeat_ngram_size": 3}))
-    assert not said(imports.read(tmp_path))
+    assert not said(checked_folder.read(tmp_path))
 
 
 def test_older_checkpoints_say_it_in_their_config(read):
@@ -248,7 +248,7 @@ def test_suppressed_tokens_are_those_of_transformers(tmp_path_factory, seed, sup
     model = randomized(gpt2(), seed)
     model.generation_config.suppress_tokens = sorted(suppressed)
     model.save_pretrained(folder)
-    source = imports.read(folder)
+    source = checked_folder.read(folder)
     assert set(source.config.suppress_ids) == suppressed
     again = folder / "again"
     model.save_pretrained(again)

