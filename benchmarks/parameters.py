@@ -31,7 +31,7 @@ from tessera.controller.config import Config
 from tessera.parameters.buffers import BufferPool
 from tessera.parameters.local import start_parameters
 from tessera.rpc.channel import SERVER_OPTIONS, data_channel
-from tessera.rpc.identity import SERVICE, Principal
+from tessera.rpc.principal import Principal, Role
 from tessera.weights import wire
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import TensorSpec
@@ -86,8 +86,12 @@ async def serve(folder: Path, size: int) -> None:
     controller = Controller(config, run_loops=False)
     await controller.start()
     issuer = controller.runtime.issuer
-    token = issuer.issue(Principal(subject="service:parameters", role=SERVICE))
-    running = await asyncio.to_thread(start_parameters, controller.address, token, folder, 1)
+    nodes = (
+        issuer.issue(Principal(subject="coordinator", role=Role.COORDINATOR)),
+        issuer.issue(Principal(subject="shard", role=Role.SHARD)),
+    )
+    running = await asyncio.to_thread(start_parameters, controller.address, nodes, folder, 1)
+    token = issuer.issue(Principal(subject="bench", role=Role.SUBMITTER))
     # The same server as a shard's, without a token.
     server = grpc.server(ThreadPoolExecutor(16), options=SERVER_OPTIONS)
     Bare(size).register(server)

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from tessera.controller.__main__ import config
-from tessera.rpc.identity import Issuer, Principal, Verifier
+from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role
 
 pytestmark = pytest.mark.processes
 
@@ -210,7 +211,7 @@ def test_the_notes_program_issues_a_token(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     principal = Verifier([Issuer(key).public_key()]).verify(done.stdout.strip())
-    assert principal == Principal(subject="admin")
+    assert principal == Principal(subject="admin", role=Role.OPERATOR)
 
 
 def test_both_ends_share_one_token() -> None:

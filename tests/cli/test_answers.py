@@ -192,7 +192,7 @@ def test_a_replica_that_does_not_answer_is_told(on, zoo, platform, client):
         incarnation="x",
         control_address="127.0.0.1:9",
     )
-    token = platform.service_token()
+    token = platform.replica_token("stars")
     gone = Registration(platform.address, token, endpoint)
     platform.run(gone.start())
     try:

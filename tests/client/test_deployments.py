@@ -17,7 +17,11 @@ from tessera.rpc.registration import build_version
 @pytest.fixture
 def replicas(platform):
     """Registers replicas as they would themselves, and withdraws them."""
-    metadata = bearer(platform.service_token())
+
+    def metadata(name):
+        deployment = name.partition("/")[0]
+        return bearer(platform.replica_token(deployment, model="default/tiny"))
+
     stub = RegistryServiceStub(channel(platform.address))
     known = []
 
@@ -30,7 +34,11 @@ def replicas(platform):
             build=build_version(),
             labels=labels,
         )
-        stub.Register(registry_pb2.RegisterRequest(endpoint=endpoint), metadata=metadata, timeout=5)
+        stub.Register(
+            registry_pb2.RegisterRequest(endpoint=endpoint),
+            metadata=metadata(name),
+            timeout=5,
+        )
         known.append(name)
 
     yield register
@@ -38,7 +46,7 @@ def replicas(platform):
         request = registry_pb2.DeregisterRequest(
             role=registry_pb2.ROLE_REPLICA, name=name, incarnation="i"
         )
-        stub.Deregister(request, metadata=metadata, timeout=5)
+        stub.Deregister(request, metadata=metadata(name), timeout=5)
 
 
 @pytest.mark.parametrize("other", ["failed", "active"])

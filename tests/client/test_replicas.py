@@ -23,6 +23,7 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.client.answers import Answers
 from tessera.client.replicas import Replicas
+from tessera.rpc.door import Door
 from tessera.rpc.identity import Verifier
 from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import Server
@@ -47,7 +48,7 @@ class StandIn(pb_grpc.InferenceServiceServicer):
         def register(server):
             pb_grpc.add_InferenceServiceServicer_to_server(self, server)
 
-        self._server = Server(verifier, [(NAME, register)])
+        self._server = Server(Door(verifier), [(NAME, register)])
         address = f"127.0.0.1:{await self._server.start()}"
         endpoint = registry_pb2.Endpoint(
             role=registry_pb2.ROLE_REPLICA,
@@ -57,7 +58,7 @@ class StandIn(pb_grpc.InferenceServiceServicer):
             data_address=address,
             labels={"state": "active"},
         )
-        token = self.platform.service_token()
+        token = self.platform.replica_token(model, model="default/m")
         self._registration = Registration(self.platform.address, token, endpoint)
         await self._registration.start()
 

@@ -22,7 +22,7 @@ from tessera.controller.config import Config
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import placement
 from tessera.rpc.channel import aio_channel, bearer
-from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
+from tessera.rpc.principal import Principal, Role
 
 
 def spec(name="demo", **fields) -> JobSpec:
@@ -65,17 +65,17 @@ class Running:
     def token(self, principal: Principal):
         return bearer(self.runtime.issuer.issue(principal))
 
-    def user(self, subject="ada", tenant="default"):
-        return self.token(Principal(subject=subject, tenant=tenant))
+    def user(self, subject="ada", tenant="default", role=Role.OPERATOR):
+        return self.token(Principal(subject=subject, role=role, tenant=tenant))
 
-    def service(self):
-        return self.token(Principal(subject="service:parameters", role=SERVICE))
+    def shard(self):
+        return self.token(Principal(subject="shard", role=Role.SHARD, tenant=""))
 
     def attempt(self, job: str, number: int = 1, tenant="default"):
         return self.token(
             Principal(
                 subject=f"attempt:{job}/{number}",
-                role=ATTEMPT,
+                role=Role.ATTEMPT,
                 tenant=tenant,
                 job=job,
                 attempt=number,

@@ -32,7 +32,7 @@ from tessera.controller.store import (
 )
 from tessera.controller.store.database import Database
 from tessera.controller.store.schema import metadata
-from tessera.rpc.identity import ATTEMPT, Principal
+from tessera.rpc.principal import Principal, Role
 
 LOST = Failure(category=FailureCategory.WORKER_LOST, reason="DRIVER_KILLED", message="m")
 
@@ -266,7 +266,15 @@ async def test_commands_of_a_job_keep_their_order(database):
 
 
 async def test_tickets_are_used_up(database):
-    principal = Principal(subject="attempt:j/1", role=ATTEMPT, tenant="t", job="j", attempt=1)
+    principal = Principal(
+        subject="attempt:j/1",
+        role=Role.ATTEMPT,
+        tenant="t",
+        job="j",
+        attempt=1,
+        writes="t/s",
+        reads=("t/a", "t/b"),
+    )
     ticket = await database.write(tickets.issue, principal)
     assert await database.write(tickets.redeem, ticket) == principal
     for wrong in (ticket, "nonsense"):

@@ -19,7 +19,9 @@ from tessera.inference.replica import services
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import Loader
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
-from tessera.rpc.identity import Issuer, Principal, Verifier
+from tessera.rpc.door import Door
+from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role
 from tessera.rpc.server import Server
 from tessera.weights.coordinator import Coordinator
 
@@ -61,7 +63,7 @@ class Served:
             activation._troubles["load"] = ""
         state = ReplicaState(SERVED, activation, stall_seconds=0.2)
         counts = Counts()
-        server = Server(Verifier([self._issuer.public_key()]), services(state, counts))
+        server = Server(Door(Verifier([self._issuer.public_key()])), services(state, counts))
         channel = aio_channel(f"127.0.0.1:{await server.start()}")
         self._running.append((channel, server, activation))
         return SimpleNamespace(
@@ -70,7 +72,7 @@ class Served:
             engine=activation.engine,
             inference=pb_grpc.InferenceServiceStub(channel),
             steering=pb_grpc.ReplicaServiceStub(channel),
-            metadata=bearer(self._issuer.issue(Principal(subject="ada"))),
+            metadata=bearer(self._issuer.issue(Principal(subject="ada", role=Role.OPERATOR))),
         )
 
     async def close(self):

@@ -17,6 +17,7 @@ import torch
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.inference.ensure import WantedReplicas
+from tessera.rpc.principal import Role
 from tessera.rpc.registration import resolve
 
 from .replicas import Client, Writer, active
@@ -37,14 +38,15 @@ def test_only_this_deployments_surplus_replicas_are_ended():
 
 async def ensure(ray_cluster, platform, name, replicas, code=0):
     """Runs the job as the controller does, but for the Jobs API; returns its last line."""
-    arguments = ["--controller", platform.address, "--ticket", platform.ticket()]
-    arguments += ["--deployment", name, "--replicas", str(replicas), "--cpus", "0.5"]
+    arguments = ["--controller", platform.address, "--deployment", name]
+    arguments += ["--replicas", str(replicas), "--cpus", "0.5"]
+    tickets = platform.tickets(Role.REPLICA, deployment=name)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tessera.inference",
         *arguments,
-        env={**os.environ, **ray_cluster.env, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **ray_cluster.env, **tickets, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -18,6 +18,8 @@ from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.inference.weights import Loader
+from tessera.rpc.principal import Role
+from tessera.rpc.registration import TICKETS
 
 from .replicas import Writer, active
 
@@ -259,9 +261,12 @@ async def test_the_job_that_ensures_says_whether_trying_again_may_help(
     others = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tessera.inference", "--controller", platform.address),
-        *("--ticket", platform.ticket() if ticket else "none", "--deployment", "x"),
-        *("--replicas", "1"),
-        env=others if cluster is None else {**others, "RAY_ADDRESS": cluster},
+        *("--deployment", "x", "--replicas", "1"),
+        env={
+            **others,
+            **(platform.tickets(Role.REPLICA) if ticket else {TICKETS: "none"}),
+            **({"RAY_ADDRESS": cluster} if cluster else {}),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -209,7 +209,7 @@ def document(name, folder, family, task):
 def train(platform, ranks, spec):
     """Run an accepted spec in this process; its loss falls."""
     name = spec.name
-    token = platform.attempt_token(name)
+    token = platform.attempt_token(name, writes=f"default/{spec.publish.set}")
     reporter = InMemoryReporter()
     Run(
         settings=settings_of_json(json_format.MessageToJson(spec)),
@@ -243,8 +243,8 @@ def served(platform, ranks, serve, tmp_path):
         client = await serve(name)
         await client.until(active(1))
         loader = Loader(
-            Coordinator(platform.address, platform.service_token()),
-            platform.service_token(),
+            Coordinator(platform.address, platform.token),
+            platform.token,
             set_name=f"default/{name}",
             owner="test",
             device=Device.for_accelerator(""),

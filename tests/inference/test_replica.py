@@ -168,10 +168,10 @@ async def test_without_a_tokenizer_it_takes_and_gives_ids(platform, serve, tiny)
 
 async def test_weights_that_changed_on_the_way_into_memory_are_noticed(platform, tiny, monkeypatch):
     version = Writer(platform, "damaged").publish(tiny.model(1))
-    coordinator = Coordinator(platform.address, platform.service_token())
+    coordinator = Coordinator(platform.address, platform.token)
     loader = Loader(
         coordinator,
-        platform.service_token(),
+        platform.token,
         set_name="default/damaged",
         owner="test",
         device=Device.for_accelerator(""),

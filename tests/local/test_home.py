@@ -16,6 +16,7 @@ from tessera import errors
 from tessera.client.home import check_readable, find, folder_of
 from tessera.local.home import Home
 from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role
 
 
 @pytest.fixture
@@ -31,13 +32,20 @@ def test_secrets_are_private_and_the_token_is_the_users(home):
     assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
     issuer = Issuer(home.key_path.read_bytes())
     principal = Verifier([issuer.public_key()]).verify(home.token_path.read_text())
-    assert (principal.subject, principal.role, principal.tenant) == ("ada", "user", "default")
+    assert principal == Principal(subject="ada", role=Role.OPERATOR)
 
 
 def test_preparing_again_keeps_what_is_there(home):
     before = {p: p.read_bytes() for p in (home.token_path, home.ray_token_path, home.key_path)}
     home.prepare("eve")
     assert before == {p: p.read_bytes() for p in before}
+
+
+def test_a_token_that_this_build_does_not_understand_is_made_anew(home):
+    home.token_path.write_text("of an earlier build")
+    home.prepare("eve")
+    issuer = Issuer(home.key_path.read_bytes())
+    assert Verifier([issuer.public_key()]).verify(home.token_path.read_text()).subject == "eve"
 
 
 def test_a_new_key_makes_a_new_token(home):

@@ -10,6 +10,7 @@ import versions
 from in_process import InProcessPlatform
 
 from tessera.parameters.local import LocalParameters
+from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec
 
 
@@ -69,6 +70,14 @@ def platform(tmp_path_factory) -> Iterator[InProcessPlatform]:
 def parameters(platform, tmp_path) -> Iterator[LocalParameters]:
     yield platform.start_parameters(tmp_path)
     platform.stop_parameters()
+
+
+@pytest.fixture
+def reader(platform, parameters) -> Iterator[Coordinator]:
+    """What a person of the tenant asks by."""
+    client = Coordinator(platform.address, platform.token)
+    yield client
+    client.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tessera.api.controller.v1 import registry_pb2
 from tessera.detached_actor import NAMESPACE
 from tessera.local import ray_api
 from tessera.parameters.actor import COORDINATOR
+from tessera.rpc.principal import Role
 from tessera.weights.directory import find
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -24,10 +25,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 def ensure(platform, cluster, folder) -> list[str]:
     """Run the job that makes sure that the actors exist; returns the addresses it prints."""
-    ticket = platform.ticket()
+    env = {**os.environ, **cluster.env, **platform.tickets(Role.COORDINATOR, Role.SHARD)}
     command = [sys.executable, "-m", "tessera.parameters", "--controller", platform.address]
-    command += ["--ticket", ticket, "--shards", "2", "--data-dir", str(folder)]
-    env = {**os.environ, **cluster.env}
+    command += ["--shards", "2", "--data-dir", str(folder)]
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=180, check=False
     )
@@ -36,7 +36,7 @@ def ensure(platform, cluster, folder) -> list[str]:
 
 
 def endpoint(platform, role, name):
-    return find(platform.address, platform.service_token(), role, name)
+    return find(platform.address, platform.token, role, name)
 
 
 def kill(platform, role, name) -> None:

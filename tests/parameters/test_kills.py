@@ -39,7 +39,7 @@ class Nodes:
             stdout=subprocess.PIPE,
             text=True,
         )
-        process.stdin.write(self._platform.service_token() + "\n")
+        process.stdin.write(self._platform.node_tokens()[name != "coordinator"] + "\n")
         process.stdin.flush()
         self._processes[name] = process
 

@@ -165,7 +165,7 @@ def test_a_damaged_disk_is_noticed_at_the_first_read(platform, tmp_path, another
         platform.stop_parameters()
 
 
-def test_without_a_token_nothing_is_moved_and_control_is_for_services(writer, parameters):
+def test_without_a_token_nothing_is_moved_and_control_is_for_services(writer, parameters, platform):
     opened = (writer.acquire(), writer.open(1))[1]
     with pytest.raises(errors.UnauthenticatedError):
         push(opened, 0, writer.slices(writer.content(1), 0), "", patience=0)
@@ -179,7 +179,7 @@ def test_without_a_token_nothing_is_moved_and_control_is_for_services(writer, pa
                 stub.DropVersion(
                     pb.DropVersionRequest(set=writer.set, version=1), metadata=bearer(token)
                 )
-        status = stub.GetShardStatus(pb.GetShardStatusRequest(), metadata=bearer(writer.token))
+        status = stub.GetShardStatus(pb.GetShardStatusRequest(), metadata=bearer(platform.token))
         assert status.name == "shard-0"
 
 
@@ -194,7 +194,7 @@ async def test_what_is_on_disk_is_told_again_and_again(platform, tmp_path, monke
                 thrice.set()
 
     monkeypatch.setattr(nodes, "MEASURE_SECONDS", 0.01)
-    place = ServiceAddress(controller=platform.address, token=platform.service_token())
+    place = ServiceAddress(controller=platform.address, token=platform.node_tokens()[1])
     node = nodes.ShardNode(ShardConfig(index=7, data_dir=tmp_path), place, Meter())
     await node.start()
     try:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tessera import errors
+from tessera.rpc.principal import Role
 from tessera.weights.box import Box
 from tessera.weights.manifest import VersionState
 from tessera.weights.pull import Want, pull
@@ -164,9 +165,9 @@ def test_opening_gives_an_open_version_up(writer):
     assert writer.client.commit_version(second).number == 2
 
 
-def test_a_watcher_sees_the_head_at_once_and_every_commit(writer):
+def test_a_watcher_sees_the_head_at_once_and_every_commit(writer, reader):
     writer.publish(1)
-    watch = writer.client.watch_set(writer.set)
+    watch = reader.watch_set(writer.set)
     seen = []
     arrived = threading.Event()
 
@@ -237,20 +238,20 @@ def test_what_is_not_there_has_a_reason(writer, version, groups, least, reason):
     assert caught.value.reason == reason
 
 
-def test_an_unknown_set_has_a_reason(writer):
-    for call in (writer.client.get_manifest, writer.client.list_versions):
+def test_an_unknown_set_has_a_reason(parameters, reader):
+    for call in (reader.get_manifest, reader.list_versions):
         with pytest.raises(errors.NotFoundError) as caught:
             call("default/nothing")
         assert caught.value.reason == "SET_NOT_FOUND"
     with pytest.raises(errors.NotFoundError) as caught:
-        next(writer.client.watch_set("default/nothing"))
+        next(reader.watch_set("default/nothing"))
     assert caught.value.reason == "SET_NOT_FOUND"
 
 
-def test_sets_are_listed_with_their_heads(writer, another):
+def test_sets_are_listed_with_their_heads(writer, another, reader):
     writer.publish(1)
     another("empty").acquire()
-    found = {entry.name: entry for entry in writer.client.list_sets()}
+    found = {entry.name: entry for entry in reader.list_sets()}
     assert found["default/empty"].head is None
     assert found[writer.set].head.number == 1
     assert found[writer.set].versions == 1
@@ -289,7 +290,7 @@ def test_another_tenant_and_another_attempt_are_kept_out(writer, platform, anoth
     writer.publish(1)
     stranger = another(job="j1", attempt=1)
     stranger.client = type(writer.client)(
-        platform.address, platform.issue(subject="eve", tenant="other"), patience=1
+        platform.address, platform.issue(subject="eve", role=Role.ADMIN, tenant="other"), patience=1
     )
     with pytest.raises(errors.PermissionDeniedError):
         stranger.client.get_manifest(writer.set)

@@ -10,6 +10,8 @@ from tessera.api.controller.v1.attempt_pb2_grpc import AttemptServiceStub
 from tessera.api.trainer.v1 import trainer_pb2
 from tessera.api.trainer.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
 from tessera.rpc.channel import bearer, channel
+from tessera.rpc.door import Door
+from tessera.rpc.policy.rule import Owner
 from tessera.rpc.registration import Registration, fetch_verifier
 from tessera.rpc.server import Server
 from tessera.trainer.control.service import TrainerService
@@ -58,7 +60,10 @@ class Attempt:
             add_TrainerServiceServicer_to_server(TrainerService(record), server)
 
         async def start():
-            server = Server(verifier, [(TRAINER, register)])
+            server = Server(
+                Door(verifier, owner=Owner(tenant="default", job=self._ref.job, attempt=1)),
+                [(TRAINER, register)],
+            )
             endpoint = registry_pb2.Endpoint(
                 role=registry_pb2.ROLE_TRAINER,
                 name=self._ref.job,

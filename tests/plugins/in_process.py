@@ -19,7 +19,9 @@ from tessera.controller.store import attempts, deployments, placement, tickets
 from tessera.meter import NoMeter
 from tessera.parameters.local import LocalParameters, start_parameters
 from tessera.rpc.channel import bearer, channel
-from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
+from tessera.rpc.principal import Principal, Role
+from tessera.rpc.registration import TICKETS
+from tessera.spec.reference import parse_reference
 
 
 class InProcessPlatform:
@@ -38,7 +40,7 @@ class InProcessPlatform:
         self._thread.start()
         self.parameters: LocalParameters | None = None
         self.start_controller()
-        self.token = self.issue(subject="ada")
+        self.token = self.issue(subject="ada", role=Role.OPERATOR)
         (home / "token").write_text(self.token)
         (home / "state.json").write_text(json.dumps({"controller": self.address}))
 
@@ -71,7 +73,7 @@ class InProcessPlatform:
     def start_parameters(self, folder: Path | None = None, **limits: Any) -> LocalParameters:
         """A coordinator and two shards, whose folder is in the home unless it is given."""
         folder = folder or self.home / "parameters"
-        self.parameters = start_parameters(self.address, self.service_token(), folder, **limits)
+        self.parameters = start_parameters(self.address, self.node_tokens(), folder, **limits)
         return self.parameters
 
     def stop_parameters(self) -> None:
@@ -87,7 +89,7 @@ class InProcessPlatform:
 
         config = ReplicaConfig(
             controller=self.address,
-            token=self.service_token(),
+            token=await asyncio.to_thread(self.replica_token, deployment),
             deployment=deployment,
             index=index,
         )
@@ -98,22 +100,61 @@ class InProcessPlatform:
     def issue(self, **principal: Any) -> str:
         return self.controller.runtime.issuer.issue(Principal(**principal))
 
-    def service_token(self) -> str:
-        return self.issue(subject="service:tests", role=SERVICE)
-
-    def attempt_token(self, job: str = "j1", attempt: int = 1) -> str:
-        return self.issue(
-            subject=f"attempt:{job}/{attempt}", role=ATTEMPT, job=job, attempt=attempt
+    def node_tokens(self) -> tuple[str, str]:
+        """Of the coordinator and of the shards."""
+        return (
+            self.issue(subject="coordinator", role=Role.COORDINATOR),
+            self.issue(subject="shard", role=Role.SHARD),
         )
 
-    def store(self, job: str, attempt: int = 1) -> dict[str, Any]:
-        """What an attempt is told of the parameter service."""
-        token = self.attempt_token(job, attempt)
+    def replica_token(self, deployment: str, *, model: str = "") -> str:
+        """Of a deployment's replicas.
+
+        Args:
+            deployment: its name.
+            model: the set that they read, `tenant/set`; empty: what the deployment serves.
+        """
+        if not model:
+            spec = self.deployment(deployment).spec
+            model = parse_reference(spec.model).full_name("default")
+        return self.issue(
+            subject=f"replica:default/{deployment}",
+            role=Role.REPLICA,
+            deployment=deployment,
+            reads=(model,),
+        )
+
+    def attempt_token(
+        self, job: str = "j1", attempt: int = 1, *, writes: str = "", reads: tuple[str, ...] = ()
+    ) -> str:
+        return self.issue(
+            subject=f"attempt:{job}/{attempt}",
+            role=Role.ATTEMPT,
+            job=job,
+            attempt=attempt,
+            writes=writes,
+            reads=reads,
+        )
+
+    def store(self, job: str, attempt: int = 1, *, reads: tuple[str, ...] = ()) -> dict[str, Any]:
+        """What an attempt is told of the parameter service; it writes the set of its job's name."""
+        token = self.attempt_token(job, attempt, writes=f"default/{job}", reads=reads)
         return {"controller": self.address, "token": token, "job": job, "attempt": attempt}
 
-    def ticket(self) -> str:
-        """What a job that ensures a service's actors is given."""
-        return self._write(tickets.issue, Principal(subject="service:tests", role=SERVICE))
+    def tickets(self, *roles: Role, deployment: str = "") -> dict[str, str]:
+        """What stands in the environment of a job that ensures a service's actors."""
+        reads = ()
+        if deployment:
+            model = self.deployment(deployment).spec.model
+            reads = (parse_reference(model).full_name("default"),)
+        issued = [
+            self._write(
+                tickets.issue,
+                Principal(subject=role.value, role=role, deployment=deployment, reads=reads),
+            )
+            for role in roles
+        ]
+        return {TICKETS: " ".join(issued)}
 
     # --- what the controller does by itself where it has pools ---
 

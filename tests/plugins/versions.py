@@ -41,7 +41,7 @@ class Writer:
     def __init__(self, platform, name="gpt", *, job="j1", attempt=1, ranks=2, patience=20.0):
         self.set, self.job, self.attempt = f"default/{name}", job, attempt
         self.ranks, self.patience, self.epoch = ranks, patience, 0
-        self.token = platform.attempt_token(job, attempt)
+        self.token = platform.attempt_token(job, attempt, writes=self.set)
         self.client = Coordinator(platform.address, self.token, patience=patience)
 
     def acquire(self, keep=0):

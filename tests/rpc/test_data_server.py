@@ -8,13 +8,20 @@ from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.rpc.channel import bearer, data_channel, mapped_errors
-from tessera.rpc.identity import Issuer, Principal, Verifier
+from tessera.rpc.door import Door
+from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role
 from tessera.rpc.server import DataServer
+
+NAME = pb.DESCRIPTOR.services_by_name["ShardDataService"].full_name
+TARGET = pb.PushTarget(set="t/s", version=1, epoch=1)
 
 
 class Service(pb_grpc.ShardDataServiceServicer):
     def PushSlices(self, request_iterator, context):
-        size = sum(len(request.data) for request in request_iterator)
+        assert next(request_iterator).target == TARGET
+        later = [pb.PushSlicesRequest.FromString(raw) for raw in request_iterator]
+        size = sum(len(request.data) for request in later)
         if size == 0:
             raise errors.DataLossError("nothing came", reason="CHECKSUM")
         return pb.PushSlicesResponse(size=size)
@@ -35,7 +42,7 @@ def issuer():
 @pytest.fixture(scope="module")
 def stub(issuer):
     register = lambda server: pb_grpc.add_ShardDataServiceServicer_to_server(Service(), server)  # noqa: E731
-    server = DataServer(Verifier([issuer.public_key()]), register)
+    server = DataServer(Door(Verifier([issuer.public_key()])), NAME, register)
     with data_channel(f"127.0.0.1:{server.start()}") as channel:
         yield pb_grpc.ShardDataServiceStub(channel)
     server.stop(0)
@@ -43,11 +50,16 @@ def stub(issuer):
 
 @pytest.fixture
 def metadata(issuer):
-    return bearer(issuer.issue(Principal(subject="rank")))
+    return bearer(
+        issuer.issue(
+            Principal(subject="rank", role=Role.ATTEMPT, writes="t/s", reads=("t/s",), tenant="t")
+        )
+    )
 
 
 def pushes(*chunks):
-    return iter([pb.PushSlicesRequest(data=chunk) for chunk in chunks])
+    first = pb.PushSlicesRequest(target=TARGET)
+    return iter([first, *(pb.PushSlicesRequest(data=chunk) for chunk in chunks)])
 
 
 def test_a_push_arrives(stub, metadata):
@@ -64,14 +76,14 @@ def test_a_push_that_fails_says_why(stub, metadata):
 def test_a_pull_streams_then_fails_with_the_reason(stub, metadata):
     received = []
     with pytest.raises(errors.NotFoundError) as caught, mapped_errors():
-        for part in stub.PullSlices(pb.PullSlicesRequest(set="s"), metadata=metadata, timeout=5):
+        for part in stub.PullSlices(pb.PullSlicesRequest(set="t/s"), metadata=metadata, timeout=5):
             received.append(part.data)
     assert received == [b"ab"]
     assert caught.value.reason == "VERSION_NOT_FOUND"
 
 
 def test_a_defect_is_bland(stub, metadata):
-    request = pb.PullSlicesRequest(set="s", version=-1)
+    request = pb.PullSlicesRequest(set="t/s", version=-1)
     with pytest.raises(errors.InternalError) as caught, mapped_errors():
         list(stub.PullSlices(request, metadata=metadata, timeout=5))
     assert "ZeroDivision" not in caught.value.message
@@ -81,4 +93,4 @@ def test_no_token_is_unauthenticated_on_both_shapes(stub):
     with pytest.raises(errors.UnauthenticatedError), mapped_errors():
         stub.PushSlices(pushes(b"abc"), timeout=5)
     with pytest.raises(errors.UnauthenticatedError), mapped_errors():
-        list(stub.PullSlices(pb.PullSlicesRequest(set="s"), timeout=5))
+        list(stub.PullSlices(pb.PullSlicesRequest(set="t/s"), timeout=5))

@@ -14,7 +14,9 @@ from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
-from tessera.rpc.identity import Issuer, Principal, Verifier, current_principal
+from tessera.rpc.door import Door
+from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role, current_principal
 from tessera.rpc.server import Server
 
 NAME = "tessera.api.inference.v1.InferenceService"
@@ -50,7 +52,7 @@ def issuer():
 @pytest.fixture
 async def channel(issuer) -> AsyncIterator[grpc.aio.Channel]:
     register = lambda server: pb_grpc.add_InferenceServiceServicer_to_server(Service(), server)  # noqa: E731
-    server = Server(Verifier([issuer.public_key()]), [(NAME, register)])
+    server = Server(Door(Verifier([issuer.public_key()])), [(NAME, register)])
     port = await server.start()
     async with aio_channel(f"127.0.0.1:{port}") as connection:
         yield connection
@@ -64,7 +66,7 @@ def stub(channel):
 
 @pytest.fixture
 def metadata(issuer):
-    return bearer(issuer.issue(Principal(subject="ada")))
+    return bearer(issuer.issue(Principal(subject="ada", role=Role.SUBMITTER)))
 
 
 async def test_a_token_names_the_caller(stub, metadata):
@@ -79,13 +81,13 @@ async def test_no_valid_token_is_unauthenticated(stub, token):
 
 
 async def test_another_signer_is_unauthenticated(stub):
-    stranger = Issuer(Issuer.generate_key()).issue(Principal(subject="eve"))
+    stranger = Issuer(Issuer.generate_key()).issue(Principal(subject="eve", role=Role.OPERATOR))
     with pytest.raises(errors.UnauthenticatedError), mapped_errors():
         await stub.GetModel(pb.GetModelRequest(model="m"), metadata=bearer(stranger), timeout=5)
 
 
 async def test_an_expired_token_says_so(stub, issuer):
-    old = issuer.issue(Principal(subject="ada"), ttl=-10)
+    old = issuer.issue(Principal(subject="ada", role=Role.SUBMITTER), ttl=-10)
     with pytest.raises(errors.UnauthenticatedError) as caught, mapped_errors():
         await stub.GetModel(pb.GetModelRequest(model="m"), metadata=bearer(old), timeout=5)
     assert caught.value.reason == "TOKEN_EXPIRED"

@@ -192,7 +192,7 @@ class Alone:
 
     def version(self, name: str, number: int = 0):
         """The manifest of a version, its config, and its weights by name."""
-        token = self.platform.service_token()
+        token = self.platform.token
         coordinator = Coordinator(self.platform.address, token)
         manifest, found = versions.read(coordinator, token, name, version=number)
         config = load_config(manifest.assets["config.json"])

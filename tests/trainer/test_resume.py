@@ -14,7 +14,7 @@ pytestmark = pytest.mark.processes
 
 
 def reader(platform):
-    token = platform.service_token()
+    token = platform.token
     return Coordinator(platform.address, token), token
 
 

@@ -12,7 +12,10 @@ from tessera.api.controller.v1 import job_pb2
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
-from tessera.rpc.identity import ATTEMPT, Issuer, Principal, Verifier
+from tessera.rpc.door import Door
+from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.policy.rule import Owner
+from tessera.rpc.principal import Principal, Role
 from tessera.rpc.server import Server
 from tessera.trainer.control import service
 from tessera.trainer.control.attempt import AttemptRecord
@@ -27,14 +30,14 @@ async def leave():
     record = AttemptRecord(job="j", attempt=1, total_steps=5, world_size=2)
     ranks = service.RankService(record)
     server = Server(
-        Verifier([issuer.public_key()]),
+        Door(Verifier([issuer.public_key()]), owner=Owner(tenant="default", job="j", attempt=1)),
         [(NAME, lambda s: pb_grpc.add_RankServiceServicer_to_server(ranks, s))],
     )
     port = await server.start()
     async with aio_channel(f"127.0.0.1:{port}") as connection:
 
         async def call(rank, *, collateral, who=None):
-            principal = who or Principal(subject="j", role=ATTEMPT, job="j", attempt=1)
+            principal = who or Principal(subject="j", role=Role.ATTEMPT, job="j", attempt=1)
             request = pb.LeaveRequest(rank=rank, collateral=collateral)
             request.failure.CopyFrom(job_pb2.Failure(message="m", rank=rank))
             with mapped_errors():
@@ -69,7 +72,7 @@ async def test_a_guilty_rank_that_says_nothing_is_not_waited_for_long(leave, mon
 
 
 async def test_ranks_of_other_attempts_are_not_heard(leave):
-    other = Principal(subject="j", role=ATTEMPT, job="j", attempt=2)
+    other = Principal(subject="j", role=Role.ATTEMPT, job="j", attempt=2)
     with pytest.raises(errors.PermissionDeniedError):
         await leave(0, collateral=False, who=other)
     assert not leave.record.rank_failures

@@ -53,7 +53,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 
 {{/* A program for the controller's pod that prints a user's token, signed with the home's key. */}}
 {{- define "tessera.issue" -}}
-from pathlib import Path; from tessera.rpc.identity import Issuer, Principal; print(Issuer(Path("{{ include "tessera.home" . }}/keys/signing.pem").read_bytes()).issue(Principal(subject="admin")))
+from pathlib import Path; from tessera.rpc.identity import Issuer; from tessera.rpc.principal import Principal, Role; print(Issuer(Path("{{ include "tessera.home" . }}/keys/signing.pem").read_bytes()).issue(Principal(subject="admin", role=Role.OPERATOR)))
 {{- end -}}
 
 {{/*

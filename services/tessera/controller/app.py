@@ -56,14 +56,15 @@ from tessera.controller.store.database import Database
 from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
 from tessera.rpc.address import join
-from tessera.rpc.identity import SERVICE, Issuer, Principal, Verifier
+from tessera.rpc.door import Door
+from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role
 from tessera.rpc.registration import build_version
 from tessera.rpc.server import Server
 
 log = structlog.get_logger()
 
 PACKAGE = "tessera.api.controller.v1"
-PUBLIC = (f"/{PACKAGE}.IdentityService/",)
 POOLS_PAUSE = 2.0
 FIRST_LOOK = 5.0
 
@@ -108,9 +109,8 @@ class Controller:
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK):
                 await runtime.pools.refresh()
-        self._server = Server(
-            Verifier([runtime.issuer.public_key()]), _services(runtime), public=PUBLIC
-        )
+        door = Door(Verifier([runtime.issuer.public_key()]))
+        self._server = Server(door, _services(runtime))
         await self._server.start(self._config.host, self._config.port)
         if self._run_loops:
             self._start_loops()
@@ -154,7 +154,7 @@ class Controller:
             self.failed.set_exception(error)
 
 
-_PRINCIPAL = Principal(subject="service:controller", role=SERVICE)
+_PRINCIPAL = Principal(subject="controller", role=Role.CONTROLLER, tenant="")
 
 
 def _runtime(config: Config, http: RayHttp) -> Runtime:

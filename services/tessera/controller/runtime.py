@@ -17,7 +17,8 @@ from tessera.controller.store.database import Database
 from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
 from tessera.controller.store.reservations import reservations
-from tessera.rpc.identity import SERVICE, Issuer, Principal
+from tessera.rpc.identity import Issuer
+from tessera.rpc.principal import PLATFORM, Principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,4 +52,4 @@ class Runtime:
 
 def scope(caller: Principal) -> str | None:
     """The tenant whose resources a caller may read; None: every tenant's."""
-    return None if caller.role == SERVICE else caller.tenant
+    return None if caller.role in PLATFORM else caller.tenant

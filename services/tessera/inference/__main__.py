@@ -18,7 +18,7 @@ from tessera.detached_actor import NAMESPACE
 from tessera.environment import leave_working_directory
 from tessera.inference.ensure import WantedReplicas, ensure
 from tessera.log import configure_logging
-from tessera.rpc.registration import exchange_ticket
+from tessera.rpc.registration import TICKETS, exchange_tickets
 
 log = structlog.get_logger()
 
@@ -27,7 +27,6 @@ def main() -> int:
     """Read the arguments, join the cluster, ensure."""
     parser = argparse.ArgumentParser(prog="tessera.inference", description=__doc__)
     parser.add_argument("--controller", required=True, help="host:port of the controller")
-    parser.add_argument("--ticket", required=True, help="one-time ticket for a token")
     parser.add_argument("--deployment", required=True, help="name of the deployment")
     parser.add_argument("--replicas", type=int, required=True, help="how many; 0 ends all")
     parser.add_argument("--cpus", type=float, default=1.0, help="logical CPUs of each")
@@ -36,7 +35,7 @@ def main() -> int:
     args = parser.parse_args()
     configure_logging("inference")
     try:
-        token = exchange_ticket(args.controller, args.ticket)
+        [token] = exchange_tickets(args.controller, os.environ.pop(TICKETS, ""))
         leave_working_directory()
         ray.init(
             address=os.environ["RAY_ADDRESS"],

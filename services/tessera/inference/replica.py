@@ -26,7 +26,9 @@ from tessera.inference.weights import Loader
 from tessera.meter import Meter
 from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
+from tessera.rpc.door import Door
 from tessera.rpc.identity import Verifier
+from tessera.rpc.policy.rule import Owner
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Register, Server
 from tessera.spec.reference import parse_reference
@@ -65,7 +67,8 @@ class Replica:
         self._changed = asyncio.Event()
         self._activation = Activation(served, loader, self._coordinator, self._wake)
         self.state = ReplicaState(served, self._activation, config.stall_seconds)
-        self._server = Server(verifier, services(self.state, meter))
+        owner = Owner(tenant=served.tenant, deployment=served.deployment)
+        self._server = Server(Door(verifier, owner=owner), services(self.state, meter))
         self._registration: Registration | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self.address = ""

@@ -18,14 +18,13 @@ from tessera.detached_actor import NAMESPACE
 from tessera.environment import leave_working_directory
 from tessera.parameters.actor import ensure
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
-from tessera.rpc.registration import exchange_ticket
+from tessera.rpc.registration import TICKETS, exchange_tickets
 
 
 def arguments() -> argparse.Namespace:
     """What the controller passes."""
     parser = argparse.ArgumentParser(prog="python -m tessera.parameters", description=__doc__)
     parser.add_argument("--controller", required=True, help="host:port of the controller")
-    parser.add_argument("--ticket", required=True, help="one-time ticket for the token")
     parser.add_argument("--shards", type=int, default=2, help="how many shards")
     parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--disk-cap-bytes", type=int, help="for all versions together")
@@ -44,9 +43,12 @@ def main() -> int:
 
 
 def _ensure(options: argparse.Namespace) -> None:
-    """Exchange the ticket, then make what is missing."""
-    token = exchange_ticket(options.controller, options.ticket)
-    place = ServiceAddress(controller=options.controller, token=token)
+    """Exchange the tickets, then make what is missing."""
+    tickets = os.environ.pop(TICKETS, "")
+    tokens = exchange_tickets(options.controller, tickets)
+    of_coordinator, of_shards = (
+        ServiceAddress(controller=options.controller, token=token) for token in tokens
+    )
     coordinator = CoordinatorConfig(
         data_dir=options.data_dir / "coordinator",
         shards=options.shards,
@@ -58,7 +60,7 @@ def _ensure(options: argparse.Namespace) -> None:
     ]
     leave_working_directory()
     ray.init(namespace=NAMESPACE, log_to_driver=False)
-    for address in ensure(place, coordinator, shards):
+    for address in ensure(of_coordinator, of_shards, coordinator, shards):
         print(address, flush=True)  # noqa: T201 - the job's log
 
 

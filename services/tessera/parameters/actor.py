@@ -81,16 +81,20 @@ class ShardActor(_NodeActor):
 
 
 def ensure(
-    place: ServiceAddress, coordinator: CoordinatorConfig, shards: list[ShardConfig]
+    coordinator_place: ServiceAddress,
+    shard_place: ServiceAddress,
+    coordinator: CoordinatorConfig,
+    shards: list[ShardConfig],
 ) -> list[str]:
     """Make sure that all actors exist and answer; returns their addresses, coordinator last.
 
     An actor that exists is left as it is, also if it was made with other settings.
     """
     handles = [
-        _actor(ShardActor, f"tessera-{config.name}").remote(config, place) for config in shards
+        _actor(ShardActor, f"tessera-{config.name}").remote(config, shard_place)
+        for config in shards
     ]
-    handles.append(_actor(CoordinatorActor, COORDINATOR).remote(coordinator, place))
+    handles.append(_actor(CoordinatorActor, COORDINATOR).remote(coordinator, coordinator_place))
     return list(ray.get([handle.address.remote() for handle in handles], timeout=START_SECONDS))
 
 

@@ -40,7 +40,7 @@ class LocalParameters:
 
 def start_parameters(
     controller: str,
-    token: str,
+    tokens: tuple[str, str],
     data_dir: Path,
     shards: int = 2,
     disk_cap_bytes: int | None = None,
@@ -49,17 +49,17 @@ def start_parameters(
 
     Args:
         controller: host:port of the controller, which must be running.
-        token: of role `service`.
+        tokens: of the coordinator and of the shards.
         data_dir: gets `coordinator` and `shard-N`.
         shards: how many.
         disk_cap_bytes: for all versions together; None: no limit.
     """
-    place = ServiceAddress(controller=controller, token=token)
+    coordinator, shard = (ServiceAddress(controller=controller, token=token) for token in tokens)
     nodes: list[CoordinatorNode | ShardNode] = [
-        ShardNode(ShardConfig(index=index, data_dir=data_dir / f"shard-{index}"), place)
+        ShardNode(ShardConfig(index=index, data_dir=data_dir / f"shard-{index}"), shard)
         for index in range(shards)
     ]
     config = CoordinatorConfig(
         data_dir=data_dir / "coordinator", shards=shards, disk_cap_bytes=disk_cap_bytes
     )
-    return LocalParameters([*nodes, CoordinatorNode(config, place)])
+    return LocalParameters([*nodes, CoordinatorNode(config, coordinator)])

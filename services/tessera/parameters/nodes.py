@@ -18,6 +18,7 @@ from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store import Store
 from tessera.parameters.versions import Versions
 from tessera.rpc.address import join
+from tessera.rpc.door import Door
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import DataServer, Server
 
@@ -53,7 +54,7 @@ class CoordinatorNode:
         def register(server: Any) -> None:
             coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(servicer, server)
 
-        self._server = Server(verifier, [(coordinator.NAME, register)])
+        self._server = Server(Door(verifier), [(coordinator.NAME, register)])
         await self._versions.start()
         self.address = join(place.host, await self._server.start(place.host))
         self._registration = Registration(
@@ -107,9 +108,10 @@ class ShardNode:
         def register(server: Any) -> None:
             shard_pb2_grpc.add_ShardServiceServicer_to_server(servicer, server)
 
-        bulk = data.ShardData(config.name, inbox, self._store, verifier, self._meter)
-        self._server = Server(verifier, [(shard.NAME, register)])
-        self._data = DataServer(verifier, bulk.register, streams=STREAMS)
+        bulk = data.ShardData(config.name, inbox, self._store, self._meter)
+        door = Door(verifier)
+        self._server = Server(door, [(shard.NAME, register)])
+        self._data = DataServer(door, data.NAME, bulk.register, streams=STREAMS)
         self.address = join(place.host, await self._server.start(place.host))
         self.data_address = join(place.host, self._data.start(place.host))
         self._measuring = asyncio.create_task(self._measure())

@@ -1,6 +1,6 @@
 """Driver of a training attempt, started as a Ray job by the controller.
 
-python -m tessera.trainer --job ID --attempt N --controller HOST:PORT --ticket TICKET
+python -m tessera.trainer --job ID --attempt N --controller HOST:PORT
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import argparse
 import asyncio
 import os
 import sys
+
+from tessera.rpc.registration import TICKETS, exchange_tickets
 
 TRAIN_ENVIRONMENT = {
     # Ray's own loop only starts and watches the workers; the ranks report to the controller.
@@ -27,8 +29,9 @@ def main() -> int:
     parser.add_argument("--job", required=True)
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--controller", required=True)
-    parser.add_argument("--ticket", required=True)
     arguments = parser.parse_args()
+    # First of all, and before Ray is imported: a ticket is worth something until it is used.
+    [token] = exchange_tickets(arguments.controller, os.environ.pop(TICKETS, ""))
     for name, value in TRAIN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
@@ -36,12 +39,10 @@ def main() -> int:
 
     from tessera.environment import leave_working_directory  # noqa: PLC0415 - the same
     from tessera.log import configure_logging  # noqa: PLC0415 - the same
-    from tessera.rpc.registration import exchange_ticket  # noqa: PLC0415 - the same
     from tessera.trainer.control.logs import LogShipper  # noqa: PLC0415 - the same
     from tessera.trainer.driver import Driver  # noqa: PLC0415 - the same
     from tessera.trainer.settings import AttemptContext  # noqa: PLC0415 - the same
 
-    token = exchange_ticket(arguments.controller, arguments.ticket)
     context = AttemptContext(
         job=arguments.job,
         attempt=arguments.attempt,

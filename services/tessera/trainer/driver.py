@@ -15,6 +15,8 @@ from tessera.attempt.messages import failure_to_pb
 from tessera.device import backend_for
 from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
+from tessera.rpc.door import Door
+from tessera.rpc.policy.rule import Owner
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
 from tessera.trainer.control.attempt import AttemptRecord, Ended
@@ -79,23 +81,7 @@ class Driver:
             total_steps=settings.steps,
             world_size=settings.workers,
         )
-        server = Server(
-            await asyncio.to_thread(fetch_verifier, self._controller),
-            [
-                (
-                    _NAMES["TrainerService"].full_name,
-                    lambda s: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(
-                        TrainerService(record), s
-                    ),
-                ),
-                (
-                    _NAMES["RankService"].full_name,
-                    lambda s: trainer_pb2_grpc.add_RankServiceServicer_to_server(
-                        RankService(record), s
-                    ),
-                ),
-            ],
-        )
+        server = await self._server(record, tenant)
         address = join(self._host, await server.start(self._host))
         registration = Registration(self._controller, self._token, self._endpoint(address))
         await registration.start()
@@ -115,6 +101,25 @@ class Driver:
         finally:
             await registration.stop()
             await server.drain(grace=1.0)
+
+    async def _server(self, record: AttemptRecord, tenant: str) -> Server:
+        """What users, the controller and the ranks of this attempt call."""
+        verifier = await asyncio.to_thread(fetch_verifier, self._controller)
+        owner = Owner(tenant=tenant, job=record.job, attempt=record.attempt)
+        control, ranks = TrainerService(record), RankService(record)
+        return Server(
+            Door(verifier, owner=owner),
+            [
+                (
+                    _NAMES["TrainerService"].full_name,
+                    lambda s: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(control, s),
+                ),
+                (
+                    _NAMES["RankService"].full_name,
+                    lambda s: trainer_pb2_grpc.add_RankServiceServicer_to_server(ranks, s),
+                ),
+            ],
+        )
 
     def _endpoint(self, address: str) -> registry_pb2.Endpoint:
         labels = {"attempt": str(self._ref.attempt)}

@@ -15,7 +15,8 @@ from typing import IO
 
 from tessera import errors
 from tessera.local.files import write_private
-from tessera.rpc.identity import Issuer, Principal
+from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role
 
 _SIGN = "This folder belongs to a Tessera platform; `tessera down --purge` deletes it.\n"
 _FOLDERS = ("keys", "blobs", "logs", "parameters", "cache")
@@ -112,11 +113,22 @@ class Home:
         if not self.key_path.exists():
             write_private(self.key_path, Issuer.generate_key())
             self.token_path.unlink(missing_ok=True)
-        if not self.token_path.exists():
-            issuer = Issuer(self.key_path.read_bytes())
-            write_private(self.token_path, issuer.issue(Principal(subject=user)).encode())
+        if not self._token_is_good():
+            operator = Principal(subject=user, role=Role.OPERATOR)
+            write_private(
+                self.token_path, Issuer(self.key_path.read_bytes()).issue(operator).encode()
+            )
         if not self.ray_token_path.exists():
             write_private(self.ray_token_path, secrets.token_hex(32).encode())
+
+    def _token_is_good(self) -> bool:
+        """Whether the user's token is there, and one that this build understands."""
+        try:
+            verifier = Verifier([Issuer(self.key_path.read_bytes()).public_key()])
+            verifier.verify(self.token_path.read_text())
+        except (FileNotFoundError, errors.UnauthenticatedError):
+            return False
+        return True
 
     @contextmanager
     def locked(self, patience: float = 2.0) -> Iterator[None]:

@@ -1,53 +1,21 @@
-"""Who is calling: signed tokens (JWT, EdDSA) and the principal that they stand for.
+"""Signed tokens (JWT, EdDSA) and the principals that they stand for.
 
 The controller holds the private key; every other process verifies with the public one.
 """
 
 from __future__ import annotations
 
-import contextvars
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tessera import errors
+from tessera.rpc.principal import Principal
 
 ALGORITHM = "EdDSA"
-USER, SERVICE, ATTEMPT = "user", "service", "attempt"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
-    """The caller.
-
-    `role` is `user`, `service` (standing actors) or `attempt` (the driver and ranks of one attempt
-    of `job`).
-    """
-
-    subject: str
-    role: str = USER
-    tenant: str = "default"
-    job: str = ""
-    attempt: int = 0
-
-
-ANONYMOUS = Principal(subject="anonymous", role="anonymous")
-
-_current: contextvars.ContextVar[Principal] = contextvars.ContextVar("principal", default=ANONYMOUS)
-
-
-def current_principal() -> Principal:
-    """The caller of the RPC that is being served."""
-    return _current.get()
-
-
-def set_principal(principal: Principal) -> contextvars.Token[Principal]:
-    """Make `principal` the caller for the rest of this context."""
-    return _current.set(principal)
 
 
 class Issuer:
@@ -77,14 +45,7 @@ class Issuer:
 
     def issue(self, principal: Principal, *, ttl: float | None = None) -> str:
         """A token for `principal`; `ttl` in seconds, None: it does not expire."""
-        claims: dict[str, object] = {
-            "sub": principal.subject,
-            "role": principal.role,
-            "tenant": principal.tenant,
-            "job": principal.job,
-            "attempt": principal.attempt,
-            "iat": int(time.time()),
-        }
+        claims = principal.claims() | {"iat": int(time.time())}
         if ttl is not None:
             claims["exp"] = int(time.time() + ttl)
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)  # type: ignore[arg-type]
@@ -109,18 +70,12 @@ class Verifier:
         for key in self._keys:
             try:
                 claims = jwt.decode(token, key, algorithms=[ALGORITHM])
-                return Principal(
-                    subject=claims["sub"],
-                    role=claims["role"],
-                    tenant=claims["tenant"],
-                    job=claims.get("job", ""),
-                    attempt=int(claims.get("attempt", 0)),
-                )
+                return Principal.of(claims)
             except jwt.ExpiredSignatureError:
                 raise errors.UnauthenticatedError(
                     "the token has expired", reason="TOKEN_EXPIRED"
                 ) from None
-            except (jwt.InvalidTokenError, KeyError, ValueError):
+            except (jwt.InvalidTokenError, ValueError):
                 continue
         raise errors.UnauthenticatedError("the token is not valid here", reason="TOKEN_INVALID")
 

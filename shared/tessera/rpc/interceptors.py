@@ -1,7 +1,7 @@
-"""Server interceptors for asyncio, outermost first: log, errors, authentication, deadline, check.
+"""How a server of asyncio takes each call: door, log, errors, deadline, request.
 
-Each is an asynchronous context around one call, so all four shapes of RPC share one wrapper.
-Handlers that stream must be async generators.
+A call without a right to be here is ended before its body is received. All four shapes of RPC share
+one wrapper. Handlers that stream must be async generators.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,10 @@ import grpc
 import structlog
 from grpc.aio import AbortError
 
-from tessera import errors, validation
-from tessera.rpc import deadline, identity
+from tessera import errors
+from tessera.rpc import deadline
+from tessera.rpc.door import Door
+from tessera.rpc.principal import Principal, set_principal
 from tessera.rpc.status import code_of, to_status
 
 log = structlog.get_logger()
@@ -29,24 +31,26 @@ UNARY_SECONDS = 60.0
 _PLUMBING = ("/grpc.health.v1.", "/grpc.reflection.")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Call:
-    """One call as the interceptors see it; `request` is None where the client streams."""
+    """One call that has been let in."""
 
     method: str
+    caller: Principal
     context: Any
-    request: Any
     streams: bool
-
-
-Around = Callable[[Call], AbstractAsyncContextManager[None]]
+    """Whether its requests are a stream; then only the call as a whole has limits in time."""
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):
-    """Puts contexts around every call but health and reflection."""
+    """Around every call but health and reflection.
 
-    def __init__(self, *arounds: Around) -> None:
-        self._arounds = arounds
+    Args:
+        door: of the server.
+    """
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
 
     async def intercept_service(
         self,
@@ -58,26 +62,29 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith(_PLUMBING):
             return handler
+        try:
+            caller = self._door.admit(method, handler_call_details.invocation_metadata)
+        except errors.TesseraError as error:
+            return _refusal(method, error)
         if handler.response_streaming:
-            return self._streaming(handler, method)
-        return self._single(handler, method)
+            return self._streaming(handler, method, caller)
+        return self._single(handler, method, caller)
 
-    def _single(self, handler: Any, method: str) -> Any:
-        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+    def _single(self, handler: Any, method: str, caller: Principal) -> Any:
+        streams = handler.request_streaming
+        behaviour = handler.stream_unary if streams else handler.unary_unary
         make = (
-            grpc.stream_unary_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_unary_rpc_method_handler
+            grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
         )
 
-        async def call(request: Any, context: Any) -> Any:
-            visible = None if handler.request_streaming else request
-            async with self._around(Call(method, context, visible, handler.request_streaming)):
-                return await behaviour(request, context)
+        async def answer(sent: Any, context: Any) -> Any:
+            call = Call(method=method, caller=caller, context=context, streams=streams)
+            async with _around(call):
+                return await behaviour(self._read(handler, call, sent), context)
 
-        return make(call, handler.request_deserializer, handler.response_serializer)
+        return make(answer, None, handler.response_serializer)
 
-    def _streaming(self, handler: Any, method: str) -> Any:
+    def _streaming(self, handler: Any, method: str, caller: Principal) -> Any:
         behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
         make = (
             grpc.stream_stream_rpc_method_handler
@@ -85,24 +92,47 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             else grpc.unary_stream_rpc_method_handler
         )
 
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-            visible = None if handler.request_streaming else request
-            async with self._around(Call(method, context, visible, streams=True)):
-                async for response in behaviour(request, context):
+        async def answer(sent: Any, context: Any) -> AsyncIterator[Any]:
+            call = Call(method=method, caller=caller, context=context, streams=True)
+            async with _around(call):
+                async for response in behaviour(self._read(handler, call, sent), context):
                     yield response
 
-        return make(call, handler.request_deserializer, handler.response_serializer)
+        return make(answer, None, handler.response_serializer)
 
-    @asynccontextmanager
-    async def _around(self, call: Call) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for around in self._arounds:
-                await stack.enter_async_context(around(call))
-            yield
+    def _read(self, handler: Any, call: Call, sent: Any) -> Any:
+        """The request, or an iterator over the requests."""
+        parse = handler.request_deserializer
+        if not handler.request_streaming:
+            return self._door.read(call.method, call.caller, sent, parse)
+
+        async def each() -> AsyncIterator[Any]:
+            async for raw in sent:
+                yield self._door.read(call.method, call.caller, raw, parse)
+
+        return each()
+
+
+def _refusal(method: str, error: errors.TesseraError) -> Any:
+    """A handler that ends the call; as a stream, so that no message of it is waited for."""
+
+    async def refuse(_: Any, context: Any) -> AsyncIterator[Any]:
+        log.info("rpc", method=method, code=code_of(error).name, reason=error.reason)
+        await context.abort_with_status(to_status(error))
+        yield  # pragma: no cover - what makes it a generator
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 @asynccontextmanager
-async def logged(call: Call) -> AsyncIterator[None]:
+async def _around(call: Call) -> AsyncIterator[None]:
+    set_principal(call.caller)
+    async with _logged(call), _errors_mapped(call), _timed(call):
+        yield
+
+
+@asynccontextmanager
+async def _logged(call: Call) -> AsyncIterator[None]:
     """One canonical event for each RPC."""
     structlog.contextvars.bind_contextvars(method=call.method)
     start, code = time.monotonic(), "OK"
@@ -121,7 +151,7 @@ async def logged(call: Call) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def errors_mapped(call: Call) -> AsyncIterator[None]:
+async def _errors_mapped(call: Call) -> AsyncIterator[None]:
     """Tessera's errors become statuses; anything else is logged and becomes a bland INTERNAL."""
     try:
         yield
@@ -143,22 +173,8 @@ async def errors_mapped(call: Call) -> AsyncIterator[None]:
         await call.context.abort_with_status(to_status(bland))
 
 
-def authenticated(verifier: identity.Verifier, *, public: tuple[str, ...] = ()) -> Around:
-    """Refuse calls without a valid token, but for methods that start with one of `public`."""
-
-    @asynccontextmanager
-    async def around(call: Call) -> AsyncIterator[None]:
-        if call.method.startswith(public):
-            identity.set_principal(identity.ANONYMOUS)
-        else:
-            identity.set_principal(verifier.authenticate(call.context.invocation_metadata()))
-        yield
-
-    return around
-
-
 @asynccontextmanager
-async def timed(call: Call) -> AsyncIterator[None]:
+async def _timed(call: Call) -> AsyncIterator[None]:
     """Keep the caller's deadline; a unary call without one gets `UNARY_SECONDS`."""
     seconds = call.context.time_remaining()
     if seconds is None and not call.streams:
@@ -166,11 +182,3 @@ async def timed(call: Call) -> AsyncIterator[None]:
     deadline.set_deadline(seconds)
     async with asyncio.timeout(seconds):
         yield
-
-
-@asynccontextmanager
-async def checked(call: Call) -> AsyncIterator[None]:
-    """Refuse requests that break the limits in the .proto."""
-    if call.request is not None:
-        validation.check(call.request)
-    yield

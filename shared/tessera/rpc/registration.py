@@ -21,6 +21,11 @@ from tessera.rpc.identity import Verifier
 
 log = structlog.get_logger()
 
+TICKETS = "TESSERA_TICKETS"
+"""Variable that carries the one-time tickets of a Ray job, apart by spaces: what stands in the
+environment of a process only its own account reads, and the job takes it out at once.
+"""
+
 PATIENCE_SECONDS = 60.0
 """How long a starting process waits for a controller that is restarting."""
 
@@ -30,17 +35,28 @@ def build_version() -> str:
     return metadata.version("tessera")
 
 
-def exchange_ticket(controller: str, ticket: str) -> str:
-    """The token for a one-time ticket.
+def exchange_tickets(controller: str, tickets: str) -> list[str]:
+    """The tokens for one-time tickets, in their order.
+
+    Args:
+        controller: host:port.
+        tickets: what stood in the environment as `TICKETS`.
 
     Raises:
-        UnauthenticatedError: the ticket is unknown or used.
+        UnauthenticatedError: a ticket is unknown, used or expired, or there is none.
     """
+    if not tickets:
+        raise errors.UnauthenticatedError(
+            f"there is no ticket: only the controller starts this, with {TICKETS} set",
+            reason="TICKET_MISSING",
+        )
     with channel(controller) as connection, mapped_errors():
         stub = pb_grpc.IdentityServiceStub(connection)
-        request = pb.ExchangeTicketRequest(ticket=ticket)
-        reply = stub.ExchangeTicket(request, timeout=PATIENCE_SECONDS, wait_for_ready=True)
-        return str(reply.token)
+        requests = [pb.ExchangeTicketRequest(ticket=ticket) for ticket in tickets.split()]
+        return [
+            stub.ExchangeTicket(each, timeout=PATIENCE_SECONDS, wait_for_ready=True).token
+            for each in requests
+        ]
 
 
 def fetch_verifier(controller: str) -> Verifier:

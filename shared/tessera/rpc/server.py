@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 import grpc
@@ -17,10 +18,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as aio_health
 from grpc_reflection.v1alpha import reflection
 
-from tessera import errors, validation
-from tessera.rpc import identity, interceptors
+from tessera import errors
 from tessera.rpc.address import join
 from tessera.rpc.channel import SERVER_OPTIONS
+from tessera.rpc.door import Door
+from tessera.rpc.interceptors import ServerInterceptor
+from tessera.rpc.principal import Principal
 from tessera.rpc.status import to_status
 
 log = structlog.get_logger()
@@ -34,34 +37,25 @@ class Server:
     Make and start it inside a running loop.
 
     Args:
-        verifier: checks tokens.
+        door: who may come in, and with what.
         services: full names of the services and the functions that add each to a server.
-        public: method prefixes that ask for no token.
         settle: seconds between turning NOT_SERVING and refusing calls.
     """
 
     def __init__(
         self,
-        verifier: identity.Verifier,
+        door: Door,
         services: Sequence[tuple[str, Register]],
         *,
-        public: tuple[str, ...] = (),
         settle: float = 0.0,
     ) -> None:
         self._settle = settle
         self._names = [name for name, _ in services]
+        door.cover(self._names)
         self._health = aio_health.HealthServicer()
         self._server = grpc.aio.server(
             options=SERVER_OPTIONS,
-            interceptors=[
-                interceptors.ServerInterceptor(
-                    interceptors.logged,
-                    interceptors.errors_mapped,
-                    interceptors.authenticated(verifier, public=public),
-                    interceptors.timed,
-                    interceptors.checked,
-                )
-            ],
+            interceptors=[ServerInterceptor(door)],
         )
         for _, register in services:
             register(self._server)
@@ -98,19 +92,22 @@ class Server:
 class DataServer:
     """A threaded gRPC server for bulk data; one thread serves one stream.
 
+    Of a stream of requests the first is parsed, for it names what the others are for; those come as
+    bytes, to be read where they lie.
+
     Args:
-        verifier: checks tokens.
+        door: who may come in, and with what.
+        name: of the service, full.
         register: adds the service to the server.
         streams: how many streams run at once.
     """
 
-    def __init__(
-        self, verifier: identity.Verifier, register: Register, *, streams: int = 8
-    ) -> None:
+    def __init__(self, door: Door, name: str, register: Register, *, streams: int = 8) -> None:
+        door.cover([name])
         self._server = grpc.server(
             ThreadPoolExecutor(streams, thread_name_prefix="data"),
             options=SERVER_OPTIONS,
-            interceptors=[_DataInterceptor(verifier)],
+            interceptors=[_DataInterceptor(door)],
         )
         register(self._server)
         self.port = 0
@@ -127,43 +124,56 @@ class DataServer:
 
 
 class _DataInterceptor(grpc.ServerInterceptor):
-    """Authentication, limits and error mapping for threads."""
+    """The door for threads."""
 
-    def __init__(self, verifier: identity.Verifier) -> None:
-        self._verifier = verifier
+    def __init__(self, door: Door) -> None:
+        self._door = door
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = continuation(handler_call_details)
         if handler is None:
             return None
+        method = handler_call_details.method
+        try:
+            caller = self._door.admit(method, handler_call_details.invocation_metadata)
+        except errors.TesseraError as error:
+            return _refusal(error)
         if handler.request_streaming:
-            make, behaviour = grpc.stream_unary_rpc_method_handler, handler.stream_unary
-            call = self._unary(behaviour)
-        else:
-            make, behaviour = grpc.unary_stream_rpc_method_handler, handler.unary_stream
-            call = self._stream(behaviour)
-        return make(call, handler.request_deserializer, handler.response_serializer)
+            call = self._push(handler, method, caller)
+            return grpc.stream_unary_rpc_method_handler(call, None, handler.response_serializer)
+        call = self._pull(handler, method, caller)
+        return grpc.unary_stream_rpc_method_handler(call, None, handler.response_serializer)
 
-    def _unary(self, behaviour: Any) -> Any:
-        def call(request: Any, context: Any) -> Any:
+    def _push(self, handler: Any, method: str, caller: Principal) -> Any:
+        def call(sent: Any, context: Any) -> Any:
             try:
-                self._verifier.authenticate(context.invocation_metadata())
-                return behaviour(request, context)
+                first = self._door.read(
+                    method, caller, next(sent, b""), handler.request_deserializer
+                )
+                return handler.stream_unary(chain([first], sent), context)
             except Exception as error:  # noqa: BLE001 - the table decides, for every kind
                 raise _abort(context, error) from None
 
         return call
 
-    def _stream(self, behaviour: Any) -> Any:
-        def call(request: Any, context: Any) -> Any:
+    def _pull(self, handler: Any, method: str, caller: Principal) -> Any:
+        def call(raw: bytes, context: Any) -> Any:
             try:
-                self._verifier.authenticate(context.invocation_metadata())
-                validation.check(request)
-                yield from behaviour(request, context)
+                request = self._door.read(method, caller, raw, handler.request_deserializer)
+                yield from handler.unary_stream(request, context)
             except Exception as error:  # noqa: BLE001 - the table decides, for every kind
                 raise _abort(context, error) from None
 
         return call
+
+
+def _refusal(error: errors.TesseraError) -> Any:
+    """A handler that ends the call; as a stream, so that no message of it is waited for."""
+
+    def refuse(_: Any, context: Any) -> Any:
+        raise _abort(context, error)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _abort(context: Any, error: Exception) -> Exception:

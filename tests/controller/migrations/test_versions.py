@@ -39,7 +39,7 @@ from tessera.controller.store import (
 )
 from tessera.controller.store.database import Database
 from tessera.controller.store.schema import metadata
-from tessera.rpc.identity import ATTEMPT, Principal
+from tessera.rpc.principal import Principal, Role
 
 REASON = {"reason": "NO_ROOM", "message": "full"}
 FAILURE = {
@@ -141,7 +141,7 @@ STORED = {
         {
             "digest": tickets._digest("secret"),
             "subject": "job",
-            "role": ATTEMPT,
+            "role": "attempt",
             "tenant": "default",
             "job": "job-1",
             "attempt": 1,
@@ -316,7 +316,9 @@ async def test_all_else_reads_the_same(database):
     ]
     ensure = {k: v for k, v in STORED["ensures"][0].items() if k not in {"tenant", "owner"}}
     assert await database.read(ensures.every) == {ensure["key"]: EnsureJob(**ensure)}
-    principal = Principal(subject="job", role=ATTEMPT, tenant="default", job="job-1", attempt=1)
+    principal = Principal(
+        subject="job", role=Role.ATTEMPT, tenant="default", job="job-1", attempt=1
+    )
     assert await database.write(tickets.redeem, "secret") == principal
     assert database.token == 8
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import DeploymentState, status
 from tessera.controller.policy.records import Deployment, EnsureJob
-from tessera.controller.policy.registry import Endpoint, Role
+from tessera.controller.policy.registry import Endpoint, EndpointRole
 from tessera.controller.policy.scheduler import Reason
 
 
@@ -38,9 +38,9 @@ def test_how_a_deployment_stands():
         pool="p",
         demand=Demand(workers=2, cpus=1),
     )
-    active = endpoint(Role.REPLICA, "m/0", state="active", version="4")
-    other = endpoint(Role.REPLICA, "m/1", state="active", version="5")
-    empty = endpoint(Role.REPLICA, "m/1", state="empty", message="pulling")
+    active = endpoint(EndpointRole.REPLICA, "m/0", state="active", version="4")
+    other = endpoint(EndpointRole.REPLICA, "m/1", state="active", version="5")
+    empty = endpoint(EndpointRole.REPLICA, "m/1", state="empty", message="pulling")
     assert status(wanted, [], None).state is DeploymentState.PENDING
     now = status(wanted, [active, empty], None)
     assert (now.state, now.ready, now.version) == (DeploymentState.READY, 1, 4)
@@ -60,9 +60,9 @@ def test_a_deployment_has_failed_when_waiting_is_in_vain():
         pool="p",
         demand=Demand(workers=3, cpus=1),
     )
-    active = endpoint(Role.REPLICA, "m/0", state="active", version="4")
-    broken = endpoint(Role.REPLICA, "m/1", state="failed", message="version 5: no end")
-    empty = endpoint(Role.REPLICA, "m/2", state="empty", message="pulling")
+    active = endpoint(EndpointRole.REPLICA, "m/0", state="active", version="4")
+    broken = endpoint(EndpointRole.REPLICA, "m/1", state="failed", message="version 5: no end")
+    empty = endpoint(EndpointRole.REPLICA, "m/2", state="empty", message="pulling")
 
     def stands(*replicas, **changes):
         now = status(replace(wanted, **changes), replicas, None)

@@ -7,7 +7,7 @@ import pytest
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.desired import due, missing_endpoints, parameters, replicas
 from tessera.controller.policy.records import Deployment, EnsureJob
-from tessera.controller.policy.registry import Role
+from tessera.controller.policy.registry import EndpointRole
 
 
 def ensure(**fields):
@@ -56,8 +56,8 @@ def test_what_stands_and_how_it_is_asked_for():
         "--disk-cap-bytes",
         "5",
     )
-    live = [(Role.COORDINATOR, "coordinator"), (Role.SHARD, "shard-1")]
-    assert missing_endpoints(desired, live) == [(Role.SHARD, "shard-0")]
+    live = [(EndpointRole.COORDINATOR, "coordinator"), (EndpointRole.SHARD, "shard-1")]
+    assert missing_endpoints(desired, live) == [(EndpointRole.SHARD, "shard-0")]
     deployment = Deployment(
         tenant="default",
         name="m",
@@ -67,7 +67,9 @@ def test_what_stands_and_how_it_is_asked_for():
         pool="p",
         demand=Demand(workers=2, cpus=1.5, accelerator="H100", count=1.0),
     )
-    assert replicas(deployment).command[2:] == (
+    made = replicas(deployment, "default/s")
+    assert made.principals[0].reads == ("default/s",)
+    assert made.command[2:] == (
         "--deployment",
         "m",
         "--replicas",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
-from tessera.controller.policy.registry import Registry, Role
+from tessera.controller.policy.registry import EndpointRole, Registry
 from tessera.models.registry import load_config
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
@@ -104,7 +104,7 @@ class CoordinatorClient:
                     return found
 
     def _address(self) -> str:
-        endpoints = self._registry.resolve(Role.COORDINATOR)
+        endpoints = self._registry.resolve(EndpointRole.COORDINATOR)
         if not endpoints:
             raise errors.UnavailableError(
                 "the parameter coordinator is not there yet; try again in a moment",

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
-from tessera.controller.policy.registry import Registry, Role
+from tessera.controller.policy.registry import EndpointRole, Registry
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 
 SECONDS = 5.0
@@ -53,7 +53,7 @@ class Drivers:
                 yield pb_grpc.TrainerServiceStub(connection)
 
     def _address(self, job: str) -> str:
-        endpoints = self._registry.resolve(Role.TRAINER, job)
+        endpoints = self._registry.resolve(EndpointRole.TRAINER, job)
         if not endpoints:
             raise errors.UnavailableError(
                 f"the driver of {job} has not registered yet; try again in a moment",

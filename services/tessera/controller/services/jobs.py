@@ -23,7 +23,7 @@ from tessera.controller.services.watch import stream_metrics, watch
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import jobs as store
-from tessera.rpc.identity import ATTEMPT, Principal, current_principal
+from tessera.rpc.principal import Principal, current_principal
 
 
 class JobService(pb_grpc.JobServiceServicer):
@@ -37,8 +37,6 @@ class JobService(pb_grpc.JobServiceServicer):
         """Accept a job."""
         del context
         caller = current_principal()
-        if caller.role == ATTEMPT:
-            raise errors.PermissionDeniedError("an attempt may not submit jobs")
         digest = convert.digest(request.spec)
         known = await self._database.read(store.by_request, caller.tenant, request.request_id)
         if known is not None:

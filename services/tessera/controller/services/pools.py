@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tessera import errors
 from tessera.api.controller.v1 import pool_pb2 as pb
 from tessera.api.controller.v1 import pool_pb2_grpc as pb_grpc
 from tessera.controller.policy.ledger import held
@@ -13,7 +12,7 @@ from tessera.controller.pools.state import PoolState
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, SERVICES
 from tessera.controller.store import pools as store
-from tessera.rpc.identity import ATTEMPT, current_principal
+from tessera.rpc.principal import current_principal
 
 
 class PoolService(pb_grpc.PoolServiceServicer):
@@ -36,8 +35,6 @@ class PoolService(pb_grpc.PoolServiceServicer):
         """Add a pool, or change where it is."""
         del context
         caller = current_principal()
-        if caller.role == ATTEMPT:
-            raise errors.PermissionDeniedError("an attempt may not register pools")
         pool = _pool_of(request.pool)
         await self._runtime.database.write(
             store.put, pool, tenant=caller.tenant, owner=caller.subject

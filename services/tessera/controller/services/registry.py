@@ -9,10 +9,10 @@ from google.protobuf import duration_pb2
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
-from tessera.controller.policy.registry import Endpoint, Role
+from tessera.controller.policy.registry import Endpoint, EndpointRole
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.signals import SERVICES
-from tessera.rpc.identity import current_principal
+from tessera.rpc.principal import current_principal
 
 
 class RegistryService(pb_grpc.RegistryServiceServicer):
@@ -93,17 +93,17 @@ def _endpoint_of(value: pb.Endpoint, tenant: str) -> Endpoint:
     )
 
 
-def _role_of(value: pb.Role.ValueType) -> Role:
+def _role_of(value: pb.Role.ValueType) -> EndpointRole:
     """A role.
 
     Raises:
         InvalidArgumentError: it is not set, or unknown (UNKNOWN_ROLE).
     """
     name = pb.Role.Name(value) if value in pb.Role.values() else ""
-    if (short := name.removeprefix("ROLE_")) not in Role.__members__:
+    if (short := name.removeprefix("ROLE_")) not in EndpointRole.__members__:
         raise errors.InvalidArgumentError(
             "role: it must be set",
             reason="UNKNOWN_ROLE",
             violations=[errors.Violation("role", "must be set")],
         )
-    return Role[short]
+    return EndpointRole[short]

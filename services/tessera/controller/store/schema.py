@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from tessera.controller.policy.job import JobState
 from tessera.controller.store.encodings import Json, Named, failure, progress, reasons
+from tessera.rpc.principal import Role
 
 metadata = MetaData()
 
@@ -152,10 +153,13 @@ tickets = Table(
     metadata,
     Column("digest", LargeBinary(32), primary_key=True),
     Column("subject", String(255), nullable=False),
-    Column("role", String(16), nullable=False),
+    Column("role", Named(Role, 16), nullable=False),
     Column("tenant", String(64), nullable=False),
     Column("job", String(64), nullable=False),
     Column("attempt", Integer, nullable=False),
+    Column("deployment", String(63), nullable=False, server_default=""),
+    Column("writes", String(127), nullable=False, server_default=""),
+    Column("reads", Json(tuple), nullable=False, server_default="[]"),
     Column("expires", Double, nullable=False),
 )
 

@@ -11,23 +11,20 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.controller.store import rows
 from tessera.controller.store.schema import tickets
-from tessera.rpc.identity import Principal
+from tessera.rpc.principal import Principal
 
-TTL = 24 * 3600.0
-"""Seconds: a submission may wait long for its pool."""
+TTL = 120.0
+"""Seconds: it is redeemed by the first act of a process that is started now."""
 
 
 def issue(connection: sa.Connection, principal: Principal) -> str:
     """A new ticket for a principal."""
-    # Hexadecimal: it stands on a command line, where a leading dash would make it an option.
     ticket = secrets.token_hex(32)
     now = time.time()
     connection.execute(tickets.delete().where(tickets.c.expires < now))
     connection.execute(
         tickets.insert().values(
-            digest=_digest(ticket),
-            expires=now + TTL,
-            **rows.columns(principal),
+            digest=_digest(ticket), expires=now + TTL, **rows.columns(principal)
         )
     )
     return ticket

@@ -11,9 +11,8 @@ from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1 import manifest_pb2
 from tessera.dtypes import element_size
-from tessera.parameters.access import check_tenant, check_writer
 from tessera.parameters.versions import Versions
-from tessera.rpc.identity import SERVICE, current_principal
+from tessera.rpc.principal import PLATFORM, current_principal
 from tessera.weights import messages
 from tessera.weights.manifest import TensorSpec
 
@@ -36,9 +35,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.AcquireWriterResponse:
         """Make the caller the one writer of a set."""
         del context
-        principal = current_principal()
-        check_tenant(principal, request.set)
-        check_writer(principal, request.job, request.attempt)
         grant = await self._versions.ask(
             self._store.acquire, request.set, request.job, request.attempt, request.keep
         )
@@ -50,7 +46,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.OpenVersionResponse:
         """Begin a version."""
         del context
-        check_tenant(current_principal(), request.set)
         tensors = _tensors(request.tensors)
         number, shards = await self._versions.open(
             request.set,
@@ -67,7 +62,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.SealVersionResponse:
         """Make a version durable and check that it is whole."""
         del context
-        check_tenant(current_principal(), request.set)
         slices, size = await self._versions.seal(request.set, request.version, request.epoch)
         return pb.SealVersionResponse(slices=slices, size=size)
 
@@ -76,7 +70,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.CommitVersionResponse:
         """Publish a version."""
         del context
-        check_tenant(current_principal(), request.set)
         version = await self._versions.commit(request.set, request.version, request.epoch)
         return pb.CommitVersionResponse(version=messages.version_to_pb(version))
 
@@ -85,7 +78,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.AbortVersionResponse:
         """Give a version up."""
         del context
-        check_tenant(current_principal(), request.set)
         await self._versions.abort(request.set, request.version, request.epoch)
         return pb.AbortVersionResponse()
 
@@ -94,7 +86,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.GetManifestResponse:
         """Describe a version for reading."""
         del context
-        check_tenant(current_principal(), request.set)
         manifest = await self._versions.ask(
             self._store.reader.manifest,
             request.set,
@@ -110,9 +101,9 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     async def ListSets(self, request: pb.ListSetsRequest, context: Any) -> pb.ListSetsResponse:
         """List sets by name."""
         del context
-        principal = current_principal()
+        caller = current_principal()
         size = request.page_size or PAGE
-        tenant = "" if principal.role == SERVICE else principal.tenant
+        tenant = "" if caller.role in PLATFORM else caller.tenant
         # One more than asked for tells whether there is another page.
         found = await self._versions.ask(
             self._store.reader.sets, tenant, request.page_token, size + 1
@@ -128,7 +119,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.ListVersionsResponse:
         """List committed versions, newest first."""
         del context
-        check_tenant(current_principal(), request.set)
         size = request.page_size or PAGE
         before = _page_token(request.page_token)
         found = await self._versions.ask(self._store.reader.versions, request.set, before, size + 1)
@@ -143,7 +133,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> AsyncIterator[pb.WatchSetResponse]:
         """Stream the head of a set."""
         del context
-        check_tenant(current_principal(), request.set)
         async for version in self._versions.watch(request.set):
             yield pb.WatchSetResponse(head=messages.version_to_pb(version))
 
@@ -152,7 +141,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.PinVersionResponse:
         """Keep a version for a while."""
         del context
-        check_tenant(current_principal(), request.set)
         seconds = request.ttl.ToNanoseconds() / 1e9
         if not 0 < seconds <= MAX_PIN_SECONDS:
             text = f"must be positive and at most {MAX_PIN_SECONDS:.0f} s; renew pins instead"
@@ -160,7 +148,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
                 f"ttl: {text}", reason="INVALID_FIELD", violations=[errors.Violation("ttl", text)]
             )
         await self._versions.ask(
-            self._store.retention.pin, request.set, request.version, request.owner, seconds
+            self._store.retention.pin, request.set, request.version, _owner(request.owner), seconds
         )
         return pb.PinVersionResponse()
 
@@ -169,11 +157,15 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.ReleasePinResponse:
         """Give a pin back."""
         del context
-        check_tenant(current_principal(), request.set)
         await self._versions.ask(
-            self._store.retention.release, request.set, request.version, request.owner
+            self._store.retention.release, request.set, request.version, _owner(request.owner)
         )
         return pb.ReleasePinResponse()
+
+
+def _owner(name: str) -> str:
+    """Of a pin: a caller names its own alone."""
+    return f"{current_principal().subject}/{name}"
 
 
 def _page_token(token: str) -> int:

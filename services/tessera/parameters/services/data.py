@@ -12,13 +12,12 @@ import numpy as np
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.meter import Meter
-from tessera.parameters.access import check_tenant, disk_errors
+from tessera.parameters.disk import disk_errors
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.metrics import PULLED_BYTES, PUSHED_BYTES
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.reading import Item, Reading
 from tessera.parameters.slice_store import SliceStore
-from tessera.rpc.identity import Verifier
 from tessera.weights import wire
 from tessera.weights.box import Box
 from tessera.weights.messages import box_from_pb
@@ -26,7 +25,6 @@ from tessera.weights.messages import box_from_pb
 NAME = pb.DESCRIPTOR.services_by_name["ShardDataService"].full_name
 
 # Names become parts of paths; nothing else is let through.
-_SET = re.compile(r"[a-z0-9][-a-z0-9]*/[a-z0-9][-a-z0-9]*")
 _GROUP = re.compile(r"[a-z0-9][-_a-z0-9]*")
 
 
@@ -37,24 +35,20 @@ class ShardData:
         name: of the shard.
         inbox: where pushes go.
         store: where pulls come from.
-        verifier: checks tokens.
         meter: counts bytes.
     """
 
-    def __init__(
-        self, name: str, inbox: Inbox, store: SliceStore, verifier: Verifier, meter: Meter
-    ) -> None:
+    def __init__(self, name: str, inbox: Inbox, store: SliceStore, meter: Meter) -> None:
         self._name = name
         self._inbox = inbox
         self._store = store
-        self._verifier = verifier
         self._meter = meter
 
     def register(self, server: Any) -> None:
         """Add the service to a server."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "PushSlices": grpc.stream_unary_rpc_method_handler(
-                self.push, wire.identity, pb.PushSlicesResponse.SerializeToString
+                self.push, pb.PushSlicesRequest.FromString, pb.PushSlicesResponse.SerializeToString
             ),
             "PullSlices": grpc.unary_stream_rpc_method_handler(
                 self.pull, pb.PullSlicesRequest.FromString, wire.serialize
@@ -62,10 +56,10 @@ class ShardData:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
 
-    def push(self, requests: Iterator[bytes], context: Any) -> pb.PushSlicesResponse:
-        """Store a stream of slices."""
-        target = self._target(next(requests, b""))
-        self._check_tenant(context, target.set)
+    def push(self, requests: Iterator[Any], context: Any) -> pb.PushSlicesResponse:
+        """Store a stream of slices: a parsed message with their target, then bytes of the rest."""
+        del context
+        target = _target(next(requests))
         pushed = PushStream(self._inbox, target, self._name)
         try:
             with disk_errors():
@@ -82,27 +76,23 @@ class ShardData:
         self, request: pb.PullSlicesRequest, context: Any
     ) -> Iterator[bytes | pb.PullSlicesResponse]:
         """Send boxes of slices."""
-        self._check_tenant(context, request.set)
+        del context
         items = [_item(message) for message in request.items]
         reading = Reading(self._store, (request.set, request.version), items)
         yield from wire.chunks(reading.blocks(), wire.PULL_DATA)
         self._meter.record(PULLED_BYTES, reading.size)
         yield pb.PullSlicesResponse(checksums=pb.PullChecksums(checksums=reading.checksums))
 
-    def _check_tenant(self, context: Any, name: str) -> None:
-        check_tenant(self._verifier.authenticate(context.invocation_metadata()), name)
 
-    def _target(self, first: bytes) -> Target:
-        message = pb.PushSlicesRequest.FromString(first)
-        target = message.target
-        good = message.WhichOneof("content") == "target" and _SET.fullmatch(target.set)
-        if not good or min(target.version, target.epoch) < 1 or target.rank < 0:
-            raise errors.InvalidArgumentError(
-                "the first message of a push must name set, version, epoch and rank",
-                reason="BAD_TARGET",
-                violations=[errors.Violation("target", "set, version, epoch and rank")],
-            )
-        return Target(set=target.set, version=target.version, epoch=target.epoch, rank=target.rank)
+def _target(message: pb.PushSlicesRequest) -> Target:
+    target = message.target
+    if message.WhichOneof("content") != "target" or min(target.version, target.epoch) < 1:
+        raise errors.InvalidArgumentError(
+            "the first message of a push must name set, version, epoch and rank",
+            reason="BAD_TARGET",
+            violations=[errors.Violation("target", "set, version, epoch and rank")],
+        )
+    return Target(set=target.set, version=target.version, epoch=target.epoch, rank=target.rank)
 
 
 def _receive(pushed: PushStream, message: bytes) -> None:

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tessera.api.parameters.v1 import manifest_pb2 as tessera_dot_api_dot_parameters_dot_v1_dot_manifest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"G\n\nPushTarget\x12\x0b\n\x03set\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x0c\n\x04rank\x18\x04 \x01(\x05\"y\n\x0bSliceHeader\x12\x0e\n\x06tensor\x18\x01 \x01(\x05\x12\r\n\x05group\x18\x02 \x01(\t\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\"\xa3\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"G\n\x0cSliceHeaders\x12\x37\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeader\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"}\n\x08PullItem\x12\r\n\x05piece\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0f\n\x07\x65xtents\x18\x03 \x03(\x03\x12\x14\n\x0c\x65lement_size\x18\x04 \x01(\x05\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"n\n\x11PullSlicesRequest\x12\x14\n\x03set\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x32\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItem\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"5\n\x15PersistVersionRequest\x12\x0b\n\x03set\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"J\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"B\n\x12\x44ropVersionRequest\x12\x0b\n\x03set\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06groups\x18\x03 \x03(\t\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x17\n\x15GetShardStatusRequest\"b\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x32\xea\x02\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xec\x01\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\x97\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x0c\n\x04rank\x18\x04 \x01(\x05\"y\n\x0bSliceHeader\x12\x0e\n\x06tensor\x18\x01 \x01(\x05\x12\r\n\x05group\x18\x02 \x01(\t\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\"\xa3\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"G\n\x0cSliceHeaders\x12\x37\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeader\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"}\n\x08PullItem\x12\r\n\x05piece\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0f\n\x07\x65xtents\x18\x03 \x03(\x03\x12\x14\n\x0c\x65lement_size\x18\x04 \x01(\x05\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\xb5\x01\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x32\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItem\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\x85\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x0f\n\x07version\x18\x02 \x01(\x03\"J\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"\xba\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x36\n\x06groups\x18\x03 \x03(\tB&\xbaH#\x92\x01 \"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x17\n\x15GetShardStatusRequest\"b\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x32\xea\x02\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xec\x01\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,40 +34,48 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.api.parameters.v1.s
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031tessera.api.parameters.v1B\nShardProtoP\001Z&tessera/api/parameters/v1;parametersv1'
+  _globals['_PUSHTARGET'].fields_by_name['set']._loaded_options = None
+  _globals['_PUSHTARGET'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
   _globals['_PULLSLICESREQUEST'].fields_by_name['set']._loaded_options = None
-  _globals['_PULLSLICESREQUEST'].fields_by_name['set']._serialized_options = b'\272H\004r\002\020\001'
-  _globals['_PUSHTARGET']._serialized_start=139
-  _globals['_PUSHTARGET']._serialized_end=210
-  _globals['_SLICEHEADER']._serialized_start=212
-  _globals['_SLICEHEADER']._serialized_end=333
-  _globals['_PUSHSLICESREQUEST']._serialized_start=336
-  _globals['_PUSHSLICESREQUEST']._serialized_end=499
-  _globals['_SLICEHEADERS']._serialized_start=501
-  _globals['_SLICEHEADERS']._serialized_end=572
-  _globals['_PUSHSLICESRESPONSE']._serialized_start=574
-  _globals['_PUSHSLICESRESPONSE']._serialized_end=608
-  _globals['_PULLITEM']._serialized_start=610
-  _globals['_PULLITEM']._serialized_end=735
-  _globals['_PULLSLICESREQUEST']._serialized_start=737
-  _globals['_PULLSLICESREQUEST']._serialized_end=847
-  _globals['_PULLSLICESRESPONSE']._serialized_start=849
-  _globals['_PULLSLICESRESPONSE']._serialized_end=959
-  _globals['_PULLCHECKSUMS']._serialized_start=961
-  _globals['_PULLCHECKSUMS']._serialized_end=995
-  _globals['_PERSISTVERSIONREQUEST']._serialized_start=997
-  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1050
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1052
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1126
-  _globals['_DROPVERSIONREQUEST']._serialized_start=1128
-  _globals['_DROPVERSIONREQUEST']._serialized_end=1194
-  _globals['_DROPVERSIONRESPONSE']._serialized_start=1196
-  _globals['_DROPVERSIONRESPONSE']._serialized_end=1231
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=1233
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=1256
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=1258
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=1356
-  _globals['_SHARDSERVICE']._serialized_start=1359
-  _globals['_SHARDSERVICE']._serialized_end=1721
-  _globals['_SHARDDATASERVICE']._serialized_start=1724
-  _globals['_SHARDDATASERVICE']._serialized_end=1960
+  _globals['_PULLSLICESREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_PERSISTVERSIONREQUEST'].fields_by_name['set']._loaded_options = None
+  _globals['_PERSISTVERSIONREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['set']._loaded_options = None
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._loaded_options = None
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._serialized_options = b'\272H#\222\001 \"\036r\0342\032^[a-z0-9][-_a-z0-9]{0,62}$'
+  _globals['_PUSHTARGET']._serialized_start=140
+  _globals['_PUSHTARGET']._serialized_end=291
+  _globals['_SLICEHEADER']._serialized_start=293
+  _globals['_SLICEHEADER']._serialized_end=414
+  _globals['_PUSHSLICESREQUEST']._serialized_start=417
+  _globals['_PUSHSLICESREQUEST']._serialized_end=580
+  _globals['_SLICEHEADERS']._serialized_start=582
+  _globals['_SLICEHEADERS']._serialized_end=653
+  _globals['_PUSHSLICESRESPONSE']._serialized_start=655
+  _globals['_PUSHSLICESRESPONSE']._serialized_end=689
+  _globals['_PULLITEM']._serialized_start=691
+  _globals['_PULLITEM']._serialized_end=816
+  _globals['_PULLSLICESREQUEST']._serialized_start=819
+  _globals['_PULLSLICESREQUEST']._serialized_end=1000
+  _globals['_PULLSLICESRESPONSE']._serialized_start=1002
+  _globals['_PULLSLICESRESPONSE']._serialized_end=1112
+  _globals['_PULLCHECKSUMS']._serialized_start=1114
+  _globals['_PULLCHECKSUMS']._serialized_end=1148
+  _globals['_PERSISTVERSIONREQUEST']._serialized_start=1151
+  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1284
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1286
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1360
+  _globals['_DROPVERSIONREQUEST']._serialized_start=1363
+  _globals['_DROPVERSIONREQUEST']._serialized_end=1549
+  _globals['_DROPVERSIONRESPONSE']._serialized_start=1551
+  _globals['_DROPVERSIONRESPONSE']._serialized_end=1586
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=1588
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=1611
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=1613
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=1711
+  _globals['_SHARDSERVICE']._serialized_start=1714
+  _globals['_SHARDSERVICE']._serialized_end=2076
+  _globals['_SHARDDATASERVICE']._serialized_start=2079
+  _globals['_SHARDDATASERVICE']._serialized_end=2315
 # @@protoc_insertion_point(module_scope)

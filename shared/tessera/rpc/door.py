@@ -1,0 +1,85 @@
+"""The door of a server: who may come in is seen before anything that was sent is read. No gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError, Message
+
+from tessera import errors, validation
+from tessera.rpc.identity import Verifier
+from tessera.rpc.policy.rule import Owner, Rule, check_caller, check_resources
+from tessera.rpc.policy.table import TABLE
+from tessera.rpc.principal import ANONYMOUS, Principal
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class Door:
+    """Holds a server's calls to the table.
+
+    Args:
+        verifier: of tokens.
+        owner: whose the server is; None: the platform's.
+        table: rules by method; other tables are for tests of services of their own.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        *,
+        owner: Owner | None = None,
+        table: Mapping[str, Rule] = TABLE,
+    ) -> None:
+        self._verifier = verifier
+        self._owner = owner
+        self._table = table
+
+    def cover(self, services: Iterable[str]) -> None:
+        """Make sure that every method of these services has a row.
+
+        Raises:
+            KeyError: one has none, so that nobody could call it.
+        """
+        for service in services:
+            for method in descriptor_pool.Default().FindServiceByName(service).methods:
+                path = f"/{service}/{method.name}"
+                if path not in self._table:
+                    raise KeyError(f"{path} has no row in tessera.rpc.policy.table")
+
+    def admit(self, method: str, metadata: Metadata) -> Principal:
+        """Who calls, by the metadata alone.
+
+        Raises:
+            UnauthenticatedError: there is no valid token.
+            PermissionDeniedError: it may not call this, or not here.
+        """
+        rule = self._table.get(method)
+        if rule is not None and rule.public:
+            return ANONYMOUS
+        principal = self._verifier.authenticate(metadata)
+        check_caller(rule, method, principal, self._owner)
+        return principal
+
+    def read(
+        self, method: str, caller: Principal, raw: bytes, parse: Callable[[bytes], Any]
+    ) -> Any:
+        """What a caller sent, parsed and found to be within the limits and the caller's own.
+
+        Raises:
+            InvalidArgumentError: it is no such message (MALFORMED_MESSAGE), or breaks a limit.
+            PermissionDeniedError: it names what is another's.
+        """
+        try:
+            request = parse(raw)
+        except DecodeError:
+            raise errors.InvalidArgumentError(
+                f"these {len(raw)} bytes are no request of {method.rpartition('/')[2]}",
+                reason="MALFORMED_MESSAGE",
+            ) from None
+        assert isinstance(request, Message)
+        validation.check(request)
+        check_resources(self._table[method], caller, request)
+        return request

@@ -1,0 +1,1 @@
+"""Who may call what: one table, and the rules that its rows are. Pure."""

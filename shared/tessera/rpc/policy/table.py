@@ -1,0 +1,171 @@
+"""The table: every RPC, who may call it, and what of its request must be the caller's. Pure.
+
+What stands in no row nobody may call. docs/security.md shows it; a test walks it with every kind of
+caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tessera.rpc.policy.rule import Kind, Resource, Rule
+from tessera.rpc.principal import Role
+
+VIEWER = frozenset({Role.VIEWER, Role.SUBMITTER, Role.ADMIN, Role.OPERATOR})
+SUBMITTER = VIEWER - {Role.VIEWER}
+OPERATOR = frozenset({Role.OPERATOR})
+ATTEMPT = frozenset({Role.ATTEMPT})
+REPLICA = frozenset({Role.REPLICA})
+COORDINATOR = frozenset({Role.COORDINATOR})
+CONTROLLER = frozenset({Role.CONTROLLER})
+ENDPOINTS = ATTEMPT | REPLICA | COORDINATOR | frozenset({Role.SHARD})
+ANYONE = frozenset(Role)
+
+SCOPED = Resource(Kind.SCOPED)
+SERVER = Resource(Kind.SERVER)
+REF = Resource(Kind.ATTEMPT, "ref")
+READ, WRITE = Resource(Kind.READ_SET, "set"), Resource(Kind.WRITE_SET, "set")
+
+
+Table = dict[str, Rule]
+
+
+def _rows(service: str, rows: Mapping[str, tuple[frozenset[Role], Iterable[Resource]]]) -> Table:
+    return {
+        f"/tessera.api.{service}/{method}": Rule(roles, tuple(resources))
+        for method, (roles, resources) in rows.items()
+    }
+
+
+TABLE: Table = (
+    _rows(
+        "controller.v1.JobService",
+        {
+            "CreateJob": (SUBMITTER, [SCOPED]),
+            "GetJob": (VIEWER, [SCOPED]),
+            "ListJobs": (VIEWER, [SCOPED]),
+            "CancelJob": (SUBMITTER, [SCOPED]),
+            "CheckpointJob": (SUBMITTER, [SCOPED]),
+            "WatchJob": (VIEWER, [SCOPED]),
+            "StreamLogs": (VIEWER, [SCOPED]),
+            "StreamMetrics": (VIEWER, [SCOPED]),
+        },
+    )
+    | _rows(
+        "controller.v1.DeploymentService",
+        {
+            "CreateDeployment": (SUBMITTER, [SCOPED]),
+            "GetDeployment": (VIEWER | REPLICA, [SCOPED]),
+            "ListDeployments": (VIEWER, [SCOPED]),
+            "DeleteDeployment": (SUBMITTER, [SCOPED]),
+        },
+    )
+    | _rows(
+        "controller.v1.PoolService",
+        {
+            "ListPools": (VIEWER, []),
+            "RegisterPool": (OPERATOR, []),
+        },
+    )
+    | _rows(
+        "controller.v1.BlobService",
+        {
+            "PutBlob": (SUBMITTER, [SCOPED]),
+            "GetBlob": (SUBMITTER | ATTEMPT, [SCOPED]),
+            "StatBlob": (SUBMITTER | ATTEMPT, [SCOPED]),
+        },
+    )
+    | _rows(
+        "controller.v1.AttemptService",
+        {
+            "GetAttempt": (ATTEMPT, [REF]),
+            "ReportAttempt": (ATTEMPT, [REF]),
+            "AppendLogs": (ATTEMPT, [REF]),
+            "FinishAttempt": (ATTEMPT, [REF]),
+        },
+    )
+    | _rows(
+        "controller.v1.RegistryService",
+        {
+            "Register": (ENDPOINTS, [Resource(Kind.ENDPOINT, "endpoint")]),
+            "Heartbeat": (ENDPOINTS, [Resource(Kind.ENDPOINT)]),
+            "Deregister": (ENDPOINTS, [Resource(Kind.ENDPOINT)]),
+            "Resolve": (VIEWER | ENDPOINTS, [SCOPED]),
+        },
+    )
+    | _rows(
+        "controller.v1.IdentityService",
+        {
+            "ExchangeTicket": (ANYONE, []),
+            "GetKeys": (ANYONE, []),
+        },
+    )
+    | _rows(
+        "parameters.v1.CoordinatorService",
+        {
+            "AcquireWriter": (SUBMITTER | ATTEMPT, [WRITE, Resource(Kind.ATTEMPT)]),
+            "OpenVersion": (SUBMITTER | ATTEMPT, [WRITE]),
+            "SealVersion": (SUBMITTER | ATTEMPT, [WRITE]),
+            "CommitVersion": (SUBMITTER | ATTEMPT, [WRITE]),
+            "AbortVersion": (SUBMITTER | ATTEMPT, [WRITE]),
+            "GetManifest": (VIEWER | ATTEMPT | REPLICA | CONTROLLER, [READ]),
+            "ListSets": (VIEWER | CONTROLLER, [SCOPED]),
+            "ListVersions": (VIEWER | ATTEMPT | REPLICA | CONTROLLER, [READ]),
+            "WatchSet": (VIEWER | REPLICA, [READ]),
+            "PinVersion": (SUBMITTER | ATTEMPT | REPLICA, [READ]),
+            "ReleasePin": (SUBMITTER | ATTEMPT | REPLICA, [READ]),
+        },
+    )
+    | _rows(
+        "parameters.v1.ShardService",
+        {
+            "PersistVersion": (COORDINATOR, []),
+            "DropVersion": (COORDINATOR, []),
+            "GetShardStatus": (COORDINATOR | OPERATOR, []),
+        },
+    )
+    | _rows(
+        "parameters.v1.ShardDataService",
+        {
+            "PushSlices": (SUBMITTER | ATTEMPT, [Resource(Kind.WRITE_SET, "target.set")]),
+            "PullSlices": (VIEWER | ATTEMPT | REPLICA, [READ]),
+        },
+    )
+    | _rows(
+        "trainer.v1.TrainerService",
+        {
+            "GetStatus": (VIEWER | CONTROLLER, [SERVER]),
+            "Checkpoint": (SUBMITTER | CONTROLLER, [SERVER]),
+            "Stop": (SUBMITTER | CONTROLLER, [SERVER]),
+        },
+    )
+    | _rows(
+        "trainer.v1.RankService",
+        {
+            "Sync": (ATTEMPT, [SERVER]),
+            "Join": (ATTEMPT, [SERVER]),
+            "Leave": (ATTEMPT, [SERVER]),
+        },
+    )
+    | _rows(
+        "inference.v1.InferenceService",
+        {
+            "Generate": (VIEWER, [SERVER]),
+            "Translate": (VIEWER, [SERVER]),
+            "Classify": (VIEWER, [SERVER]),
+            "FillMask": (VIEWER, [SERVER]),
+            "Answer": (VIEWER, [SERVER]),
+            "Embed": (VIEWER, [SERVER]),
+            "Score": (VIEWER, [SERVER]),
+            "GetModel": (VIEWER, [SERVER]),
+        },
+    )
+    | _rows(
+        "inference.v1.ReplicaService",
+        {
+            "GetReplicaStatus": (VIEWER | CONTROLLER, [SERVER]),
+            "GetDigests": (VIEWER | CONTROLLER, [SERVER]),
+            "Drain": (REPLICA | CONTROLLER, [SERVER]),
+        },
+    )
+)
