@@ -11,7 +11,6 @@ import pytest
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, deployment_pb2, job_pb2, pool_pb2, registry_pb2
 from tessera.api.controller.v1.spec_pb2 import InitSpec, ModelSpec, TrainSpec
-from tessera.controller.app import signing_key
 from tessera.controller.store import tickets
 from tessera.models.registry import FAMILIES
 from tessera.parameters.local import start_parameters
@@ -391,9 +390,3 @@ async def lifecycle(platform):
     )
     error = await refused(stub.GetDeployment, get, platform.user(), errors.NotFoundError)
     assert error.reason == "DEPLOYMENT_NOT_FOUND"
-
-
-def test_the_signing_key_is_made_once_and_private(tmp_path):
-    path = tmp_path / "keys" / "signing.pem"
-    assert signing_key(path) == signing_key(path)
-    assert path.stat().st_mode & 0o777 == 0o600

@@ -6,7 +6,14 @@ import grpc
 import pytest
 from google.protobuf import message_factory
 
-from tessera.api.controller.v1 import attempt_pb2, deployment_pb2, job_pb2, pool_pb2, registry_pb2
+from tessera.api.controller.v1 import (
+    access_pb2,
+    attempt_pb2,
+    deployment_pb2,
+    job_pb2,
+    pool_pb2,
+    registry_pb2,
+)
 from tessera.api.inference.v1 import inference_pb2
 from tessera.api.parameters.v1 import coordinator_pb2, shard_pb2
 from tessera.api.trainer.v1 import trainer_pb2
@@ -20,6 +27,7 @@ from tessera.rpc.server import Server
 from tessera.rpc.status import from_rpc_error
 
 FILES = (
+    access_pb2,
     attempt_pb2, deployment_pb2, job_pb2, pool_pb2, registry_pb2,
     inference_pb2, coordinator_pb2, shard_pb2, trainer_pb2,
 )  # fmt: skip
@@ -29,6 +37,7 @@ METHODS = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
+REVOKED = "revoked-token"
 OWNER = Owner(tenant="a", job="job-1", attempt=1, deployment="chat")
 
 
@@ -77,6 +86,7 @@ REFUSED = {
     Kind.WRITE_SET: STRANGERS,
     Kind.ATTEMPT: {"attempt before", "attempt of another job", "attempt of b"},
     Kind.SERVER: STRANGERS | {"attempt before"},
+    Kind.TENANT: {"admin of b"},
     Kind.SCOPED: set(),
 }
 """Who is refused by what a request names, though its role may call."""
@@ -91,6 +101,9 @@ ENDPOINTS = {
 SET = {"set": "a/s"}
 REF = {"ref": {"job": "job-1", "attempt": 1}}
 EXAMPLES = {
+    "CreateToken": {"tenant": "a", "role": 1, "subject": "x", "ttl": {"seconds": 60}},
+    "ListTokens": {"tenant": "a"},
+    "RevokeToken": {"tenant": "a", "id": "0123456789abcdef"},
     "Register": {
         "endpoint": {"name": "shard-0", "role": 2, "incarnation": "i", "control_address": "h:1"}
     },
@@ -149,7 +162,9 @@ def issuer():
 async def ask(issuer):
     """Calls a method as somebody; returns the error's status and reason, or nothing."""
     names = {path.split("/")[1] for path in METHODS}
-    door = Door(Verifier([issuer.public_key()]), owner=OWNER)
+    verifier = Verifier([issuer.public_key()], "controller")
+    verifier.update([issuer.public_key()], [REVOKED])
+    door = Door(verifier, owner=OWNER)
     server = Server(door, [(name, lambda _: None) for name in names])
     server._server.add_generic_rpc_handlers((Everything(),))
     port = await server.start()
@@ -201,6 +216,8 @@ async def test_without_a_valid_token_nothing_but_tickets_and_keys(ask, issuer):
         "nonsense": "TOKEN_INVALID",
         stranger.issue(operator): "TOKEN_INVALID",
         issuer.issue(operator, ttl=-1): "TOKEN_EXPIRED",
+        issuer.issue(operator, token_id=REVOKED): "TOKEN_REVOKED",
+        issuer.issue(operator, audience=["inference"]): "TOKEN_AUDIENCE",
     }
     for path in METHODS:
         public = path.startswith("/tessera.api.controller.v1.IdentityService/")

@@ -14,16 +14,15 @@ registrations.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from tessera.api.controller.v1 import (
+    access_pb2_grpc,
     attempt_pb2_grpc,
     deployment_pb2_grpc,
     job_pb2_grpc,
@@ -31,6 +30,7 @@ from tessera.api.controller.v1 import (
     registry_pb2_grpc,
 )
 from tessera.controller.config import Config
+from tessera.controller.keys import Keys
 from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.registry import Registry
@@ -42,6 +42,7 @@ from tessera.controller.reconcile.commands import CommandLoop
 from tessera.controller.reconcile.loop import run_loop
 from tessera.controller.reconcile.services import ServicesLoop
 from tessera.controller.runtime import Runtime
+from tessera.controller.services.access import AccessService
 from tessera.controller.services.attempts import AttemptService
 from tessera.controller.services.blobs import BlobService
 from tessera.controller.services.deployments import DeploymentService
@@ -50,14 +51,15 @@ from tessera.controller.services.jobs import JobService
 from tessera.controller.services.pools import PoolService
 from tessera.controller.services.registry import RegistryService
 from tessera.controller.signals import ADMISSION, OUTBOX, SERVICES, Signals
+from tessera.controller.store import access as store_access
 from tessera.controller.store import pools as store_pools
 from tessera.controller.store.blobs import BlobStore
 from tessera.controller.store.database import Database
 from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
+from tessera.controller.trust import Trust
 from tessera.rpc.address import join
 from tessera.rpc.door import Door
-from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
 from tessera.rpc.registration import build_version
 from tessera.rpc.server import Server
@@ -109,8 +111,8 @@ class Controller:
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK):
                 await runtime.pools.refresh()
-        door = Door(Verifier([runtime.issuer.public_key()]))
-        self._server = Server(door, _services(runtime))
+        runtime.trust.revoke(await runtime.database.read(store_access.revoked))
+        self._server = Server(Door(runtime.trust.verifier), _services(runtime))
         await self._server.start(self._config.host, self._config.port)
         if self._run_loops:
             self._start_loops()
@@ -145,6 +147,7 @@ class Controller:
             self._tasks.append(task)
 
     async def _look_at_pools(self) -> float:
+        self.runtime.trust.refresh()
         if await self.runtime.pools.refresh():
             self.runtime.signals.wake(ADMISSION, SERVICES)
         return POOLS_PAUSE
@@ -159,8 +162,8 @@ _PRINCIPAL = Principal(subject="controller", role=Role.CONTROLLER, tenant="")
 
 def _runtime(config: Config, http: RayHttp) -> Runtime:
     config.home.mkdir(parents=True, exist_ok=True)
-    issuer = Issuer(signing_key(config.home / "keys" / "signing.pem"))
-    registry, token = Registry(build_version()), issuer.issue(_PRINCIPAL)
+    trust = Trust(Keys(config.home / "keys"))
+    registry, token = Registry(build_version()), trust.issuer.issue(_PRINCIPAL)
     return Runtime(
         config=config,
         database=Database(config.database_url),
@@ -172,24 +175,9 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
         drivers=Drivers(registry, token),
         logs=Logs(config.home / "logs" / "jobs"),
         blobs=BlobStore(config.home / "blobs"),
-        issuer=issuer,
+        trust=trust,
         ids=Ids(),
     )
-
-
-def signing_key(path: Path) -> bytes:
-    """The private key at `path`; made there, readable by its owner only, where there is none."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(Issuer.generate_key())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    return path.read_bytes()
 
 
 def _services(runtime: Runtime) -> list[tuple[str, Callable[[Any], None]]]:
@@ -197,6 +185,10 @@ def _services(runtime: Runtime) -> list[tuple[str, Callable[[Any], None]]]:
     deployments, registry = DeploymentService(runtime), RegistryService(runtime)
     identity, pools, blobs = IdentityService(runtime), PoolService(runtime), BlobService(runtime)
     added: list[tuple[str, Callable[[Any], None]]] = [
+        (
+            "AccessService",
+            partial(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessService(runtime)),
+        ),
         ("JobService", partial(job_pb2_grpc.add_JobServiceServicer_to_server, jobs)),
         (
             "AttemptService",

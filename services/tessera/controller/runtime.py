@@ -17,6 +17,7 @@ from tessera.controller.store.database import Database
 from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
 from tessera.controller.store.reservations import reservations
+from tessera.controller.trust import Trust
 from tessera.rpc.identity import Issuer
 from tessera.rpc.principal import PLATFORM, Principal
 
@@ -35,8 +36,13 @@ class Runtime:
     drivers: Drivers
     logs: Logs
     blobs: BlobStore
-    issuer: Issuer
+    trust: Trust
     ids: Ids
+
+    @property
+    def issuer(self) -> Issuer:
+        """What signs tokens now."""
+        return self.trust.issuer
 
     @property
     def services_pool(self) -> str:

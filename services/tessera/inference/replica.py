@@ -54,6 +54,7 @@ class Replica:
         self, config: ReplicaConfig, served: ServedModel, verifier: Verifier, meter: Meter
     ) -> None:
         self._config = config
+        self._verifier = verifier
         self._meter = meter
         self._coordinator = Coordinator(config.controller, config.token)
         loader = Loader(
@@ -92,7 +93,9 @@ class Replica:
             data_address=self.address,
             labels={"actor": self._config.actor, **self._labels()},
         )
-        registration = Registration(self._config.controller, self._config.token, announced)
+        registration = Registration(
+            self._config.controller, self._config.token, announced, self._verifier
+        )
         await registration.start()
         self._registration = registration
         self._watchdog = asyncio.create_task(self._watch())
@@ -207,7 +210,7 @@ async def start_replica(config: ReplicaConfig, meter: Meter) -> Replica:
     """
     while True:
         try:
-            verifier = await asyncio.to_thread(fetch_verifier, config.controller)
+            verifier = await asyncio.to_thread(fetch_verifier, config.controller, "inference")
             served = await fetch_served(config)
             replica = Replica(config, served, verifier, meter)
             await replica.start()

@@ -45,7 +45,7 @@ class CoordinatorNode:
     async def start(self) -> None:
         """Open the store, listen, and register."""
         place, config = self._place, self._config
-        verifier = await asyncio.to_thread(fetch_verifier, place.controller)
+        verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters")
         names = [shard_name(index) for index in range(config.shards)]
         store = Store(config.data_dir / "coordinator.db", names, config.disk_cap_bytes)
         self._versions = Versions(store, Shards(place.controller, place.token, names), self._meter)
@@ -66,6 +66,7 @@ class CoordinatorNode:
                 self.address,
                 labels={"actor": place.actor},
             ),
+            verifier,
         )
         await self._registration.start()
 
@@ -96,7 +97,7 @@ class ShardNode:
     async def start(self) -> None:
         """Recover what is on disk, listen, and register."""
         place, config = self._place, self._config
-        verifier = await asyncio.to_thread(fetch_verifier, place.controller)
+        verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters")
         self._store = await asyncio.to_thread(SliceStore, config.data_dir)
         if versions := self._store.versions:
             size = self._store.disk_bytes / 1e6
@@ -125,6 +126,7 @@ class ShardNode:
                 data_address=self.data_address,
                 labels={"actor": place.actor},
             ),
+            verifier,
         )
         await self._registration.start()
 

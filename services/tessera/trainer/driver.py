@@ -16,6 +16,7 @@ from tessera.device import backend_for
 from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.door import Door
+from tessera.rpc.identity import Verifier
 from tessera.rpc.policy.rule import Owner
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
@@ -81,9 +82,12 @@ class Driver:
             total_steps=settings.steps,
             world_size=settings.workers,
         )
-        server = await self._server(record, tenant)
+        verifier = await asyncio.to_thread(fetch_verifier, self._controller, "trainer")
+        server = _server(record, tenant, verifier)
         address = join(self._host, await server.start(self._host))
-        registration = Registration(self._controller, self._token, self._endpoint(address))
+        registration = Registration(
+            self._controller, self._token, self._endpoint(address), verifier
+        )
         await registration.start()
         context = AttemptContext(
             job=self._ref.job,
@@ -101,25 +105,6 @@ class Driver:
         finally:
             await registration.stop()
             await server.drain(grace=1.0)
-
-    async def _server(self, record: AttemptRecord, tenant: str) -> Server:
-        """What users, the controller and the ranks of this attempt call."""
-        verifier = await asyncio.to_thread(fetch_verifier, self._controller)
-        owner = Owner(tenant=tenant, job=record.job, attempt=record.attempt)
-        control, ranks = TrainerService(record), RankService(record)
-        return Server(
-            Door(verifier, owner=owner),
-            [
-                (
-                    _NAMES["TrainerService"].full_name,
-                    lambda s: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(control, s),
-                ),
-                (
-                    _NAMES["RankService"].full_name,
-                    lambda s: trainer_pb2_grpc.add_RankServiceServicer_to_server(ranks, s),
-                ),
-            ],
-        )
 
     def _endpoint(self, address: str) -> registry_pb2.Endpoint:
         labels = {"attempt": str(self._ref.attempt)}
@@ -157,3 +142,22 @@ class Driver:
                 await stub.FinishAttempt(
                     request, metadata=bearer(self._token), timeout=DEFAULT_SECONDS
                 )
+
+
+def _server(record: AttemptRecord, tenant: str, verifier: Verifier) -> Server:
+    """What users, the controller and the ranks of an attempt call."""
+    owner = Owner(tenant=tenant, job=record.job, attempt=record.attempt)
+    control, ranks = TrainerService(record), RankService(record)
+    return Server(
+        Door(verifier, owner=owner),
+        [
+            (
+                _NAMES["TrainerService"].full_name,
+                lambda s: trainer_pb2_grpc.add_TrainerServiceServicer_to_server(control, s),
+            ),
+            (
+                _NAMES["RankService"].full_name,
+                lambda s: trainer_pb2_grpc.add_RankServiceServicer_to_server(ranks, s),
+            ),
+        ],
+    )

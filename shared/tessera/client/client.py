@@ -10,6 +10,7 @@ from tessera import errors
 from tessera.api.controller.v1 import pool_pb2
 from tessera.api.controller.v1.pool_pb2_grpc import PoolServiceStub
 from tessera.client import checked_folder, hub, imports
+from tessera.client.access import AccessControl
 from tessera.client.answers import Answers
 from tessera.client.blobs import Blobs, Progress
 from tessera.client.connection import PATIENCE_SECONDS, Connection
@@ -57,6 +58,7 @@ class Client(Answers):
         self.blobs = Blobs(self._connection)
         self.jobs = Jobs(self._connection, self.blobs)
         self.deployments = Deployments(self._connection)
+        self.access = AccessControl(self._connection)
         self.processes = Processes(self._connection, self.jobs, self.deployments)
         super().__init__(Replicas(self._connection, self.deployments))
         self._pools: Any = PoolServiceStub(self._connection.channel)

@@ -59,12 +59,17 @@ def exchange_tickets(controller: str, tickets: str) -> list[str]:
         ]
 
 
-def fetch_verifier(controller: str) -> Verifier:
-    """A verifier with the controller's public keys."""
+def fetch_verifier(controller: str, service: str = "") -> Verifier:
+    """A verifier with the controller's public keys.
+
+    Args:
+        controller: host:port.
+        service: whose server asks; tokens for others only are refused.
+    """
     with channel(controller) as connection, mapped_errors():
         stub = pb_grpc.IdentityServiceStub(connection)
         reply = stub.GetKeys(pb.GetKeysRequest(), timeout=PATIENCE_SECONDS, wait_for_ready=True)
-        return Verifier(list(reply.keys))
+        return Verifier(list(reply.keys), service)
 
 
 def endpoint(
@@ -101,10 +106,18 @@ class Registration:
         controller: host:port of the controller.
         token: of this process.
         endpoint: what to announce; its build is filled in here.
+        verifier: told with each heartbeat which keys and tokens are valid no more.
     """
 
-    def __init__(self, controller: str, token: str, endpoint: pb.Endpoint) -> None:
+    def __init__(
+        self,
+        controller: str,
+        token: str,
+        endpoint: pb.Endpoint,
+        verifier: Verifier | None = None,
+    ) -> None:
         self._controller = controller
+        self._verifier = verifier
         self._metadata = bearer(token)
         self.endpoint = endpoint
         self.endpoint.build = build_version()
@@ -162,7 +175,9 @@ class Registration:
             )
             try:
                 with mapped_errors():
-                    await stub.Heartbeat(request, metadata=self._metadata, timeout=lease / 2)
+                    told = await stub.Heartbeat(request, metadata=self._metadata, timeout=lease / 2)
+                if self._verifier is not None:
+                    self._verifier.update(told.keys, told.revoked_tokens)
             except errors.NotFoundError:
                 await self._again(stub)
             except errors.TesseraError as error:

@@ -10,6 +10,7 @@ from tessera.attempt.progress import Progress
 from tessera.controller.policy.demand import Amounts, Demand
 from tessera.controller.policy.job import JobProgress, JobState
 from tessera.controller.policy.scheduler import Reason
+from tessera.rpc.principal import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,3 +157,26 @@ class EnsureJob:
     ended: float | None = None
     failures: int = 0
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """Who shares the platform."""
+
+    name: str
+    create_time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedToken:
+    """What is known of a token of a person or a program; times are seconds since the epoch."""
+
+    id: str
+    tenant: str
+    role: Role
+    subject: str
+    audience: tuple[str, ...]
+    creator: str
+    create_time: float
+    expire_time: float
+    revoke_time: float | None = None

@@ -27,4 +27,4 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
     async def GetKeys(self, request: pb.GetKeysRequest, context: Any) -> pb.GetKeysResponse:
         """The public keys."""
         del request, context
-        return pb.GetKeysResponse(keys=[self._runtime.issuer.public_key()])
+        return pb.GetKeysResponse(keys=self._runtime.trust.keys.public)

@@ -21,6 +21,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     def __init__(self, runtime: Runtime) -> None:
         self._registry = runtime.registry
         self._signals = runtime.signals
+        self._trust = runtime.trust
 
     async def Register(self, request: pb.RegisterRequest, context: Any) -> pb.RegisterResponse:
         """Announce an endpoint."""
@@ -40,7 +41,9 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
         caller = current_principal()
         if self._registry.heartbeat(caller, role, request.name, request.incarnation, labels):
             self._signals.wake(SERVICES)
-        return pb.HeartbeatResponse()
+        return pb.HeartbeatResponse(
+            keys=self._trust.keys.public, revoked_tokens=self._trust.revoked
+        )
 
     async def Deregister(
         self, request: pb.DeregisterRequest, context: Any

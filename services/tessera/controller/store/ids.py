@@ -1,4 +1,4 @@
-"""Sortable ids of jobs and of ensure jobs, legal as Ray submission ids."""
+"""Sortable ids: of jobs and of ensure jobs, legal as Ray submission ids, and of tokens."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class Ids:
     def ensure(self, what: str) -> str:
         """The submission id of a new ensure job."""
         return f"ensure-{what}-{self._next()}"
+
+    def token(self) -> str:
+        """The id of a new token."""
+        return self._next()
 
     def _next(self) -> str:
         with self._lock:

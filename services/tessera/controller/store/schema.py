@@ -148,6 +148,42 @@ outbox = Table(
     Index("outbox_due", "due"),
 )
 
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("create_time", Double, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("tenant", String(63), ForeignKey("tenants.name"), nullable=False),
+    Column("role", Named(Role, 16), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("audience", Json(tuple), nullable=False),
+    Column("creator", String(255), nullable=False),
+    Column("create_time", Double, nullable=False),
+    Column("expire_time", Double, nullable=False),
+    Column("revoke_time", Double),
+    Index("tokens_tenant", "tenant", "id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _COUNTER, primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("tenant", String(63), nullable=False),
+    Column("method", String(64), nullable=False),
+    Column("resource", String(255), nullable=False),
+    Column("outcome", String(64), nullable=False),
+    Index("audit_tenant", "tenant", "id"),
+)
+
 tickets = Table(
     "tickets",
     metadata,

@@ -11,6 +11,9 @@ from google.protobuf.message import Message
 from tessera import errors
 from tessera.rpc.principal import PLATFORM, Principal, Role
 
+PEOPLE = frozenset({Role.VIEWER, Role.SUBMITTER, Role.ADMIN, Role.OPERATOR})
+"""Roles of persons, and of programs that act for them."""
+
 
 class Kind(Enum):
     """What a request names; the value is how the documents say it."""
@@ -19,6 +22,7 @@ class Kind(Enum):
     WRITE_SET = "a set that the caller may write"
     ATTEMPT = "the attempt that the caller is"
     ENDPOINT = "an endpoint that the caller is"
+    TENANT = "a tenant: the caller's, or any for an operator"
     SERVER = "the server itself, which belongs to a tenant"
     SCOPED = "looked up within the caller's tenant: what is another's does not exist"
 
@@ -47,6 +51,11 @@ class Rule:
 
     roles: frozenset[Role]
     resources: tuple[Resource, ...] = ()
+
+    @property
+    def of_people(self) -> bool:
+        """Whether people may call it, and not only workloads."""
+        return bool(self.roles & PEOPLE) and not self.public
 
     @property
     def public(self) -> bool:
@@ -109,15 +118,14 @@ def check_resources(rule: Rule, caller: Principal, request: Message) -> None:
                 _check_set(caller, value, writes=False)
             case Kind.WRITE_SET:
                 _check_set(caller, value, writes=True)
+            case Kind.TENANT:
+                _check_tenant(caller, value)
             case Kind.ATTEMPT:
                 _check_attempt(caller, value.job, value.attempt)
             case Kind.ENDPOINT:
                 _check_endpoint(caller, value)
             case Kind.SERVER | Kind.SCOPED:
                 pass
-
-
-PEOPLE = frozenset({Role.VIEWER, Role.SUBMITTER, Role.ADMIN, Role.OPERATOR})
 
 
 def _value(request: Any, field: str) -> Any:
@@ -138,6 +146,13 @@ def _check_set(caller: Principal, name: str, *, writes: bool) -> None:
         return
     verb = "write" if writes else "read"
     raise errors.PermissionDeniedError(f"{caller} may not {verb} set {name!r}", reason="OTHER_SET")
+
+
+def _check_tenant(caller: Principal, name: str) -> None:
+    if name not in {"", caller.tenant} and caller.role is not Role.OPERATOR:
+        raise errors.PermissionDeniedError(
+            f"{caller} is of tenant {caller.tenant!r}, not of {name!r}", reason="OTHER_TENANT"
+        )
 
 
 def _check_attempt(caller: Principal, job: str, attempt: int) -> None:

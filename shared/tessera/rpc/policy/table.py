@@ -13,6 +13,7 @@ from tessera.rpc.principal import Role
 
 VIEWER = frozenset({Role.VIEWER, Role.SUBMITTER, Role.ADMIN, Role.OPERATOR})
 SUBMITTER = VIEWER - {Role.VIEWER}
+ADMIN = SUBMITTER - {Role.SUBMITTER}
 OPERATOR = frozenset({Role.OPERATOR})
 ATTEMPT = frozenset({Role.ATTEMPT})
 REPLICA = frozenset({Role.REPLICA})
@@ -24,6 +25,7 @@ ANYONE = frozenset(Role)
 SCOPED = Resource(Kind.SCOPED)
 SERVER = Resource(Kind.SERVER)
 REF = Resource(Kind.ATTEMPT, "ref")
+TENANT = Resource(Kind.TENANT, "tenant")
 READ, WRITE = Resource(Kind.READ_SET, "set"), Resource(Kind.WRITE_SET, "set")
 
 
@@ -91,6 +93,18 @@ TABLE: Table = (
             "Heartbeat": (ENDPOINTS, [Resource(Kind.ENDPOINT)]),
             "Deregister": (ENDPOINTS, [Resource(Kind.ENDPOINT)]),
             "Resolve": (VIEWER | ENDPOINTS, [SCOPED]),
+        },
+    )
+    | _rows(
+        "controller.v1.AccessService",
+        {
+            "CreateTenant": (OPERATOR, []),
+            "ListTenants": (VIEWER, [SCOPED]),
+            "CreateToken": (ADMIN, [TENANT]),
+            "ListTokens": (ADMIN, [TENANT]),
+            "RevokeToken": (ADMIN, [TENANT]),
+            "RotateKeys": (OPERATOR, []),
+            "ListAudit": (ADMIN, [TENANT]),
         },
     )
     | _rows(

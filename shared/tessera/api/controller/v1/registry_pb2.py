@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/api/controller/v1/registry.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc2\x02\n\x08\x45ndpoint\x12\x39\n\x04role\x18\x01 \x01(\x0e\x32\x1f.tessera.api.controller.v1.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1c\n\x0bincarnation\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12 \n\x0f\x63ontrol_address\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x14\n\x0c\x64\x61ta_address\x18\x05 \x01(\t\x12\r\n\x05\x62uild\x18\x06 \x01(\t\x12?\n\x06labels\x18\x07 \x03(\x0b\x32/.tessera.api.controller.v1.Endpoint.LabelsEntry\x12\x0c\n\x04live\x18\x08 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\x0fRegisterRequest\x12=\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32#.tessera.api.controller.v1.EndpointB\x06\xbaH\x03\xc8\x01\x01\"<\n\x10RegisterResponse\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xdc\x01\n\x10HeartbeatRequest\x12-\n\x04role\x18\x01 \x01(\x0e\x32\x1f.tessera.api.controller.v1.Role\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12G\n\x06labels\x18\x04 \x03(\x0b\x32\x37.tessera.api.controller.v1.HeartbeatRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11HeartbeatResponse\"e\n\x11\x44\x65registerRequest\x12-\n\x04role\x18\x01 \x01(\x0e\x32\x1f.tessera.api.controller.v1.Role\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"\x14\n\x12\x44\x65registerResponse\"f\n\x0eResolveRequest\x12-\n\x04role\x18\x01 \x01(\x0e\x32\x1f.tessera.api.controller.v1.Role\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0finclude_expired\x18\x03 \x01(\x08\"I\n\x0fResolveResponse\x12\x36\n\tendpoints\x18\x01 \x03(\x0b\x32#.tessera.api.controller.v1.Endpoint\"0\n\x15\x45xchangeTicketRequest\x12\x17\n\x06ticket\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"\'\n\x16\x45xchangeTicketResponse\x12\r\n\x05token\x18\x01 \x01(\t\"\x10\n\x0eGetKeysRequest\"\x1f\n\x0fGetKeysResponse\x12\x0c\n\x04keys\x18\x01 \x03(\t*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10ROLE_COORDINATOR\x10\x01\x12\x0e\n\nROLE_SHARD\x10\x02\x12\x10\n\x0cROLE_TRAINER\x10\x03\x12\x10\n\x0cROLE_REPLICA\x10\x04\x32\xab\x03\n\x0fRegistryService\x12\x63\n\x08Register\x12*.tessera.api.controller.v1.RegisterRequest\x1a+.tessera.api.controller.v1.RegisterResponse\x12\x66\n\tHeartbeat\x12+.tessera.api.controller.v1.HeartbeatRequest\x1a,.tessera.api.controller.v1.HeartbeatResponse\x12i\n\nDeregister\x12,.tessera.api.controller.v1.DeregisterRequest\x1a-.tessera.api.controller.v1.DeregisterResponse\x12`\n\x07Resolve\x12).tessera.api.controller.v1.ResolveRequest\x1a*.tessera.api.controller.v1.ResolveResponse2\xea\x01\n\x0fIdentityService\x12u\n\x0e\x45xchangeTicket\x12\x30.tessera.api.controller.v1.ExchangeTicketRequest\x1a\x31.tessera.api.controller.v1.ExchangeTicketResponse\x12`\n\x07GetKeys\x12).tessera.api.controller.v1.GetKeysRequest\x1a*.tessera.api.controller.v1.GetKeysResponseBT\n\x19tessera.api.controller.v1B\rRegistryProtoP\x01Z&tessera/api/controller/v1;controllerv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/api/controller/v1/registry.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc2\x02\n\x08\x45ndpoint\x12\x39\n\x04role\x18\x01 \x01(\x0e\x32\x1f.tessera.api.controller.v1.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1c\n\x0bincarnation\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12 \n\x0f\x63ontrol_address\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x14\n\x0c\x64\x61ta_address\x18\x05 \x01(\t\x12\r\n\x05\x62uild\x18\x06 \x01(\t\x12?\n\x06labels\x18\x07 \x03(\x0b\x32/.tessera.api.controller.v1.Endpoint.LabelsEntry\x12\x0c\n\x04live\x18\x08 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"P\n\x0fRegisterRequest\x12=\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32#.tessera.api.controller.v1.EndpointB\x06\xbaH\x03\xc8\x01\x01\"<\n\x10RegisterResponse\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xdc\x01\n\x10HeartbeatRequest\x12-\n\x04role\x18\x01 \x01(\x0e\x32\x1f.tessera.api.controller.v1.Role\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12G\n\x06labels\x18\x04 \x03(\x0b\x32\x37.tessera.api.controller.v1.HeartbeatRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"9\n\x11HeartbeatResponse\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x16\n\x0erevoked_tokens\x18\x02 \x03(\t\"e\n\x11\x44\x65registerRequest\x12-\n\x04role\x18\x01 \x01(\x0e\x32\x1f.tessera.api.controller.v1.Role\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\"\x14\n\x12\x44\x65registerResponse\"f\n\x0eResolveRequest\x12-\n\x04role\x18\x01 \x01(\x0e\x32\x1f.tessera.api.controller.v1.Role\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0finclude_expired\x18\x03 \x01(\x08\"I\n\x0fResolveResponse\x12\x36\n\tendpoints\x18\x01 \x03(\x0b\x32#.tessera.api.controller.v1.Endpoint\"0\n\x15\x45xchangeTicketRequest\x12\x17\n\x06ticket\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\"\'\n\x16\x45xchangeTicketResponse\x12\r\n\x05token\x18\x01 \x01(\t\"\x10\n\x0eGetKeysRequest\"\x1f\n\x0fGetKeysResponse\x12\x0c\n\x04keys\x18\x01 \x03(\t*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10ROLE_COORDINATOR\x10\x01\x12\x0e\n\nROLE_SHARD\x10\x02\x12\x10\n\x0cROLE_TRAINER\x10\x03\x12\x10\n\x0cROLE_REPLICA\x10\x04\x32\xab\x03\n\x0fRegistryService\x12\x63\n\x08Register\x12*.tessera.api.controller.v1.RegisterRequest\x1a+.tessera.api.controller.v1.RegisterResponse\x12\x66\n\tHeartbeat\x12+.tessera.api.controller.v1.HeartbeatRequest\x1a,.tessera.api.controller.v1.HeartbeatResponse\x12i\n\nDeregister\x12,.tessera.api.controller.v1.DeregisterRequest\x1a-.tessera.api.controller.v1.DeregisterResponse\x12`\n\x07Resolve\x12).tessera.api.controller.v1.ResolveRequest\x1a*.tessera.api.controller.v1.ResolveResponse2\xea\x01\n\x0fIdentityService\x12u\n\x0e\x45xchangeTicket\x12\x30.tessera.api.controller.v1.ExchangeTicketRequest\x1a\x31.tessera.api.controller.v1.ExchangeTicketResponse\x12`\n\x07GetKeys\x12).tessera.api.controller.v1.GetKeysRequest\x1a*.tessera.api.controller.v1.GetKeysResponseBT\n\x19tessera.api.controller.v1B\rRegistryProtoP\x01Z&tessera/api/controller/v1;controllerv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,8 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEATREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_EXCHANGETICKETREQUEST'].fields_by_name['ticket']._loaded_options = None
   _globals['_EXCHANGETICKETREQUEST'].fields_by_name['ticket']._serialized_options = b'\272H\004r\002\020\001'
-  _globals['_ROLE']._serialized_start=1291
-  _globals['_ROLE']._serialized_end=1393
+  _globals['_ROLE']._serialized_start=1329
+  _globals['_ROLE']._serialized_end=1431
   _globals['_ENDPOINT']._serialized_start=133
   _globals['_ENDPOINT']._serialized_end=455
   _globals['_ENDPOINT_LABELSENTRY']._serialized_start=410
@@ -65,25 +65,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEATREQUEST_LABELSENTRY']._serialized_start=410
   _globals['_HEARTBEATREQUEST_LABELSENTRY']._serialized_end=455
   _globals['_HEARTBEATRESPONSE']._serialized_start=824
-  _globals['_HEARTBEATRESPONSE']._serialized_end=843
-  _globals['_DEREGISTERREQUEST']._serialized_start=845
-  _globals['_DEREGISTERREQUEST']._serialized_end=946
-  _globals['_DEREGISTERRESPONSE']._serialized_start=948
-  _globals['_DEREGISTERRESPONSE']._serialized_end=968
-  _globals['_RESOLVEREQUEST']._serialized_start=970
-  _globals['_RESOLVEREQUEST']._serialized_end=1072
-  _globals['_RESOLVERESPONSE']._serialized_start=1074
-  _globals['_RESOLVERESPONSE']._serialized_end=1147
-  _globals['_EXCHANGETICKETREQUEST']._serialized_start=1149
-  _globals['_EXCHANGETICKETREQUEST']._serialized_end=1197
-  _globals['_EXCHANGETICKETRESPONSE']._serialized_start=1199
-  _globals['_EXCHANGETICKETRESPONSE']._serialized_end=1238
-  _globals['_GETKEYSREQUEST']._serialized_start=1240
-  _globals['_GETKEYSREQUEST']._serialized_end=1256
-  _globals['_GETKEYSRESPONSE']._serialized_start=1258
-  _globals['_GETKEYSRESPONSE']._serialized_end=1289
-  _globals['_REGISTRYSERVICE']._serialized_start=1396
-  _globals['_REGISTRYSERVICE']._serialized_end=1823
-  _globals['_IDENTITYSERVICE']._serialized_start=1826
-  _globals['_IDENTITYSERVICE']._serialized_end=2060
+  _globals['_HEARTBEATRESPONSE']._serialized_end=881
+  _globals['_DEREGISTERREQUEST']._serialized_start=883
+  _globals['_DEREGISTERREQUEST']._serialized_end=984
+  _globals['_DEREGISTERRESPONSE']._serialized_start=986
+  _globals['_DEREGISTERRESPONSE']._serialized_end=1006
+  _globals['_RESOLVEREQUEST']._serialized_start=1008
+  _globals['_RESOLVEREQUEST']._serialized_end=1110
+  _globals['_RESOLVERESPONSE']._serialized_start=1112
+  _globals['_RESOLVERESPONSE']._serialized_end=1185
+  _globals['_EXCHANGETICKETREQUEST']._serialized_start=1187
+  _globals['_EXCHANGETICKETREQUEST']._serialized_end=1235
+  _globals['_EXCHANGETICKETRESPONSE']._serialized_start=1237
+  _globals['_EXCHANGETICKETRESPONSE']._serialized_end=1276
+  _globals['_GETKEYSREQUEST']._serialized_start=1278
+  _globals['_GETKEYSREQUEST']._serialized_end=1294
+  _globals['_GETKEYSRESPONSE']._serialized_start=1296
+  _globals['_GETKEYSRESPONSE']._serialized_end=1327
+  _globals['_REGISTRYSERVICE']._serialized_start=1434
+  _globals['_REGISTRYSERVICE']._serialized_end=1861
+  _globals['_IDENTITYSERVICE']._serialized_start=1864
+  _globals['_IDENTITYSERVICE']._serialized_end=2098
 # @@protoc_insertion_point(module_scope)

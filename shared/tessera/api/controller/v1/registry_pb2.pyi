@@ -230,16 +230,29 @@ Global___HeartbeatRequest: _TypeAlias = HeartbeatRequest  # noqa: Y015
 
 @_typing.final
 class HeartbeatResponse(_message.Message):
-    """HeartbeatResponse acknowledges."""
+    """HeartbeatResponse says what a server must know to judge tokens."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    KEYS_FIELD_NUMBER: _builtins.int
+    REVOKED_TOKENS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Public keys that verify tokens, PEM; the others are valid no more."""
+
+    @_builtins.property
+    def revoked_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of tokens that were revoked and have not expired."""
+
     def __init__(
         self,
+        *,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+        revoked_tokens: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "revoked_tokens", b"revoked_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,93 @@
+"""The keys that sign tokens: a folder that only the controller's account reads.
+
+next.pem ──(everybody knows it)──► signing.pem ──(the next rotation)──► previous.pem ──► gone
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from tessera import errors
+from tessera.rpc.identity import Issuer
+
+PUBLISHED_SECONDS = 60.0
+"""A new key is made known for so long before it signs: several heartbeats of every server."""
+
+
+class Keys:
+    """Private keys in files, and which of them signs.
+
+    Args:
+        folder: theirs; the first key is made there where there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._path("signing").exists():
+            self._make("signing")
+        self._issuers = {name: self._read(name) for name in ("next", "signing", "previous")}
+
+    @property
+    def signer(self) -> Issuer:
+        """What signs now."""
+        if (due := self.sign_time) is not None and due <= time.time():
+            self._path("signing").replace(self._path("previous"))
+            self._path("next").replace(self._path("signing"))
+            self._issuers = {name: self._read(name) for name in ("next", "signing", "previous")}
+        issuer = self._issuers["signing"]
+        assert issuer is not None
+        return issuer
+
+    @property
+    def public(self) -> list[str]:
+        """What verifies tokens, PEM; the key that signs now comes first."""
+        signer = self.signer  # First, for the keys change places where one is due.
+        others = (self._issuers["next"], self._issuers["previous"])
+        return [signer.public_key(), *(one.public_key() for one in others if one)]
+
+    @property
+    def sign_time(self) -> float | None:
+        """When the next key begins to sign, in seconds since the epoch; None: there is none."""
+        path = self._path("next")
+        return path.stat().st_mtime + PUBLISHED_SECONDS if path.exists() else None
+
+    def rotate(self) -> float:
+        """Make the next key; returns when it begins to sign.
+
+        Raises:
+            FailedPreconditionError: one is on its way already (ROTATION_UNDER_WAY).
+        """
+        due = self.sign_time
+        if due is not None and due > time.time():
+            raise errors.FailedPreconditionError(
+                "a new key is being made known already; it signs in a minute",
+                reason="ROTATION_UNDER_WAY",
+                retry_after=max(1.0, due - time.time()),
+            )
+        assert self.signer
+        self._make("next")
+        # Two are valid at once, and a third for as long as it is only made known.
+        self._issuers = {name: self._read(name) for name in ("next", "signing", "previous")}
+        made = self.sign_time
+        assert made is not None
+        return made
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.pem"
+
+    def _read(self, name: str) -> Issuer | None:
+        path = self._path(name)
+        return Issuer(path.read_bytes()) if path.exists() else None
+
+    def _make(self, name: str) -> None:
+        part = self._folder / f"{name}.part"
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(Issuer.generate_key())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._path(name))

@@ -1,0 +1,72 @@
+"""Who did what to what, for calls that change something. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tessera.rpc.principal import Principal
+
+READS = ("Get", "List", "Watch", "Stream", "Stat", "Resolve")
+"""What methods that change nothing begin with."""
+
+NAMES = ("name", "id", "set", "subject", "spec.name", "pool.name")
+"""Fields that say what a request is about; the first that is there is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing that somebody did, or was refused.
+
+    Args:
+        time: seconds since the epoch.
+        subject: who.
+        role: as what.
+        tenant: in which.
+        method: what, without package and service.
+        resource: to what, as the request names it; empty: it names nothing, or was not read.
+        outcome: `OK`, or the reason of the refusal.
+    """
+
+    time: float
+    subject: str
+    role: str
+    tenant: str
+    method: str
+    resource: str
+    outcome: str
+
+
+Audit = Callable[[AuditEntry], Awaitable[None]]
+
+
+def entry_of(caller: Principal, method: str, request: Any, outcome: str) -> AuditEntry:
+    """What is kept of a call.
+
+    Args:
+        caller: who called.
+        method: `/package.Service/Method`.
+        request: parsed; None: it was not read.
+        outcome: `OK`, or the reason.
+    """
+    return AuditEntry(
+        time=time.time(),
+        subject=caller.subject[:255],
+        role=caller.role.value,
+        tenant=caller.tenant,
+        method=method.rpartition("/")[2],
+        resource=_named(request)[:255],
+        outcome=outcome[:64],
+    )
+
+
+def _named(request: Any) -> str:
+    for path in NAMES:
+        value = request
+        for part in path.split("."):
+            value = getattr(value, part, None)
+        if isinstance(value, str) and value:
+            return value
+    return ""
