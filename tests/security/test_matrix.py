@@ -102,7 +102,6 @@ SET = {"set": "a/s"}
 REF = {"ref": {"job": "job-1", "attempt": 1}}
 EXAMPLES = {
     "CreateToken": {"tenant": "a", "role": 1, "subject": "x", "ttl": {"seconds": 60}},
-    "ListTokens": {"tenant": "a"},
     "RevokeToken": {"tenant": "a", "id": "0123456789abcdef"},
     "Register": {
         "endpoint": {"name": "shard-0", "role": 2, "incarnation": "i", "control_address": "h:1"}
@@ -119,7 +118,8 @@ def request_of(method):
     """A request that names what is the first caller's, with whatever of its fields is known."""
     kind = message_factory.GetMessageClass(method.input_type)
     fields = method.input_type.fields_by_name
-    known = EXAMPLES.get(method.name) or {n: v for n, v in (SET | REF).items() if n in fields}
+    own = SET | REF | {"tenant": "a"}
+    known = EXAMPLES.get(method.name) or {name: own[name] for name in own if name in fields}
     return kind(**known)
 
 
