@@ -60,7 +60,6 @@ from tessera.controller.store.logs import Logs
 from tessera.controller.trust import Trust
 from tessera.rpc.address import join
 from tessera.rpc.door import Door
-from tessera.rpc.principal import Principal, Role
 from tessera.rpc.registration import build_version
 from tessera.rpc.server import Server
 
@@ -157,13 +156,10 @@ class Controller:
             self.failed.set_exception(error)
 
 
-_PRINCIPAL = Principal(subject="controller", role=Role.CONTROLLER, tenant="")
-
-
 def _runtime(config: Config, http: RayHttp) -> Runtime:
     config.home.mkdir(parents=True, exist_ok=True)
     trust = Trust(Keys(config.home / "keys"))
-    registry, token = Registry(build_version()), trust.issuer.issue(_PRINCIPAL)
+    registry, token = Registry(build_version()), trust.own
     return Runtime(
         config=config,
         database=Database(config.database_url),

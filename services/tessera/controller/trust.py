@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from tessera.controller.keys import Keys
 from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role
+
+OWN_SECONDS = 600.0
+"""How long a token of the controller's own is valid."""
+
+_CONTROLLER = Principal(subject="controller", role=Role.CONTROLLER, tenant="")
 
 
 class Trust:
@@ -19,6 +26,11 @@ class Trust:
         self.keys = keys
         self._revoked: frozenset[str] = frozenset()
         self.verifier = Verifier(keys.public, "controller")
+
+    @property
+    def own(self) -> OwnToken:
+        """What the controller shows to others."""
+        return OwnToken(self)
 
     @property
     def issuer(self) -> Issuer:
@@ -38,3 +50,24 @@ class Trust:
     def refresh(self) -> None:
         """Judge by the keys of now."""
         self.verifier.update(self.keys.public, self._revoked)
+
+
+class OwnToken:
+    """The controller's own token, signed by the key of now.
+
+    Args:
+        trust: that signs.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._issued = (0.0, "")
+
+    @property
+    def token(self) -> str:
+        """One that is valid for some minutes."""
+        made, token = self._issued
+        if time.time() - made > OWN_SECONDS / 2:
+            token = self._trust.issuer.issue(_CONTROLLER, ttl=OWN_SECONDS)
+            self._issued = (time.time(), token)
+        return token

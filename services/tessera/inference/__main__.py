@@ -18,6 +18,7 @@ from tessera.detached_actor import NAMESPACE
 from tessera.environment import leave_working_directory
 from tessera.inference.ensure import WantedReplicas, ensure
 from tessera.log import configure_logging
+from tessera.rpc.credentials import Credentials
 from tessera.rpc.registration import TICKETS, exchange_tickets
 
 log = structlog.get_logger()
@@ -35,7 +36,8 @@ def main() -> int:
     args = parser.parse_args()
     configure_logging("inference")
     try:
-        [token] = exchange_tickets(args.controller, os.environ.pop(TICKETS, ""))
+        [first] = exchange_tickets(args.controller, os.environ.pop(TICKETS, ""))
+        token = Credentials(args.controller, first)
         leave_working_directory()
         ray.init(
             address=os.environ["RAY_ADDRESS"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tessera.inference.engine.settings import EngineSettings
+from tessera.rpc.channel import Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class ReplicaConfig:
     """
 
     controller: str
-    token: str
+    token: Token
     deployment: str
     index: int
     host: str = "127.0.0.1"

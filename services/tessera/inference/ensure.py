@@ -19,7 +19,7 @@ from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.detached_actor import NAMESPACE, detached
 from tessera.inference.actor import ReplicaActor
 from tessera.inference.config import ReplicaConfig
-from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import Token, aio_channel, bearer, mapped_errors
 from tessera.rpc.registration import resolve
 
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ class WantedReplicas:
     """
 
     controller: str
-    token: str
+    token: Token
     deployment: str
     replicas: int
     cpus: float
@@ -108,7 +108,7 @@ def _remove(wanted: WantedReplicas, index: int) -> None:
         ray.kill(actor, no_restart=True)
 
 
-async def drain(controller: str, token: str, name: str) -> None:
+async def drain(controller: str, token: Token, name: str) -> None:
     """Let a replica finish what it has begun, for a while."""
     endpoints = await resolve(controller, token, registry_pb2.ROLE_REPLICA, name)
     for endpoint in endpoints:

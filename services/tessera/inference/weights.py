@@ -20,6 +20,7 @@ from tessera.models.config import ModelConfig
 from tessera.models.model import Model
 from tessera.models.registry import build, family, load_config
 from tessera.models.tokenizer import tokenizer_file
+from tessera.rpc.channel import Token
 from tessera.text.tokenizer import Tokenizer
 from tessera.torch_dtypes import torch_dtype
 from tessera.weights.box import Box
@@ -46,7 +47,7 @@ class Loader:
     """
 
     def __init__(
-        self, coordinator: Coordinator, token: str, *, set_name: str, owner: str, device: Device
+        self, coordinator: Coordinator, token: Token, *, set_name: str, owner: str, device: Device
     ) -> None:
         self._coordinator = coordinator
         self._token = token

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tessera.rpc.channel import Token
+
 MIB = 1024 * 1024
 
 
@@ -17,7 +19,7 @@ class ServiceAddress:
     """
 
     controller: str
-    token: str
+    token: Token
     host: str = "127.0.0.1"
     actor: str = ""
 

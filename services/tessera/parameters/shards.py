@@ -13,7 +13,7 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
-from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import Token, aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
 from tessera.rpc.registration import resolve
 from tessera.weights.manifest import ShardAddress, SliceSpec
@@ -35,7 +35,7 @@ class Shards:
         names: in the order that placement counts on.
     """
 
-    def __init__(self, controller: str, token: str, names: Sequence[str]) -> None:
+    def __init__(self, controller: str, token: Token, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._controller = controller
         self._token = token

@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 
+from tessera.rpc.credentials import Credentials
 from tessera.rpc.registration import TICKETS, exchange_tickets
 
 TRAIN_ENVIRONMENT = {
@@ -31,7 +32,8 @@ def main() -> int:
     parser.add_argument("--controller", required=True)
     arguments = parser.parse_args()
     # First of all, and before Ray is imported: a ticket is worth something until it is used.
-    [token] = exchange_tickets(arguments.controller, os.environ.pop(TICKETS, ""))
+    [first] = exchange_tickets(arguments.controller, os.environ.pop(TICKETS, ""))
+    token = Credentials(arguments.controller, first)
     for name, value in TRAIN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 

@@ -14,7 +14,7 @@ from tessera.attempt.failure import Failure
 from tessera.attempt.messages import failure_to_pb
 from tessera.device import backend_for
 from tessera.rpc.address import join
-from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import DEFAULT_SECONDS, Token, aio_channel, bearer, mapped_errors
 from tessera.rpc.door import Door
 from tessera.rpc.identity import Verifier
 from tessera.rpc.policy.rule import Owner
@@ -44,7 +44,7 @@ class Driver:
         host: address that the control server listens on.
     """
 
-    def __init__(self, *, job: str, attempt: int, controller: str, token: str, host: str) -> None:
+    def __init__(self, *, job: str, attempt: int, controller: str, token: Token, host: str) -> None:
         self._ref = attempt_pb2.AttemptRef(job=job, attempt=attempt)
         self._controller = controller
         self._token = token

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tessera.data.settings import DataSettings
+from tessera.rpc.channel import Token
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.failure import UserError
 from tessera.trainer.task_settings import TaskSettings
@@ -118,7 +119,7 @@ class AttemptContext:
     tenant: str
     controller: str
     driver: str
-    token: str = field(repr=False)
+    token: Token = field(repr=False)
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import grpc
 
@@ -53,9 +54,22 @@ def data_channel(address: str) -> grpc.Channel:
     return grpc.insecure_channel(address, options=DATA_OPTIONS)
 
 
-def bearer(token: str) -> tuple[tuple[str, str], ...]:
-    """Metadata that carries a token."""
-    return (("authorization", f"Bearer {token}"),) if token else ()
+class Renewed(Protocol):
+    """A token that is another one later."""
+
+    @property
+    def token(self) -> str:
+        """The token of now."""
+
+
+Token = str | Renewed
+"""What a caller shows: people a token of theirs, workloads one that is renewed."""
+
+
+def bearer(token: Token) -> tuple[tuple[str, str], ...]:
+    """Metadata that carries a token, for a call that is made now."""
+    shown = token if isinstance(token, str) else token.token
+    return (("authorization", f"Bearer {shown}"),) if shown else ()
 
 
 @contextmanager

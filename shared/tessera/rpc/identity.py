@@ -135,8 +135,17 @@ class Verifier:
                 "the token has expired; ask for a new one: `tessera token create`",
                 reason="TOKEN_EXPIRED",
             )
-        if known.token_id in self._revoked:
-            raise errors.UnauthenticatedError("the token was revoked", reason="TOKEN_REVOKED")
+        self._check_revoked(known)
+        return known.principal
+
+    def verify_expired(self, token: str) -> Principal:
+        """The principal of a token that may have expired, but is otherwise valid.
+
+        Raises:
+            UnauthenticatedError: TOKEN_INVALID, TOKEN_REVOKED.
+        """
+        known = self._decode(token)
+        self._check_revoked(known)
         return known.principal
 
     def authenticate(self, metadata: Iterable[tuple[str, str | bytes]]) -> Principal:
@@ -150,6 +159,10 @@ class Verifier:
         raise errors.UnauthenticatedError(
             "the call carries no token; send `authorization: Bearer TOKEN`", reason="TOKEN_MISSING"
         )
+
+    def _check_revoked(self, known: _Verified) -> None:
+        if known.token_id in self._revoked:
+            raise errors.UnauthenticatedError("the token was revoked", reason="TOKEN_REVOKED")
 
     def _decode(self, token: str) -> _Verified:
         invalid = errors.UnauthenticatedError("the token is not valid here", reason="TOKEN_INVALID")

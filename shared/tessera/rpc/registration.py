@@ -16,7 +16,7 @@ import structlog
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
-from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, channel, mapped_errors
+from tessera.rpc.channel import DEFAULT_SECONDS, Token, aio_channel, bearer, channel, mapped_errors
 from tessera.rpc.identity import Verifier
 
 log = structlog.get_logger()
@@ -112,13 +112,13 @@ class Registration:
     def __init__(
         self,
         controller: str,
-        token: str,
+        token: Token,
         endpoint: pb.Endpoint,
         verifier: Verifier | None = None,
     ) -> None:
         self._controller = controller
         self._verifier = verifier
-        self._metadata = bearer(token)
+        self._token = token
         self.endpoint = endpoint
         self.endpoint.build = build_version()
         self._task: asyncio.Task[None] | None = None
@@ -151,14 +151,14 @@ class Registration:
         )
         with contextlib.suppress(grpc.RpcError):
             stub = pb_grpc.RegistryServiceStub(self._channel)
-            await stub.Deregister(request, metadata=self._metadata, timeout=2.0)
+            await stub.Deregister(request, metadata=bearer(self._token), timeout=2.0)
         await self._channel.close()
 
     async def _register(self, stub: pb_grpc.RegistryServiceAsyncStub) -> float:
         request = pb.RegisterRequest(endpoint=self.endpoint)
         with mapped_errors():
             reply = await stub.Register(
-                request, metadata=self._metadata, timeout=PATIENCE_SECONDS, wait_for_ready=True
+                request, metadata=bearer(self._token), timeout=PATIENCE_SECONDS, wait_for_ready=True
             )
         return float(reply.lease.ToNanoseconds() / 1e9)
 
@@ -175,7 +175,9 @@ class Registration:
             )
             try:
                 with mapped_errors():
-                    told = await stub.Heartbeat(request, metadata=self._metadata, timeout=lease / 2)
+                    told = await stub.Heartbeat(
+                        request, metadata=bearer(self._token), timeout=lease / 2
+                    )
                 if self._verifier is not None:
                     self._verifier.update(told.keys, told.revoked_tokens)
             except errors.NotFoundError:
@@ -192,7 +194,7 @@ class Registration:
 
 async def resolve(
     controller: str,
-    token: str,
+    token: Token,
     role: pb.Role.ValueType,
     name: str = "",
     *,

@@ -14,7 +14,7 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
-from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.rpc.channel import DEFAULT_SECONDS, Token, bearer, channel, mapped_errors
 from tessera.weights import messages
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.manifest import (
@@ -43,13 +43,19 @@ class Coordinator:
         patience: seconds to wait for a coordinator that restarts.
     """
 
-    def __init__(self, controller: str, token: str, *, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, controller: str, token: Token, *, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self._controller = controller
-        self.metadata = bearer(token)
         self.patience = patience
         self._token = token
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Of a call that is made now."""
+        return bearer(self._token)
 
     def close(self) -> None:
         """Close the connection."""

@@ -10,7 +10,7 @@ import structlog
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
-from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.rpc.channel import DEFAULT_SECONDS, Token, bearer, channel, mapped_errors
 from tessera.rpc.retry import Retry
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE = 0.05
 
 
-def find(controller: str, token: str, role: pb.Role.ValueType, name: str) -> pb.Endpoint:
+def find(controller: str, token: Token, role: pb.Role.ValueType, name: str) -> pb.Endpoint:
     """The live endpoint of that role and name.
 
     Raises:

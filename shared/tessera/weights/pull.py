@@ -14,7 +14,7 @@ import xxhash
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
-from tessera.rpc.channel import bearer, data_channel, mapped_errors
+from tessera.rpc.channel import Token, bearer, data_channel, mapped_errors
 from tessera.weights import messages, strided, wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
@@ -47,7 +47,7 @@ class PullReport:
 def pull(
     manifest: Manifest,
     wants: Sequence[Want],
-    token: str,
+    token: Token,
     *,
     patience: float = PATIENCE_SECONDS,
 ) -> PullReport:
@@ -100,7 +100,7 @@ def _pull(  # noqa: PLR0917 - what one thread needs
     known: str | None,
     transfers: list[Transfer],
     wants: Sequence[Want],
-    token: str,
+    token: Token,
     patience: float,
 ) -> None:
     """One stream, from the start again whenever the shard goes away."""

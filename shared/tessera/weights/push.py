@@ -14,7 +14,7 @@ import xxhash
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
-from tessera.rpc.channel import bearer, data_channel, mapped_errors
+from tessera.rpc.channel import Token, bearer, data_channel, mapped_errors
 from tessera.weights import messages, wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
@@ -59,7 +59,7 @@ def push(
     opened: OpenedVersion,
     rank: int,
     slices: Sequence[LocalSlice],
-    token: str,
+    token: Token,
     *,
     patience: float = PATIENCE_SECONDS,
 ) -> PushReport:
@@ -146,7 +146,7 @@ def _push(  # noqa: PLR0917 - what one thread needs
     rank: int,
     shard: ShardAddress,
     slices: Sequence[LocalSlice],
-    token: str,
+    token: Token,
     patience: float,
 ) -> list[tuple[int, Box, int]]:
     """One stream, from the start again whenever the shard goes away; returns the digests."""

@@ -7,7 +7,7 @@ from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import EndpointRole, Registry
 from tessera.models.registry import load_config
-from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import Token, aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
 from tessera.spec.reference import parse_reference
 
@@ -23,9 +23,9 @@ class CoordinatorClient:
         token: of the controller, role service.
     """
 
-    def __init__(self, registry: Registry, token: str) -> None:
+    def __init__(self, registry: Registry, token: Token) -> None:
         self._registry = registry
-        self._metadata = bearer(token)
+        self._token = token
 
     async def check(self, tenant: str, model: str, field: str) -> None:
         """Raise unless `set` or `set@version` has a committed version.
@@ -74,7 +74,7 @@ class CoordinatorClient:
             stub = pb_grpc.CoordinatorServiceStub(connection)
             with mapped_errors():
                 reply = await stub.GetManifest(
-                    request, metadata=self._metadata, timeout=remaining(SECONDS)
+                    request, metadata=bearer(self._token), timeout=remaining(SECONDS)
                 )
         for asset in reply.manifest.assets:
             if asset.name == "config.json":
@@ -90,7 +90,7 @@ class CoordinatorClient:
                 try:
                     with mapped_errors():
                         reply = await stub.ListVersions(
-                            request, metadata=self._metadata, timeout=remaining(SECONDS)
+                            request, metadata=bearer(self._token), timeout=remaining(SECONDS)
                         )
                 except errors.NotFoundError:
                     raise _missing(

@@ -9,7 +9,7 @@ from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import EndpointRole, Registry
-from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import Token, aio_channel, bearer, mapped_errors
 
 SECONDS = 5.0
 
@@ -22,9 +22,9 @@ class Drivers:
         token: of the controller, role service.
     """
 
-    def __init__(self, registry: Registry, token: str) -> None:
+    def __init__(self, registry: Registry, token: Token) -> None:
         self._registry = registry
-        self._metadata = bearer(token)
+        self._token = token
 
     async def stop(self, job: str) -> None:
         """Ask a run to stop within two steps, after a last commit.
@@ -33,7 +33,7 @@ class Drivers:
             UnavailableError: its driver is not there (DRIVER_UNAVAILABLE), or does not answer.
         """
         async with self._driver(job) as stub:
-            await stub.Stop(pb.StopRequest(), metadata=self._metadata, timeout=SECONDS)
+            await stub.Stop(pb.StopRequest(), metadata=bearer(self._token), timeout=SECONDS)
 
     async def checkpoint(self, job: str) -> pb.CheckpointResponse:
         """Ask a run to commit a version within two steps.
@@ -43,7 +43,7 @@ class Drivers:
         """
         async with self._driver(job) as stub:
             return await stub.Checkpoint(
-                pb.CheckpointRequest(), metadata=self._metadata, timeout=SECONDS
+                pb.CheckpointRequest(), metadata=bearer(self._token), timeout=SECONDS
             )
 
     @asynccontextmanager

@@ -75,7 +75,7 @@ class DriverLink:
     def __init__(self, context: AttemptContext, status: Callable[[], RunProgress | None]) -> None:
         self.commands = CommandQueue()
         self._status = status
-        self._metadata = bearer(context.token)
+        self._token = context.token
         self._channel = channel(context.driver)
         self._stub = trainer_pb2_grpc.RankServiceStub(self._channel)
         self._sender = BackgroundSender("commands", self._sync, period=PERIOD)
@@ -98,7 +98,7 @@ class DriverLink:
                 version_step=now.version_step,
             )
         with mapped_errors():
-            reply = self._stub.Sync(request, metadata=self._metadata, timeout=SECONDS)
+            reply = self._stub.Sync(request, metadata=bearer(self._token), timeout=SECONDS)
         self.commands.update(
             reply.checkpoints,
             stop=reply.stop,

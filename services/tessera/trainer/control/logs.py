@@ -25,7 +25,7 @@ class LogShipper:
     def __init__(self, context: AttemptContext, source: str) -> None:
         self._ref = attempt_pb2.AttemptRef(job=context.job, attempt=context.attempt)
         self._source = source
-        self._metadata = bearer(context.token)
+        self._token = context.token
         self._channel = channel(context.controller)
         self._stub = attempt_pb2_grpc.AttemptServiceStub(self._channel)
         self._outbox: Outbox[str] = Outbox(CAPACITY, lambda _: True)
@@ -54,6 +54,6 @@ class LogShipper:
             lines=[line for _, line in batch],
         )
         with mapped_errors():
-            self._stub.AppendLogs(request, metadata=self._metadata, timeout=SECONDS)
+            self._stub.AppendLogs(request, metadata=bearer(self._token), timeout=SECONDS)
         self._outbox.acknowledge(batch[-1][0])
         return not self._outbox.empty

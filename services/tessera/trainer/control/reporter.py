@@ -55,7 +55,7 @@ class ControllerReporter:
         self._ref = attempt_pb2.AttemptRef(job=context.job, attempt=context.attempt)
         self._channel = channel(context.controller)
         self._stub = attempt_pb2_grpc.AttemptServiceStub(self._channel)
-        self._metadata = bearer(context.token)
+        self._token = context.token
         self._outbox: Outbox[attempt_pb2.Report] = Outbox(CAPACITY, _is_metric)
         self._latest: Progress | None = None
         self._lock = threading.Lock()
@@ -110,7 +110,7 @@ class ControllerReporter:
             report.sequence = number
         request = attempt_pb2.ReportAttemptRequest(ref=self._ref, reports=[r for _, r in batch])
         with mapped_errors():
-            reply = self._stub.ReportAttempt(request, metadata=self._metadata, timeout=SECONDS)
+            reply = self._stub.ReportAttempt(request, metadata=bearer(self._token), timeout=SECONDS)
         self._asked = time.monotonic()
         self._outbox.acknowledge(reply.acknowledged)
         self.cancelled = self.cancelled or reply.cancelled

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tessera.device import Device
+from tessera.rpc.channel import Token
 from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.versions import layout, randomness
@@ -21,7 +22,7 @@ def load_tensors(
     manifest: Manifest,
     module: nn.Module,
     optimizer: torch.optim.Optimizer | None,
-    token: str,
+    token: Token,
 ) -> None:
     """Pull this rank's boxes of the model and, if given, of the optimizer's states."""
     wanted = [(item, item.spec) for item in layout.layout(module, optimizer)]
@@ -29,7 +30,7 @@ def load_tensors(
 
 
 def fill(
-    manifest: Manifest, wanted: Sequence[tuple[layout.LocalTensor, TensorSpec]], token: str
+    manifest: Manifest, wanted: Sequence[tuple[layout.LocalTensor, TensorSpec]], token: Token
 ) -> None:
     """Pull this rank's boxes of tensors, each from the tensor of the version beside it."""
     wants, parts = [], []
@@ -44,7 +45,7 @@ def fill(
         layout.fill(part, out, dtype)
 
 
-def load_state(manifest: Manifest, ranks: Ranks, device: Device, token: str) -> Position:
+def load_state(manifest: Manifest, ranks: Ranks, device: Device, token: Token) -> Position:
     """Pull the position of the run and put this rank's random generators back.
 
     With another number of ranks their states mean nothing and stay as they are seeded.
@@ -60,7 +61,7 @@ def load_state(manifest: Manifest, ranks: Ranks, device: Device, token: str) -> 
     return position
 
 
-def _pull_state(manifest: Manifest, names: list[str], token: str) -> dict[str, randomness.Bytes]:
+def _pull_state(manifest: Manifest, names: list[str], token: Token) -> dict[str, randomness.Bytes]:
     known = manifest.group(layout.STATE)
     outs = {name: np.empty(known[name].size, dtype=np.uint8) for name in names}
     wants = [

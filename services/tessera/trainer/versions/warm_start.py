@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tessera.rpc.channel import Token
 from tessera.trainer.failure import UserError
 from tessera.trainer.step.learning import names_of
 from tessera.trainer.versions import layout
@@ -36,7 +37,7 @@ class Taken:
 
 
 def take(
-    module: nn.Module, sources: Sequence[InitVersion], labels: tuple[str, ...], token: str
+    module: nn.Module, sources: Sequence[InitVersion], labels: tuple[str, ...], token: Token
 ) -> Taken:
     """Fill every weight that a source has under one of its names and in its shape.
 

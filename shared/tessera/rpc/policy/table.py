@@ -111,6 +111,7 @@ TABLE: Table = (
         "controller.v1.IdentityService",
         {
             "ExchangeTicket": (ANYONE, []),
+            "RenewToken": (ANYONE, []),
             "GetKeys": (ANYONE, []),
         },
     )

@@ -249,6 +249,11 @@ class IdentityServiceStub:
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeTicketRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeTicketResponse.FromString,
                 _registered_method=True)
+        self.RenewToken = channel.unary_unary(
+                '/tessera.api.controller.v1.IdentityService/RenewToken',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenResponse.FromString,
+                _registered_method=True)
         self.GetKeys = channel.unary_unary(
                 '/tessera.api.controller.v1.IdentityService/GetKeys',
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.GetKeysRequest.SerializeToString,
@@ -268,6 +273,14 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewToken(self, request, context):
+        """RenewToken gives a workload its next token, also for one that has expired, for as long as the
+        workload stands: an attempt that has not ended, a deployment that is not gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetKeys(self, request, context):
         """GetKeys returns the public keys that verify tokens.
         """
@@ -282,6 +295,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.ExchangeTicket,
                     request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeTicketRequest.FromString,
                     response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeTicketResponse.SerializeToString,
+            ),
+            'RenewToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewToken,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenResponse.SerializeToString,
             ),
             'GetKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.GetKeys,
@@ -318,6 +336,33 @@ class IdentityService:
             '/tessera.api.controller.v1.IdentityService/ExchangeTicket',
             tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeTicketRequest.SerializeToString,
             tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeTicketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.IdentityService/RenewToken',
+            tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

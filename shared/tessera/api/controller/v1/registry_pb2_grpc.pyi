@@ -104,6 +104,10 @@ class IdentityServiceStub:
     def __new__(cls, channel: _aio.Channel) -> IdentityServiceAsyncStub: ...
     ExchangeTicket: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ExchangeTicketRequest, _registry_pb2.ExchangeTicketResponse]
     """ExchangeTicket gives the token for a one-time ticket."""
+    RenewToken: _grpc.UnaryUnaryMultiCallable[_registry_pb2.RenewTokenRequest, _registry_pb2.RenewTokenResponse]
+    """RenewToken gives a workload its next token, also for one that has expired, for as long as the
+    workload stands: an attempt that has not ended, a deployment that is not gone.
+    """
     GetKeys: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]
     """GetKeys returns the public keys that verify tokens."""
 
@@ -116,6 +120,10 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExchangeTicket: _aio.UnaryUnaryMultiCallable[_registry_pb2.ExchangeTicketRequest, _registry_pb2.ExchangeTicketResponse]  # type: ignore[assignment]
     """ExchangeTicket gives the token for a one-time ticket."""
+    RenewToken: _aio.UnaryUnaryMultiCallable[_registry_pb2.RenewTokenRequest, _registry_pb2.RenewTokenResponse]  # type: ignore[assignment]
+    """RenewToken gives a workload its next token, also for one that has expired, for as long as the
+    workload stands: an attempt that has not ended, a deployment that is not gone.
+    """
     GetKeys: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]  # type: ignore[assignment]
     """GetKeys returns the public keys that verify tokens."""
 
@@ -131,6 +139,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.ExchangeTicketResponse, _abc.Awaitable[_registry_pb2.ExchangeTicketResponse]]:
         """ExchangeTicket gives the token for a one-time ticket."""
+
+    @_abc_1.abstractmethod
+    def RenewToken(
+        self,
+        request: _registry_pb2.RenewTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.RenewTokenResponse, _abc.Awaitable[_registry_pb2.RenewTokenResponse]]:
+        """RenewToken gives a workload its next token, also for one that has expired, for as long as the
+        workload stands: an attempt that has not ended, a deployment that is not gone.
+        """
 
     @_abc_1.abstractmethod
     def GetKeys(
