@@ -30,7 +30,7 @@ from tessera.controller.app import Controller
 from tessera.controller.config import Config
 from tessera.parameters.buffers import BufferPool
 from tessera.parameters.local import start_parameters
-from tessera.rpc.channel import SERVER_OPTIONS, data_channel
+from tessera.rpc.channel import MAX_MESSAGE, data_channel, server_options
 from tessera.rpc.principal import Principal, Role
 from tessera.weights import wire
 from tessera.weights.coordinator import Coordinator
@@ -93,7 +93,7 @@ async def serve(folder: Path, size: int) -> None:
     running = await asyncio.to_thread(start_parameters, controller.address, nodes, folder, 1)
     token = issuer.issue(Principal(subject="bench", role=Role.SUBMITTER))
     # The same server as a shard's, without a token.
-    server = grpc.server(ThreadPoolExecutor(16), options=SERVER_OPTIONS)
+    server = grpc.server(ThreadPoolExecutor(16), options=server_options(MAX_MESSAGE))
     Bare(size).register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

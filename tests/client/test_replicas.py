@@ -136,7 +136,7 @@ def test_many_texts_are_joined_and_each_tells_its_version(client, stand_in):
 
 def test_answers_that_no_message_can_hold_come_in_more_requests(client, stand_in, monkeypatch):
     limit = ("grpc.max_send_message_length", 1 << 20)
-    monkeypatch.setattr("tessera.rpc.server.SERVER_OPTIONS", [limit])
+    monkeypatch.setattr("tessera.rpc.server.server_options", lambda _: [limit])
     replica = stand_in("wide")
     replica.width = 512
     found = client.embed("wide", ["x"] * 600)

@@ -8,10 +8,10 @@ from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.rpc.channel import bearer, data_channel, mapped_errors
+from tessera.rpc.data_server import DataServer
 from tessera.rpc.door import Door
 from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
-from tessera.rpc.server import DataServer
 
 NAME = pb.DESCRIPTOR.services_by_name["ShardDataService"].full_name
 TARGET = pb.PushTarget(set="t/s", version=1, epoch=1)

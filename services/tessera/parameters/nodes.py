@@ -18,12 +18,12 @@ from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store import Store
 from tessera.parameters.versions import Versions
 from tessera.rpc.address import join
+from tessera.rpc.data_server import DataServer
 from tessera.rpc.door import Door
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
-from tessera.rpc.server import DataServer, Server
+from tessera.rpc.server import Server
 
 GRACE_SECONDS = 2.0
-STREAMS = 16
 MEASURE_SECONDS = 5.0
 
 
@@ -112,7 +112,7 @@ class ShardNode:
         bulk = data.ShardData(config.name, inbox, self._store, self._meter)
         door = Door(verifier)
         self._server = Server(door, [(shard.NAME, register)])
-        self._data = DataServer(door, data.NAME, bulk.register, streams=STREAMS)
+        self._data = DataServer(door, data.NAME, bulk.register)
         self.address = join(place.host, await self._server.start(place.host))
         self.data_address = join(place.host, self._data.start(place.host))
         self._measuring = asyncio.create_task(self._measure())

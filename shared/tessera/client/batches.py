@@ -47,8 +47,7 @@ def ask(
             with counted_from(begin):
                 found = call(request)
         except errors.ResourceExhaustedError as error:
-            # No service says so: it was gRPC, and a message was too long for it.
-            if error.reason != errors.ResourceExhaustedError.reason or len(some) == 1:
+            if error.reason != "MESSAGE_TOO_LARGE" or len(some) == 1:
                 raise
             most = len(some) // 2
         else:

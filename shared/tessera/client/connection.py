@@ -11,6 +11,7 @@ from tessera import errors
 from tessera.client.home import Access
 from tessera.rpc.calls import under_way
 from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.rpc.limits import refused_at_door
 from tessera.rpc.retry import Retry
 
 T = TypeVar("T")
@@ -65,6 +66,9 @@ class Connection:
             except errors.UnavailableError as error:
                 if not retry.again():
                     raise self.unreachable(error) from None
+            except errors.ResourceExhaustedError as error:
+                if not (refused_at_door(error) and retry.again()):
+                    raise
 
     def stream(
         self,
@@ -89,6 +93,9 @@ class Connection:
             except (errors.UnavailableError, errors.CancelledError) as error:
                 if not retry.again():
                     raise self.unreachable(error) from None
+            except errors.ResourceExhaustedError as error:
+                if not (refused_at_door(error) and retry.again()):
+                    raise
 
     def unreachable(self, error: errors.TesseraError) -> errors.TesseraError:
         """What a call that nobody answered means; a reason that the server gave is kept."""

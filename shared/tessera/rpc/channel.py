@@ -14,23 +14,45 @@ import grpc
 from tessera.rpc.status import from_rpc_error
 
 MAX_MESSAGE = 64 * 1024 * 1024
-"""Bytes of the largest message: a manifest of many tensors; bulk data goes in small chunks."""
+"""Bytes of the largest answer: a manifest of many tensors; bulk data goes in small chunks.
 
-OPTIONS: list[tuple[str, int | str]] = [
+What a server takes is less: `tessera.rpc.policy.cost` says how much of which method.
+"""
+
+_COMMON: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
     # A peer that vanished without a word is noticed within about half a minute.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
+]
+
+OPTIONS = [
+    *_COMMON,
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # Addresses come from the registry or are this machine's: no proxy leads to them.
     ("grpc.enable_http_proxy", 0),
 ]
 
-SERVER_OPTIONS = [*OPTIONS, ("grpc.http2.min_ping_interval_without_data_ms", 10_000)]
+STREAMS_OF_CONNECTION = 4096
+"""More than one caller may have open: what is too much is refused by the door, and does not wait
+unseen at the client."""
+
+PENDING = 1_000_000
+"""Calls that wait for the server to see them; gRPC ends others with a bare CANCELLED."""
+
+WINDOW = 1 << 20
+"""Bytes of a stream that are taken before anybody has asked for them: what a caller who is about to
+be refused can make a server hold. gRPC's own window grows without end while a caller sends fast."""
+
+IDLE_SECONDS = 300
+"""After which a connection without a call is closed; a client opens it again when it calls."""
+
+HANDSHAKE_SECONDS = 10
+"""For a new connection to say anything: HTTP/2's preface and settings."""
 
 DATA_OPTIONS = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
 """For bulk streams: a connection of its own for each channel."""
@@ -79,3 +101,23 @@ def mapped_errors() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise from_rpc_error(error) from None
+
+
+def server_options(receive: int) -> list[tuple[str, int | str]]:
+    """Options of a server.
+
+    Args:
+        receive: bytes of the largest message that it takes.
+    """
+    return [
+        *_COMMON,
+        ("grpc.max_receive_message_length", receive),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW),
+        ("grpc.max_concurrent_streams", STREAMS_OF_CONNECTION),
+        ("grpc.server.max_pending_requests", PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", PENDING),
+        ("grpc.max_connection_idle_ms", int(IDLE_SECONDS * 1000)),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
+    ]

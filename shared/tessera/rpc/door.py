@@ -10,9 +10,13 @@ from google.protobuf.message import DecodeError, Message
 
 from tessera import errors, validation
 from tessera.rpc.identity import Verifier
+from tessera.rpc.policy.cost import message_bytes
 from tessera.rpc.policy.rule import Owner, Rule, check_caller, check_resources
 from tessera.rpc.policy.table import TABLE
 from tessera.rpc.principal import ANONYMOUS, Principal
+
+PLUMBING = ("/grpc.health.v1.", "/grpc.reflection.")
+"""What gRPC's own services are called by: they have no rows, and everybody may call them."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -43,11 +47,9 @@ class Door:
         Raises:
             KeyError: one has none, so that nobody could call it.
         """
-        for service in services:
-            for method in descriptor_pool.Default().FindServiceByName(service).methods:
-                path = f"/{service}/{method.name}"
-                if path not in self._table:
-                    raise KeyError(f"{path} has no row in tessera.rpc.policy.table")
+        for method in methods_of(services):
+            if method not in self._table:
+                raise KeyError(f"{method} has no row in tessera.rpc.policy.table")
 
     def admit(self, method: str, metadata: Metadata) -> Principal:
         """Who calls, by the metadata alone.
@@ -57,7 +59,7 @@ class Door:
             PermissionDeniedError: it may not call this, or not here.
         """
         rule = self._table.get(method)
-        if rule is not None and rule.public:
+        if method.startswith(PLUMBING) or (rule is not None and rule.public):
             return ANONYMOUS
         principal = self._verifier.authenticate(metadata)
         check_caller(rule, method, principal, self._owner)
@@ -71,7 +73,9 @@ class Door:
         Raises:
             InvalidArgumentError: it is no such message (MALFORMED_MESSAGE), or breaks a limit.
             PermissionDeniedError: it names what is another's.
+            ResourceExhaustedError: it is larger than the method takes (MESSAGE_TOO_LARGE).
         """
+        check_size(method, raw)
         try:
             request = parse(raw)
         except DecodeError:
@@ -80,6 +84,29 @@ class Door:
                 reason="MALFORMED_MESSAGE",
             ) from None
         assert isinstance(request, Message)
+        if method.startswith(PLUMBING):
+            return request
         validation.check(request)
         check_resources(self._table[method], caller, request)
         return request
+
+
+def methods_of(services: Iterable[str]) -> list[str]:
+    """Every `/package.Service/Method` of services that are named in full."""
+    find = descriptor_pool.Default().FindServiceByName
+    return [f"/{name}/{method.name}" for name in services for method in find(name).methods]
+
+
+def check_size(method: str, raw: bytes) -> None:
+    """Raise unless a message is one that the method takes.
+
+    Raises:
+        ResourceExhaustedError: it is larger (MESSAGE_TOO_LARGE).
+    """
+    if len(raw) > (most := message_bytes(method)):
+        raise errors.ResourceExhaustedError(
+            f"a message of {method.rpartition('/')[2]} has at most {most:,} bytes, this one has"
+            f" {len(raw):,}",
+            reason="MESSAGE_TOO_LARGE",
+            metadata={"size": str(len(raw)), "limit": str(most)},
+        )

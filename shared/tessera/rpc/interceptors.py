@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any
 
 import grpc
@@ -19,7 +20,8 @@ from grpc.aio import AbortError
 
 from tessera import errors
 from tessera.rpc import deadline
-from tessera.rpc.door import Door
+from tessera.rpc.door import PLUMBING, Door
+from tessera.rpc.limits import CallLimiter, idle
 from tessera.rpc.principal import Principal, set_principal
 from tessera.rpc.status import code_of, to_status
 
@@ -27,8 +29,6 @@ log = structlog.get_logger()
 
 UNARY_SECONDS = 60.0
 """What a unary call without a deadline gets."""
-
-_PLUMBING = ("/grpc.health.v1.", "/grpc.reflection.")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,14 +43,19 @@ class Call:
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):
-    """Around every call but health and reflection.
+    """Around every call; health and reflection ask for no token, and have limits all the same.
+
+    Whatever the shape of a call, its requests are taken as a stream: so they are waited for here,
+    with a limit in time, and not in gRPC, where whoever sends nothing would never be seen.
 
     Args:
         door: of the server.
+        limiter: of its callers.
     """
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, limiter: CallLimiter) -> None:
         self._door = door
+        self._limiter = limiter
 
     async def intercept_service(
         self,
@@ -60,8 +65,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         """Wrap the handler of a call."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(_PLUMBING):
-            return handler
+        if handler is None:
+            return None
         try:
             caller = self._door.admit(method, handler_call_details.invocation_metadata)
         except errors.TesseraError as error:
@@ -71,46 +76,75 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         return self._single(handler, method, caller)
 
     def _single(self, handler: Any, method: str, caller: Principal) -> Any:
-        streams = handler.request_streaming
-        behaviour = handler.stream_unary if streams else handler.unary_unary
-        make = (
-            grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-        )
+        behaviour = handler.stream_unary or handler.unary_unary
 
         async def answer(sent: Any, context: Any) -> Any:
-            call = Call(method=method, caller=caller, context=context, streams=streams)
+            call = self._call(handler, method, caller, context)
             async with _around(call):
-                return await behaviour(self._read(handler, call, sent), context)
+                with self._limiter.under_way(method, caller, context.peer()):
+                    return await behaviour(await self._read(handler, call, sent), context)
 
-        return make(answer, None, handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
     def _streaming(self, handler: Any, method: str, caller: Principal) -> Any:
-        behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        make = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_stream_rpc_method_handler
-        )
+        behaviour = handler.stream_stream or handler.unary_stream
 
         async def answer(sent: Any, context: Any) -> AsyncIterator[Any]:
-            call = Call(method=method, caller=caller, context=context, streams=True)
+            call = self._call(handler, method, caller, context)
             async with _around(call):
-                async for response in behaviour(self._read(handler, call, sent), context):
-                    yield response
+                with self._limiter.under_way(method, caller, context.peer()):
+                    request = await self._read(handler, call, sent)
+                    async for response in behaviour(request, context):
+                        yield response
 
-        return make(answer, None, handler.response_serializer)
+        async def write(sent: Any, context: Any) -> None:
+            call = self._call(handler, method, caller, context)
+            async with _around(call):
+                with self._limiter.under_way(method, caller, context.peer()):
+                    await behaviour(await self._read(handler, call, sent), context)
 
-    def _read(self, handler: Any, call: Call, sent: Any) -> Any:
-        """The request, or an iterator over the requests."""
-        parse = handler.request_deserializer
+        if iscoroutinefunction(behaviour):  # gRPC's own services write, and yield nothing.
+            return grpc.stream_stream_rpc_method_handler(write, None, handler.response_serializer)
+        return grpc.stream_stream_rpc_method_handler(answer, None, handler.response_serializer)
+
+    def _call(self, handler: Any, method: str, caller: Principal, context: Any) -> Call:
+        streams = handler.request_streaming or handler.response_streaming
+        return Call(method=method, caller=caller, context=context, streams=streams)
+
+    async def _read(self, handler: Any, call: Call, sent: Any) -> Any:
+        """The request, or an iterator over the requests; who sends nothing is not waited for."""
+        parse, limits = handler.request_deserializer, self._limiter.limits
+        first = limits.patience(call.caller)
         if not handler.request_streaming:
-            return self._door.read(call.method, call.caller, sent, parse)
+            raw = await _next(sent, first)
+            if raw is None:
+                raise errors.InvalidArgumentError("no request came", reason="MALFORMED_MESSAGE")
+            return self._door.read(call.method, call.caller, raw, parse)
 
         async def each() -> AsyncIterator[Any]:
-            async for raw in sent:
+            seconds = first
+            while (raw := await _next(sent, seconds)) is not None:
                 yield self._door.read(call.method, call.caller, raw, parse)
+                seconds = limits.idle_seconds
 
         return each()
+
+
+async def _next(sent: Any, seconds: float) -> bytes | None:
+    """The next message as it came, None: there is none any more.
+
+    Raises:
+        DeadlineExceededError: it is not there in time (IDLE_STREAM).
+    """
+    waiting = asyncio.timeout(seconds)
+    try:
+        async with waiting:
+            raw: bytes | None = await anext(sent, None)
+            return raw
+    except TimeoutError:
+        if waiting.expired():
+            raise idle(seconds) from None
+        raise
 
 
 def _refusal(method: str, error: errors.TesseraError) -> Any:
@@ -146,7 +180,8 @@ async def _logged(call: Call) -> AsyncIterator[None]:
         raise
     finally:
         level = log.debug if code == "OK" else log.info
-        level("rpc", code=code, ms=round((time.monotonic() - start) * 1000, 2))
+        if code != "OK" or not call.method.startswith(PLUMBING):
+            level("rpc", code=code, ms=round((time.monotonic() - start) * 1000, 2))
         structlog.contextvars.unbind_contextvars("method")
 
 

@@ -71,6 +71,9 @@ def from_rpc_error(error: grpc.RpcError) -> errors.TesseraError:
             violations = [errors.Violation(v.field, v.description) for v in bad.field_violations]
         elif (retry := _unpack(detail, error_details_pb2.RetryInfo)) is not None:
             retry_after = retry.retry_delay.ToNanoseconds() / 1e9
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "message larger than max" in message:
+        # gRPC's own words, at either end; a door says more.
+        reason = reason or "MESSAGE_TOO_LARGE"
     kind = _ERRORS.get(code, errors.InternalError)
     return kind(
         message or code.name,

@@ -11,6 +11,7 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, Token, bearer, channel, mapped_errors
+from tessera.rpc.limits import refused_at_door
 from tessera.rpc.retry import Retry
 
 log = structlog.get_logger()
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 60.0
 """How long a client waits for a service that is restarting."""
+
+_BUSY = 10
+"""Times as long it waits for a place: of many ranks that push, each has its turn."""
 
 _FIRST_PAUSE = 0.05
 
@@ -51,9 +55,10 @@ def with_patience(action: Callable[[bool], T], seconds: float) -> T:
     """Call `action(again)` until it does not fail for want of a server, or `seconds` are over.
 
     `again` is False the first time: what was cached may be used. Only UNAVAILABLE, and CANCELLED by
-    a server that stops, are tried again.
+    a server that stops, are tried again; and for longer, a server that has no place now.
     """
     retry, again = Retry(seconds, first=_FIRST_PAUSE), False
+    queued = Retry(_BUSY * seconds, first=_FIRST_PAUSE)
     while True:
         try:
             return action(again)
@@ -61,4 +66,7 @@ def with_patience(action: Callable[[bool], T], seconds: float) -> T:
             if not retry.again():
                 raise
             log.debug("trying again", reason=error.reason, message=error.message)
+        except errors.ResourceExhaustedError as error:
+            if not (refused_at_door(error) and queued.again()):
+                raise
         again = True

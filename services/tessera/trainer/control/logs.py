@@ -10,7 +10,9 @@ from tessera.trainer.control.output import PrintedOutput
 from tessera.trainer.settings import AttemptContext
 
 CAPACITY = 20_000
-BATCH = 500
+BATCH = 125
+"""Lines of a message: what the longest ones of four bytes a character may take is 4 MB."""
+
 SECONDS = 10.0
 
 
