@@ -52,6 +52,7 @@ from tessera.controller.services.pools import PoolService
 from tessera.controller.services.registry import RegistryService
 from tessera.controller.signals import ADMISSION, OUTBOX, SERVICES, Signals
 from tessera.controller.store import access as store_access
+from tessera.controller.store import audit as store_audit
 from tessera.controller.store import pools as store_pools
 from tessera.controller.store.blobs import BlobStore
 from tessera.controller.store.database import Database
@@ -59,6 +60,7 @@ from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
 from tessera.controller.trust import Trust
 from tessera.rpc.address import join
+from tessera.rpc.audit import AuditEntry
 from tessera.rpc.door import Door
 from tessera.rpc.registration import build_version
 from tessera.rpc.server import Server
@@ -111,7 +113,7 @@ class Controller:
             async with asyncio.timeout(FIRST_LOOK):
                 await runtime.pools.refresh()
         runtime.trust.revoke(await runtime.database.read(store_access.revoked))
-        self._server = Server(Door(runtime.trust.verifier), _services(runtime))
+        self._server = Server(Door(runtime.trust.verifier, audit=self._audit), _services(runtime))
         await self._server.start(self._config.host, self._config.port)
         if self._run_loops:
             self._start_loops()
@@ -128,6 +130,9 @@ class Controller:
         await self._http.close()
         await self.runtime.database.close()
         log.info("controller stopped")
+
+    async def _audit(self, entry: AuditEntry) -> None:
+        await self.runtime.database.write(store_audit.append, entry)
 
     def _start_loops(self) -> None:
         runtime = self.runtime

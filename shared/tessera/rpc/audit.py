@@ -39,7 +39,15 @@ class AuditEntry:
     outcome: str
 
 
+QUIET = ("PutBlob",)
+"""Methods that change something that nobody asks after."""
+
 Audit = Callable[[AuditEntry], Awaitable[None]]
+
+
+def changes(method: str) -> bool:
+    """Whether a call of a method is kept, by its name."""
+    return not method.rpartition("/")[2].startswith((*READS, *QUIET))
 
 
 def entry_of(caller: Principal, method: str, request: Any, outcome: str) -> AuditEntry:

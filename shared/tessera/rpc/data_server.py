@@ -91,7 +91,8 @@ class _Interceptor(grpc.ServerInterceptor):
             return None
         method = handler_call_details.method
         try:
-            caller = self._door.admit(method, handler_call_details.invocation_metadata)
+            caller = self._door.identify(method, handler_call_details.invocation_metadata)
+            self._door.admit(method, caller)
         except errors.TesseraError as error:
             return _refusal(error)
         if handler.request_streaming:

@@ -9,6 +9,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError, Message
 
 from tessera import errors, validation
+from tessera.rpc.audit import Audit, changes, entry_of
 from tessera.rpc.identity import Verifier
 from tessera.rpc.policy.cost import message_bytes
 from tessera.rpc.policy.rule import Owner, Rule, check_caller, check_resources
@@ -28,6 +29,7 @@ class Door:
         verifier: of tokens.
         owner: whose the server is; None: the platform's.
         table: rules by method; other tables are for tests of services of their own.
+        audit: is told who changed what, or was refused to; None: nobody is.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class Door:
         *,
         owner: Owner | None = None,
         table: Mapping[str, Rule] = TABLE,
+        audit: Audit | None = None,
     ) -> None:
         self._verifier = verifier
         self._owner = owner
         self._table = table
+        self._audit = audit
 
     def cover(self, services: Iterable[str]) -> None:
         """Make sure that every method of these services has a row.
@@ -51,19 +55,38 @@ class Door:
             if method not in self._table:
                 raise KeyError(f"{method} has no row in tessera.rpc.policy.table")
 
-    def admit(self, method: str, metadata: Metadata) -> Principal:
+    def identify(self, method: str, metadata: Metadata) -> Principal:
         """Who calls, by the metadata alone.
 
         Raises:
             UnauthenticatedError: there is no valid token.
-            PermissionDeniedError: it may not call this, or not here.
         """
         rule = self._table.get(method)
         if method.startswith(PLUMBING) or (rule is not None and rule.public):
             return ANONYMOUS
-        principal = self._verifier.authenticate(metadata)
-        check_caller(rule, method, principal, self._owner)
-        return principal
+        return self._verifier.authenticate(metadata)
+
+    def admit(self, method: str, caller: Principal) -> None:
+        """Let a caller in.
+
+        Raises:
+            PermissionDeniedError: it may not call this, or not here.
+        """
+        if not method.startswith(PLUMBING):
+            check_caller(self._table.get(method), method, caller, self._owner)
+
+    async def remember(self, method: str, caller: Principal, request: Any, outcome: str) -> None:
+        """Tell the audit of a call, if it is one that changes something.
+
+        Args:
+            method: of the call.
+            caller: who called.
+            request: parsed; None: it was not read.
+            outcome: `OK`, or the reason of the refusal.
+        """
+        rule = self._table.get(method)
+        if self._audit is not None and rule is not None and rule.of_people and changes(method):
+            await self._audit(entry_of(caller, method, request, outcome))
 
     def read(
         self, method: str, caller: Principal, raw: bytes, parse: Callable[[bytes], Any]

@@ -40,6 +40,10 @@ class Call:
     context: Any
     streams: bool
     """Whether its requests are a stream; then only the call as a whole has limits in time."""
+    request: Any = None
+    """Parsed; None: it was not read, or is a stream."""
+    outcome: str = "OK"
+    """Or the reason of its refusal."""
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):
@@ -68,8 +72,13 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         try:
-            caller = self._door.admit(method, handler_call_details.invocation_metadata)
+            caller = self._door.identify(method, handler_call_details.invocation_metadata)
         except errors.TesseraError as error:
+            return _refusal(method, error)
+        try:
+            self._door.admit(method, caller)
+        except errors.TesseraError as error:
+            await self._door.remember(method, caller, None, error.reason)
             return _refusal(method, error)
         if handler.response_streaming:
             return self._streaming(handler, method, caller)
@@ -80,7 +89,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
         async def answer(sent: Any, context: Any) -> Any:
             call = self._call(handler, method, caller, context)
-            async with _around(call):
+            async with self._around(call):
                 with self._limiter.under_way(method, caller, context.peer()):
                     return await behaviour(await self._read(handler, call, sent), context)
 
@@ -91,7 +100,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
         async def answer(sent: Any, context: Any) -> AsyncIterator[Any]:
             call = self._call(handler, method, caller, context)
-            async with _around(call):
+            async with self._around(call):
                 with self._limiter.under_way(method, caller, context.peer()):
                     request = await self._read(handler, call, sent)
                     async for response in behaviour(request, context):
@@ -99,13 +108,23 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
         async def write(sent: Any, context: Any) -> None:
             call = self._call(handler, method, caller, context)
-            async with _around(call):
+            async with self._around(call):
                 with self._limiter.under_way(method, caller, context.peer()):
                     await behaviour(await self._read(handler, call, sent), context)
 
         if iscoroutinefunction(behaviour):  # gRPC's own services write, and yield nothing.
             return grpc.stream_stream_rpc_method_handler(write, None, handler.response_serializer)
         return grpc.stream_stream_rpc_method_handler(answer, None, handler.response_serializer)
+
+    @asynccontextmanager
+    async def _around(self, call: Call) -> AsyncIterator[None]:
+        set_principal(call.caller)
+        async with _logged(call):
+            try:
+                async with _errors_mapped(call), _timed(call):
+                    yield
+            finally:
+                await self._door.remember(call.method, call.caller, call.request, call.outcome)
 
     def _call(self, handler: Any, method: str, caller: Principal, context: Any) -> Call:
         streams = handler.request_streaming or handler.response_streaming
@@ -119,7 +138,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             raw = await _next(sent, first)
             if raw is None:
                 raise errors.InvalidArgumentError("no request came", reason="MALFORMED_MESSAGE")
-            return self._door.read(call.method, call.caller, raw, parse)
+            call.request = self._door.read(call.method, call.caller, raw, parse)
+            return call.request
 
         async def each() -> AsyncIterator[Any]:
             seconds = first
@@ -159,13 +179,6 @@ def _refusal(method: str, error: errors.TesseraError) -> Any:
 
 
 @asynccontextmanager
-async def _around(call: Call) -> AsyncIterator[None]:
-    set_principal(call.caller)
-    async with _logged(call), _errors_mapped(call), _timed(call):
-        yield
-
-
-@asynccontextmanager
 async def _logged(call: Call) -> AsyncIterator[None]:
     """One canonical event for each RPC."""
     structlog.contextvars.bind_contextvars(method=call.method)
@@ -191,6 +204,7 @@ async def _errors_mapped(call: Call) -> AsyncIterator[None]:
     try:
         yield
     except errors.TesseraError as error:
+        call.outcome = error.reason
         if code_of(error) is grpc.StatusCode.INTERNAL:
             # One with a reason of its own is foreseen: where it came up says nothing.
             foreseen = error.reason != errors.InternalError.reason
@@ -200,9 +214,11 @@ async def _errors_mapped(call: Call) -> AsyncIterator[None]:
     except (AbortError, grpc.aio.UsageError):
         raise
     except TimeoutError:
+        call.outcome = "DEADLINE_EXCEEDED"
         late = errors.DeadlineExceededError("the call took longer than its deadline")
         await call.context.abort_with_status(to_status(late))
     except Exception:
+        call.outcome = "INTERNAL"
         log.exception("internal error")
         bland = errors.InternalError("internal error; the server's log has the details")
         await call.context.abort_with_status(to_status(bland))

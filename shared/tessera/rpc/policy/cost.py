@@ -28,6 +28,8 @@ MAKES = frozenset(
     for method in (
         "controller.v1.JobService/CreateJob",
         "controller.v1.DeploymentService/CreateDeployment",
+        "controller.v1.AccessService/CreateTenant",
+        "controller.v1.AccessService/CreateToken",
         "controller.v1.PoolService/RegisterPool",
         "controller.v1.BlobService/PutBlob",
         "parameters.v1.CoordinatorService/AcquireWriter",
