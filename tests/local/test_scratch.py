@@ -15,6 +15,7 @@ from tessera.local import scratch
 def test_a_folder_of_our_own(monkeypatch):
     made = scratch.temp_dir()
     assert made.stat().st_mode & 0o077 == 0
+    assert scratch.ray_dir(made).parent == made, "Ray opens its own folder to everybody"
     assert len(os.fsencode(made)) < 40
     made.rmdir()
 

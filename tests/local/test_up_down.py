@@ -16,6 +16,7 @@ from platforms import TESSERA, Platform, kill, until
 
 from tessera.local import ray_api
 from tessera.local.process import members
+from tessera.local.scratch import ray_dir
 from tessera.local.state import State
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
@@ -97,7 +98,7 @@ def test_a_life(platform, grafana):
     assert taken.processes["ray"] == state.processes["ray"], "what lives is taken over"
     assert taken.processes["supervisor"] != state.processes["supervisor"]
 
-    assert platform.home.ray_path.samefile(taken.ray_temp_dir)
+    assert platform.home.ray_path.samefile(ray_dir(Path(taken.ray_temp_dir)))
     kill(taken.processes["supervisor"].pid)
     platform.down()
     assert not platform.home.state_path.exists()

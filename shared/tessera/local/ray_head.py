@@ -21,7 +21,7 @@ from tessera.local.files import write_private
 from tessera.local.network import free_port, loopback, loopback_interface
 from tessera.local.patience import Patience, Signs, signs_of
 from tessera.local.process import MARK, ProcessRef, kill_members, members
-from tessera.local.scratch import OBJECT_STORE_BYTES, temp_dir
+from tessera.local.scratch import OBJECT_STORE_BYTES, ray_dir, temp_dir
 from tessera.rpc.address import join
 
 _QUIET_SECONDS, _MOST_SECONDS = 90.0, 900.0
@@ -68,6 +68,11 @@ class RayHead:
     def ref(self) -> ProcessRef | None:
         """Its process, the leader of the session that all others live in."""
         return None if self.child is None else self.child.ref
+
+    @property
+    def ray_dir(self) -> Path:
+        """Ray's own folder, with its sessions, sockets and logs."""
+        return ray_dir(self.temp_dir)
 
     def start(self) -> ProcessRef:
         """Start it; `wait_ready` tells when it is up.
@@ -207,7 +212,7 @@ class RayHead:
             *(f"--node-ip-address={loopback()}", f"--dashboard-host={loopback()}"),
             *(f"--{name}=0" for name in zero),
             f"--ray-client-server-port={free_port()}",
-            f"--temp-dir={self.temp_dir}",
+            f"--temp-dir={self.ray_dir}",
             f"--num-cpus={self.cpus}",
             f"--object-store-memory={OBJECT_STORE_BYTES}",
         ]
@@ -215,9 +220,9 @@ class RayHead:
     def _addresses(self) -> RayAddresses | None:
         """What Ray has written down so far."""
         try:
-            gcs = (self.temp_dir / "ray_current_cluster").read_text().strip()
+            gcs = (self.ray_dir / "ray_current_cluster").read_text().strip()
             dashboard = _DASHBOARD.search(self.log_path.read_text(errors="replace"))
-            ports = list((self.temp_dir / "session_latest").glob("metrics_export_port_*"))
+            ports = list((self.ray_dir / "session_latest").glob("metrics_export_port_*"))
             port = ports[0].read_text().strip() if ports else ""
         except OSError:
             return None

@@ -16,7 +16,7 @@ _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the system's
 _SOCKET_BYTES = 107
 """Longest name of a local socket (AF_UNIX)."""
 
-_SESSION_BYTES = len("/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store.0")
+_SESSION_BYTES = len("/r/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store.0")
 
 
 def small_shared_memory() -> str:
@@ -34,7 +34,10 @@ def small_shared_memory() -> str:
 
 
 def temp_dir() -> Path:
-    """A new folder with a short name, so not below the home: sockets are in it.
+    """A new folder of mode 0700 with a short name, so not below the home: sockets are in it.
+
+    Ray opens the folder that it is given to everybody (mode 0777), so it gets `ray_dir` inside of
+    this one, where nobody else comes.
 
     Raises:
         UnavailableError: TEMP_DIR_UNUSABLE.
@@ -55,3 +58,8 @@ def temp_dir() -> Path:
             reason="TEMP_DIR_UNUSABLE",
         )
     return Path(made)
+
+
+def ray_dir(temp: Path) -> Path:
+    """What Ray gets of a `temp_dir`; one letter, for the sockets' sake."""
+    return temp / "r"
