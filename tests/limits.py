@@ -44,6 +44,8 @@ REQUIRED = {
     "ModelSpec.family",
     "DataSpec.files",
     "AcceleratorSpec.type",
+    "KubernetesSecretSpec.name",
+    "KubernetesSecretSpec.key",
 }
 WORDS = ("", "-", "A b", "a" * 64)
 TEXT = FieldDescriptor.CPPTYPE_STRING
@@ -66,16 +68,22 @@ def is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
-def inner(kind: Descriptor) -> Iterator[FieldDescriptor]:
-    """The fields that hold messages."""
-    return (each for each in kind.fields if each.message_type is not None and not is_map(each))
+def message_in(field: FieldDescriptor) -> Descriptor | None:
+    """The kind of message that a field, a list or a map holds; None: it holds plain values."""
+    held = field.message_type.fields_by_name["value"] if is_map(field) else field
+    return held.message_type
+
+
+def inner(kind: Descriptor) -> Iterator[tuple[FieldDescriptor, Descriptor]]:
+    """The fields that hold messages, and which."""
+    return ((each, held) for each in kind.fields if (held := message_in(each)) is not None)
 
 
 def kinds(kind: Descriptor) -> Iterator[Descriptor]:
     """A kind of message, and those in it."""
     yield kind
-    for field in inner(kind):
-        yield from kinds(field.message_type)
+    for _, held in inner(kind):
+        yield from kinds(held)
 
 
 KINDS = {kind.full_name: kind for request in REQUESTS for kind in kinds(request)}.values()
@@ -120,7 +128,7 @@ def limits(field: FieldDescriptor) -> Iterator[Limit]:
     if not field.is_repeated:
         yield from outside(rules)
     elif is_map(field):
-        yield from map_limits(rules.map)
+        yield from map_limits(field, rules.map)
     else:
         yield from list_limits(field, rules.repeated)
 
@@ -140,14 +148,16 @@ def list_limits(field: FieldDescriptor, rules: Message) -> Iterator[Limit]:
                 pytest.fail(f"nobody knows how to break {rule}")
 
 
-def map_limits(rules: Message) -> Iterator[Limit]:
+def map_limits(field: FieldDescriptor, rules: Message) -> Iterator[Limit]:
+    held = message_in(field)
+    value = "a" if held is None else good(held)
     for rule, limit in stated(rules).items():
         match rule:
             case "max_pairs":
-                yield Limit(rule=rule, bad={f"a{number}": "a" for number in range(limit + 1)})
+                yield Limit(rule=rule, bad={f"a{number}": value for number in range(limit + 1)})
             case "keys":
                 for each in outside(limit):
-                    bad, element = {each.bad: "a"}, f"[{each.bad}]"
+                    bad, element = {each.bad: value}, f"[{each.bad}]"
                     yield Limit(rule=f"keys.{each.rule}", bad=bad, element=element)
             case "values":
                 for each in outside(limit):
@@ -178,7 +188,10 @@ def good(kind: Descriptor) -> Message:
 
 def put(message: Message, field: FieldDescriptor, value: Any) -> None:
     message.ClearField(field.name)
-    if is_map(field):
+    if is_map(field) and message_in(field) is not None:
+        for key, each in value.items():
+            getattr(message, field.name)[key].CopyFrom(each)
+    elif is_map(field):
         getattr(message, field.name).update(value)
     elif field.is_repeated:
         getattr(message, field.name).extend(value)
@@ -191,14 +204,21 @@ def put(message: Message, field: FieldDescriptor, value: Any) -> None:
 def places(kind: Descriptor, path: Sequence[FieldDescriptor] = ()) -> Iterator[Any]:
     """Ways to every message of a request, and the kind that is there."""
     yield path, kind
-    for field in inner(kind):
-        yield from places(field.message_type, (*path, field))
+    for field, held in inner(kind):
+        yield from places(held, (*path, field))
+
+
+def step(field: FieldDescriptor) -> str:
+    """How `reach` goes through a field, as violations tell it."""
+    return f"{field.name}{'[a]' if is_map(field) else '[0]' * field.is_repeated}."
 
 
 def reach(message: Message, path: Sequence[FieldDescriptor]) -> Message:
     """The message at the end of a way, made where it is not there."""
     for field in path:
-        if field.is_repeated:
+        if is_map(field):
+            message = getattr(message, field.name)["a"]
+        elif field.is_repeated:
             parts = getattr(message, field.name)
             message = parts[0] if parts else parts.add()
         else:

@@ -298,6 +298,14 @@ BAD = {
         TRANSLATE + "data: {files: ['s3://a/x'], target_files: [y.de]}\n",
         "FILE_NOT_UPLOADED", "data.target_files[0]", "3:44", "client must upload",
     ),
+    "secret for the system": (
+        GPT + TEXT + "secrets: {LD_PRELOAD: {env: A}}\n",
+        "RESERVED_VARIABLE", "secrets[LD_PRELOAD]", "4:23", "choose another name",
+    ),
+    "secret that is nowhere": (
+        GPT + TEXT + "secrets: {A: {}}\n",
+        "SECRET_SOURCE", "secrets[A]", "4:14", "here is none",
+    ),
 }  # fmt: skip
 
 

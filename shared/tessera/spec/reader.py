@@ -103,7 +103,19 @@ class MessageReader:
             if isinstance(value, SequenceNode) and path == "data.columns":
                 hint = '; columns are joined in one text: "{title} {body}"'
                 raise mistyped(value, "text", inner, hint)
-            target[name] = scalar(entry.fields_by_name["value"], value, inner)
+            if path == "secrets" and isinstance(value, ScalarNode):
+                # Whoever wrote the value itself does not want to read it in a message.
+                raise wrong(
+                    place_of(value),
+                    f"`{inner}` says where the pool keeps the value, never the value itself: "
+                    "{env: NAME}, {file: NAME} or {kubernetes: {name: NAME, key: KEY}}",
+                    reason="WRONG_TYPE",
+                    field=inner,
+                )
+            if entry.fields_by_name["value"].message_type is not None:
+                self.fill(target[name], value, inner)
+            else:
+                target[name] = scalar(entry.fields_by_name["value"], value, inner)
 
 
 def scalar(field: FieldDescriptor, node: Node, path: str) -> Any:

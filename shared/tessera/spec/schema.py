@@ -71,10 +71,11 @@ def _field(field: FieldDescriptor) -> Schema:
     rules, kind = _rules(field), field.message_type
     described = _description(field.full_name)
     if kind is not None and kind.GetOptions().map_entry:
-        inner, names = rules.map.values, _limits(rules.map.keys)
+        inner, names = kind.fields_by_name["value"], _limits(rules.map.keys)
+        values = _message(inner.message_type) if inner.message_type else _scalar(inner)
         schema: Schema = {
             "type": "object",
-            "additionalProperties": {**_scalar(kind.fields_by_name["value"]), **_limits(inner)},
+            "additionalProperties": {**values, **_limits(rules.map.values)},
             **({"propertyNames": names} if names else {}),
             **({"maxProperties": rules.map.max_pairs} if rules.map.max_pairs else {}),
         }

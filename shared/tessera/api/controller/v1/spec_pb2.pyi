@@ -48,6 +48,27 @@ class JobSpec(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SecretsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___SecretSpec: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___SecretSpec | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
@@ -65,6 +86,7 @@ class JobSpec(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     TUNING_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the job: lower-case letters, digits and dashes. Several jobs may bear the same name."""
     kind: _builtins.str
@@ -121,6 +143,13 @@ class JobSpec(_message.Message):
     def tuning(self) -> Global___TuningSpec:
         """Which weights learn."""
 
+    @_builtins.property
+    def secrets(self) -> _containers.MessageMap[_builtins.str, Global___SecretSpec]:
+        """Environment variables of the workers whose values only the pool knows: here is where it keeps
+        them, docs/secrets.md says how. A value is read where the job runs, is never stored, and is
+        hidden in what the job prints.
+        """
+
     def __init__(
         self,
         *,
@@ -141,16 +170,77 @@ class JobSpec(_message.Message):
         code: _builtins.str = ...,
         task: Global___TaskSpec | None = ...,
         tuning: Global___TuningSpec | None = ...,
+        secrets: _abc.Mapping[_builtins.str, Global___SecretSpec] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "data", b"data", "model", b"model", "parallel", b"parallel", "publish", b"publish", "resources", b"resources", "retries", b"retries", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "code", b"code", "data", b"data", "entrypoint", b"entrypoint", "kind", b"kind", "labels", b"labels", "model", b"model", "name", b"name", "parallel", b"parallel", "priority", b"priority", "publish", b"publish", "queue", b"queue", "resources", b"resources", "retries", b"retries", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "code", b"code", "data", b"data", "entrypoint", b"entrypoint", "kind", b"kind", "labels", b"labels", "model", b"model", "name", b"name", "parallel", b"parallel", "priority", b"priority", "publish", b"publish", "queue", b"queue", "resources", b"resources", "retries", b"retries", "secrets", b"secrets", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
     _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retries) -> _WhichOneofReturnType__retries | None: ...
 
 Global___JobSpec: _TypeAlias = JobSpec  # noqa: Y015
+
+@_typing.final
+class SecretSpec(_message.Message):
+    """SecretSpec says where the pool keeps a secret. Exactly one of its fields is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENV_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    KUBERNETES_FIELD_NUMBER: _builtins.int
+    env: _builtins.str
+    """Name of a variable that the pool's operator has set for the tenant: `HF_TOKEN` is
+    `TESSERA_SECRET_DEFAULT__HF_TOKEN` in the environment of the workers of the tenant `default`.
+    """
+    file: _builtins.str
+    """File below the tenant's folder of secrets on the workers, for example `hub/token`."""
+    @_builtins.property
+    def kubernetes(self) -> Global___KubernetesSecretSpec:
+        """A key of a Secret that is mounted there."""
+
+    def __init__(
+        self,
+        *,
+        env: _builtins.str = ...,
+        file: _builtins.str = ...,
+        kubernetes: Global___KubernetesSecretSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kubernetes", b"kubernetes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "file", b"file", "kubernetes", b"kubernetes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecretSpec: _TypeAlias = SecretSpec  # noqa: Y015
+
+@_typing.final
+class KubernetesSecretSpec(_message.Message):
+    """KubernetesSecretSpec names a key of a Secret that the pool's operator has mounted for the tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the Secret."""
+    key: _builtins.str
+    """Key in its data."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KubernetesSecretSpec: _TypeAlias = KubernetesSecretSpec  # noqa: Y015
 
 @_typing.final
 class ResourcesSpec(_message.Message):
