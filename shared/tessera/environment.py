@@ -29,6 +29,12 @@ FIXED: Mapping[str, str] = {
 }
 """Of every process; a Ray job gets them on whatever its cluster has."""
 
+SECRETS_DIR = "TESSERA_SECRETS_DIR"
+"""Names the folder on a pool's workers that has a folder of secrets for each tenant."""
+
+SECRET_PREFIX = "TESSERA_SECRET_"  # noqa: S105 - the beginning of a name
+"""How variables of a pool's workers begin that are secrets of a tenant."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Hosts that are never reached through a proxy."""
 
@@ -60,6 +66,14 @@ def hermetic(environ: Mapping[str, str]) -> dict[str, str]:
     if path := _absolute(made.pop(_PATH, "")):
         made[_PATH] = path
     return {**made, **FIXED}
+
+
+def keep_private() -> None:
+    """What this process and those that it starts write is for their owner alone (umask 077).
+
+    A cluster of somebody else's may have been started with any other.
+    """
+    os.umask(0o077)
 
 
 def leave_working_directory() -> None:

@@ -10,6 +10,9 @@ NOWHERE = "http://127.0.0.1:9"
 HOME = Path("a home [b]é?x#y%20") / ("long-" * 20)
 """Below it is the platform's: spaces, letters beyond A to Z, what URLs and markup take for theirs.
 """
+SECRET = "planted-variable-0123456789"
+"""What the shell knows and a job may name: nobody else should ever tell it."""
+
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "ftp_proxy")
 _SHADOWS = ("grpc", "queue", "emoji", "ray", "yaml", "typing", "torch", "tessera", "structlog")
 
@@ -32,4 +35,5 @@ def unkind(folder: Path) -> dict[str, Any]:
         env[name] = env[name.upper()] = NOWHERE
     env |= {"PROJECT": str(project), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     env |= {"PYTHONIOENCODING": "ascii", "PYTHONOPTIMIZE": "0"}
+    env |= {"TESSERA_SECRET_DEFAULT__PLANTED": SECRET}
     return {"env": env, "cwd": project, "umask": 0o000, "encoding": "utf-8"}

@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 
+from tessera.environment import keep_private, leave_working_directory
 from tessera.rpc.credentials import Credentials
 from tessera.rpc.registration import TICKETS, exchange_tickets
 
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--controller", required=True)
     arguments = parser.parse_args()
+    keep_private()
     # First of all, and before Ray is imported: a ticket is worth something until it is used.
     [first] = exchange_tickets(arguments.controller, os.environ.pop(TICKETS, ""))
     token = Credentials(arguments.controller, first)
@@ -39,7 +41,6 @@ def main() -> int:
 
     import ray  # noqa: PLC0415 - reads the environment when it is imported
 
-    from tessera.environment import leave_working_directory  # noqa: PLC0415 - the same
     from tessera.log import configure_logging  # noqa: PLC0415 - the same
     from tessera.trainer.control.logs import LogShipper  # noqa: PLC0415 - the same
     from tessera.trainer.driver import Driver  # noqa: PLC0415 - the same

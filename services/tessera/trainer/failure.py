@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback as tracebacks
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from tessera import errors
@@ -61,35 +61,43 @@ class RankFailure(Failure):
         return cls(**told, collateral=collateral)
 
 
-def classify(error: BaseException, rank: int, *, out_of_memory: bool = False) -> RankFailure:
+def classify(
+    error: BaseException,
+    rank: int,
+    *,
+    out_of_memory: bool = False,
+    mask: Callable[[str], str] = str,
+) -> RankFailure:
     """The failure that an exception on a rank stands for.
 
     Args:
         error: what was raised.
         rank: where.
         out_of_memory: the device says that memory ran out.
+        mask: hides in what is said what nobody may read; before any of it is cut.
     """
+    said = first_line(mask(str(error))) or type(error).__name__
     category, reason, message = FailureCategory.INTERNAL, "TRAINER_FAILED", ""
     collateral = isinstance(error, CollateralError)
     if out_of_memory:
         category, reason = FailureCategory.OUT_OF_MEMORY, "OUT_OF_MEMORY"
         message = (
             f"rank {rank} ran out of memory; lower `train.batch_size`, raise "
-            f"`train.grad_accumulation` or `resources.workers`: {first_line(error)}"
+            f"`train.grad_accumulation` or `resources.workers`: {said}"
         )
     elif isinstance(error, errors.TesseraError):
-        category, reason, message = _category_of(error), error.reason, error.message
+        category, reason, message = _category_of(error), error.reason, mask(error.message)
     elif is_collateral(str(error)):
         category, reason, collateral = FailureCategory.WORKER_LOST, "WORKER_LOST", True
-        message = f"rank {rank} lost contact with another worker: {first_line(error)}"
+        message = f"rank {rank} lost contact with another worker: {said}"
     if not message:
-        message = f"{type(error).__name__}: {first_line(error)}"
+        message = f"{type(error).__name__}: {said}"
     return RankFailure(
         category=category,
         reason=reason,
         message=message,
         rank=rank,
-        traceback=_traceback_of(error),
+        traceback=mask(_traceback_of(error))[-MAX_TRACEBACK:],
         collateral=collateral,
     )
 
@@ -133,4 +141,4 @@ def _traceback_of(error: BaseException) -> str:
     mistake = isinstance(error, errors.InvalidArgumentError)
     if mistake and not isinstance(error, EntrypointError):
         return ""
-    return "".join(tracebacks.format_exception(shown))[-MAX_TRACEBACK:]
+    return "".join(tracebacks.format_exception(shown))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import torch.distributed as dist
@@ -18,8 +19,10 @@ from tessera.device import Device
 from tessera.spec.document import load
 from tessera.trainer.control.commands import CommandQueue
 from tessera.trainer.control.in_memory_reporter import InMemoryReporter
+from tessera.trainer.mask import Mask
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
+from tessera.trainer.secrets import install
 from tessera.trainer.spec import settings_of
 
 
@@ -33,8 +36,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", type=Path, required=True)
     parser.add_argument("--metrics", type=Path)
+    parser.add_argument("--tenant", default="default", help="whose secrets the spec names")
     arguments = parser.parse_args()
     settings = settings_of(load(arguments.spec))
+    install(settings.secrets, arguments.tenant, os.environ, Mask())
     device = Device.for_accelerator(settings.accelerator)
     dist.init_process_group(device.backend)
     try:

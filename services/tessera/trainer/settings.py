@@ -9,6 +9,7 @@ from tessera.data.settings import DataSettings
 from tessera.rpc.channel import Token
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.failure import UserError
+from tessera.trainer.secrets import SecretSource
 from tessera.trainer.task_settings import TaskSettings
 from tessera.trainer.tuning import Tuning
 
@@ -42,6 +43,7 @@ class Settings:
         accelerator: type, empty: none.
         entrypoint: `module:function`; empty: none.
         code: URL of the code that it lives in.
+        secrets: where the pool keeps what variables of the ranks hold, by variable.
         spec_json: the spec in proto3 JSON form.
 
     Raises:
@@ -92,6 +94,7 @@ class Settings:
     accelerators_per_worker: float
     entrypoint: str
     code: str
+    secrets: Mapping[str, SecretSource]
     spec_json: bytes
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from tessera.models.sizes import SIZES
 from tessera.spec import resolve
 from tessera.spec.settings import data_settings
 from tessera.trainer.data.settings import TokenizerSettings
+from tessera.trainer.secrets import SecretSource
 from tessera.trainer.settings import Settings
 from tessera.trainer.task_settings import TaskSettings
 from tessera.trainer.tuning import Tuning
@@ -76,6 +77,7 @@ def settings_of(spec: pb.JobSpec) -> Settings:
         accelerators_per_worker=resources.accelerator.count,
         entrypoint=full.entrypoint,
         code=full.code,
+        secrets={name: _secret(secret) for name, secret in full.secrets.items()},
         spec_json=spec_json(full),
     )
 
@@ -125,6 +127,13 @@ def _tuning(spec: pb.TuningSpec) -> Tuning:
         lora=adapters if spec.method == "lora" else None,
         merge=lora.merge,
     )
+
+
+def _secret(spec: pb.SecretSpec) -> SecretSource:
+    if spec.env:
+        return SecretSource(kind="env", name=spec.env)
+    mounted = f"{spec.kubernetes.name}/{spec.kubernetes.key}"
+    return SecretSource(kind="file", name=spec.file or mounted)
 
 
 def _stated(message: Message) -> dict[str, Any]:

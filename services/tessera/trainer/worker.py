@@ -12,6 +12,7 @@ from tessera.api.controller.v1 import attempt_pb2, pool_pb2, pool_pb2_grpc
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.attempt.messages import failure_to_pb
 from tessera.device import Device, is_out_of_memory
+from tessera.environment import keep_private
 from tessera.log import configure_logging
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.trainer.control.commands import CommandQueue, DriverLink
@@ -20,9 +21,11 @@ from tessera.trainer.control.logs import LogShipper
 from tessera.trainer.control.reporter import ControllerReporter, Reporter
 from tessera.trainer.failure import classify
 from tessera.trainer.loop import Outcome
+from tessera.trainer.mask import Mask
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.run import Run
 from tessera.trainer.run_progress import RunProgress
+from tessera.trainer.secrets import install
 from tessera.trainer.settings import AttemptContext, Settings
 from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
@@ -37,18 +40,20 @@ def run_rank(config: dict[str, Any]) -> None:
     Args:
         config: `settings` and `link`, as the driver gave them to the trainer.
     """
+    keep_private()
     settings, context = config["settings"], config["context"]
     ranks = Ranks.joined()
-    shipper = LogShipper(context, f"rank-{ranks.rank}")
+    mask = Mask()
+    shipper = LogShipper(context, f"rank-{ranks.rank}", mask if settings.secrets else None)
     shipper.start()
     configure_logging("trainer")
     try:
-        _attend(settings, context, ranks)
+        _attend(settings, context, ranks, mask)
     finally:
         shipper.close()
 
 
-def _attend(settings: Settings, context: AttemptContext, ranks: Ranks) -> None:
+def _attend(settings: Settings, context: AttemptContext, ranks: Ranks, mask: Mask) -> None:
     with channel(context.driver) as connection:
         stub = trainer_pb2_grpc.RankServiceStub(connection)
         metadata = bearer(context.token)
@@ -57,11 +62,16 @@ def _attend(settings: Settings, context: AttemptContext, ranks: Ranks) -> None:
             stub.Join(join, metadata=metadata, timeout=SECONDS, wait_for_ready=True)
         leave = trainer_pb2.LeaveRequest(rank=ranks.rank)
         try:
+            install(settings.secrets, context.tenant, os.environ, mask)
             _say(leave, _run(settings, context, ranks))
         except Exception as error:
-            failure = classify(error, ranks.rank, out_of_memory=is_out_of_memory(error))
+            out_of_memory = is_out_of_memory(error)
+            failure = classify(error, ranks.rank, out_of_memory=out_of_memory, mask=mask)
             leave.failure.CopyFrom(failure_to_pb(failure))
             leave.collateral = failure.collateral
+            if settings.secrets:
+                # Ray writes down whatever is raised, and all that led to it.
+                raise RuntimeError(failure.message) from None
             raise
         finally:
             # The first worker that ends takes all others with it, so the driver lets one that only

@@ -19,7 +19,7 @@ from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
 
 _SIGN = "This folder belongs to a Tessera platform; `tessera down --purge` deletes it.\n"
-_FOLDERS = ("keys", "blobs", "logs", "parameters", "cache")
+_FOLDERS = ("keys", "blobs", "logs", "parameters", "cache", "secrets")
 _FILES = (
     "lock",
     "state.json",
@@ -59,6 +59,11 @@ class Home:
     def key_path(self) -> Path:
         """The key that signs tokens."""
         return self.path / "keys" / "signing.pem"
+
+    @property
+    def secrets_path(self) -> Path:
+        """Files that jobs get as secrets, a folder for each tenant; its user puts them there."""
+        return self.path / "secrets"
 
     @property
     def ray_token_path(self) -> Path:

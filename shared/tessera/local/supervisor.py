@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from tessera import errors
+from tessera.environment import SECRET_PREFIX, SECRETS_DIR
 from tessera.local import ray_api, teardown
 from tessera.local.backoff import Backoff
 from tessera.local.child import Child
@@ -118,12 +119,15 @@ class Supervisor:
             log_path=self._home.log_path("ray"),
             cpus=self._options.cpus,
             mark=self._state.platform,
-            environment=self._options.charts(),
+            environment={
+                SECRETS_DIR: os.environ.get(SECRETS_DIR) or str(self._home.secrets_path),
+                **self._options.charts(),
+            },
         )
 
         def started(ref: ProcessRef) -> None:
             self._ray = head.child
-            self._home.lead_to_ray(head.temp_dir)
+            self._home.lead_to_ray(head.ray_dir)
             self._save(
                 processes={**self._state.processes, "ray": ref},
                 ray_temp_dir=str(head.temp_dir),
@@ -159,7 +163,9 @@ class Supervisor:
         command += ["--pool", f"local,{state.dashboard},{state.ray_address}"]
         if self._options.disk_cap:
             command += ["--disk-cap-bytes", str(self._options.disk_cap)]
-        env = {**os.environ, MARK: state.platform}
+        # What is for the ranks alone does not come here.
+        env = {n: v for n, v in os.environ.items() if not n.startswith(SECRET_PREFIX)}
+        env[MARK] = state.platform
         if state.ray_token_path:
             env.update(client_env(Path(state.ray_token_path)))
         self._controller = Child.start(

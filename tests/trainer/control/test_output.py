@@ -106,3 +106,56 @@ def test_pipes(tmp_path, both):
     check(lines)
     assert b"\nprinted\n" in done.stdout, "who reads the pipe has it too"
     assert done.stdout.endswith(b"after the end\n")
+
+
+MASKED = r"""
+import json, os, subprocess, sys, time
+from pathlib import Path
+from tessera.trainer.control.output import PrintedOutput
+from tessera.trainer.mask import Mask
+
+lines, mask = [], Mask()
+output = PrintedOutput(lines.append, mask)
+output.start()
+print("begun")
+secret = os.environ["SECRET"]
+mask.learn([secret])
+print("it is", secret)
+print("https://me:" + secret + "@host", file=sys.stderr)
+subprocess.run(["sh", "-c", "echo child $SECRET; echo beside $SECRET >&2"], check=True)
+sys.stdout.write(secret[:9])
+sys.stdout.flush()
+time.sleep(0.3)
+os.write(1, (secret[9:] + " in two\n").encode())
+print("x" * 7_990 + secret)
+print("no end " + secret, end="")
+output.close()
+print("too late: " + secret)
+subprocess.run(["sh", "-c", "echo too late $SECRET >&2"], check=True)
+Path(sys.argv[1]).write_text(json.dumps(lines))
+"""
+
+
+@pytest.mark.parametrize("one", [False, True])
+def test_what_is_hidden_is_nowhere(tmp_path, one):
+    """Neither in what is shipped nor in the files that stood behind the descriptors."""
+    secret = "planted-0123456789"
+    out, err, told = (tmp_path / name for name in ("out", "err", "lines.json"))
+    with out.open("ab") as first, err.open("ab") as second:
+        subprocess.run(
+            [sys.executable, "-c", MASKED, str(told)],
+            stdout=first,
+            stderr=subprocess.STDOUT if one else second,
+            env={**os.environ, "SECRET": secret},
+            check=True,
+        )
+    lines = json.loads(told.read_text())
+    expected = {
+        *("begun", "it is ***", "https://me:***@host", "child ***", "beside ***", "*** in two"),
+        *("x" * 7_990 + "***", "no end ***"),
+    }
+    assert set(lines) == expected, "each of them, and all of each but the secret"
+    written = out.read_text() + err.read_text()
+    assert set(written.splitlines()) == expected
+    for start in range(len(secret) - 8):
+        assert secret[start : start + 9] not in written + told.read_text()

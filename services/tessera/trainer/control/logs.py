@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.trainer.control.background_sender import BackgroundSender
@@ -22,16 +24,19 @@ class LogShipper:
     Args:
         context: of the attempt.
         source: `driver` or `rank-N`.
+        mask: hides in a line what nobody may read; None: all of it may be read.
     """
 
-    def __init__(self, context: AttemptContext, source: str) -> None:
+    def __init__(
+        self, context: AttemptContext, source: str, mask: Callable[[str], str] | None = None
+    ) -> None:
         self._ref = attempt_pb2.AttemptRef(job=context.job, attempt=context.attempt)
         self._source = source
         self._token = context.token
         self._channel = channel(context.controller)
         self._stub = attempt_pb2_grpc.AttemptServiceStub(self._channel)
         self._outbox: Outbox[str] = Outbox(CAPACITY, lambda _: True)
-        self._output = PrintedOutput(self._outbox.put)
+        self._output = PrintedOutput(self._outbox.put, mask)
         self._sender = BackgroundSender(f"logs-{source}", self._deliver, period=0.5)
 
     def start(self) -> None:

@@ -30,10 +30,12 @@ class LineBuffer:
 
     Args:
         put: takes a line.
+        mask: hides in a line what nobody may read.
     """
 
-    def __init__(self, put: Callable[[str], None]) -> None:
+    def __init__(self, put: Callable[[str], None], mask: Callable[[str], str] = str) -> None:
         self._put = put
+        self._mask = mask
         self._rest = ""
 
     def write(self, text: str) -> None:
@@ -42,7 +44,7 @@ class LineBuffer:
         for line in lines:
             if not line.startswith(_RAYS_OWN):
                 # A progress bar rewrites its line; only its last state is worth keeping.
-                self._put(line.rstrip("\r").rsplit("\r", 1)[-1][:MAX_LINE])
+                self._put(self._mask(line.rstrip("\r").rsplit("\r", 1)[-1])[:MAX_LINE])
 
     def finish(self) -> None:
         """Take what was left without a line end."""
@@ -56,14 +58,20 @@ class DescriptorReader:
     Args:
         descriptor: that is written to.
         put: takes a line.
+        mask: hides in a line what nobody may read, also from whoever reads what stands behind the
+            descriptor; None: all of it may be read.
     """
 
-    def __init__(self, descriptor: int, put: Callable[[str], None]) -> None:
+    def __init__(
+        self, descriptor: int, put: Callable[[str], None], mask: Callable[[str], str] | None = None
+    ) -> None:
         self._descriptor = descriptor
-        self._before = None if _is_file(descriptor) else _filed(descriptor)
+        self._put = put
+        self._masked = mask is not None
+        self._before = _filed(descriptor) if self._masked or not _is_file(descriptor) else None
         self._file: BinaryIO = _path(descriptor).open("rb")
         self._file.seek(0, os.SEEK_END)
-        self._lines = LineBuffer(put)
+        self._lines = LineBuffer(self._take, mask or str)
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def read(self) -> int:
@@ -72,14 +80,16 @@ class DescriptorReader:
             self._file.seek(0)  # It was cut off.
         block = self._file.read(BLOCK)
         self._lines.write(self._decoder.decode(block))
-        if self._before is not None:
-            with suppress(OSError):
-                os.write(self._before, block)
+        if not self._masked:
+            self._hand_on(block)
         return len(block)
 
     def close(self) -> None:
-        """Take the rest, and put back what stood behind the descriptor."""
-        if self._before is not None:
+        """Take the rest, and put back what stood behind the descriptor.
+
+        Not where there is something to hide: what is printed from now on, nobody reads.
+        """
+        if self._before is not None and not self._masked:
             os.dup2(self._before, self._descriptor)
         while self.read():
             pass
@@ -88,16 +98,32 @@ class DescriptorReader:
         if self._before is not None:
             os.close(self._before)
 
+    def _take(self, line: str) -> None:
+        self._put(line)
+        if self._masked:
+            self._hand_on(f"{line}\n".encode("utf-8", "backslashreplace"))
+
+    def _hand_on(self, block: bytes) -> None:
+        """Write to what stood behind the descriptor before."""
+        if self._before is not None:
+            with suppress(OSError):
+                os.write(self._before, block)
+
 
 class PrintedOutput:
     """Reads what the process prints, on a thread of its own.
 
     Args:
         put: takes a line; called from that thread.
+        mask: hides in a line what nobody may read, in files that are not ours too; None: all of it
+            may be read.
     """
 
-    def __init__(self, put: Callable[[str], None]) -> None:
+    def __init__(
+        self, put: Callable[[str], None], mask: Callable[[str], str] | None = None
+    ) -> None:
         self._put = put
+        self._mask = mask
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
         self._streams: list[DescriptorReader] = []
@@ -113,8 +139,9 @@ class PrintedOutput:
         seen: set[tuple[int, int]] = set()
         for descriptor in DESCRIPTORS:
             behind = os.fstat(descriptor)
-            if (behind.st_dev, behind.st_ino) not in seen or not _is_file(descriptor):
-                self._streams.append(DescriptorReader(descriptor, self._put))
+            known = (behind.st_dev, behind.st_ino) in seen and _is_file(descriptor)
+            if self._mask is not None or not known:
+                self._streams.append(DescriptorReader(descriptor, self._put, self._mask))
             seen.add((behind.st_dev, behind.st_ino))
         self._thread.start()
 
