@@ -101,6 +101,18 @@ def calls_of(names: set[str]) -> dict[str, set[str]]:
     return found
 
 
+def test_whatever_starts_on_a_cluster_writes_for_its_owner_only():
+    """A local platform's processes get their umask where they are started; a pool's set it."""
+    mains = {name for name in files() if name.endswith("/__main__.py")}
+    wanted = mains - {"shared/tessera/local/__main__.py", "shared/tessera/cli/__main__.py"}
+    wanted |= {
+        "services/tessera/inference/actor.py",
+        "services/tessera/parameters/actor.py",
+        "services/tessera/trainer/worker.py",
+    }
+    assert set(calls_of({"keep_private"})) == wanted
+
+
 def test_channels_are_made_in_one_place():
     makers = {
         f"grpc.{kind}{name}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from tessera import errors
 from tessera.controller.app import Controller
 from tessera.controller.config import Config, parse_listen, parse_pool
+from tessera.environment import keep_private
 from tessera.log import configure_logging
 
 _EPILOG = """\
@@ -141,6 +142,7 @@ async def run(given: Config) -> int:
 
 def main() -> None:
     """Run the controller."""
+    keep_private()
     configure_logging("controller")
     sys.exit(asyncio.run(run(config(sys.argv[1:]))))
 

@@ -15,7 +15,7 @@ import structlog
 
 from tessera import errors
 from tessera.detached_actor import NAMESPACE
-from tessera.environment import leave_working_directory
+from tessera.environment import keep_private, leave_working_directory
 from tessera.inference.ensure import WantedReplicas, ensure
 from tessera.log import configure_logging
 from tessera.rpc.credentials import Credentials
@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument("--accelerator-type", default="", help="for example H100; GPU: any")
     parser.add_argument("--accelerator-count", type=float, default=1.0, help="of each replica")
     args = parser.parse_args()
+    keep_private()
     configure_logging("inference")
     try:
         [first] = exchange_tickets(args.controller, os.environ.pop(TICKETS, ""))

@@ -12,6 +12,7 @@ import ray
 import structlog
 
 from tessera import errors
+from tessera.environment import keep_private
 from tessera.inference.config import ReplicaConfig
 from tessera.inference.metrics import METRICS
 from tessera.log import configure_logging
@@ -35,6 +36,7 @@ class ReplicaActor:
     """
 
     def __init__(self, config: ReplicaConfig) -> None:
+        keep_private()
         configure_logging("inference")
         structlog.contextvars.bind_contextvars(replica=config.name)
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]

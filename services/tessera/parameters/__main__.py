@@ -15,7 +15,7 @@ import ray
 
 from tessera import errors
 from tessera.detached_actor import NAMESPACE
-from tessera.environment import leave_working_directory
+from tessera.environment import keep_private, leave_working_directory
 from tessera.parameters.actor import ensure
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.rpc.credentials import Credentials
@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Make what is missing; returns the exit code."""
+    keep_private()
     try:
         _ensure(arguments())
     except Exception as error:  # noqa: BLE001 - the job's log has it whole

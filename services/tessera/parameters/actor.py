@@ -13,6 +13,7 @@ import ray
 import structlog
 
 from tessera.detached_actor import detached
+from tessera.environment import keep_private
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.metrics import METRICS
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
@@ -33,6 +34,7 @@ class _NodeActor:
     """
 
     def __init__(self, node: CoordinatorNode | ShardNode) -> None:
+        keep_private()
         self._node = node
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._serve, name="grpc", daemon=True).start()
