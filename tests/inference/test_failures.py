@@ -12,14 +12,13 @@ import sys
 import pytest
 import tokenizers
 import torch
-from in_process import InProcessPlatform
+from in_process import InProcessPlatform, handed
 
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.inference.weights import Loader
 from tessera.rpc.principal import Role
-from tessera.rpc.registration import TICKETS
 
 from .replicas import Writer, active
 
@@ -264,7 +263,7 @@ async def test_the_job_that_ensures_says_whether_trying_again_may_help(
         *("--deployment", "x", "--replicas", "1"),
         env={
             **others,
-            **(platform.tickets(Role.REPLICA) if ticket else {TICKETS: "none"}),
+            **(platform.tickets(Role.REPLICA) if ticket else handed("none")),
             **({"RAY_ADDRESS": cluster} if cluster else {}),
         },
         stdout=subprocess.PIPE,

@@ -31,6 +31,7 @@ def dashboard(platform, deployed):
 def test_the_job_is_there_with_its_name_and_owner(dashboard, trained):
     jobs = {job["submission_id"]: job for job in dashboard("/api/jobs/")}
     found = jobs[f"{trained}-1"]
+    assert found["metadata"].pop("TESSERA_TICKETS")
     assert found["metadata"] == {
         "job_name": "tiny",
         "owner": getpass.getuser(),
@@ -39,7 +40,7 @@ def test_the_job_is_there_with_its_name_and_owner(dashboard, trained):
         "attempt": "1",
     }
     assert found["status"] == "SUCCEEDED"
-    assert "--ticket" not in json.dumps(found["runtime_env"])
+    assert "TICKET" not in json.dumps(found["runtime_env"])
 
 
 def test_every_submission_has_a_name_and_an_owner(dashboard):

@@ -20,8 +20,13 @@ from tessera.meter import NoMeter
 from tessera.parameters.local import LocalParameters, start_parameters
 from tessera.rpc.channel import bearer, channel
 from tessera.rpc.principal import Principal, Role
-from tessera.rpc.registration import TICKETS
+from tessera.rpc.registration import JOB_CONFIG, TICKETS
 from tessera.spec.reference import parse_reference
+
+
+def handed(tickets: str) -> dict[str, str]:
+    """Tickets as Ray hands them to a job's driver, in its environment."""
+    return {JOB_CONFIG: json.dumps({"runtime_env": {}, "metadata": {TICKETS: tickets}})}
 
 
 class InProcessPlatform:
@@ -154,7 +159,7 @@ class InProcessPlatform:
             )
             for role in roles
         ]
-        return {TICKETS: " ".join(issued)}
+        return handed(" ".join(issued))
 
     # --- what the controller does by itself where it has pools ---
 

@@ -18,8 +18,7 @@ from tessera.detached_actor import NAMESPACE
 from tessera.environment import keep_private, leave_working_directory
 from tessera.inference.ensure import WantedReplicas, ensure
 from tessera.log import configure_logging
-from tessera.rpc.credentials import Credentials
-from tessera.rpc.registration import TICKETS, exchange_tickets
+from tessera.rpc.registration import exchange_tickets, handed_tickets
 
 log = structlog.get_logger()
 
@@ -37,8 +36,7 @@ def main() -> int:
     keep_private()
     configure_logging("inference")
     try:
-        [first] = exchange_tickets(args.controller, os.environ.pop(TICKETS, ""))
-        token = Credentials(args.controller, first)
+        [token] = exchange_tickets(args.controller, handed_tickets(os.environ))
         leave_working_directory()
         ray.init(
             address=os.environ["RAY_ADDRESS"],

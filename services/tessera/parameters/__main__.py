@@ -18,8 +18,7 @@ from tessera.detached_actor import NAMESPACE
 from tessera.environment import keep_private, leave_working_directory
 from tessera.parameters.actor import ensure
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
-from tessera.rpc.credentials import Credentials
-from tessera.rpc.registration import TICKETS, exchange_tickets
+from tessera.rpc.registration import exchange_tickets, handed_tickets
 
 
 def arguments() -> argparse.Namespace:
@@ -46,11 +45,9 @@ def main() -> int:
 
 def _ensure(options: argparse.Namespace) -> None:
     """Exchange the tickets, then make what is missing."""
-    tickets = os.environ.pop(TICKETS, "")
-    address = options.controller
-    tokens = exchange_tickets(address, tickets)
+    tokens = exchange_tickets(options.controller, handed_tickets(os.environ))
     of_coordinator, of_shards = (
-        ServiceAddress(controller=address, token=Credentials(address, token)) for token in tokens
+        ServiceAddress(controller=options.controller, token=token) for token in tokens
     )
     coordinator = CoordinatorConfig(
         data_dir=options.data_dir / "coordinator",

@@ -11,8 +11,7 @@ import os
 import sys
 
 from tessera.environment import keep_private, leave_working_directory
-from tessera.rpc.credentials import Credentials
-from tessera.rpc.registration import TICKETS, exchange_tickets
+from tessera.rpc.registration import exchange_tickets, handed_tickets
 
 TRAIN_ENVIRONMENT = {
     # Ray's own loop only starts and watches the workers; the ranks report to the controller.
@@ -34,8 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     keep_private()
     # First of all, and before Ray is imported: a ticket is worth something until it is used.
-    [first] = exchange_tickets(arguments.controller, os.environ.pop(TICKETS, ""))
-    token = Credentials(arguments.controller, first)
+    [token] = exchange_tickets(arguments.controller, handed_tickets(os.environ))
     for name, value in TRAIN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 

@@ -16,7 +16,7 @@ from tessera.local import teardown
 def down(
     context: typer.Context,
     purge: Annotated[
-        bool, typer.Option("--purge", help="Delete the home too: jobs, versions, logs.")
+        bool, typer.Option("--purge", help="Delete the home too: jobs, versions, logs, secrets.")
     ] = False,
 ) -> None:
     """End the platform: exactly the processes that it started."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import uuid
@@ -17,13 +18,21 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, Token, aio_channel, bearer, channel, mapped_errors
+from tessera.rpc.credentials import Credentials
 from tessera.rpc.identity import Verifier
 
 log = structlog.get_logger()
 
 TICKETS = "TESSERA_TICKETS"
-"""Variable that carries the one-time tickets of a Ray job, apart by spaces: what stands in the
-environment of a process only its own account reads, and the job takes it out at once.
+"""Key in a Ray job's metadata of its one-time tickets, apart by spaces.
+
+Not a variable of the job's runtime environment: those stand in the command lines of Ray's workers
+while they start, for every account of the machine to read.
+"""
+
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Variable by which Ray hands a job's metadata to its driver, whose environment only its own
+account reads.
 """
 
 PATIENCE_SECONDS = 60.0
@@ -35,28 +44,36 @@ def build_version() -> str:
     return metadata.version("tessera")
 
 
-def exchange_tickets(controller: str, tickets: str) -> list[str]:
-    """The tokens for one-time tickets, in their order.
+def handed_tickets(environ: Mapping[str, str]) -> str:
+    """The tickets that a Ray job was started with, from the environment of its driver."""
+    config = json.loads(environ.get(JOB_CONFIG) or "{}")
+    return str((config.get("metadata") or {}).get(TICKETS, ""))
+
+
+def exchange_tickets(controller: str, tickets: str) -> list[Credentials]:
+    """What one-time tickets are worth, in their order.
 
     Args:
         controller: host:port.
-        tickets: what stood in the environment as `TICKETS`.
+        tickets: as `handed_tickets` has them.
 
     Raises:
         UnauthenticatedError: a ticket is unknown, used or expired, or there is none.
     """
     if not tickets:
         raise errors.UnauthenticatedError(
-            f"there is no ticket: only the controller starts this, with {TICKETS} set",
+            f"there is no ticket: only the controller starts this, as a Ray job with {TICKETS} in "
+            "its metadata",
             reason="TICKET_MISSING",
         )
     with channel(controller) as connection, mapped_errors():
         stub = pb_grpc.IdentityServiceStub(connection)
         requests = [pb.ExchangeTicketRequest(ticket=ticket) for ticket in tickets.split()]
-        return [
+        tokens = [
             stub.ExchangeTicket(each, timeout=PATIENCE_SECONDS, wait_for_ready=True).token
             for each in requests
         ]
+    return [Credentials(controller, token) for token in tokens]
 
 
 def fetch_verifier(controller: str, service: str = "") -> Verifier:

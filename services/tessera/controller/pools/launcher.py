@@ -14,6 +14,7 @@ from tessera import environment, errors
 from tessera.controller.policy.outcome import RayJobRun, RunStatus
 from tessera.controller.policy.records import Pool
 from tessera.lines import last_line
+from tessera.rpc.registration import TICKETS
 
 SUBMIT_SECONDS = 60.0
 CALL_SECONDS = 10.0
@@ -21,12 +22,15 @@ CALL_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A command to run on a pool under an id of ours."""
+    """A command to run on a pool under an id of ours.
+
+    `tickets` are for it alone, each worth a token.
+    """
 
     id: str
     command: Sequence[str]
     metadata: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    tickets: Sequence[str] = ()
 
 
 def metadata(
@@ -122,11 +126,12 @@ class RayLauncher:
 
     async def submit(self, pool: Pool, submission: Submission) -> None:
         """See `Launcher.submit`."""
+        tickets = {TICKETS: " ".join(submission.tickets)} if submission.tickets else {}
         body = {
             "entrypoint": shlex.join(submission.command),
             "submission_id": submission.id,
-            "metadata": dict(submission.metadata),
-            "runtime_env": {"env_vars": {**_environment(pool), **submission.env}},
+            "metadata": {**submission.metadata, **tickets},
+            "runtime_env": {"env_vars": _environment(pool)},
         }
         reply = await self._http.call(pool, "POST", "/api/jobs/", body=body, seconds=SUBMIT_SECONDS)
         if reply.is_success or "already exists" in reply.text:

@@ -22,7 +22,6 @@ from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import events, outbox, tickets
 from tessera.controller.store import jobs as store_jobs
 from tessera.rpc.principal import Principal, Role
-from tessera.rpc.registration import TICKETS
 from tessera.spec.reference import parse_reference
 
 log = structlog.get_logger()
@@ -128,7 +127,7 @@ class CommandLoop:
                 "--controller",
                 self._address,
             ),
-            env={TICKETS: ticket},
+            tickets=(ticket,),
             metadata=metadata(
                 name=job.name,
                 owner=job.owner,

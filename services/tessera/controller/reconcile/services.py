@@ -19,7 +19,6 @@ from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION
 from tessera.controller.store import deployments, ensures, tickets
 from tessera.lines import last_line
-from tessera.rpc.registration import TICKETS
 from tessera.spec.reference import parse_reference
 
 log = structlog.get_logger()
@@ -107,7 +106,7 @@ class ServicesLoop:
                 *(self._runtime.config.python, *desired.command),
                 *("--controller", self._address),
             ),
-            env={TICKETS: " ".join(issued)},
+            tickets=issued,
             metadata=metadata(name=desired.title, owner=OWNER, tenant=desired.tenant),
         )
         log.info("ensure begins", key=desired.key, submission_id=ensure.submission_id)
