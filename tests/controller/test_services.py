@@ -236,7 +236,7 @@ async def test_tickets_become_tokens_once_and_keys_are_public(platform):
     [token] = await asyncio.to_thread(exchange_tickets, platform.controller.address, ticket)
     verifier = await asyncio.to_thread(fetch_verifier, platform.controller.address)
     assert isinstance(verifier, Verifier)
-    assert verifier.verify(token) == principal
+    assert verifier.verify(token.token) == principal
     with pytest.raises(errors.UnauthenticatedError):
         await asyncio.to_thread(exchange_tickets, platform.controller.address, ticket)
 
