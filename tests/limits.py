@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,12 +15,24 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from buf.validate import validate_pb2
-from tessera.api.controller.v1 import job_pb2
+from tessera.api.controller.v1 import (
+    attempt_pb2,
+    deployment_pb2,
+    job_pb2,
+    pool_pb2,
+    registry_pb2,
+)
 from tessera.api.inference.v1 import inference_pb2
+from tessera.api.parameters.v1 import coordinator_pb2, shard_pb2
+from tessera.api.trainer.v1 import trainer_pb2
 
+FILES = (
+    attempt_pb2, coordinator_pb2, deployment_pb2, inference_pb2, job_pb2, pool_pb2, registry_pb2,
+    shard_pb2, trainer_pb2,
+)  # fmt: skip
 REQUESTS = [
     method.input_type
-    for file in (inference_pb2, job_pb2)
+    for file in FILES
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
@@ -29,7 +42,21 @@ REQUIRED = {
     *(f"{name}Request.model" for name in ("GetModel", "Score", "Translate")),
     *(f"{name}Request.inputs" for name in ("Classify", "Embed", "FillMask", "Translate")),
     *(f"{name}Request.name" for name in ("CancelJob", "CheckpointJob", "GetJob", "WatchJob")),
-    *(f"{name}Request.name" for name in ("StreamLogs", "StreamMetrics")),
+    *(f"{name}Request.name" for name in ("StreamLogs", "StreamMetrics", "DeletePool")),
+    *(f"{name}DeploymentRequest.name" for name in ("Delete", "Get")),
+    *(f"{name}Request.name" for name in ("Deregister", "Heartbeat")),
+    *(f"{name}Request.ref" for name in ("AppendLogs", "FinishAttempt", "GetAttempt")),
+    *(f"{name}VersionRequest.set" for name in ("Abort", "Commit", "Drop", "Open", "Persist")),
+    *(f"{name}Request.set" for name in ("AcquireWriter", "GetManifest", "ListVersions")),
+    *(f"{name}Request.set" for name in ("PinVersion", "PullSlices", "ReleasePin", "SealVersion")),
+    *(f"{name}BlobRequest.digest" for name in ("Get", "Stat")),
+    "WatchSetRequest.set",
+    "PushTarget.set",
+    "ReportAttemptRequest.ref",
+    "AttemptRef.job",
+    "AttemptRef.attempt",
+    "AppendLogsRequest.source",
+    "AppendLogsRequest.first_line",
     "GenerateRequest.input",
     "Input.value",
     "AnswerRequest.questions",
@@ -38,6 +65,9 @@ REQUIRED = {
     "ScoreRequest.texts",
     "ScoredText.target",
     "CreateJobRequest.spec",
+    "CreateDeploymentRequest.spec",
+    "DeploymentSpec.name",
+    "DeploymentSpec.model",
     "JobSpec.name",
     "JobSpec.model",
     "JobSpec.data",
@@ -46,18 +76,42 @@ REQUIRED = {
     "AcceleratorSpec.type",
     "KubernetesSecretSpec.name",
     "KubernetesSecretSpec.key",
+    "RegisterPoolRequest.pool",
+    "Pool.name",
+    "Pool.dashboard_url",
+    "SecretRef.source",
+    "RegisterRequest.endpoint",
+    "Endpoint.role",
+    "Endpoint.name",
+    "Endpoint.incarnation",
+    "Endpoint.control_address",
+    "ExchangeTicketRequest.ticket",
+    "AcquireWriterRequest.job",
+    "AcquireWriterRequest.attempt",
+    "PinVersionRequest.owner",
+    "Asset.name",
+    "Tensor.group",
+    "Tensor.name",
+    "Tensor.dtype",
+    "SliceHeader.group",
+    "JoinRequest.host",
 }
-WORDS = ("", "-", "A b", "a" * 64)
+WORDS = ("", "-", "A b", "é", "../a", "a\n", "a" * 64, "a" * 5000)
+GOOD = ("a0", "a/a", "0" * 64, "driver", "a:1", "http://a", "TESSERA_SECRET_A")
+"""Texts; every pattern that may not be left out takes one of them."""
 TEXT = FieldDescriptor.CPPTYPE_STRING
+OTHERS_OWN = "google.protobuf."
+"""Messages that are not ours to limit inside: the field that holds one has the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A rule: the value that just breaks it, and where in the field that is named then."""
+    """A rule: the value that just breaks it, or what makes it; where in the field that is named."""
 
     rule: str
     bad: Any
     element: str = ""
+    size: int = 0
 
 
 def rules_of(field: FieldDescriptor) -> validate_pb2.FieldRules:
@@ -74,9 +128,14 @@ def message_in(field: FieldDescriptor) -> Descriptor | None:
     return held.message_type
 
 
+def is_ours(field: FieldDescriptor) -> bool:
+    held = message_in(field)
+    return held is not None and not held.full_name.startswith(OTHERS_OWN)
+
+
 def inner(kind: Descriptor) -> Iterator[tuple[FieldDescriptor, Descriptor]]:
-    """The fields that hold messages, and which."""
-    return ((each, held) for each in kind.fields if (held := message_in(each)) is not None)
+    """The fields that hold messages of ours, and which."""
+    return ((each, message_in(each)) for each in kind.fields if is_ours(each))
 
 
 def kinds(kind: Descriptor) -> Iterator[Descriptor]:
@@ -99,25 +158,36 @@ def typed(rules: validate_pb2.FieldRules) -> Any:
 
 
 def outside(rules: validate_pb2.FieldRules) -> Iterator[Limit]:
-    """What just breaks the rules of a number or a text."""
-    whole = rules.WhichOneof("type") != "double"
+    """What just breaks the rules of a number, a text, bytes, an enum or a time."""
+    kind = rules.WhichOneof("type")
     for rule, limit in stated(typed(rules)).items():
-        match rule:
-            case "gt" | "lt":
-                bad = [limit]
-            case "gte":
-                bad = [limit - 1 if whole else math.nextafter(limit, -math.inf)]
-            case "lte":
-                bad = [limit + 1 if whole else math.nextafter(limit, math.inf)]
-            case "min_len" | "max_len":
-                bad = ["a" * (limit + (1 if rule == "max_len" else -1))]
-            case "in":
-                bad = [f"{limit[0]}s"]
-            case "pattern":
-                bad = [word for word in WORDS if not re.search(limit, word)]
-            case _:
-                pytest.fail(f"nobody knows how to break {rule}")
+        if kind in {"timestamp", "duration"}:
+            step = {"gt": 0, "lt": 0, "gte": -1, "lte": 1}[rule]
+            bad = [type(limit)(seconds=limit.seconds + step)]
+        else:
+            bad = just_outside(rule, limit, kind or "")
         yield from (Limit(rule=rule, bad=value) for value in bad)
+
+
+def just_outside(rule: str, limit: Any, kind: str) -> list[Any]:
+    """Values that just break one rule."""
+    whole = kind != "double"
+    match rule:
+        case "gt" | "lt":
+            return [limit]
+        case "gte" | "lte":
+            up = 1 if rule == "lte" else -1
+            return [limit + up if whole else math.nextafter(limit, up * math.inf)]
+        case "min_len" | "max_len":
+            text = "a" * (limit + (1 if rule == "max_len" else -1))
+            return [text.encode() if kind == "bytes" else text]
+        case "pattern":
+            return [word for word in WORDS if not re.fullmatch(limit, word)]
+        case _:
+            others = {"defined_only": [99], "not_in": [0], "finite": [math.inf, math.nan]}
+            others["in"] = [f"{limit[0]}s"] if rule == "in" else []
+            assert rule in others, f"nobody knows how to break {rule}"
+            return others[rule]
 
 
 def limits(field: FieldDescriptor) -> Iterator[Limit]:
@@ -138,7 +208,7 @@ def list_limits(field: FieldDescriptor, rules: Message) -> Iterator[Limit]:
         match rule:
             case "min_items" | "max_items":
                 count = limit + (1 if rule == "max_items" else -1)
-                yield Limit(rule=rule, bad=[filling(field, number) for number in range(count)])
+                yield Limit(rule=rule, bad=partial(fillings, field, count), size=count)
             case "unique":
                 yield Limit(rule=rule, bad=["a", "a"])
             case "items":
@@ -150,7 +220,8 @@ def list_limits(field: FieldDescriptor, rules: Message) -> Iterator[Limit]:
 
 def map_limits(field: FieldDescriptor, rules: Message) -> Iterator[Limit]:
     held = message_in(field)
-    value = "a" if held is None else good(held)
+    numbers = field.message_type.fields_by_name["value"].cpp_type != TEXT
+    value = good(held) if held is not None else 1.0 if numbers else "a"
     for rule, limit in stated(rules).items():
         match rule:
             case "max_pairs":
@@ -166,11 +237,22 @@ def map_limits(field: FieldDescriptor, rules: Message) -> Iterator[Limit]:
                 pytest.fail(f"nobody knows how to break {rule}")
 
 
+def fillings(field: FieldDescriptor, count: int) -> list[Any]:
+    """Good elements."""
+    return [filling(field, number) for number in range(count)]
+
+
 def filling(field: FieldDescriptor, number: int) -> Any:
     """A good element, another one for every number."""
-    if field.message_type is not None:
-        return good(field.message_type)
-    return f"a{number}" if field.cpp_type == TEXT else number
+    kind = field.message_type
+    if kind is not None:
+        return good(kind) if is_ours(field) else GetMessageClass(kind)(seconds=1)
+    if field.cpp_type != TEXT:
+        return number + 1 if field.cpp_type != FieldDescriptor.CPPTYPE_ENUM else 1
+    rules = rules_of(field).string
+    if rules.pattern:
+        return next(text for text in GOOD if re.search(rules.pattern, text))
+    return f"a{number}"
 
 
 def good(kind: Descriptor) -> Message:
@@ -187,6 +269,7 @@ def good(kind: Descriptor) -> Message:
 
 
 def put(message: Message, field: FieldDescriptor, value: Any) -> None:
+    value = value() if callable(value) else value
     message.ClearField(field.name)
     if is_map(field) and message_in(field) is not None:
         for key, each in value.items():
@@ -220,7 +303,9 @@ def reach(message: Message, path: Sequence[FieldDescriptor]) -> Message:
             message = getattr(message, field.name)["a"]
         elif field.is_repeated:
             parts = getattr(message, field.name)
-            message = parts[0] if parts else parts.add()
+            if not parts:
+                parts.add().CopyFrom(good(field.message_type))
+            message = parts[0]
         else:
             there, parent = message.HasField(field.name), message
             message = getattr(parent, field.name)

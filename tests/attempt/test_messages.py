@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tessera import validation
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.attempt.messages import (
@@ -74,3 +75,13 @@ def test_every_category_has_its_number():
 def test_what_a_newer_driver_tells_is_not_lost():
     told = failure_from_pb(pb.Failure(category=99, message="new"))
     assert (told.category, told.reason) == (FailureCategory.INTERNAL, "UNKNOWN")
+
+
+@pytest.mark.parametrize("times", [1, 127, 128, 8193, 70_000])
+def test_what_nobody_chose_the_length_of_is_cut_to_what_is_taken(times):
+    text = "é" * times
+    failure = Failure(category=FailureCategory.USER, reason=text, message=text, traceback=text)
+    metrics = {f"{number}{text[:400]}": 1.0 for number in range(300)}
+    for message in (failure_to_pb(failure), progress_to_pb(Progress(phase=text, metrics=metrics))):
+        validation.check(message)
+    assert failure_to_pb(failure).message == text[:8192]

@@ -42,3 +42,17 @@ def test_mistakes_about_pools_are_one_line(on, arguments, words):
     assert words in done.err
     assert len(done.err.splitlines()) == 1
     assert on("pools").out == "no pools\n"
+
+
+def test_a_pool_is_deleted(tessera, alone, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOME", str(alone.home))
+    add = ("pools", "add", "gone", "--dashboard", "http://127.0.0.1:9", "--ray", "127.0.0.1:8")
+    assert tessera(*add, "--token-file", "gone").code == 0
+    both = tessera(*add, "--token-file", "gone", "--token-env", "TESSERA_SECRET_GONE")
+    assert (both.code, both.out) == (2, "")
+    assert "there is no token at `file:gone`" in tessera("pools").out
+    assert tessera("pools", "delete", "gone").code == 0
+    assert "gone" not in tessera("pools").out
+    again = tessera("pools", "delete", "gone")
+    assert (again.code, again.out) == (2, "")
+    assert "no pool 'gone'" in again.err

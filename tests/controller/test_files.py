@@ -30,11 +30,51 @@ def test_lines_arrive_once_whatever_is_sent_again(tmp_path_factory, cuts):
     assert logs.read("j", 1, "rank-0", 0)[0] == LINES[:high]
 
 
-def test_a_gap_is_marked_and_numbers_stay_true(tmp_path):
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_gap_is_one_line_and_numbers_stay_true(tmp_path, restart):
     logs = Logs(tmp_path)
-    logs.append("j", 1, "driver", 1, ["a"])
-    assert logs.append("j", 1, "driver", 4, ["d"]) == 4
-    assert logs.read("j", 1, "driver", 0)[0] == ["a", "[lost]", "[lost]", "d"]
+    logs.append("j", 1, "driver", 1, ["a", "[7 lines lost]"])
+    for first, lines in ((5, ["e"]), (7, ["g"]), (1_000_000, ["z"]), (1_000_000, ["z", "!"])):
+        logs = Logs(tmp_path) if restart else logs
+        assert logs.append("j", 1, "driver", first, lines) == first + len(lines) - 1
+    assert logs.read("j", 1, "driver", 0)[0] == [
+        *("a", " [7 lines lost]", "[2 lines lost]", "e", "[1 line lost]", "g"),
+        *("[999992 lines lost]", "z", "!"),
+    ]
+
+
+def test_a_gap_that_cannot_be_is_refused(tmp_path):
+    with pytest.raises(errors.InvalidArgumentError) as refused:
+        Logs(tmp_path).append("j", 1, "driver", 2**62, ["a"])
+    assert refused.value.reason == "GAP_TOO_LARGE"
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_sources_of_an_attempt_share_its_bytes(tmp_path):
+    for number in range(40):
+        logs = Logs(tmp_path, cap=1000, attempt_cap=5000)  # The controller was restarted.
+        logs.append("j", 1, f"rank-{number}", 1, ["x" * 99] * 4)
+    logs.append("j", 2, "driver", 1, ["another attempt"])
+    size = sum(path.stat().st_size for path in (tmp_path / "j" / "1").iterdir())
+    assert 4500 < size < 5100
+    assert logs.read("j", 2, "driver", 0)[0] == ["another attempt"]
+
+
+def test_a_page_is_one_message_however_long_its_lines(tmp_path):
+    logs, offset, pages = Logs(tmp_path), 0, []
+    logs.append("j", 1, "driver", 1, ["é" * 9000] * 300)
+    while lines := (page := logs.read("j", 1, "driver", offset))[0]:
+        offset = page[1]
+        pages.append(lines)
+    assert max(sum(len(line.encode()) for line in page) for page in pages) < 1_100_000
+    assert [len(line) for page in pages for line in page] == [8192] * 300
+
+
+@pytest.mark.parametrize("names", [("..", "driver"), ("j", "../x"), ("j", "a" * 300), ("/", "x")])
+def test_names_that_are_no_names_reach_no_file(tmp_path, names):
+    with pytest.raises(errors.InvalidArgumentError):
+        Logs(tmp_path / "logs").append(names[0], 1, names[1], 1, ["a"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_log_says_so_once(tmp_path):
@@ -68,17 +108,17 @@ def test_a_blob_is_whole_or_not_there(tmp_path):
     blobs = BlobStore(tmp_path)
     data = b"x" * 3_000_000
     digest = hashlib.sha256(data).hexdigest()
-    writer = blobs.begin(digest)
+    writer = blobs.begin(digest, 10**7)
     writer.write(data[:1000])
     with pytest.raises(errors.NotFoundError):
         blobs.size(digest)
     BlobStore(tmp_path)  # A restart sweeps what was half written.
     assert not list(tmp_path.iterdir())
-    writer = blobs.begin(digest)
+    writer = blobs.begin(digest, 10**7)
     writer.write(data)
     assert writer.commit() == len(data)
     assert b"".join(blobs.read(digest)) == data
-    wrong = blobs.begin(hashlib.sha256(b"other").hexdigest())
+    wrong = blobs.begin(hashlib.sha256(b"other").hexdigest(), 10**7)
     wrong.write(data)
     with pytest.raises(errors.DataLossError):
         wrong.commit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from controllers import spec
 
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2, job_pb2, spec_pb2
@@ -13,8 +14,6 @@ from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.records import Pool
 from tessera.controller.pools.state import PoolState
 from tessera.rpc.channel import mapped_errors
-
-from .conftest import spec
 
 TIMEOUT = 10
 

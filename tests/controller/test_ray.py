@@ -10,6 +10,7 @@ import sys
 import textwrap
 
 import pytest
+from controllers import Running
 
 from tessera.api.controller.v1 import job_pb2
 from tessera.api.controller.v1.spec_pb2 import ResourcesSpec
@@ -18,9 +19,8 @@ from tessera.controller.config import Config
 from tessera.controller.policy.outcome import RunStatus
 from tessera.controller.policy.records import Pool
 from tessera.controller.pools.launcher import RayHttp, RayLauncher, Submission
+from tessera.controller.pools.secrets import Secrets, of_path
 from tessera.rpc.channel import aio_channel
-
-from .conftest import Running
 
 pytestmark = pytest.mark.ray
 
@@ -119,8 +119,13 @@ async def pid_of(running, job):
 
 
 async def test_the_launcher_runs_stops_and_reads(ray_cluster):
-    http = RayHttp(ray_cluster.token_path)
-    pool = Pool(name="p", dashboard_url=ray_cluster.dashboard_url, ray_address=ray_cluster.address)
+    http = RayHttp(Secrets(folder=ray_cluster.token_path.parent))
+    pool = Pool(
+        name="p",
+        dashboard_url=ray_cluster.dashboard_url,
+        ray_address=ray_cluster.address,
+        token=of_path(ray_cluster.token_path),
+    )
     launcher = RayLauncher(http)
     assert (await launcher.status(pool, "unknown-1")).status is RunStatus.MISSING
     await launcher.stop(pool, "unknown-1")

@@ -7,6 +7,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from controllers import spec
 
 from tessera import errors
 from tessera.api.controller.v1 import (
@@ -29,8 +30,6 @@ from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.push import LocalSlice, push
-
-from .conftest import spec
 
 TIMEOUT = 10
 

@@ -19,6 +19,7 @@ from tessera.controller.policy import filters
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import FAILURES
 from tessera.controller.policy.job import Cancel, Fail, JobProgress, JobState, Stop, Succeed
+from tessera.controller.policy.quotas import Quotas
 from tessera.controller.policy.records import EnsureJob, Job, Note, Numbered, Point
 from tessera.controller.store import (
     attempts,
@@ -34,6 +35,7 @@ from tessera.controller.store.database import Database
 from tessera.controller.store.schema import metadata
 from tessera.rpc.principal import Principal, Role
 
+JOBS = Quotas().jobs
 LOST = Failure(category=FailureCategory.WORKER_LOST, reason="DRIVER_KILLED", message="m")
 
 
@@ -91,15 +93,16 @@ async def test_a_replaced_controller_changes_nothing(tmp_path, database):
     other = Database(f"sqlite:///{tmp_path / 'c.db'}")
     await other.open()
     with pytest.raises(errors.AbortedError) as caught:
-        await database.write(jobs.create, new())
+        await database.write(jobs.create, new(), JOBS)
     assert caught.value.reason == "CONTROLLER_FENCED"
-    await other.write(jobs.create, new())
+    await other.write(jobs.create, new(), JOBS)
     await other.close()
 
 
 async def test_jobs_of_a_name_are_found_by_an_index_newest_first(database):
     for number in range(1, 7):
-        await database.write(jobs.create, new(number, name="demo" if number % 2 else "other"))
+        job = new(number, name="demo" if number % 2 else "other")
+        await database.write(jobs.create, job, JOBS)
     await database.write(jobs.apply, "job-005", Cancel(by="ada"))
     asked = {"tenant": "default", "before": ""}
     named = filters.parse("name=demo")
@@ -126,7 +129,7 @@ async def test_jobs_of_a_name_are_found_by_an_index_newest_first(database):
 
 async def test_a_failed_transaction_leaves_nothing(database):
     def half(connection):
-        jobs.create(connection, new())
+        jobs.create(connection, new(), JOBS)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -156,7 +159,7 @@ def test_reopening_between_any_two_calls_changes_nothing(tmp_path_factory, scrip
 async def play(path, script, reopen):
     database = Database(f"sqlite:///{path}")
     await database.open()
-    await database.write(jobs.create, new())
+    await database.write(jobs.create, new(), JOBS)
     for move, again in zip(script, reopen, strict=False):
         if again:
             await database.close()
@@ -199,7 +202,7 @@ def _launches(connection):
 
 
 async def test_reports_are_counted_once_and_metrics_bounded(database):
-    await database.write(jobs.create, new())
+    await database.write(jobs.create, new(), JOBS)
     await database.write(placement.admit, "job-001", "p")
 
     def batch(first, count):
@@ -225,7 +228,7 @@ async def test_reports_are_counted_once_and_metrics_bounded(database):
 
 
 async def test_an_older_attempt_is_fenced_off(database):
-    await database.write(jobs.create, new())
+    await database.write(jobs.create, new(), JOBS)
     await database.write(placement.admit, "job-001", "p")
     await database.write(attempts.finish, "job-001", 1, Fail(failure=LOST))
     await database.write(placement.admit, "job-001", "p")
@@ -239,7 +242,7 @@ async def test_an_older_attempt_is_fenced_off(database):
 
 
 async def test_an_outcome_is_stored_once(database):
-    await database.write(jobs.create, new())
+    await database.write(jobs.create, new(), JOBS)
     await database.write(placement.admit, "job-001", "p")
     assert await database.write(attempts.finish, "job-001", 1, Succeed(version=1))
     assert not await database.write(attempts.finish, "job-001", 1, Succeed(version=1))
@@ -253,7 +256,7 @@ async def test_an_outcome_is_stored_once(database):
 
 
 async def test_commands_of_a_job_keep_their_order(database):
-    await database.write(jobs.create, new())
+    await database.write(jobs.create, new(), JOBS)
     await database.write(placement.admit, "job-001", "p")
     await database.write(jobs.apply, "job-001", Cancel(by="ada"))
     seen = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tessera.controller.policy.records import Pool
 from tessera.controller.pools.launcher import RayHttp
+from tessera.controller.pools.secrets import Secrets, of_path
 from tessera.local import ray_api
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy")
@@ -50,14 +52,11 @@ def test_from_the_command_line(url, tmp_path):
 
 async def test_from_the_controller(url, tmp_path):
     (tmp_path / "token").write_text("t\n")
-    pool = Pool(name="p", dashboard_url=url, ray_address="h:1")
-    http = RayHttp(tmp_path / "token")
+    bare = Pool(name="p", dashboard_url=url, ray_address="h:1")
+    pool = replace(bare, token=of_path(tmp_path / "token"))
+    http = RayHttp(Secrets(folder=tmp_path))
     try:
         assert (await http.call(pool, "GET", "/", seconds=5)).text == "Bearer t"
+        assert (await http.call(bare, "GET", "/", seconds=5)).text == "none"
     finally:
         await http.close()
-    bare = RayHttp()
-    try:
-        assert (await bare.call(pool, "GET", "/", seconds=5)).text == "none"
-    finally:
-        await bare.close()

@@ -12,13 +12,15 @@ from pathlib import Path
 from tessera import errors
 from tessera.controller.app import Controller
 from tessera.controller.config import Config, parse_listen, parse_pool
+from tessera.controller.pools.secrets import PREFIX
 from tessera.environment import keep_private
 from tessera.log import configure_logging
 
 _EPILOG = """\
 environment:
   RAY_AUTH_MODE=token        the pools ask for Ray's token
-  RAY_AUTH_TOKEN_PATH=FILE   the file that holds it
+  RAY_AUTH_TOKEN_PATH=FILE   the file that holds it, for the pools of --pool
+  TESSERA_SECRET_…=TOKEN     what a pool may name as its token; so may it a file in HOME/secrets
 
 example:
   python -m tessera.controller --listen 127.0.0.1:7400 --home ~/.tessera \\
@@ -114,6 +116,7 @@ def config(arguments: list[str]) -> Config:
             shards=given.shards,
             disk_cap=given.disk_cap_bytes,
             ray_token=Path(token) if token else None,
+            secrets={k: v for k, v in os.environ.items() if k.startswith(PREFIX)},
             python=given.python,
         )
     except ValueError as error:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,9 +36,11 @@ from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.registry import Registry
 from tessera.controller.pools.launcher import RayHttp, RayLauncher
+from tessera.controller.pools.secrets import Secrets, of_path
 from tessera.controller.pools.state import Pools
 from tessera.controller.reconcile.admission import AdmissionLoop
 from tessera.controller.reconcile.attempts import AttemptLoop
+from tessera.controller.reconcile.blobs import BlobLoop
 from tessera.controller.reconcile.commands import CommandLoop
 from tessera.controller.reconcile.loop import run_loop
 from tessera.controller.reconcile.services import ServicesLoop
@@ -85,7 +88,8 @@ class Controller:
         self._run_loops = run_loops
         self._tasks: list[asyncio.Task[None]] = []
         self._server: Server | None = None
-        self._http = RayHttp(config.ray_token)
+        secrets = Secrets(folder=config.home / "secrets", variables=config.secrets)
+        self._http = RayHttp(secrets)
         self.runtime = _runtime(config, self._http)
         self.failed = asyncio.get_running_loop().create_future()
 
@@ -103,9 +107,13 @@ class Controller:
         """Open the store, look at the pools, listen; returns the port."""
         runtime = self.runtime
         await runtime.database.open()
+        token = of_path(self._config.ray_token) if self._config.ray_token else ""
         for pool in self._config.pools:
             await runtime.database.write(
-                store_pools.put, pool, tenant="default", owner="service:controller"
+                store_pools.put,
+                replace(pool, token=token),
+                tenant="default",
+                owner="service:controller",
             )
         for pool in await runtime.database.read(store_pools.every):
             runtime.pools.set(pool)
@@ -144,6 +152,7 @@ class Controller:
             ("commands", (OUTBOX,), commands.round),
             ("attempts", (), AttemptLoop(runtime).round),
             ("services", (SERVICES,), services.round),
+            ("blobs", (), BlobLoop(runtime).round),
         ]
         for name, keys, body in loops:
             task = asyncio.create_task(run_loop(name, runtime.signals, keys, body), name=name)

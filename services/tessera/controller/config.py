@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import URL
 
+from tessera.controller.policy.quotas import Quotas
 from tessera.controller.policy.records import Pool
 from tessera.rpc.address import split
 
@@ -27,8 +29,10 @@ class Config:
         pools: Ray clusters known from the start.
         shards: number of parameter shards; 0: no parameter service is kept.
         disk_cap: bytes that the parameter service may use; 0: no cap.
-        ray_token: file of Ray's token; None: the clusters ask for none.
+        ray_token: file of Ray's token for `pools`; None: they ask for none.
+        secrets: variables of the environment that pools may name as their token.
         python: interpreter that the pools run our entry points with.
+        quotas: what one tenant, and one principal, may take of it.
     """
 
     host: str
@@ -40,7 +44,9 @@ class Config:
     shards: int = 2
     disk_cap: int = 0
     ray_token: Path | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     python: str = "python"
+    quotas: Quotas = field(default_factory=Quotas)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:  # noqa: PLR2004 - the range of ports

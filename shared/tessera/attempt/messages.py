@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from tessera import validation
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.attempt.progress import Progress
+
+MAX_DETAILS = 65536
+"""Bytes of the details of one event, as a message: what people and tools read, not data."""
 
 _CATEGORIES = {
     category: pb.FailureCategory.Value(f"FAILURE_CATEGORY_{category.name}")
@@ -14,14 +18,16 @@ _BACK = {number: category for category, number in _CATEGORIES.items()}
 
 
 def failure_to_pb(value: Failure) -> pb.Failure:
-    """The message of a failure."""
-    return pb.Failure(
-        category=_CATEGORIES[value.category],
-        reason=value.reason,
-        message=value.message,
-        rank=value.rank,
-        traceback=value.traceback,
-        exit_code=value.exit_code,
+    """The message of a failure, its texts cut to their limits."""
+    return validation.fit(
+        pb.Failure(
+            category=_CATEGORIES[value.category],
+            reason=value.reason,
+            message=value.message,
+            rank=value.rank,
+            traceback=value.traceback,
+            exit_code=value.exit_code,
+        )
     )
 
 
@@ -38,23 +44,25 @@ def failure_from_pb(message: pb.Failure) -> Failure:
 
 
 def progress_to_pb(value: Progress) -> pb.Progress:
-    """The message of progress."""
-    return pb.Progress(
-        step=value.step,
-        total_steps=value.total_steps,
-        loss=value.loss,
-        held_out_loss=value.held_out_loss,
-        baseline_loss=value.baseline_loss,
-        tokens_per_second=value.tokens_per_second,
-        seconds_left=value.seconds_left,
-        version=value.version,
-        phase=value.phase,
-        metrics=value.metrics,
-        epoch=value.epoch,
-        examples=value.examples,
-        held_out_examples=value.held_out_examples,
-        steps_per_epoch=value.steps_per_epoch,
-        evaluated_examples=value.evaluated_examples,
+    """The message of progress, its names cut to their limits."""
+    return validation.fit(
+        pb.Progress(
+            step=value.step,
+            total_steps=value.total_steps,
+            loss=value.loss,
+            held_out_loss=value.held_out_loss,
+            baseline_loss=value.baseline_loss,
+            tokens_per_second=value.tokens_per_second,
+            seconds_left=value.seconds_left,
+            version=value.version,
+            phase=value.phase,
+            metrics=value.metrics,
+            epoch=value.epoch,
+            examples=value.examples,
+            held_out_examples=value.held_out_examples,
+            steps_per_epoch=value.steps_per_epoch,
+            evaluated_examples=value.evaluated_examples,
+        )
     )
 
 

@@ -88,18 +88,32 @@ class Client(Answers):
         request = pool_pb2.ListPoolsRequest()
         return list(self._connection.call(self._pools.ListPools, request).pools)
 
-    def register_pool(self, pool: pool_pb2.Pool) -> pool_pb2.Pool:
-        """Add a Ray cluster, or change where it is and what others use of it.
+    def register_pool(
+        self, pool: pool_pb2.Pool, token: pool_pb2.SecretRef | None = None
+    ) -> pool_pb2.Pool:
+        """Add a Ray cluster, or change where it is and what others use of it; for operators.
 
         Args:
             pool: its name, dashboard_url, ray_address and foreign are taken.
+            token: where the controller keeps Ray's token of it; None: as before, unless its URL is
+                another one.
 
         Raises:
             InvalidArgumentError: the name is none, or there is no URL.
         """
-        request = pool_pb2.RegisterPoolRequest(pool=pool)
+        request = pool_pb2.RegisterPoolRequest(pool=pool, token=token)
         registered: pool_pb2.Pool = self._connection.call(self._pools.RegisterPool, request).pool
         return registered
+
+    def delete_pool(self, name: str) -> None:
+        """Forget a Ray cluster; for operators.
+
+        Raises:
+            NotFoundError: there is none (POOL_NOT_FOUND).
+            FailedPreconditionError: something of Tessera's is held on it (POOL_IN_USE), or the
+                controller is started with it (POOL_CONFIGURED).
+        """
+        self._connection.call(self._pools.DeletePool, pool_pb2.DeletePoolRequest(name=name))
 
     def dashboards(self) -> dict[str, str]:
         """URLs of Ray's dashboards by pool; none for those who may not see the pools."""

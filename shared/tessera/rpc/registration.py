@@ -14,7 +14,7 @@ from importlib import metadata
 import grpc
 import structlog
 
-from tessera import errors
+from tessera import errors, validation
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, Token, aio_channel, bearer, channel, mapped_errors
@@ -136,7 +136,7 @@ class Registration:
         self._controller = controller
         self._verifier = verifier
         self._token = token
-        self.endpoint = endpoint
+        self.endpoint = validation.fit(endpoint)
         self.endpoint.build = build_version()
         self._task: asyncio.Task[None] | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -152,6 +152,7 @@ class Registration:
     def set_labels(self, labels: Mapping[str, str]) -> None:
         """Replace labels; they travel at once."""
         self.endpoint.labels.update(labels)
+        validation.fit(self.endpoint)
         self._changed.set()
 
     async def stop(self) -> None:

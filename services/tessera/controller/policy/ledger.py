@@ -13,21 +13,26 @@ from tessera.controller.policy.demand import STANDING_CPUS, Amounts, Demand, add
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """What one piece of work holds on a pool; `what` names it for people."""
+    """What one piece of work holds on a pool; `what` names it for people.
+
+    `tenant` is empty where it is the platform's own.
+    """
 
     pool: str
     what: str
+    tenant: str = ""
     amounts: Amounts = field(default_factory=dict)
 
 
-def job_reservation(pool: str, job: str, demand: Demand) -> Reservation:
+def job_reservation(pool: str, tenant: str, job: str, demand: Demand) -> Reservation:
     """What an attempt of a job holds."""
-    return Reservation(pool=pool, what=job, amounts=demand.total())
+    return Reservation(pool=pool, what=job, tenant=tenant, amounts=demand.total())
 
 
-def deployment_reservation(pool: str, name: str, demand: Demand) -> Reservation:
+def deployment_reservation(pool: str, tenant: str, name: str, demand: Demand) -> Reservation:
     """What the replicas of a deployment hold."""
-    return Reservation(pool=pool, what=f"deployment {name}", amounts=demand.total())
+    what = f"deployment {name}"
+    return Reservation(pool=pool, what=what, tenant=tenant, amounts=demand.total())
 
 
 def services_reservation(pool: str, shards: int) -> Reservation:

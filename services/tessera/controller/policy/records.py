@@ -114,12 +114,13 @@ class PendingCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """A registered Ray cluster."""
+    """A registered Ray cluster; `token` says where Ray's token for its dashboard is kept."""
 
     name: str
     dashboard_url: str
     ray_address: str
     foreign: Amounts = field(default_factory=dict)
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

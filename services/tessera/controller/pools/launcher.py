@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -13,6 +12,7 @@ import httpx
 from tessera import environment, errors
 from tessera.controller.policy.outcome import RayJobRun, RunStatus
 from tessera.controller.policy.records import Pool
+from tessera.controller.pools.secrets import Secrets
 from tessera.lines import last_line
 from tessera.rpc.registration import TICKETS
 
@@ -74,16 +74,19 @@ class Launcher(Protocol):
 
 
 class RayHttp:
-    """HTTP to Ray dashboards, with their token.
+    """HTTP to Ray dashboards, each with the token of its own pool.
 
     Args:
-        token_path: file of Ray's token; None: the clusters ask for none.
+        secrets: where the tokens are.
     """
 
-    def __init__(self, token_path: Path | None = None) -> None:
-        self._token_path = token_path
-        # Neither a proxy nor a .netrc: the dashboard is a part of the cluster.
-        self._client = httpx.AsyncClient(timeout=CALL_SECONDS, trust_env=False)
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        # Neither a proxy nor a .netrc: the dashboard is a part of the cluster. Nor a redirection:
+        # a token is for the address that it was declared for.
+        self._client = httpx.AsyncClient(
+            timeout=CALL_SECONDS, trust_env=False, follow_redirects=False
+        )
 
     async def close(self) -> None:
         """Close every connection."""
@@ -95,17 +98,17 @@ class RayHttp:
         """One call to a pool's dashboard.
 
         Raises:
-            UnavailableError: no answer (POOL_UNREACHABLE), or our token is wrong (POOL_DENIED).
+            UnavailableError: no answer (POOL_UNREACHABLE), or its token is wrong (POOL_DENIED) or
+                not there (POOL_TOKEN_MISSING).
         """
-        headers = {}
-        if self._token_path is not None:
-            headers["authorization"] = f"Bearer {self._token_path.read_text().strip()}"
+        token = self._secrets.token(pool)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
         url = pool.dashboard_url.rstrip("/") + path
         try:
             reply = await self._client.request(
                 method, url, json=body, headers=headers, timeout=seconds
             )
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise errors.UnavailableError(
                 f"pool {pool.name} does not answer at {pool.dashboard_url}: "
                 f"{type(error).__name__} {error}".rstrip(),

@@ -63,6 +63,10 @@ class Pools:
         else:
             self._states[pool.name] = PoolState(pool=pool)
 
+    def remove(self, name: str) -> None:
+        """Forget a pool."""
+        self._states.pop(name, None)
+
     def get(self, name: str) -> PoolState | None:
         """One pool's state."""
         return self._states.get(name)
@@ -83,13 +87,17 @@ class Pools:
             nodes = await self._json(pool, "/api/v0/nodes?detail=1&limit=10000")
             usage = await self._json(pool, "/api/cluster_status")
         except (errors.UnavailableError, KeyError, ValueError) as error:
-            state = self._states[pool.name]
+            state = self._state_at(pool)
+            if state is None:
+                return
             if state.live:
                 log.info("pool does not answer", pool=pool.name, message=str(error))
             self._states[pool.name] = replace(state, message=str(error))
             return
         cluster = str(version.get("session_name") or "")
-        old = self._states[pool.name]
+        old = self._state_at(pool)
+        if old is None:
+            return
         if old.cluster != cluster:
             log.info("pool seen", pool=pool.name, cluster=cluster, before=old.cluster)
         found = _nodes(nodes)
@@ -101,6 +109,12 @@ class Pools:
             seen=time.monotonic(),
             message="" if found else "The cluster has no live node.",
         )
+
+    def _state_at(self, pool: Pool) -> PoolState | None:
+        """The state of a pool that was asked; None: it has moved since, or is gone."""
+        state = self._states.get(pool.name)
+        moved = state is None or state.pool.dashboard_url != pool.dashboard_url
+        return None if moved else state
 
     async def _json(self, pool: Pool, path: str) -> dict[str, Any]:
         reply = await self._http.call(pool, "GET", path)

@@ -10,15 +10,19 @@ from tessera.api.controller.v1 import access_pb2 as pb
 from tessera.api.controller.v1 import access_pb2_grpc as pb_grpc
 from tessera.controller.policy.records import IssuedToken, Tenant
 from tessera.controller.runtime import Runtime
-from tessera.controller.services import convert, pages
+from tessera.controller.services import convert
 from tessera.controller.store import access as store
 from tessera.controller.store import audit as store_audit
 from tessera.rpc.audit import AuditEntry
 from tessera.rpc.identity import SERVICES, key_id
+from tessera.rpc.pages import PageTokens, size_of
 from tessera.rpc.principal import Principal, Role, current_principal
 
 RANKS = (Role.VIEWER, Role.SUBMITTER, Role.ADMIN, Role.OPERATOR)
 """Roles of people: each may do what those before it may."""
+
+TOKENS = PageTokens(of="tokens", position="[0-9a-z]{8,32}")
+ENTRIES = PageTokens(of="audit", position="[0-9]{1,18}")
 
 
 class AccessService(pb_grpc.AccessServiceServicer):
@@ -81,17 +85,17 @@ class AccessService(pb_grpc.AccessServiceServicer):
     ) -> pb.ListTokensResponse:
         """A page of what is known of tokens."""
         del context
-        size = pages.size_of(request.page_size)
+        size = size_of(request.page_size)
         found = await self._database.read(
             store.page_of_tokens,
             tenant=request.tenant or current_principal().tenant,
-            before=pages.decode(request.page_token),
+            before=TOKENS.decode(request.page_token),
             size=size + 1,
         )
         last = found[size - 1].id if len(found) > size else ""
         return pb.ListTokensResponse(
             tokens=[_token_message(one) for one in found[:size]],
-            next_page_token=pages.encode(last),
+            next_page_token=TOKENS.encode(last),
         )
 
     async def RevokeToken(
@@ -119,17 +123,17 @@ class AccessService(pb_grpc.AccessServiceServicer):
     async def ListAudit(self, request: pb.ListAuditRequest, context: Any) -> pb.ListAuditResponse:
         """A page of who did what."""
         del context
-        size = pages.size_of(request.page_size)
+        size = size_of(request.page_size)
         found = await self._database.read(
             store_audit.page,
             tenant=request.tenant or current_principal().tenant,
-            before=pages.number(request.page_token),
+            before=int(ENTRIES.decode(request.page_token) or 0),
             size=size + 1,
         )
         last = str(found[size - 1][0]) if len(found) > size else ""
         return pb.ListAuditResponse(
             entries=[_entry_message(entry) for _, entry in found[:size]],
-            next_page_token=pages.encode(last),
+            next_page_token=ENTRIES.encode(last),
         )
 
 

@@ -7,14 +7,13 @@ import math
 import time
 from collections.abc import Mapping
 from typing import Any
-
-from google.protobuf import json_format
+from weakref import WeakValueDictionary
 
 from tessera import errors
 from tessera.api.controller.v1 import attempt_pb2 as pb
 from tessera.api.controller.v1 import attempt_pb2_grpc as pb_grpc
 from tessera.api.controller.v1 import job_pb2, spec_pb2
-from tessera.attempt.messages import failure_from_pb, progress_from_pb
+from tessera.attempt.messages import MAX_DETAILS, failure_from_pb, progress_from_pb
 from tessera.controller.policy.job import Fail, Finish, JobState, Stop, Succeed
 from tessera.controller.policy.records import Note, Numbered, Point
 from tessera.controller.runtime import Runtime
@@ -28,7 +27,8 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._files: dict[tuple[str, int, str], asyncio.Lock] = {}
+        # A lock is there while somebody holds it or waits for it.
+        self._files: WeakValueDictionary[tuple[str, int, str], asyncio.Lock] = WeakValueDictionary()
 
     async def GetAttempt(
         self, request: pb.GetAttemptRequest, context: Any
@@ -62,8 +62,11 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
         """Store log lines; those that are known are skipped."""
         del context
         job, number = request.ref.job, request.ref.attempt
-        await self._runtime.database.read(store.current, job, number)
-        lock = self._files.setdefault((job, number, request.source), asyncio.Lock())
+        current, _ = await self._runtime.database.read(store.current, job, number)
+        _check_source(request.source, current.demand.workers)
+        key = (job, number, request.source)
+        lock = self._files.get(key) or asyncio.Lock()
+        self._files[key] = lock
         async with lock:
             lines = await asyncio.to_thread(
                 self._runtime.logs.append,
@@ -85,6 +88,15 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
         await self._runtime.database.write(store.finish, job, number, _outcome(request))
         self._runtime.signals.wake(job_key(job), metrics_key(job), logs_key(job), ADMISSION, OUTBOX)
         return pb.FinishAttemptResponse()
+
+
+def _check_source(source: str, workers: int) -> None:
+    """Raise InvalidArgumentError if a job of so many workers has no such rank (UNKNOWN_SOURCE)."""
+    rank = source.removeprefix("rank-")
+    if rank != source and int(rank) >= workers:
+        raise errors.InvalidArgumentError.at(
+            "source", f"the job has {workers} ranks, from rank-0", "UNKNOWN_SOURCE"
+        )
 
 
 def _numbered(report: pb.Report, attempt: int) -> Numbered | None:
@@ -124,7 +136,20 @@ def _outcome(request: pb.FinishAttemptRequest) -> Finish:
 
 
 def _note_of(value: job_pb2.JobEvent) -> Note:
-    """What a driver wants noted; entries of type `state` are the controller's alone."""
+    """What a driver wants noted; entries of type `state` are the controller's alone.
+
+    Raises:
+        InvalidArgumentError: its details are more than people read (DETAILS_TOO_LARGE).
+    """
     type_ = value.type if value.type and value.type != "state" else "note"
-    details: dict[str, Any] = json_format.MessageToDict(value.details)
-    return Note(type=type_[:32], message=value.message, details=details)
+    if value.details.ByteSize() > MAX_DETAILS:
+        raise errors.InvalidArgumentError.at(
+            "details", f"at most {MAX_DETAILS} bytes", "DETAILS_TOO_LARGE"
+        )
+    details = convert.plain(value.details)
+    return Note(type=_stored(type_)[:32], message=_stored(value.message), details=details)
+
+
+def _stored(text: str) -> str:
+    # PostgreSQL keeps no text with this character.
+    return text.replace("\0", "\ufffd")

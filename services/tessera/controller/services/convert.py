@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from google.protobuf import json_format, timestamp_pb2
+from google.protobuf import json_format, struct_pb2, timestamp_pb2
 from google.protobuf.message import Message
 
 from tessera.api.controller.v1 import job_pb2
@@ -26,6 +27,27 @@ def to_json(message: Message) -> str:
 def from_json(kind: type[M], text: str) -> M:
     """The message of stored JSON; fields of a newer build are ignored."""
     return json_format.Parse(text, kind(), ignore_unknown_fields=True)
+
+
+def plain(value: struct_pb2.Struct) -> dict[str, Any]:
+    """The JSON values of a struct; a number that JSON does not have is null."""
+    return {name: _plain(item) for name, item in value.fields.items()}
+
+
+def _plain(value: struct_pb2.Value) -> Any:
+    match value.WhichOneof("kind"):
+        case "struct_value":
+            return plain(value.struct_value)
+        case "list_value":
+            return [_plain(item) for item in value.list_value.values]
+        case "number_value":
+            return value.number_value if math.isfinite(value.number_value) else None
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case _:
+            return None
 
 
 def digest(message: Message) -> str:

@@ -14,12 +14,15 @@ from tessera.controller.policy.deployment import status
 from tessera.controller.policy.records import Deployment, EnsureJob
 from tessera.controller.policy.registry import EndpointRole
 from tessera.controller.runtime import Runtime, scope
-from tessera.controller.services import convert, pages
+from tessera.controller.services import convert
 from tessera.controller.services.submit import DEPLOYMENT_FIELDS, accelerator_of, fits
 from tessera.controller.signals import ADMISSION, SERVICES
 from tessera.controller.store import deployments as store
 from tessera.controller.store import ensures
+from tessera.rpc import pages
 from tessera.rpc.principal import current_principal
+
+_PAGES = pages.PageTokens(of="deployments", position=r"[-a-z0-9]{1,63}/[-a-z0-9]{1,63}")
 
 
 class DeploymentService(pb_grpc.DeploymentServiceServicer):
@@ -48,7 +51,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             demand=demand,
             generation="",
         )
-        known, created = await self._database.write(store.create, new)
+        known, created = await self._database.write(
+            store.create, new, self._runtime.config.quotas.deployments
+        )
         if created:
             self._runtime.signals.wake(ADMISSION)
         return pb.CreateDeploymentResponse(deployment=await self._shown(known))
@@ -67,7 +72,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         """A page of deployments by name."""
         del context
         size = pages.size_of(request.page_size)
-        tenant, _, name = pages.decode(request.page_token).partition("/")
+        tenant, _, name = _PAGES.decode(request.page_token).partition("/")
         listed = await self._database.read(
             store.page, tenant=scope(current_principal()), after=(tenant, name), size=size + 1
         )
@@ -75,7 +80,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         last = f"{shown[-1].tenant}/{shown[-1].name}" if len(listed) > size else ""
         return pb.ListDeploymentsResponse(
             deployments=[await self._shown(item) for item in shown],
-            next_page_token=pages.encode(last),
+            next_page_token=_PAGES.encode(last),
         )
 
     async def DeleteDeployment(

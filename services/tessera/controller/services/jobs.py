@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,16 +15,20 @@ from tessera.api.controller.v1 import spec_pb2
 from tessera.attempt.messages import failure_to_pb, progress_to_pb
 from tessera.controller.policy import filters
 from tessera.controller.policy.job import Cancel, JobProgress, JobState
+from tessera.controller.policy.quotas import Open
 from tessera.controller.policy.records import Attempt, Job
 from tessera.controller.runtime import Runtime, scope
-from tessera.controller.services import convert, pages
+from tessera.controller.services import convert
 from tessera.controller.services.logs import stream_logs
 from tessera.controller.services.submit import Accepted, validate_spec
 from tessera.controller.services.watch import stream_metrics, watch
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import jobs as store
+from tessera.rpc import pages
 from tessera.rpc.principal import Principal, current_principal
+
+_PAGES = pages.PageTokens(of="jobs", position=r"[-a-z0-9]{1,63}")
 
 
 class JobService(pb_grpc.JobServiceServicer):
@@ -32,6 +37,7 @@ class JobService(pb_grpc.JobServiceServicer):
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._database = runtime.database
+        self._watchers = Open(runtime.config.quotas.watchers)
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
         """Accept a job."""
@@ -49,7 +55,9 @@ class JobService(pb_grpc.JobServiceServicer):
             dry = pb.Job(spec=accepted.spec, tenant=caller.tenant, owner=caller.subject)
             return pb.CreateJobResponse(job=dry)
         new = _new(self._runtime.ids.job(), caller, accepted, request.request_id, digest)
-        job, created = await self._database.write(store.create, new)
+        job, created = await self._database.write(
+            store.create, new, self._runtime.config.quotas.jobs
+        )
         if created:
             self._runtime.signals.wake(ADMISSION)
         return await self._created(job)
@@ -69,13 +77,13 @@ class JobService(pb_grpc.JobServiceServicer):
             _page,
             scope(current_principal()),
             filters.parse(request.filter),
-            pages.decode(request.page_token),
+            _PAGES.decode(request.page_token),
             size + 1,
         )
         shown = listed[:size]
         last = shown[-1][0].id if len(listed) > size else ""
         jobs = [_job_message(job, attempts) for job, attempts in shown]
-        return pb.ListJobsResponse(jobs=jobs, next_page_token=pages.encode(last))
+        return pb.ListJobsResponse(jobs=jobs, next_page_token=_PAGES.encode(last))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
         """Ask a job to end."""
@@ -113,8 +121,9 @@ class JobService(pb_grpc.JobServiceServicer):
         """The job's events after a cursor, and progress between them."""
         del context
         job = await self._visible(request.name)
-        async for update in watch(self._runtime, job.id, request.cursor):
-            yield update
+        with self._watching():
+            async for update in watch(self._runtime, job.id, request.cursor):
+                yield update
 
     async def StreamLogs(
         self, request: pb.StreamLogsRequest, context: Any
@@ -122,8 +131,9 @@ class JobService(pb_grpc.JobServiceServicer):
         """Log lines."""
         del context
         job = await self._visible(request.name)
-        async for part in stream_logs(self._runtime, job, request):
-            yield part
+        with self._watching():
+            async for part in stream_logs(self._runtime, job, request):
+                yield part
 
     async def StreamMetrics(
         self, request: pb.StreamMetricsRequest, context: Any
@@ -131,10 +141,16 @@ class JobService(pb_grpc.JobServiceServicer):
         """Points of the metrics."""
         del context
         job = await self._visible(request.name)
-        async for part in stream_metrics(
-            self._runtime, job.id, after_step=request.after_step, follow=request.follow
-        ):
-            yield part
+        with self._watching():
+            async for part in stream_metrics(
+                self._runtime, job.id, after_step=request.after_step, follow=request.follow
+            ):
+                yield part
+
+    def _watching(self) -> AbstractContextManager[None]:
+        """One more watch of the caller's, for as long as it lasts."""
+        caller = current_principal()
+        return self._watchers.one(caller.tenant, caller.subject)
 
     async def _visible(self, name: str) -> Job:
         tenant = scope(current_principal())

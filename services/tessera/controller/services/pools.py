@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from tessera import errors
 from tessera.api.controller.v1 import pool_pb2 as pb
 from tessera.api.controller.v1 import pool_pb2_grpc as pb_grpc
-from tessera.controller.policy.ledger import held
+from tessera.controller.policy.ledger import Reservation, held
 from tessera.controller.policy.records import Pool
+from tessera.controller.pools.secrets import of_file, of_variable
 from tessera.controller.pools.state import PoolState
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, SERVICES
 from tessera.controller.store import pools as store
-from tessera.rpc.principal import current_principal
+from tessera.rpc.principal import Role, current_principal
 
 
 class PoolService(pb_grpc.PoolServiceServicer):
@@ -22,12 +24,11 @@ class PoolService(pb_grpc.PoolServiceServicer):
         self._runtime = runtime
 
     async def ListPools(self, request: pb.ListPoolsRequest, context: Any) -> pb.ListPoolsResponse:
-        """Every pool by name."""
+        """Every pool by name, with what the caller may know of it."""
         del request, context
         reservations = await self._runtime.reservations()
         states = sorted(self._runtime.pools.all(), key=lambda state: state.pool.name)
-        listed = [_pool_message(state, held(state.pool.name, reservations)) for state in states]
-        return pb.ListPoolsResponse(pools=listed)
+        return pb.ListPoolsResponse(pools=[_shown(state, reservations) for state in states])
 
     async def RegisterPool(
         self, request: pb.RegisterPoolRequest, context: Any
@@ -35,27 +36,48 @@ class PoolService(pb_grpc.PoolServiceServicer):
         """Add a pool, or change where it is."""
         del context
         caller = current_principal()
-        pool = _pool_of(request.pool)
-        await self._runtime.database.write(
-            store.put, pool, tenant=caller.tenant, owner=caller.subject
+        pool = await self._runtime.database.write(
+            store.change, _pool_of(request), tenant=caller.tenant, owner=caller.subject
         )
         self._runtime.pools.set(pool)
         await self._runtime.pools.refresh()
         self._runtime.signals.wake(ADMISSION, SERVICES)
         state = self._runtime.pools.get(pool.name)
         assert state is not None
-        reservations = await self._runtime.reservations()
-        return pb.RegisterPoolResponse(pool=_pool_message(state, held(pool.name, reservations)))
+        return pb.RegisterPoolResponse(pool=_shown(state, await self._runtime.reservations()))
+
+    async def DeletePool(
+        self, request: pb.DeletePoolRequest, context: Any
+    ) -> pb.DeletePoolResponse:
+        """Forget a pool that holds nothing of Tessera's."""
+        del context
+        runtime = self._runtime
+        if request.name in {pool.name for pool in runtime.config.pools}:
+            raise errors.FailedPreconditionError(
+                f"pool '{request.name}' is one that the controller is started with, by --pool",
+                reason="POOL_CONFIGURED",
+            )
+        await runtime.database.write(
+            store.delete, request.name, runtime.services_pool, runtime.config.shards
+        )
+        runtime.pools.remove(request.name)
+        runtime.signals.wake(ADMISSION, SERVICES)
+        return pb.DeletePoolResponse()
 
 
-def _pool_message(value: PoolState, held: dict[str, float]) -> pb.Pool:
-    """A pool, for callers."""
+def _shown(value: PoolState, reservations: tuple[Reservation, ...]) -> pb.Pool:
+    """A pool, for the caller: where it is, and what others hold, is the operators' to know."""
+    caller, name = current_principal(), value.pool.name
+    if caller.role is not Role.OPERATOR:
+        own = tuple(item for item in reservations if item.tenant == caller.tenant)
+        total = value.capacity.total()
+        return pb.Pool(name=name, total=total, held=held(name, own), live=value.live)
     return pb.Pool(
-        name=value.pool.name,
+        name=name,
         dashboard_url=value.pool.dashboard_url,
         ray_address=value.pool.ray_address,
         total=value.capacity.total(),
-        held=held,
+        held=held(name, reservations),
         foreign=value.pool.foreign,
         ray_available=value.available,
         live=value.live,
@@ -63,11 +85,18 @@ def _pool_message(value: PoolState, held: dict[str, float]) -> pb.Pool:
     )
 
 
-def _pool_of(value: pb.Pool) -> Pool:
+def _pool_of(request: pb.RegisterPoolRequest) -> Pool:
     """A pool that is registered."""
+    value, token = request.pool, ""
+    match request.token.WhichOneof("source"):
+        case "file":
+            token = of_file(request.token.file)
+        case "env":
+            token = of_variable(request.token.env)
     return Pool(
         name=value.name,
         dashboard_url=value.dashboard_url,
         ray_address=value.ray_address,
         foreign=dict(value.foreign),
+        token=token,
     )

@@ -6,11 +6,14 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from tessera import errors
+from tessera.paths import below
 
 CHUNK = 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -37,7 +40,7 @@ class BlobStore:
                 reason="INVALID_DIGEST",
                 violations=[errors.Violation("digest", "must be 64 hexadecimal digits")],
             )
-        return self._folder / digest
+        return below(self._folder, digest)
 
     def size(self, digest: str) -> int:
         """Bytes of a blob.
@@ -57,22 +60,50 @@ class BlobStore:
             while chunk := file.read(CHUNK):
                 yield chunk
 
-    def begin(self, digest: str) -> BlobWriter:
-        """Start to write a blob."""
-        return BlobWriter(self.path(digest))
+    def there(self, digest: str) -> bool:
+        """Whether a blob lies there."""
+        return self.path(digest).exists()
+
+    def begin(self, digest: str, room: int) -> BlobWriter:
+        """Start to write a blob of at most `room` bytes."""
+        return BlobWriter(self.path(digest), room)
+
+    def keep(self, digests: set[str], unused: float) -> None:
+        """Drop every blob but these, unless it came within the last `unused` seconds."""
+        for path in self._folder.iterdir():
+            if _DIGEST.fullmatch(path.name) and path.name not in digests:
+                with suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime >= unused:
+                        path.unlink()
 
 
 class BlobWriter:
-    """One upload; nothing is visible before `commit`."""
+    """One upload; nothing is visible before `commit`.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: where it will lie.
+        room: bytes that it may have.
+    """
+
+    def __init__(self, path: Path, room: int) -> None:
         self._path = path
+        self._room = room
         self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         self._file: BinaryIO = self._part.open("wb")
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes) -> None:
-        """Add the next bytes."""
+        """Add the next bytes.
+
+        Raises:
+            ResourceExhaustedError: they are more than there is room for (BLOB_TOO_LARGE).
+        """
+        self._room -= len(data)
+        if self._room < 0:
+            raise errors.ResourceExhaustedError(
+                "the file is larger than one may be, or than what is left of the tenant's quota",
+                reason="BLOB_TOO_LARGE",
+            )
         self._hash.update(data)
         self._file.write(data)
 

@@ -9,22 +9,27 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from tessera import errors
+from tessera.controller.policy.quotas import Quota
 from tessera.controller.policy.records import Deployment
 from tessera.controller.policy.scheduler import Reason
 from tessera.controller.store import rows
 from tessera.controller.store.schema import deployments
 
 
-def create(connection: sa.Connection, new: Deployment) -> tuple[Deployment, bool]:
+def create(connection: sa.Connection, new: Deployment, quota: Quota) -> tuple[Deployment, bool]:
     """Ask for a deployment; the same one twice is one. Returns it and whether it is new.
 
     Raises:
+        ResourceExhaustedError: there are as many as may be (QUOTA_EXCEEDED).
         AlreadyExistsError: another spec has that name (DEPLOYMENT_EXISTS).
         FailedPreconditionError: one of that name is being ended (DEPLOYMENT_DELETING).
     """
     row = connection.execute(_one(new.tenant, new.name).with_for_update()).one_or_none()
     if row is not None:
         return _same(rows.record(Deployment, row), new), False
+    query = sa.select(deployments.c.owner).where(deployments.c.tenant == new.tenant)
+    owners = list(connection.execute(query).scalars())
+    quota.check(new.tenant, new.owner, of_tenant=len(owners), of_principal=owners.count(new.owner))
     values = rows.columns(replace(new, generation=secrets.token_hex(8), create_time=time.time()))
     connection.execute(deployments.insert().values(**values))
     return get(connection, new.tenant, new.name), True

@@ -13,23 +13,31 @@ import structlog
 from tessera import errors
 from tessera.controller.policy.filters import Condition
 from tessera.controller.policy.job import TERMINAL, Input, JobState, Transition, transition
+from tessera.controller.policy.quotas import Quota
 from tessera.controller.policy.records import Job
 from tessera.controller.store import events, rows
-from tessera.controller.store.schema import jobs, outbox
+from tessera.controller.store.schema import UNFINISHED, jobs, outbox
 
 log = structlog.get_logger()
 
 
-def create(connection: sa.Connection, new: Job) -> tuple[Job, bool]:
+def create(connection: sa.Connection, new: Job, quota: Quota) -> tuple[Job, bool]:
     """Accept a job; returns it and whether it is new.
 
     Raises:
+        ResourceExhaustedError: as many are open as may be (QUOTA_EXCEEDED).
         AlreadyExistsError: its request_id was used with another body (REQUEST_ID_REUSED).
         FailedPreconditionError: another unfinished job publishes to its set (SET_IN_USE).
     """
     if (known := by_request(connection, new.tenant, new.request_id)) is not None:
         return check_same(known, new.request_id, new.request_digest), False
     check_set(connection, new.tenant, new.publish_set)
+    own = sa.func.sum(sa.case((jobs.c.owner == new.owner, 1), else_=0))
+    count = sa.select(sa.func.count(), sa.func.coalesce(own, 0)).select_from(jobs)
+    of_tenant, of_owner = connection.execute(
+        count.where(jobs.c.tenant == new.tenant, UNFINISHED)
+    ).one()
+    quota.check(new.tenant, new.owner, of_tenant=of_tenant, of_principal=of_owner)
     now = time.time()
     values = rows.columns(replace(new, create_time=now))
     connection.execute(jobs.insert().values(**values))

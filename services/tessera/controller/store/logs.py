@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
-from collections import deque
+import re
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from pathlib import Path
+
+from tessera import errors
+from tessera.paths import below
 
 CAP = 64 * 1024 * 1024
 """Bytes of one source; what comes later is dropped, and the file says so."""
 
+ATTEMPT_CAP = 1024 * 1024 * 1024
+"""Bytes of one attempt, over all its sources: 16 that are full."""
+
+MAX_GAP = 1_000_000_000
+"""Lines that a source may lose at once: nobody prints as many while a controller is away."""
+
+MAX_LINE = 8192
+"""Characters of a line, as in the .proto; what is longer is cut."""
+
 PAGE = 512
 """Lines of one read."""
 
+PAGE_BYTES = 1024 * 1024
+"""Bytes after which a read ends: a page is one message."""
+
+REMEMBERED = 4096
+"""Sources, and attempts, whose lengths are kept in memory; others are counted again."""
+
 _TRUNCATED = b"[this log is full; later lines are dropped]\n"
+_LOST = re.compile(r"\[([0-9]{1,12}) lines? lost\]")
 
 
 class Logs:
-    """The log files below a folder. Blocking: call it from threads, one at a time for a source."""
+    """The log files below a folder. Blocking: call it from threads, one at a time for a source.
 
-    def __init__(self, folder: Path, cap: int = CAP) -> None:
+    Args:
+        folder: of all of them.
+        cap: bytes of one source.
+        attempt_cap: bytes of one attempt.
+    """
+
+    def __init__(self, folder: Path, cap: int = CAP, attempt_cap: int = ATTEMPT_CAP) -> None:
         self._folder = folder
         self._cap = cap
-        self._counts: dict[Path, int] = {}
+        self._attempt_cap = attempt_cap
+        self._counts: OrderedDict[Path, int] = OrderedDict()
+        self._sizes: OrderedDict[Path, int] = OrderedDict()
 
     def path(self, job: str, attempt: int, source: str) -> Path:
-        """Where a source's lines lie."""
-        return self._folder / job / str(attempt) / f"{source}.log"
+        """Where a source's lines lie.
+
+        Raises:
+            InvalidArgumentError: a name is no part of a path (INVALID_NAME).
+        """
+        return below(self._folder, job, str(attempt), f"{source}.log")
 
     def append(
         self, job: str, attempt: int, source: str, first_line: int, lines: Sequence[str]
     ) -> int:
         """Add lines, numbered from `first_line`; those that are there are skipped.
 
-        A gap is marked in the file, so numbers stay true. Returns how many lines the source has.
+        A gap is one line that says how many are lost, so numbers stay true. Returns how many lines
+        the source has.
+
+        Raises:
+            InvalidArgumentError: the gap is longer than any can be (GAP_TOO_LARGE).
         """
         path = self.path(job, attempt, source)
         count = self._count(path)
         gap = first_line - 1 - count
-        fresh = list(lines[max(0, -gap) :])
-        if gap > 0:
-            fresh = ["[lost]"] * gap + fresh
+        if gap > MAX_GAP:
+            raise errors.InvalidArgumentError.at(
+                "first_line", f"{source} has {count} lines; {gap} cannot be lost", "GAP_TOO_LARGE"
+            )
+        fresh = [_one_line(line) for line in lines[max(0, -gap) :]]
         if not fresh:
             return count
-        self._write(path, fresh)
-        self._counts[path] = count + len(fresh)
-        return self._counts[path]
+        marks = [f"[{gap} line{'s' * (gap > 1)} lost]"] if gap > 0 else []
+        self._write(path, marks + fresh)
+        return _remember(self._counts, path, count + max(0, gap) + len(fresh))
 
     def append_missing(self, job: str, attempt: int, source: str, text: str) -> None:
         """Add those lines of a text of another origin that the source does not hold yet."""
@@ -53,15 +91,15 @@ class Logs:
         known: set[str] = set()
         if path.exists():
             with path.open(encoding="utf-8", errors="replace") as file:
-                known = {line.rstrip() for line in file}
-        lines = [line for line in text.splitlines() if _one_line(line).rstrip() not in known]
+                known = {line.strip() for line in file}
+        lines = [line for line in text.splitlines() if _one_line(line).strip() not in known]
         if lines:
-            self._write(path, lines)
-            self._counts[path] = count + len(lines)
+            self._write(path, [_one_line(line) for line in lines])
+            _remember(self._counts, path, count + len(lines))
 
     def sources(self, job: str, attempt: int) -> list[str]:
         """Sources of an attempt: the driver first, then ranks in their order."""
-        folder = self._folder / job / str(attempt)
+        folder = below(self._folder, job, str(attempt))
         names = [path.stem for path in folder.glob("*.log")] if folder.exists() else []
         return sorted(names, key=lambda name: (name != "driver", len(name), name))
 
@@ -71,9 +109,10 @@ class Logs:
         if not path.exists():
             return [], offset
         lines: list[str] = []
+        end = offset + PAGE_BYTES
         with path.open("rb") as file:
             file.seek(offset)
-            while len(lines) < PAGE:
+            while len(lines) < PAGE and offset < end:
                 line = file.readline()
                 if not line.endswith(b"\n"):
                     break
@@ -96,30 +135,53 @@ class Logs:
 
     def _write(self, path: Path, lines: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        clean = "".join(_one_line(line) + "\n" for line in lines).encode("utf-8", "replace")
+        clean = "".join(line + "\n" for line in lines).encode("utf-8", "replace")
         size = path.stat().st_size if path.exists() else 0
-        if size >= self._cap or _is_full(path):
+        held = self._size(path.parent)
+        room = min(self._cap - size, self._attempt_cap - held)
+        if room <= 0 or _is_full(path):
             return
-        if size + len(clean) > self._cap:
-            whole = clean[: max(0, self._cap - size)].rfind(b"\n") + 1
+        if len(clean) > room:
+            whole = clean[:room].rfind(b"\n") + 1
             clean = clean[:whole] + _TRUNCATED
         with path.open("ab") as file:
             file.write(clean)
+        _remember(self._sizes, path.parent, held + len(clean))
+
+    def _size(self, folder: Path) -> int:
+        """Bytes of an attempt."""
+        if folder not in self._sizes:
+            return _remember(self._sizes, folder, sum(p.stat().st_size for p in folder.iterdir()))
+        return self._sizes[folder]
 
     def _count(self, path: Path) -> int:
+        """Lines of a source, those that are lost among them."""
         if path not in self._counts:
-            if path.exists():
-                with path.open("rb") as file:
-                    self._counts[path] = sum(
-                        block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")
-                    )
-            else:
-                self._counts[path] = 0
+            return _remember(self._counts, path, _counted(path) if path.exists() else 0)
         return self._counts[path]
 
 
+def _remember(known: OrderedDict[Path, int], path: Path, value: int) -> int:
+    known[path] = value
+    known.move_to_end(path)
+    while len(known) > REMEMBERED:
+        known.popitem(last=False)
+    return value
+
+
+def _counted(path: Path) -> int:
+    count = 0
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:
+            lost = _LOST.fullmatch(line.rstrip("\n"))
+            count += int(lost[1]) if lost else line.endswith("\n")
+    return count
+
+
 def _one_line(line: str) -> str:
-    return line.replace("\r", "\\r").replace("\n", "\\n")
+    line = line.replace("\r", "\\r").replace("\n", "\\n")[:MAX_LINE]
+    # What looks like our mark of a gap is not one.
+    return f" {line}" if _LOST.fullmatch(line) else line
 
 
 def _is_full(path: Path) -> bool:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
+from tessera import errors
 from tessera.controller.policy.records import Pool
 from tessera.controller.store import rows
+from tessera.controller.store.reservations import reservations
 from tessera.controller.store.schema import pools
+
+SHOWN = 3
+"""Names that a refusal shows."""
 
 
 def put(connection: sa.Connection, pool: Pool, *, tenant: str, owner: str) -> None:
-    """Add a pool, or change where it is; its place in the order stays."""
+    """Add a pool, or change where it is; its place in the order stays. Its token is the new one."""
     values = rows.columns(pool)
     changed = connection.execute(pools.update().where(pools.c.name == pool.name).values(**values))
     if not changed.rowcount:
@@ -19,6 +26,34 @@ def put(connection: sa.Connection, pool: Pool, *, tenant: str, owner: str) -> No
         connection.execute(
             pools.insert().values(tenant=tenant, owner=owner, position=position, **values)
         )
+
+
+def change(connection: sa.Connection, pool: Pool, *, tenant: str, owner: str) -> Pool:
+    """`put`, but without a token the pool keeps its own while it stays where it is."""
+    known = {item.name: item for item in every(connection)}.get(pool.name)
+    if known is not None and not pool.token and known.dashboard_url == pool.dashboard_url:
+        pool = replace(pool, token=known.token)
+    put(connection, pool, tenant=tenant, owner=owner)
+    return pool
+
+
+def delete(connection: sa.Connection, name: str, services_pool: str, shards: int) -> None:
+    """Forget a pool.
+
+    Raises:
+        NotFoundError: there is none of that name (POOL_NOT_FOUND).
+        FailedPreconditionError: something of Tessera's holds a part of it (POOL_IN_USE).
+    """
+    if name not in {item.name for item in every(connection)}:
+        raise errors.NotFoundError(f"there is no pool '{name}'", reason="POOL_NOT_FOUND")
+    held = [r.what for r in reservations(connection, services_pool, shards) if r.pool == name]
+    if held:
+        more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
+        raise errors.FailedPreconditionError(
+            f"pool '{name}' is held by {', '.join(held[:SHOWN])}{more}; end them first",
+            reason="POOL_IN_USE",
+        )
+    connection.execute(pools.delete().where(pools.c.name == name))
 
 
 def every(connection: sa.Connection) -> list[Pool]:

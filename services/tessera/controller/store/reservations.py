@@ -27,11 +27,11 @@ def reservations(
     """
     found = [services_reservation(services_pool, shards)] if services_pool and shards else []
     found += [
-        job_reservation(attempt.pool, job.id, job.demand)
+        job_reservation(attempt.pool, job.tenant, job.id, job.demand)
         for job, attempt in attempts.unreleased(connection)
     ]
     found += [
-        deployment_reservation(item.pool, item.name, item.demand)
+        deployment_reservation(item.pool, item.tenant, item.name, item.demand)
         for item in deployments.every(connection)
         if item.pool
     ]

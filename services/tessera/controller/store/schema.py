@@ -31,7 +31,8 @@ metadata = MetaData()
 _COUNTER = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts only in columns of type INTEGER."""
 
-_UNFINISHED = text("state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED')")
+UNFINISHED = text("state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED')")
+"""Of a job; a query takes an index for it only if it says it in the same words."""
 _ASKED = text("request_id <> ''")
 
 leases = Table(
@@ -78,6 +79,13 @@ jobs = Table(
     Index("jobs_tenant_name", "tenant", "name", "id"),
     Index("jobs_state", "state"),
     Index(
+        "jobs_open",
+        "tenant",
+        "owner",
+        sqlite_where=UNFINISHED,
+        postgresql_where=UNFINISHED,
+    ),
+    Index(
         "jobs_request",
         "tenant",
         "request_id",
@@ -90,8 +98,8 @@ jobs = Table(
         "tenant",
         "publish_set",
         unique=True,
-        sqlite_where=_UNFINISHED,
-        postgresql_where=_UNFINISHED,
+        sqlite_where=UNFINISHED,
+        postgresql_where=UNFINISHED,
     ),
 )
 
@@ -208,7 +216,18 @@ pools = Table(
     Column("dashboard_url", Text, nullable=False),
     Column("ray_address", Text, nullable=False),
     Column("foreign", Json(), nullable=False),
+    Column("token", Text, nullable=False, server_default=""),
     Column("position", Integer, nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("used", Double, nullable=False),
+    Index("blobs_digest", "digest"),
 )
 
 deployments = Table(

@@ -12,13 +12,15 @@ from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1 import manifest_pb2
 from tessera.dtypes import element_size
 from tessera.parameters.versions import Versions
+from tessera.rpc import pages
 from tessera.rpc.principal import PLATFORM, current_principal
 from tessera.weights import messages
 from tessera.weights.manifest import TensorSpec
 
 NAME = pb.DESCRIPTOR.services_by_name["CoordinatorService"].full_name
 
-PAGE = 50
+_SETS = pages.PageTokens(of="sets", position=r"[-a-z0-9]{1,63}/[-a-z0-9]{1,63}")
+_VERSIONS = pages.PageTokens(of="versions", position=r"[0-9]{1,18}")
 MAX_PIN_SECONDS = 3600.0
 _GROUP = re.compile(r"[a-z0-9][-_a-z0-9]*")
 
@@ -102,16 +104,16 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         """List sets by name."""
         del context
         caller = current_principal()
-        size = request.page_size or PAGE
+        size = pages.size_of(request.page_size)
         tenant = "" if caller.role in PLATFORM else caller.tenant
         # One more than asked for tells whether there is another page.
         found = await self._versions.ask(
-            self._store.reader.sets, tenant, request.page_token, size + 1
+            self._store.reader.sets, tenant, _SETS.decode(request.page_token), size + 1
         )
         page = found[:size]
         return pb.ListSetsResponse(
             sets=[messages.set_to_pb(entry) for entry in page],
-            next_page_token=page[-1].name if len(found) > size else "",
+            next_page_token=_SETS.encode(page[-1].name if len(found) > size else ""),
         )
 
     async def ListVersions(
@@ -119,13 +121,13 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.ListVersionsResponse:
         """List committed versions, newest first."""
         del context
-        size = request.page_size or PAGE
-        before = _page_token(request.page_token)
+        size = pages.size_of(request.page_size)
+        before = int(_VERSIONS.decode(request.page_token) or 0)
         found = await self._versions.ask(self._store.reader.versions, request.set, before, size + 1)
         page = found[:size]
         return pb.ListVersionsResponse(
             versions=[messages.version_to_pb(version) for version in page],
-            next_page_token=str(page[-1].number) if len(found) > size else "",
+            next_page_token=_VERSIONS.encode(str(page[-1].number) if len(found) > size else ""),
         )
 
     async def WatchSet(
@@ -166,16 +168,6 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
 def _owner(name: str) -> str:
     """Of a pin: a caller names its own alone."""
     return f"{current_principal().subject}/{name}"
-
-
-def _page_token(token: str) -> int:
-    if not token:
-        return 0
-    if not token.isdecimal():
-        raise errors.InvalidArgumentError(
-            "page_token: not one that ListVersions returned", reason="INVALID_PAGE_TOKEN"
-        )
-    return int(token)
 
 
 def _tensors(found: Sequence[manifest_pb2.Tensor]) -> list[TensorSpec]:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from google.protobuf import json_format, struct_pb2
 
-from tessera import errors
+from tessera import errors, validation
 from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc, job_pb2
-from tessera.attempt.messages import progress_to_pb
+from tessera.attempt.messages import MAX_DETAILS, progress_to_pb
 from tessera.attempt.progress import Progress
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.trainer.control.background_sender import BackgroundSender
@@ -73,15 +73,18 @@ class ControllerReporter:
         """Add a point."""
         point = job_pb2.MetricPoint(step=step, attempt=self._ref.attempt, values=dict(values))
         point.time.GetCurrentTime()
-        self._outbox.put(attempt_pb2.Report(metric=point))
+        self._outbox.put(attempt_pb2.Report(metric=validation.fit(point)))
 
     def event(self, kind: str, message: str, details: Mapping[str, Any]) -> None:
         """Add an entry to the job's history."""
         fields = json_format.ParseDict(dict(details), struct_pb2.Struct())
+        if fields.ByteSize() > MAX_DETAILS:
+            fields.Clear()
+            fields.update({"left_out": f"more than {MAX_DETAILS} bytes"})
         event = job_pb2.JobEvent(
             type=kind, message=message, attempt=self._ref.attempt, details=fields
         )
-        self._outbox.put(attempt_pb2.Report(event=event))
+        self._outbox.put(attempt_pb2.Report(event=validation.fit(event)))
         self._sender.flush()
 
     def check(self) -> None:

@@ -67,6 +67,7 @@ TABLE: Table = (
         {
             "ListPools": (VIEWER, []),
             "RegisterPool": (OPERATOR, []),
+            "DeletePool": (OPERATOR, []),
         },
     )
     | _rows(

@@ -27,7 +27,7 @@ from tessera.api.controller.v1 import job_pb2 as tessera_dot_api_dot_controller_
 from tessera.api.controller.v1 import spec_pb2 as tessera_dot_api_dot_controller_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/api/controller/v1/attempt.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#tessera/api/controller/v1/job.proto\x1a$tessera/api/controller/v1/spec.proto\"<\n\nAttemptRef\x12\x14\n\x03job\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"O\n\x11GetAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\"e\n\x12GetAttemptResponse\x12\x30\n\x04spec\x18\x01 \x01(\x0b\x32\".tessera.api.controller.v1.JobSpec\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"\xce\x01\n\x06Report\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x37\n\x08progress\x18\x02 \x01(\x0b\x32#.tessera.api.controller.v1.ProgressH\x00\x12\x38\n\x06metric\x18\x03 \x01(\x0b\x32&.tessera.api.controller.v1.MetricPointH\x00\x12\x34\n\x05\x65vent\x18\x04 \x01(\x0b\x32#.tessera.api.controller.v1.JobEventH\x00\x42\t\n\x07\x63ontent\"\x86\x01\n\x14ReportAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12\x32\n\x07reports\x18\x02 \x03(\x0b\x32!.tessera.api.controller.v1.Report\"@\n\x15ReportAttemptResponse\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x03\x12\x11\n\tcancelled\x18\x02 \x01(\x08\"\xaa\x01\n\x11\x41ppendLogsRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06source\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^(driver|rank-[0-9]+)$\x12\x1b\n\nfirst_line\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12\r\n\x05lines\x18\x04 \x03(\t\"#\n\x12\x41ppendLogsResponse\x12\r\n\x05lines\x18\x01 \x01(\x03\"\x82\x02\n\x14\x46inishAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x07success\x18\x02 \x01(\x0b\x32\".tessera.api.controller.v1.SuccessH\x00\x12\x35\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\".tessera.api.controller.v1.FailureH\x00\x12\x35\n\x07stopped\x18\x04 \x01(\x0b\x32\".tessera.api.controller.v1.StoppedH\x00\x42\t\n\x07outcome\"\x1a\n\x07Success\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x1a\n\x07Stopped\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x17\n\x15\x46inishAttemptResponse2\xce\x03\n\x0e\x41ttemptService\x12i\n\nGetAttempt\x12,.tessera.api.controller.v1.GetAttemptRequest\x1a-.tessera.api.controller.v1.GetAttemptResponse\x12r\n\rReportAttempt\x12/.tessera.api.controller.v1.ReportAttemptRequest\x1a\x30.tessera.api.controller.v1.ReportAttemptResponse\x12i\n\nAppendLogs\x12,.tessera.api.controller.v1.AppendLogsRequest\x1a-.tessera.api.controller.v1.AppendLogsResponse\x12r\n\rFinishAttempt\x12/.tessera.api.controller.v1.FinishAttemptRequest\x1a\x30.tessera.api.controller.v1.FinishAttemptResponseBS\n\x19tessera.api.controller.v1B\x0c\x41ttemptProtoP\x01Z&tessera/api/controller/v1;controllerv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/api/controller/v1/attempt.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#tessera/api/controller/v1/job.proto\x1a$tessera/api/controller/v1/spec.proto\"`\n\nAttemptRef\x12\x38\n\x03job\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"O\n\x11GetAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\"e\n\x12GetAttemptResponse\x12\x30\n\x04spec\x18\x01 \x01(\x0b\x32\".tessera.api.controller.v1.JobSpec\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"\xd7\x01\n\x06Report\x12\x19\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x37\n\x08progress\x18\x02 \x01(\x0b\x32#.tessera.api.controller.v1.ProgressH\x00\x12\x38\n\x06metric\x18\x03 \x01(\x0b\x32&.tessera.api.controller.v1.MetricPointH\x00\x12\x34\n\x05\x65vent\x18\x04 \x01(\x0b\x32#.tessera.api.controller.v1.JobEventH\x00\x42\t\n\x07\x63ontent\"\x91\x01\n\x14ReportAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12=\n\x07reports\x18\x02 \x03(\x0b\x32!.tessera.api.controller.v1.ReportB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"@\n\x15ReportAttemptResponse\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x03\x12\x11\n\tcancelled\x18\x02 \x01(\x08\"\xd0\x01\n\x11\x41ppendLogsRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x06source\x18\x02 \x01(\tB*\xbaH\'r%2#^(driver|rank-(0|[1-9][0-9]{0,4}))$\x12\"\n\nfirst_line\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x01\x12\x1f\n\x05lines\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\xe8\x07\"\x05r\x03\x18\x80@\"#\n\x12\x41ppendLogsResponse\x12\r\n\x05lines\x18\x01 \x01(\x03\"\x82\x02\n\x14\x46inishAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x07success\x18\x02 \x01(\x0b\x32\".tessera.api.controller.v1.SuccessH\x00\x12\x35\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\".tessera.api.controller.v1.FailureH\x00\x12\x35\n\x07stopped\x18\x04 \x01(\x0b\x32\".tessera.api.controller.v1.StoppedH\x00\x42\t\n\x07outcome\"#\n\x07Success\x12\x18\n\x07version\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"#\n\x07Stopped\x12\x18\n\x07version\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x17\n\x15\x46inishAttemptResponse2\xce\x03\n\x0e\x41ttemptService\x12i\n\nGetAttempt\x12,.tessera.api.controller.v1.GetAttemptRequest\x1a-.tessera.api.controller.v1.GetAttemptResponse\x12r\n\rReportAttempt\x12/.tessera.api.controller.v1.ReportAttemptRequest\x1a\x30.tessera.api.controller.v1.ReportAttemptResponse\x12i\n\nAppendLogs\x12,.tessera.api.controller.v1.AppendLogsRequest\x1a-.tessera.api.controller.v1.AppendLogsResponse\x12r\n\rFinishAttempt\x12/.tessera.api.controller.v1.FinishAttemptRequest\x1a\x30.tessera.api.controller.v1.FinishAttemptResponseBS\n\x19tessera.api.controller.v1B\x0c\x41ttemptProtoP\x01Z&tessera/api/controller/v1;controllerv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,45 +36,55 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031tessera.api.controller.v1B\014AttemptProtoP\001Z&tessera/api/controller/v1;controllerv1'
   _globals['_ATTEMPTREF'].fields_by_name['job']._loaded_options = None
-  _globals['_ATTEMPTREF'].fields_by_name['job']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_ATTEMPTREF'].fields_by_name['job']._serialized_options = b'\272H(r&2$^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
   _globals['_ATTEMPTREF'].fields_by_name['attempt']._loaded_options = None
   _globals['_ATTEMPTREF'].fields_by_name['attempt']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_GETATTEMPTREQUEST'].fields_by_name['ref']._loaded_options = None
   _globals['_GETATTEMPTREQUEST'].fields_by_name['ref']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_REPORT'].fields_by_name['sequence']._loaded_options = None
+  _globals['_REPORT'].fields_by_name['sequence']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_REPORTATTEMPTREQUEST'].fields_by_name['ref']._loaded_options = None
   _globals['_REPORTATTEMPTREQUEST'].fields_by_name['ref']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_REPORTATTEMPTREQUEST'].fields_by_name['reports']._loaded_options = None
+  _globals['_REPORTATTEMPTREQUEST'].fields_by_name['reports']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_APPENDLOGSREQUEST'].fields_by_name['ref']._loaded_options = None
   _globals['_APPENDLOGSREQUEST'].fields_by_name['ref']._serialized_options = b'\272H\003\310\001\001'
   _globals['_APPENDLOGSREQUEST'].fields_by_name['source']._loaded_options = None
-  _globals['_APPENDLOGSREQUEST'].fields_by_name['source']._serialized_options = b'\272H\032r\0302\026^(driver|rank-[0-9]+)$'
+  _globals['_APPENDLOGSREQUEST'].fields_by_name['source']._serialized_options = b'\272H\'r%2#^(driver|rank-(0|[1-9][0-9]{0,4}))$'
   _globals['_APPENDLOGSREQUEST'].fields_by_name['first_line']._loaded_options = None
-  _globals['_APPENDLOGSREQUEST'].fields_by_name['first_line']._serialized_options = b'\272H\004\"\002(\001'
+  _globals['_APPENDLOGSREQUEST'].fields_by_name['first_line']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\001'
+  _globals['_APPENDLOGSREQUEST'].fields_by_name['lines']._loaded_options = None
+  _globals['_APPENDLOGSREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\r\222\001\n\020\350\007\"\005r\003\030\200@'
   _globals['_FINISHATTEMPTREQUEST'].fields_by_name['ref']._loaded_options = None
   _globals['_FINISHATTEMPTREQUEST'].fields_by_name['ref']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SUCCESS'].fields_by_name['version']._loaded_options = None
+  _globals['_SUCCESS'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_STOPPED'].fields_by_name['version']._loaded_options = None
+  _globals['_STOPPED'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_ATTEMPTREF']._serialized_start=174
-  _globals['_ATTEMPTREF']._serialized_end=234
-  _globals['_GETATTEMPTREQUEST']._serialized_start=236
-  _globals['_GETATTEMPTREQUEST']._serialized_end=315
-  _globals['_GETATTEMPTRESPONSE']._serialized_start=317
-  _globals['_GETATTEMPTRESPONSE']._serialized_end=418
-  _globals['_REPORT']._serialized_start=421
-  _globals['_REPORT']._serialized_end=627
-  _globals['_REPORTATTEMPTREQUEST']._serialized_start=630
-  _globals['_REPORTATTEMPTREQUEST']._serialized_end=764
-  _globals['_REPORTATTEMPTRESPONSE']._serialized_start=766
-  _globals['_REPORTATTEMPTRESPONSE']._serialized_end=830
-  _globals['_APPENDLOGSREQUEST']._serialized_start=833
-  _globals['_APPENDLOGSREQUEST']._serialized_end=1003
-  _globals['_APPENDLOGSRESPONSE']._serialized_start=1005
-  _globals['_APPENDLOGSRESPONSE']._serialized_end=1040
-  _globals['_FINISHATTEMPTREQUEST']._serialized_start=1043
-  _globals['_FINISHATTEMPTREQUEST']._serialized_end=1301
-  _globals['_SUCCESS']._serialized_start=1303
-  _globals['_SUCCESS']._serialized_end=1329
-  _globals['_STOPPED']._serialized_start=1331
-  _globals['_STOPPED']._serialized_end=1357
-  _globals['_FINISHATTEMPTRESPONSE']._serialized_start=1359
-  _globals['_FINISHATTEMPTRESPONSE']._serialized_end=1382
-  _globals['_ATTEMPTSERVICE']._serialized_start=1385
-  _globals['_ATTEMPTSERVICE']._serialized_end=1847
+  _globals['_ATTEMPTREF']._serialized_end=270
+  _globals['_GETATTEMPTREQUEST']._serialized_start=272
+  _globals['_GETATTEMPTREQUEST']._serialized_end=351
+  _globals['_GETATTEMPTRESPONSE']._serialized_start=353
+  _globals['_GETATTEMPTRESPONSE']._serialized_end=454
+  _globals['_REPORT']._serialized_start=457
+  _globals['_REPORT']._serialized_end=672
+  _globals['_REPORTATTEMPTREQUEST']._serialized_start=675
+  _globals['_REPORTATTEMPTREQUEST']._serialized_end=820
+  _globals['_REPORTATTEMPTRESPONSE']._serialized_start=822
+  _globals['_REPORTATTEMPTRESPONSE']._serialized_end=886
+  _globals['_APPENDLOGSREQUEST']._serialized_start=889
+  _globals['_APPENDLOGSREQUEST']._serialized_end=1097
+  _globals['_APPENDLOGSRESPONSE']._serialized_start=1099
+  _globals['_APPENDLOGSRESPONSE']._serialized_end=1134
+  _globals['_FINISHATTEMPTREQUEST']._serialized_start=1137
+  _globals['_FINISHATTEMPTREQUEST']._serialized_end=1395
+  _globals['_SUCCESS']._serialized_start=1397
+  _globals['_SUCCESS']._serialized_end=1432
+  _globals['_STOPPED']._serialized_start=1434
+  _globals['_STOPPED']._serialized_end=1469
+  _globals['_FINISHATTEMPTRESPONSE']._serialized_start=1471
+  _globals['_FINISHATTEMPTRESPONSE']._serialized_end=1494
+  _globals['_ATTEMPTSERVICE']._serialized_start=1497
+  _globals['_ATTEMPTSERVICE']._serialized_end=1959
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,11 @@ class PoolServiceStub:
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.RegisterPoolRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.RegisterPoolResponse.FromString,
                 _registered_method=True)
+        self.DeletePool = channel.unary_unary(
+                '/tessera.api.controller.v1.PoolService/DeletePool',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.DeletePoolRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.DeletePoolResponse.FromString,
+                _registered_method=True)
 
 
 class PoolServiceServicer:
@@ -52,7 +57,8 @@ class PoolServiceServicer:
     """
 
     def ListPools(self, request, context):
-        """ListPools returns the pools with what is held on them.
+        """ListPools returns the pools with what is held on them. Who is no operator sees name, total and
+        live, and of held what the caller's own tenant holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,6 +66,13 @@ class PoolServiceServicer:
 
     def RegisterPool(self, request, context):
         """RegisterPool adds a Ray cluster, or changes its address.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePool(self, request, context):
+        """DeletePool forgets a Ray cluster; FAILED_PRECONDITION while Tessera holds anything on it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +90,11 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.RegisterPool,
                     request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.RegisterPoolRequest.FromString,
                     response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.RegisterPoolResponse.SerializeToString,
+            ),
+            'DeletePool': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePool,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.DeletePoolRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.DeletePoolResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +152,33 @@ class PoolService:
             '/tessera.api.controller.v1.PoolService/RegisterPool',
             tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.RegisterPoolRequest.SerializeToString,
             tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.RegisterPoolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePool(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.PoolService/DeletePool',
+            tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.DeletePoolRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_pool__pb2.DeletePoolResponse.FromString,
             options,
             channel_credentials,
             insecure,

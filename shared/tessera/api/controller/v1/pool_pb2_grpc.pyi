@@ -34,9 +34,13 @@ class PoolServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PoolServiceAsyncStub: ...
     ListPools: _grpc.UnaryUnaryMultiCallable[_pool_pb2.ListPoolsRequest, _pool_pb2.ListPoolsResponse]
-    """ListPools returns the pools with what is held on them."""
+    """ListPools returns the pools with what is held on them. Who is no operator sees name, total and
+    live, and of held what the caller's own tenant holds.
+    """
     RegisterPool: _grpc.UnaryUnaryMultiCallable[_pool_pb2.RegisterPoolRequest, _pool_pb2.RegisterPoolResponse]
     """RegisterPool adds a Ray cluster, or changes its address."""
+    DeletePool: _grpc.UnaryUnaryMultiCallable[_pool_pb2.DeletePoolRequest, _pool_pb2.DeletePoolResponse]
+    """DeletePool forgets a Ray cluster; FAILED_PRECONDITION while Tessera holds anything on it."""
 
 @_typing.type_check_only
 class PoolServiceAsyncStub(PoolServiceStub):
@@ -44,9 +48,13 @@ class PoolServiceAsyncStub(PoolServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListPools: _aio.UnaryUnaryMultiCallable[_pool_pb2.ListPoolsRequest, _pool_pb2.ListPoolsResponse]  # type: ignore[assignment]
-    """ListPools returns the pools with what is held on them."""
+    """ListPools returns the pools with what is held on them. Who is no operator sees name, total and
+    live, and of held what the caller's own tenant holds.
+    """
     RegisterPool: _aio.UnaryUnaryMultiCallable[_pool_pb2.RegisterPoolRequest, _pool_pb2.RegisterPoolResponse]  # type: ignore[assignment]
     """RegisterPool adds a Ray cluster, or changes its address."""
+    DeletePool: _aio.UnaryUnaryMultiCallable[_pool_pb2.DeletePoolRequest, _pool_pb2.DeletePoolResponse]  # type: ignore[assignment]
+    """DeletePool forgets a Ray cluster; FAILED_PRECONDITION while Tessera holds anything on it."""
 
 class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
     """PoolService tells which Ray clusters the controller places work on."""
@@ -57,7 +65,9 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pool_pb2.ListPoolsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pool_pb2.ListPoolsResponse, _abc.Awaitable[_pool_pb2.ListPoolsResponse]]:
-        """ListPools returns the pools with what is held on them."""
+        """ListPools returns the pools with what is held on them. Who is no operator sees name, total and
+        live, and of held what the caller's own tenant holds.
+        """
 
     @_abc_1.abstractmethod
     def RegisterPool(
@@ -66,6 +76,14 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pool_pb2.RegisterPoolResponse, _abc.Awaitable[_pool_pb2.RegisterPoolResponse]]:
         """RegisterPool adds a Ray cluster, or changes its address."""
+
+    @_abc_1.abstractmethod
+    def DeletePool(
+        self,
+        request: _pool_pb2.DeletePoolRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pool_pb2.DeletePoolResponse, _abc.Awaitable[_pool_pb2.DeletePoolResponse]]:
+        """DeletePool forgets a Ray cluster; FAILED_PRECONDITION while Tessera holds anything on it."""
 
 def add_PoolServiceServicer_to_server(servicer: PoolServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

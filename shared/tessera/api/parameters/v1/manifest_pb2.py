@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/api/parameters/v1/manifest.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\'\n\x03\x42ox\x12\x0f\n\x07offsets\x18\x01 \x03(\x03\x12\x0f\n\x07\x65xtents\x18\x02 \x03(\x03\"e\n\x06Tensor\x12\x18\n\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x18\n\x05\x64type\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x10\"\x92\x01\n\x05Slice\x12\x0e\n\x06tensor\x18\x01 \x01(\x05\x12+\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\r\n\x05shard\x18\x03 \x01(\t\x12\r\n\x05piece\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x0c\n\x04size\x18\x06 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x07 \x01(\x06\">\n\x05\x41sset\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1b\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80 \"\xd7\x02\n\x07Version\x12\x0b\n\x03set\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32\'.tessera.api.parameters.v1.VersionState\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x0b\n\x03job\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0c\n\x04step\x18\x07 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06groups\x18\t \x03(\t\x12\x0c\n\x04size\x18\n \x01(\x03\x12>\n\x06labels\x18\x0b \x03(\x0b\x32..tessera.api.parameters.v1.Version.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd7\x01\n\x08Manifest\x12\x33\n\x07version\x18\x01 \x01(\x0b\x32\".tessera.api.parameters.v1.Version\x12\x32\n\x07tensors\x18\x02 \x03(\x0b\x32!.tessera.api.parameters.v1.Tensor\x12\x30\n\x06slices\x18\x03 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\x12\x30\n\x06\x61ssets\x18\x04 \x03(\x0b\x32 .tessera.api.parameters.v1.Asset*\x97\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12VERSION_STATE_OPEN\x10\x01\x12\x18\n\x14VERSION_STATE_SEALED\x10\x02\x12\x1b\n\x17VERSION_STATE_COMMITTED\x10\x03\x12\x19\n\x15VERSION_STATE_ABORTED\x10\x04\x42T\n\x19tessera.api.parameters.v1B\rManifestProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/api/parameters/v1/manifest.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x03\x42ox\x12\x19\n\x07offsets\x18\x01 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x19\n\x07\x65xtents\x18\x02 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\"o\n\x06Tensor\x12\x18\n\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\x17\n\x05shape\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x18\n\x05\x64type\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x10\"\x92\x01\n\x05Slice\x12\x0e\n\x06tensor\x18\x01 \x01(\x05\x12+\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\r\n\x05shard\x18\x03 \x01(\t\x12\r\n\x05piece\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x0c\n\x04size\x18\x06 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x07 \x01(\x06\">\n\x05\x41sset\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1b\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80 \"\xd7\x02\n\x07Version\x12\x0b\n\x03set\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32\'.tessera.api.parameters.v1.VersionState\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x0b\n\x03job\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0c\n\x04step\x18\x07 \x01(\x03\x12/\n\x0b\x63ommit_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06groups\x18\t \x03(\t\x12\x0c\n\x04size\x18\n \x01(\x03\x12>\n\x06labels\x18\x0b \x03(\x0b\x32..tessera.api.parameters.v1.Version.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd7\x01\n\x08Manifest\x12\x33\n\x07version\x18\x01 \x01(\x0b\x32\".tessera.api.parameters.v1.Version\x12\x32\n\x07tensors\x18\x02 \x03(\x0b\x32!.tessera.api.parameters.v1.Tensor\x12\x30\n\x06slices\x18\x03 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\x12\x30\n\x06\x61ssets\x18\x04 \x03(\x0b\x32 .tessera.api.parameters.v1.Asset*\x97\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12VERSION_STATE_OPEN\x10\x01\x12\x18\n\x14VERSION_STATE_SEALED\x10\x02\x12\x1b\n\x17VERSION_STATE_COMMITTED\x10\x03\x12\x19\n\x15VERSION_STATE_ABORTED\x10\x04\x42T\n\x19tessera.api.parameters.v1B\rManifestProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,16 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.api.parameters.v1.m
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031tessera.api.parameters.v1B\rManifestProtoP\001Z&tessera/api/parameters/v1;parametersv1'
+  _globals['_BOX'].fields_by_name['offsets']._loaded_options = None
+  _globals['_BOX'].fields_by_name['offsets']._serialized_options = b'\272H\005\222\001\002\020\020'
+  _globals['_BOX'].fields_by_name['extents']._loaded_options = None
+  _globals['_BOX'].fields_by_name['extents']._serialized_options = b'\272H\005\222\001\002\020\020'
   _globals['_TENSOR'].fields_by_name['group']._loaded_options = None
   _globals['_TENSOR'].fields_by_name['group']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_TENSOR'].fields_by_name['name']._loaded_options = None
   _globals['_TENSOR'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\200\010'
+  _globals['_TENSOR'].fields_by_name['shape']._loaded_options = None
+  _globals['_TENSOR'].fields_by_name['shape']._serialized_options = b'\272H\005\222\001\002\020\020'
   _globals['_TENSOR'].fields_by_name['dtype']._loaded_options = None
   _globals['_TENSOR'].fields_by_name['dtype']._serialized_options = b'\272H\006r\004\020\001\030\020'
   _globals['_ASSET'].fields_by_name['name']._loaded_options = None
@@ -46,20 +52,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSET'].fields_by_name['content']._serialized_options = b'\272H\007z\005\030\200\200\200 '
   _globals['_VERSION_LABELSENTRY']._loaded_options = None
   _globals['_VERSION_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_VERSIONSTATE']._serialized_start=1055
-  _globals['_VERSIONSTATE']._serialized_end=1206
+  _globals['_VERSIONSTATE']._serialized_start=1085
+  _globals['_VERSIONSTATE']._serialized_end=1236
   _globals['_BOX']._serialized_start=133
-  _globals['_BOX']._serialized_end=172
-  _globals['_TENSOR']._serialized_start=174
-  _globals['_TENSOR']._serialized_end=275
-  _globals['_SLICE']._serialized_start=278
-  _globals['_SLICE']._serialized_end=424
-  _globals['_ASSET']._serialized_start=426
-  _globals['_ASSET']._serialized_end=488
-  _globals['_VERSION']._serialized_start=491
-  _globals['_VERSION']._serialized_end=834
-  _globals['_VERSION_LABELSENTRY']._serialized_start=789
-  _globals['_VERSION_LABELSENTRY']._serialized_end=834
-  _globals['_MANIFEST']._serialized_start=837
-  _globals['_MANIFEST']._serialized_end=1052
+  _globals['_BOX']._serialized_end=192
+  _globals['_TENSOR']._serialized_start=194
+  _globals['_TENSOR']._serialized_end=305
+  _globals['_SLICE']._serialized_start=308
+  _globals['_SLICE']._serialized_end=454
+  _globals['_ASSET']._serialized_start=456
+  _globals['_ASSET']._serialized_end=518
+  _globals['_VERSION']._serialized_start=521
+  _globals['_VERSION']._serialized_end=864
+  _globals['_VERSION_LABELSENTRY']._serialized_start=819
+  _globals['_VERSION_LABELSENTRY']._serialized_end=864
+  _globals['_MANIFEST']._serialized_start=867
+  _globals['_MANIFEST']._serialized_end=1082
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tessera.api.parameters.v1 import manifest_pb2 as tessera_dot_api_dot_parameters_dot_v1_dot_manifest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\x97\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x0c\n\x04rank\x18\x04 \x01(\x05\"y\n\x0bSliceHeader\x12\x0e\n\x06tensor\x18\x01 \x01(\x05\x12\r\n\x05group\x18\x02 \x01(\t\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x0c\n\x04size\x18\x04 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\"\xa3\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"G\n\x0cSliceHeaders\x12\x37\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeader\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"}\n\x08PullItem\x12\r\n\x05piece\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0f\n\x07\x65xtents\x18\x03 \x03(\x03\x12\x14\n\x0c\x65lement_size\x18\x04 \x01(\x05\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\xb5\x01\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x32\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItem\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\x85\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x0f\n\x07version\x18\x02 \x01(\x03\"J\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"\xba\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x36\n\x06groups\x18\x03 \x03(\tB&\xbaH#\x92\x01 \"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x17\n\x15GetShardStatusRequest\"b\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x32\xea\x02\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xec\x01\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\xb6\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x16\n\x05\x65poch\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\"\xae\x01\n\x0bSliceHeader\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x05group\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x15\n\x04size\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\"\xaf\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x1a\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01H\x00\x42\t\n\x07\x63ontent\"S\n\x0cSliceHeaders\x12\x43\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeaderB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\xa5\x01\n\x08PullItem\x12\x17\n\x05piece\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x07\x65xtents\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x1f\n\x0c\x65lement_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\xca\x01\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12>\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItemB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\x8e\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"J\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"\xc5\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x38\n\x06groups\x18\x03 \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x17\n\x15GetShardStatusRequest\"b\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x32\xea\x02\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xec\x01\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,46 +36,78 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\031tessera.api.parameters.v1B\nShardProtoP\001Z&tessera/api/parameters/v1;parametersv1'
   _globals['_PUSHTARGET'].fields_by_name['set']._loaded_options = None
   _globals['_PUSHTARGET'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_PUSHTARGET'].fields_by_name['version']._loaded_options = None
+  _globals['_PUSHTARGET'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PUSHTARGET'].fields_by_name['epoch']._loaded_options = None
+  _globals['_PUSHTARGET'].fields_by_name['epoch']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PUSHTARGET'].fields_by_name['rank']._loaded_options = None
+  _globals['_PUSHTARGET'].fields_by_name['rank']._serialized_options = b'\272H\010\032\006\030\377\377\003(\000'
+  _globals['_SLICEHEADER'].fields_by_name['tensor']._loaded_options = None
+  _globals['_SLICEHEADER'].fields_by_name['tensor']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_SLICEHEADER'].fields_by_name['group']._loaded_options = None
+  _globals['_SLICEHEADER'].fields_by_name['group']._serialized_options = b'\272H\036r\0342\032^[a-z0-9][-_a-z0-9]{0,62}$'
+  _globals['_SLICEHEADER'].fields_by_name['size']._loaded_options = None
+  _globals['_SLICEHEADER'].fields_by_name['size']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PUSHSLICESREQUEST'].fields_by_name['data']._loaded_options = None
+  _globals['_PUSHSLICESREQUEST'].fields_by_name['data']._serialized_options = b'\272H\007z\005\030\200\200\200\001'
+  _globals['_SLICEHEADERS'].fields_by_name['headers']._loaded_options = None
+  _globals['_SLICEHEADERS'].fields_by_name['headers']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_PULLITEM'].fields_by_name['piece']._loaded_options = None
+  _globals['_PULLITEM'].fields_by_name['piece']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_PULLITEM'].fields_by_name['offset']._loaded_options = None
+  _globals['_PULLITEM'].fields_by_name['offset']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PULLITEM'].fields_by_name['extents']._loaded_options = None
+  _globals['_PULLITEM'].fields_by_name['extents']._serialized_options = b'\272H\005\222\001\002\020\020'
+  _globals['_PULLITEM'].fields_by_name['element_size']._loaded_options = None
+  _globals['_PULLITEM'].fields_by_name['element_size']._serialized_options = b'\272H\006\032\004\030@(\000'
   _globals['_PULLSLICESREQUEST'].fields_by_name['set']._loaded_options = None
   _globals['_PULLSLICESREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_PULLSLICESREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_PULLSLICESREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PULLSLICESREQUEST'].fields_by_name['items']._loaded_options = None
+  _globals['_PULLSLICESREQUEST'].fields_by_name['items']._serialized_options = b'\272H\007\222\001\004\020\300\204='
   _globals['_PERSISTVERSIONREQUEST'].fields_by_name['set']._loaded_options = None
   _globals['_PERSISTVERSIONREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_PERSISTVERSIONREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_PERSISTVERSIONREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_DROPVERSIONREQUEST'].fields_by_name['set']._loaded_options = None
   _globals['_DROPVERSIONREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._loaded_options = None
-  _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._serialized_options = b'\272H#\222\001 \"\036r\0342\032^[a-z0-9][-_a-z0-9]{0,62}$'
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._serialized_options = b'\272H%\222\001\"\020@\"\036r\0342\032^[a-z0-9][-_a-z0-9]{0,62}$'
   _globals['_PUSHTARGET']._serialized_start=140
-  _globals['_PUSHTARGET']._serialized_end=291
-  _globals['_SLICEHEADER']._serialized_start=293
-  _globals['_SLICEHEADER']._serialized_end=414
-  _globals['_PUSHSLICESREQUEST']._serialized_start=417
-  _globals['_PUSHSLICESREQUEST']._serialized_end=580
-  _globals['_SLICEHEADERS']._serialized_start=582
-  _globals['_SLICEHEADERS']._serialized_end=653
-  _globals['_PUSHSLICESRESPONSE']._serialized_start=655
-  _globals['_PUSHSLICESRESPONSE']._serialized_end=689
-  _globals['_PULLITEM']._serialized_start=691
-  _globals['_PULLITEM']._serialized_end=816
-  _globals['_PULLSLICESREQUEST']._serialized_start=819
-  _globals['_PULLSLICESREQUEST']._serialized_end=1000
-  _globals['_PULLSLICESRESPONSE']._serialized_start=1002
-  _globals['_PULLSLICESRESPONSE']._serialized_end=1112
-  _globals['_PULLCHECKSUMS']._serialized_start=1114
-  _globals['_PULLCHECKSUMS']._serialized_end=1148
-  _globals['_PERSISTVERSIONREQUEST']._serialized_start=1151
-  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1284
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1286
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1360
-  _globals['_DROPVERSIONREQUEST']._serialized_start=1363
-  _globals['_DROPVERSIONREQUEST']._serialized_end=1549
-  _globals['_DROPVERSIONRESPONSE']._serialized_start=1551
-  _globals['_DROPVERSIONRESPONSE']._serialized_end=1586
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=1588
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=1611
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=1613
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=1711
-  _globals['_SHARDSERVICE']._serialized_start=1714
-  _globals['_SHARDSERVICE']._serialized_end=2076
-  _globals['_SHARDDATASERVICE']._serialized_start=2079
-  _globals['_SHARDDATASERVICE']._serialized_end=2315
+  _globals['_PUSHTARGET']._serialized_end=322
+  _globals['_SLICEHEADER']._serialized_start=325
+  _globals['_SLICEHEADER']._serialized_end=499
+  _globals['_PUSHSLICESREQUEST']._serialized_start=502
+  _globals['_PUSHSLICESREQUEST']._serialized_end=677
+  _globals['_SLICEHEADERS']._serialized_start=679
+  _globals['_SLICEHEADERS']._serialized_end=762
+  _globals['_PUSHSLICESRESPONSE']._serialized_start=764
+  _globals['_PUSHSLICESRESPONSE']._serialized_end=798
+  _globals['_PULLITEM']._serialized_start=801
+  _globals['_PULLITEM']._serialized_end=966
+  _globals['_PULLSLICESREQUEST']._serialized_start=969
+  _globals['_PULLSLICESREQUEST']._serialized_end=1171
+  _globals['_PULLSLICESRESPONSE']._serialized_start=1173
+  _globals['_PULLSLICESRESPONSE']._serialized_end=1283
+  _globals['_PULLCHECKSUMS']._serialized_start=1285
+  _globals['_PULLCHECKSUMS']._serialized_end=1319
+  _globals['_PERSISTVERSIONREQUEST']._serialized_start=1322
+  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1464
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1466
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1540
+  _globals['_DROPVERSIONREQUEST']._serialized_start=1543
+  _globals['_DROPVERSIONREQUEST']._serialized_end=1740
+  _globals['_DROPVERSIONRESPONSE']._serialized_start=1742
+  _globals['_DROPVERSIONRESPONSE']._serialized_end=1777
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=1779
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=1802
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=1804
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=1902
+  _globals['_SHARDSERVICE']._serialized_start=1905
+  _globals['_SHARDSERVICE']._serialized_end=2267
+  _globals['_SHARDDATASERVICE']._serialized_start=2270
+  _globals['_SHARDDATASERVICE']._serialized_end=2506
 # @@protoc_insertion_point(module_scope)
