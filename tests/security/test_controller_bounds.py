@@ -9,7 +9,9 @@ import grpc
 import pytest
 from google.protobuf import struct_pb2, timestamp_pb2
 
-from tessera.api.controller.v1 import attempt_pb2, deployment_pb2, job_pb2
+from tessera.api.controller.v1 import attempt_pb2, deployment_pb2, job_pb2, registry_pb2
+from tessera.controller.store import attempts
+from tessera.rpc.registration import build_version
 from tessera.rpc.status import from_rpc_error
 
 platform = controllers.platform
@@ -146,3 +148,60 @@ async def test_names_that_are_no_names(platform, name):
         request = getattr(job_pb2, f"{method}Request")(name=name)
         call = getattr(platform.jobs, method)(request, metadata=user, timeout=WAIT)
         assert await refused(call) == (INVALID, "INVALID_FIELD")
+
+
+async def test_the_history_of_a_job_has_an_end(platform, attempt, monkeypatch):
+    monkeypatch.setattr(attempts, "MAX_EVENTS", 10)
+    for first in (1, 5, 9, 13):
+        notes = [
+            attempt_pb2.Report(sequence=first + n, event=job_pb2.JobEvent(type="note", message="m"))
+            for n in range(4)
+        ]
+        assert (await attempt("ReportAttempt", reports=notes)).acknowledged == first + 3
+    await attempt("FinishAttempt", success=attempt_pb2.Success(version=1))
+    listed = await platform.jobs.ListJobs(
+        job_pb2.ListJobsRequest(), metadata=platform.user(), timeout=WAIT
+    )
+    request = job_pb2.WatchJobRequest(name=listed.jobs[0].id)
+    watched = platform.jobs.WatchJob(request, metadata=platform.user(), timeout=WAIT)
+    messages = [update.event.message async for update in watched if update.HasField("event")]
+    assert 10 < len(messages) < 16
+    assert sum("later notes" in message for message in messages) == 1
+
+
+async def test_values_of_a_step_and_labels_of_an_endpoint_do_not_add_up(platform, attempt):
+    for part in range(3):
+        values = {f"{part}-{n}": 1.0 for n in range(200)}
+        report = attempt_pb2.Report(
+            sequence=part + 1, metric=job_pb2.MetricPoint(step=1, values=values)
+        )
+        await attempt("ReportAttempt", reports=[report])
+    job = (await platform.jobs.ListJobs(job_pb2.ListJobsRequest(), metadata=platform.user())).jobs[
+        0
+    ]
+    request = job_pb2.StreamMetricsRequest(name=job.id)
+    stream = platform.jobs.StreamMetrics(request, metadata=platform.user(), timeout=WAIT)
+    (point,) = [point async for reply in stream for point in reply.points]
+    assert len(point.values) == 256
+    assert point.values["0-0"] == 1.0
+    shard = registry_pb2.Endpoint(
+        role=registry_pb2.ROLE_SHARD,
+        name="shard-0",
+        incarnation="i",
+        control_address="h:1",
+        build=build_version(),
+        labels={"state": "a"},
+    )
+    register = registry_pb2.RegisterRequest(endpoint=shard)
+    await platform.registry.Register(register, metadata=platform.shard(), timeout=WAIT)
+    for part in range(3):
+        labels = {f"{part}-{n}": "x" for n in range(30)} | {"state": f"{part}"}
+        beat = registry_pb2.HeartbeatRequest(
+            role=registry_pb2.ROLE_SHARD, name="shard-0", incarnation="i", labels=labels
+        )
+        await platform.registry.Heartbeat(beat, metadata=platform.shard(), timeout=WAIT)
+    resolve = registry_pb2.ResolveRequest(role=registry_pb2.ROLE_SHARD)
+    reply = await platform.registry.Resolve(resolve, metadata=platform.shard(), timeout=WAIT)
+    (found,) = reply.endpoints
+    assert len(found.labels) == 32
+    assert found.labels["state"] == "2"

@@ -10,12 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import islice
 
 from tessera import errors
 from tessera.rpc.principal import Principal
 
 LEASE = 10.0
 """Seconds that a registration lasts without a heartbeat."""
+
+LABELS = 32
+"""Labels of an endpoint, as the .proto says of those that are sent; what came first stays."""
 
 FORGET = 3600.0
 """Seconds after which an endpoint that is not seen is forgotten."""
@@ -97,7 +101,7 @@ class Registry:
                 f"{role.value} '{name}' is not registered with this incarnation; register again",
                 reason="ENDPOINT_NOT_FOUND",
             )
-        merged = {**known.labels, **labels}
+        merged = dict(islice({**known.labels, **labels}.items(), LABELS))
         self._endpoints[key] = replace(known, labels=merged, expires=self._clock() + LEASE)
         return merged != known.labels
 

@@ -25,6 +25,9 @@ from tessera.controller.store import jobs as store_jobs
 from tessera.controller.store.encodings import plain
 from tessera.controller.store.schema import attempts, jobs
 
+MAX_EVENTS = 10_000
+"""Entries of a job's history after which a driver adds none; the controller's own still come."""
+
 
 def of_job(connection: sa.Connection, job: str) -> list[Attempt]:
     """The attempts of a job, in order."""
@@ -112,17 +115,24 @@ def report(
         connection.execute(jobs.update().where(jobs.c.id == job).values(progress=progress[-1]))
     if points:
         metrics.add(connection, job, points)
-    for item in fresh:
-        if isinstance(item.content, Note):
-            note = item.content
-            events.append(
-                connection, job, type_=note.type, message=note.message, details=note.details
-            )
+    _note(connection, found, [r.content for r in fresh if isinstance(r.content, Note)])
     highest = fresh[-1].sequence if fresh else attempt.report_sequence
     if fresh:
         connection.execute(_at(job, number).values(report_sequence=highest))
     state = connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar_one()
     return highest, state, bool(fresh) or found.state is JobState.STARTING
+
+
+def _note(connection: sa.Connection, job: Job, notes: Sequence[Note]) -> None:
+    """Add what a driver wants noted, while the history of its job is not full."""
+    room = MAX_EVENTS - job.event_sequence
+    for note in notes[: max(0, room)]:
+        events.append(
+            connection, job.id, type_=note.type, message=note.message, details=note.details
+        )
+    if 0 < room <= len(notes):
+        full = f"The history has {MAX_EVENTS} entries; later notes of the driver are dropped."
+        events.append(connection, job.id, type_="note", message=full)
 
 
 def finish(connection: sa.Connection, job: str, number: int, outcome: Finish) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +15,9 @@ from tessera.controller.store.schema import metrics
 
 MOST = 2000
 """Points kept for a job; past it every second older one is dropped."""
+
+VALUES = 256
+"""Values kept for one step; those that came first stay."""
 
 RECENT = 500
 """The newest points are never thinned."""
@@ -26,6 +30,7 @@ def add(connection: sa.Connection, job: str, points: Sequence[Point]) -> None:
         key = point.attempt, point.step
         known = joined.get(key) or _stored(connection, job, *key)
         values = {**known.get("values", {}), **point.values}
+        values = dict(islice(values.items(), VALUES))
         joined[key] = {"job": job, **rows.columns(replace(point, values=values))}
     if not joined:
         return
