@@ -33,6 +33,8 @@ AIMS = {
     "much is to be won only where less is computed, as by a BERT's head at hidden places alone)",
     "parameters": "push and pull of 256 MiB ≥ 0.9 times a bare gRPC stream into such a pool",
     "inference": "8 streams over gRPC ≥ 0.9 times the same engine driven in its own process",
+    "door": "a call of another tenant ≤ 2 times as long beside 16 idle pushes and 500 watchers of "
+    "one; a unary call through the door ≤ 2.5 times one of a bare grpc.aio server",
     "startup": "submit to first optimizer step ≤ 1.1 times `ray job submit` of the same loop",
     "gpu_training": "GPT-2 124M, compiled, in bfloat16, at ≥ 50 % of one accelerator's peak (MFU)",
 }
