@@ -13,6 +13,8 @@ import urllib.request
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
@@ -23,24 +25,64 @@ from tessera.rpc.registration import resolve
 from .replicas import Client, Writer, active
 
 
-def wanted(deployment, replicas):
-    return WantedReplicas(controller="", token="", deployment=deployment, replicas=replicas, cpus=1)
+def wanted(deployment, replicas, *, tenant="t", generation="g"):
+    return WantedReplicas(
+        controller="",
+        token="",
+        tenant=tenant,
+        deployment=deployment,
+        generation=generation,
+        replicas=replicas,
+        cpus=1,
+    )
 
 
 def test_only_this_deployments_surplus_replicas_are_ended():
     names = [wanted(d, 0).actor_name(i) for d in ("a", "a-1", "b") for i in (0, 1, 12)]
-    names += ["tessera-shard-0", "tessera-replica-a-x"]
-    assert wanted("a", 1).surplus(names) == [1, 12]
-    assert wanted("a", 0).surplus(names) == [0, 1, 12]
-    assert wanted("a-1", 2).surplus(names) == [12]
-    assert wanted("c", 0).surplus(names) == []
+    names += [wanted("a", 0, tenant="t-a").actor_name(0), "tessera-shard-0", "tessera-replica-a-x"]
+    assert set(wanted("a", 1).surplus(names).values()) == {1, 12}
+    assert set(wanted("a", 0).surplus(names).values()) == {0, 1, 12}
+    assert wanted("a-1", 2).surplus(names) == {wanted("a-1", 2).actor_name(12): 12}
+    assert wanted("c", 0).surplus(names) == {}
 
 
-async def ensure(ray_cluster, platform, name, replicas, code=0):
+PARTS = st.text("ab0-", min_size=1, max_size=5).filter(lambda part: part.strip("-") == part)
+PLACES = st.tuples(PARTS, PARTS, PARTS, st.integers(0, 12))
+
+
+@given(PLACES, PLACES, st.integers(0, 12))
+def test_no_actor_is_taken_for_anothers(one, other, replicas):
+    """Two tenants may call their deployments alike, or so that one name begins another."""
+
+    def of(tenant, deployment, generation, count=0):
+        return wanted(deployment, count, tenant=tenant, generation=generation)
+
+    (*who, index), (*them, number) = one, other
+    name = of(*them).actor_name(number)
+    assert (name == of(*who).actor_name(index)) == (one == other)
+    surplus = of(*who, replicas).surplus([name])
+    if who[:2] != them[:2]:
+        assert not surplus
+    elif who[2] != them[2] or number >= replicas:
+        assert surplus == {name: number}
+    else:
+        assert not surplus
+
+
+@pytest.mark.parametrize("part", ["", "a/b", "../a", "A", "a.b", "-a"])
+def test_what_would_tear_a_name_apart_is_none(part):
+    for field in ({"deployment": part}, {"deployment": "a", "tenant": part}):
+        with pytest.raises(ValueError, match="no part of an actor's name"):
+            wanted(replicas=1, **field)
+
+
+async def ensure(
+    ray_cluster, platform, name, replicas, code=0, *, tenant="default", generation="g"
+):
     """Runs the job as the controller does, but for the Jobs API; returns its last line."""
-    arguments = ["--controller", platform.address, "--deployment", name]
-    arguments += ["--replicas", str(replicas), "--cpus", "0.5"]
-    tickets = platform.tickets(Role.REPLICA, deployment=name)
+    arguments = ["--controller", platform.address, "--tenant", tenant, "--deployment", name]
+    arguments += ["--generation", generation, "--replicas", str(replicas), "--cpus", "0.5"]
+    tickets = platform.tickets(Role.REPLICA, tenant=tenant, deployment=name)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -55,8 +97,9 @@ async def ensure(ray_cluster, platform, name, replicas, code=0):
     return output.decode().splitlines()[-1]
 
 
-async def endpoints(platform, name):
-    found = await resolve(platform.address, platform.token, registry_pb2.ROLE_REPLICA, f"{name}/")
+async def endpoints(platform, name, tenant="default"):
+    token = platform.issue(subject="ada", role=Role.VIEWER, tenant=tenant)
+    found = await resolve(platform.address, token, registry_pb2.ROLE_REPLICA, f"{name}/")
     return {endpoint.name: endpoint for endpoint in found}
 
 
@@ -93,6 +136,24 @@ async def test_a_replica_lives_is_killed_comes_back_and_ends(ray_cluster, platfo
     assert set(await endpoints(platform, name)) == {f"{name}/0"}
     await ensure(ray_cluster, platform, name, 0)
     assert not await endpoints(platform, name)
+
+
+@pytest.mark.ray
+async def test_deployments_of_two_tenants_with_one_name_are_two(ray_cluster, platform):
+    name = f"both-{os.getpid()}"
+    tenants = ("default", "b")
+    for tenant in tenants:
+        platform.deploy(name, "nothing-yet", tenant=tenant)
+        await ensure(ray_cluster, platform, name, 1, tenant=tenant)
+    first, other = [(await endpoints(platform, name, tenant))[f"{name}/0"] for tenant in tenants]
+    assert first.control_address != other.control_address
+    await ensure(ray_cluster, platform, name, 0, tenant="b", generation="h")
+    assert not await endpoints(platform, name, "b")
+    assert (await endpoints(platform, name))[f"{name}/0"].incarnation == first.incarnation
+    # What is left of another generation is replaced, whatever it was made for.
+    await ensure(ray_cluster, platform, name, 1, generation="h")
+    assert (await endpoints(platform, name))[f"{name}/0"].incarnation != first.incarnation
+    await ensure(ray_cluster, platform, name, 0)
 
 
 @pytest.mark.ray

@@ -260,7 +260,7 @@ async def test_the_job_that_ensures_says_whether_trying_again_may_help(
     others = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tessera.inference", "--controller", platform.address),
-        *("--deployment", "x", "--replicas", "1"),
+        *("--tenant", "default", "--deployment", "x", "--generation", "g", "--replicas", "1"),
         env={
             **others,
             **(platform.tickets(Role.REPLICA) if ticket else handed("none")),

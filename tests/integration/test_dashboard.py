@@ -45,7 +45,9 @@ def test_the_job_is_there_with_its_name_and_owner(dashboard, trained):
 
 def test_every_submission_has_a_name_and_an_owner(dashboard):
     metadata = [job["metadata"] for job in dashboard("/api/jobs/") if job["submission_id"]]
-    assert {"tiny", "parameters", "inference-tiny"} <= {found["job_name"] for found in metadata}
+    assert {"tiny", "parameters", "inference-default.tiny"} <= {
+        found["job_name"] for found in metadata
+    }
     assert all(found["owner"] and found["tenant"] for found in metadata)
 
 
@@ -58,7 +60,9 @@ def test_the_run_is_there(dashboard, trained):
 def actors(dashboard):
     """Those that live, by name."""
     found = dashboard("/api/v0/actors?detail=1&limit=1000")["data"]["result"]["result"]
-    return {actor["name"]: actor for actor in found if actor["state"] == "ALIVE"}
+    alive = [actor for actor in found if actor["state"] == "ALIVE"]
+    # The last part of a replica's name, its generation, is made up anew each time.
+    return {re.sub(r"(tessera-replica/.*)/\w+", r"\1", a["name"]): a for a in alive}
 
 
 def test_actors_bear_readable_names_and_say_what_they_are(actors):
@@ -66,8 +70,8 @@ def test_actors_bear_readable_names_and_say_what_they_are(actors):
         "tessera-coordinator": r"coordinator: 2 shards, at [\d.]+:\d+",
         "tessera-shard-0": r"shard-0: began with nothing, at [\d.]+:\d+",
         "tessera-shard-1": r"shard-1: began with nothing, at [\d.]+:\d+",
-        "tessera-replica-tiny-0": (
-            r"replica tiny/0: the newest version of default/tiny, at [\d.]+:\d+"
+        "tessera-replica/default/tiny/0": (
+            r"replica default/tiny/0: the newest version of default/tiny, at [\d.]+:\d+"
         ),
     }
     for name, pattern in said.items():
@@ -80,9 +84,9 @@ def test_commands_name_the_pages(platform, actors, trained, deployed):
     pages = {name: f"{root}/actors/{actor['actor_id']}" for name, actor in actors.items()}
     models = platform.run("models").stdout
     (line,) = [line for line in models.splitlines() if line.startswith(deployed)]
-    assert pages[f"tessera-replica-{deployed}-0"] in line
+    assert pages[f"tessera-replica/default/{deployed}/0"] in line
     status = platform.run("status")
-    for name in ("coordinator", "shard-0", "shard-1", f"replica-{deployed}-0"):
+    for name in ("coordinator", "shard-0", "shard-1", f"replica/default/{deployed}/0"):
         assert pages[f"tessera-{name}"] in status.stdout
 
 

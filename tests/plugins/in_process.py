@@ -95,6 +95,7 @@ class InProcessPlatform:
         config = ReplicaConfig(
             controller=self.address,
             token=await asyncio.to_thread(self.replica_token, deployment),
+            tenant="default",
             deployment=deployment,
             index=index,
         )
@@ -146,20 +147,21 @@ class InProcessPlatform:
         token = self.attempt_token(job, attempt, writes=f"default/{job}", reads=reads)
         return {"controller": self.address, "token": token, "job": job, "attempt": attempt}
 
-    def tickets(self, *roles: Role, deployment: str = "") -> dict[str, str]:
+    def tickets(
+        self, *roles: Role, deployment: str = "", tenant: str = "default"
+    ) -> dict[str, str]:
         """What stands in the environment of a job that ensures a service's actors."""
         reads = ()
         if deployment:
-            model = self.deployment(deployment).spec.model
-            reads = (parse_reference(model).full_name("default"),)
-        issued = [
-            self._write(
-                tickets.issue,
-                Principal(subject=role.value, role=role, deployment=deployment, reads=reads),
+            model = self.deployment(deployment, tenant=tenant).spec.model
+            reads = (parse_reference(model).full_name(tenant),)
+        who = [
+            Principal(
+                subject=role.value, role=role, tenant=tenant, deployment=deployment, reads=reads
             )
             for role in roles
         ]
-        return handed(" ".join(issued))
+        return handed(" ".join(self._write(tickets.issue, principal) for principal in who))
 
     # --- what the controller does by itself where it has pools ---
 
@@ -175,7 +177,15 @@ class InProcessPlatform:
 
     # --- deployments ---
 
-    def deploy(self, name: str, model: str, *, accelerator: str = "", **engine: Any) -> None:
+    def deploy(
+        self,
+        name: str,
+        model: str,
+        *,
+        accelerator: str = "",
+        tenant: str = "default",
+        **engine: Any,
+    ) -> None:
         """A deployment whose replicas the test starts, of a kind that no pool need have."""
         asked = deployment_pb2.DeploymentSpec(
             name=name, model=model, engine=deployment_pb2.EngineSpec(**engine)
@@ -184,7 +194,7 @@ class InProcessPlatform:
             asked.accelerator.type = accelerator
         spec = resolve_deployment(asked)
         row = Deployment(
-            tenant="default",
+            tenant=tenant,
             name=name,
             owner="ada",
             spec=convert.to_json(spec),
@@ -193,10 +203,11 @@ class InProcessPlatform:
         )
         self._write(deployments.create, row)
 
-    def deployment(self, name: str) -> deployment_pb2.Deployment:
+    def deployment(self, name: str, *, tenant: str = "default") -> deployment_pb2.Deployment:
         """As a user sees it."""
+        token = self.issue(subject="ada", role=Role.VIEWER, tenant=tenant)
         request = deployment_pb2.GetDeploymentRequest(name=name)
         with channel(self.address) as connection:
             stub = deployment_pb2_grpc.DeploymentServiceStub(connection)
-            reply = stub.GetDeployment(request, metadata=bearer(self.token), timeout=10)
+            reply = stub.GetDeployment(request, metadata=bearer(token), timeout=10)
         return reply.deployment

@@ -27,7 +27,9 @@ def main() -> int:
     """Read the arguments, join the cluster, ensure."""
     parser = argparse.ArgumentParser(prog="tessera.inference", description=__doc__)
     parser.add_argument("--controller", required=True, help="host:port of the controller")
+    parser.add_argument("--tenant", required=True, help="whose the deployment is")
     parser.add_argument("--deployment", required=True, help="name of the deployment")
+    parser.add_argument("--generation", required=True, help="of what is wanted of it")
     parser.add_argument("--replicas", type=int, required=True, help="how many; 0 ends all")
     parser.add_argument("--cpus", type=float, default=1.0, help="logical CPUs of each")
     parser.add_argument("--accelerator-type", default="", help="for example H100; GPU: any")
@@ -48,7 +50,9 @@ def main() -> int:
             WantedReplicas(
                 controller=args.controller,
                 token=token,
+                tenant=args.tenant,
                 deployment=args.deployment,
+                generation=args.generation,
                 replicas=args.replicas,
                 cpus=args.cpus,
                 accelerator_type=args.accelerator_type,

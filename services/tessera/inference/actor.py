@@ -38,7 +38,7 @@ class ReplicaActor:
     def __init__(self, config: ReplicaConfig) -> None:
         keep_private()
         configure_logging("inference")
-        structlog.contextvars.bind_contextvars(replica=config.name)
+        structlog.contextvars.bind_contextvars(replica=config.full_name)
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         actor = str(ray.get_runtime_context().get_actor_id())
         self._config = replace(config, host=host, actor=actor)
@@ -53,9 +53,11 @@ class ReplicaActor:
     def __repr__(self) -> str:
         """As the replica says it; Ray asks when the constructor is done, in each of its lives."""
         if self._refused is not None:
-            return f"replica {self._config.name}: cannot serve, {errors.describe(self._refused)}"
+            return (
+                f"replica {self._config.full_name}: cannot serve, {errors.describe(self._refused)}"
+            )
         if self._replica is None:
-            return f"replica {self._config.name}: looks for its controller"
+            return f"replica {self._config.full_name}: looks for its controller"
         return repr(self._replica)
 
     def ready(self, seconds: float) -> str:
@@ -67,7 +69,8 @@ class ReplicaActor:
         """
         if not self._started.wait(seconds):
             raise errors.UnavailableError(
-                f"replica {self._config.name} is not up after {seconds:g} s", reason="NOT_READY"
+                f"replica {self._config.full_name} is not up after {seconds:g} s",
+                reason="NOT_READY",
             )
         if self._refused is not None:
             raise self._refused
@@ -94,7 +97,12 @@ class ReplicaActor:
         from tessera.inference.replica import start_replica  # noqa: PLC0415
 
         config = self._config
-        meter = RayMeter(METRICS, deployment=config.deployment, replica=str(config.index))
+        meter = RayMeter(
+            METRICS,
+            tenant=config.tenant,
+            deployment=config.deployment,
+            replica=str(config.index),
+        )
         try:
             self._replica = await start_replica(config, meter)
         except Exception as error:

@@ -14,7 +14,8 @@ class ReplicaConfig:
 
     Args:
         controller: its host:port.
-        token: of the inference service.
+        token: of the deployment's replicas.
+        tenant: whose the deployment is.
         deployment: name of the deployment, without tenant.
         index: of the replica in it.
         host: where it listens.
@@ -25,6 +26,7 @@ class ReplicaConfig:
 
     controller: str
     token: Token
+    tenant: str
     deployment: str
     index: int
     host: str = "127.0.0.1"
@@ -34,8 +36,13 @@ class ReplicaConfig:
 
     @property
     def name(self) -> str:
-        """In the registry."""
+        """In the registry, where each tenant has names of its own."""
         return f"{self.deployment}/{self.index}"
+
+    @property
+    def full_name(self) -> str:
+        """Among the replicas of all tenants."""
+        return f"{self.tenant}/{self.name}"
 
     @property
     def threads(self) -> int:

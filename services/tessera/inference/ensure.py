@@ -27,6 +27,7 @@ log = structlog.get_logger()
 READY_SECONDS = 120.0
 DRAIN_SECONDS = 30.0
 _STOP_SECONDS = 5.0
+_PART = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,10 @@ class WantedReplicas:
 
     Args:
         controller: its host:port.
-        token: of the inference service.
+        token: of the deployment's replicas.
+        tenant: whose the deployment is.
         deployment: name, without tenant.
+        generation: of what is wanted; replicas of another one are ended, never taken over.
         replicas: how many.
         cpus: of each.
         accelerator_type: of each, for example `H100`; `GPU` takes any; empty: none.
@@ -45,21 +48,33 @@ class WantedReplicas:
 
     controller: str
     token: Token
+    tenant: str
     deployment: str
+    generation: str
     replicas: int
     cpus: float
     accelerator_type: str = ""
     accelerator_count: float = 1.0
 
-    def actor_name(self, index: int) -> str:
-        """Of one replica."""
-        return f"tessera-replica-{self.deployment}-{index}"
+    def __post_init__(self) -> None:
+        for part in (self.tenant, self.deployment, self.generation):
+            if not _PART.fullmatch(part):
+                raise ValueError(f"{part!r} is no part of an actor's name")
 
-    def surplus(self, existing: list[str]) -> list[int]:
-        """Indices of actors that exist and should not."""
-        pattern = re.compile(rf"tessera-replica-{re.escape(self.deployment)}-(\d+)")
-        found = [int(match[1]) for name in existing if (match := pattern.fullmatch(name))]
-        return sorted(index for index in found if index >= self.replicas)
+    def actor_name(self, index: int) -> str:
+        """Of one replica: no two tenants, deployments or generations have one of the same name."""
+        return f"{self._prefix}{index}/{self.generation}"
+
+    def surplus(self, existing: list[str]) -> dict[str, int]:
+        """Names of actors that exist and should not, and their indices in the registry."""
+        wanted = {self.actor_name(index) for index in range(self.replicas)}
+        found = [name for name in existing if name.startswith(self._prefix) and name not in wanted]
+        return {name: int(name.removeprefix(self._prefix).partition("/")[0]) for name in found}
+
+    @property
+    def _prefix(self) -> str:
+        # Neither a tenant nor a deployment has a slash in its name.
+        return f"tessera-replica/{self.tenant}/{self.deployment}/"
 
 
 def ensure(wanted: WantedReplicas) -> None:
@@ -68,8 +83,8 @@ def ensure(wanted: WantedReplicas) -> None:
     Raises:
         TesseraError: a replica can never serve.
     """
-    for index in wanted.surplus(list_named_actors()):
-        _remove(wanted, index)
+    for name, index in wanted.surplus(list_named_actors()).items():
+        _remove(wanted, name, index)
     actors = [_actor(wanted, index) for index in range(wanted.replicas)]
     for index, actor in enumerate(actors):
         address = ray.get(actor.ready.remote(READY_SECONDS), timeout=READY_SECONDS + 10)
@@ -80,6 +95,7 @@ def _actor(wanted: WantedReplicas, index: int) -> Any:
     config = ReplicaConfig(
         controller=wanted.controller,
         token=wanted.token,
+        tenant=wanted.tenant,
         deployment=wanted.deployment,
         index=index,
         cpus=wanted.cpus,
@@ -94,15 +110,15 @@ def _actor(wanted: WantedReplicas, index: int) -> Any:
     ).remote(config)
 
 
-def _remove(wanted: WantedReplicas, index: int) -> None:
-    log.info("replica ends", replica=f"{wanted.deployment}/{index}")
+def _remove(wanted: WantedReplicas, name: str, index: int) -> None:
+    log.info("replica ends", replica=f"{wanted.deployment}/{index}", actor=name)
     try:
         asyncio.run(drain(wanted.controller, wanted.token, f"{wanted.deployment}/{index}"))
     except errors.TesseraError as error:
         log.warning("not drained", reason=error.reason, message=error.message)
     # It may be gone by itself meanwhile.
     with contextlib.suppress(ValueError):
-        actor = ray.get_actor(wanted.actor_name(index), namespace=NAMESPACE)
+        actor = ray.get_actor(name, namespace=NAMESPACE)
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(actor.stop.remote(1.0), timeout=_STOP_SECONDS)
         ray.kill(actor, no_restart=True)

@@ -78,7 +78,7 @@ class Replica:
         """What it is there for: true for as long as it lives."""
         served = self.state.served
         which = "the newest version" if served.follow else f"version {served.version}"
-        return f"replica {self._config.name}: {which} of {served.set}, at {self.address}"
+        return f"replica {self._config.full_name}: {which} of {served.set}, at {self.address}"
 
     async def start(self) -> None:
         """Listen, register, and begin to load; returns before there are weights."""

@@ -31,6 +31,8 @@ class Panel:
 
 
 _REPLICA = '{deployment=~"$deployment"}'
+_TOKENS = f"rate(ray_tessera_inference_tokens_total{_REPLICA}[1m])"
+_FREE = f"ray_tessera_inference_free_blocks{_REPLICA}"
 _ENDED = f"rate(ray_tessera_inference_requests_total{_REPLICA}[1m])"
 _FIRST = f"rate(ray_tessera_inference_time_to_first_token_seconds_bucket{_REPLICA}[5m])"
 
@@ -40,8 +42,8 @@ PANELS = (
         unit="reqps",
         queries=(
             (
-                f"sum by (deployment, method, outcome) ({_ENDED})",
-                "{{deployment}} {{method}} {{outcome}}",
+                f"sum by (tenant, deployment, method, outcome) ({_ENDED})",
+                "{{tenant}}/{{deployment}} {{method}} {{outcome}}",
             ),
         ),
         help="Requests that have ended, by method and outcome.",
@@ -51,8 +53,8 @@ PANELS = (
         unit="short",
         queries=(
             (
-                f"sum by (deployment) (rate(ray_tessera_inference_tokens_total{_REPLICA}[1m]))",
-                "{{deployment}}",
+                f"sum by (tenant, deployment) ({_TOKENS})",
+                "{{tenant}}/{{deployment}}",
             ),
         ),
         help="Tokens per second, all replicas together.",
@@ -62,8 +64,8 @@ PANELS = (
         unit="s",
         queries=tuple(
             (
-                f"histogram_quantile({quantile}, sum by (le, deployment) ({_FIRST}))",
-                f"{{{{deployment}}}} p{quantile * 100:.0f}",
+                f"histogram_quantile({quantile}, sum by (le, tenant, deployment) ({_FIRST}))",
+                f"{{{{tenant}}}}/{{{{deployment}}}} p{quantile * 100:.0f}",
             )
             for quantile in (0.5, 0.95)
         ),
@@ -74,8 +76,8 @@ PANELS = (
         unit="short",
         queries=tuple(
             (
-                f"sum by (deployment) (ray_tessera_inference_{what}_requests{_REPLICA})",
-                f"{{{{deployment}}}} {what}",
+                f"sum by (tenant, deployment) (ray_tessera_inference_{what}_requests{_REPLICA})",
+                f"{{{{tenant}}}}/{{{{deployment}}}} {what}",
             )
             for what in ("running", "waiting")
         ),
@@ -86,8 +88,8 @@ PANELS = (
         unit="none",
         queries=(
             (
-                f"max by (deployment, replica) (ray_tessera_inference_version{_REPLICA})",
-                "{{deployment}}/{{replica}}",
+                f"max by (tenant, deployment, replica) (ray_tessera_inference_version{_REPLICA})",
+                "{{tenant}}/{{deployment}}/{{replica}}",
             ),
         ),
         help="The version of the weights that each replica gives new requests.",
@@ -97,8 +99,8 @@ PANELS = (
         unit="short",
         queries=(
             (
-                f"max by (deployment, replica) (ray_tessera_inference_free_blocks{_REPLICA})",
-                "{{deployment}}/{{replica}}",
+                f"max by (tenant, deployment, replica) ({_FREE})",
+                "{{tenant}}/{{deployment}}/{{replica}}",
             ),
         ),
         help="Blocks of the KV cache that are free. At none, requests wait.",

@@ -70,8 +70,12 @@ def test_what_stands_and_how_it_is_asked_for():
     made = replicas(deployment, "default/s")
     assert made.principals[0].reads == ("default/s",)
     assert made.command[2:] == (
+        "--tenant",
+        "default",
         "--deployment",
         "m",
+        "--generation",
+        "g",
         "--replicas",
         "2",
         "--cpus",

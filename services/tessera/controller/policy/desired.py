@@ -69,8 +69,12 @@ def replicas(deployment: Deployment, model: str) -> Desired:
     demand = deployment.demand
     count = 0 if deployment.deleting else demand.workers
     arguments = [
+        "--tenant",
+        deployment.tenant,
         "--deployment",
         deployment.name,
+        "--generation",
+        deployment.generation,
         "--replicas",
         str(count),
         "--cpus",
@@ -87,7 +91,8 @@ def replicas(deployment: Deployment, model: str) -> Desired:
         endpoints=tuple((EndpointRole.REPLICA, f"{deployment.name}/{i}") for i in range(count)),
         command=("-m", "tessera.inference", *arguments),
         principals=(_replica(deployment, model),),
-        title=f"inference-{deployment.name}",
+        # It is a part of a file's name; neither a tenant nor a deployment has a dot in its own.
+        title=f"inference-{deployment.tenant}.{deployment.name}",
     )
 
 
