@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from pathlib import Path
 from typing import Any, Self
+
+import grpc
 
 from tessera.api.controller.v1 import deployment_pb2, deployment_pb2_grpc
 from tessera.controller.app import Controller
@@ -136,6 +139,7 @@ class InProcessPlatform:
         return self.issue(
             subject=f"attempt:{job}/{attempt}",
             role=Role.ATTEMPT,
+            tenant=writes.partition("/")[0] or "default",
             job=job,
             attempt=attempt,
             writes=writes,
@@ -153,8 +157,10 @@ class InProcessPlatform:
         """What stands in the environment of a job that ensures a service's actors."""
         reads = ()
         if deployment:
-            model = self.deployment(deployment, tenant=tenant).spec.model
-            reads = (parse_reference(model).full_name(tenant),)
+            # There is none where a test asks what its replicas say then.
+            with contextlib.suppress(grpc.RpcError):
+                model = self.deployment(deployment, tenant=tenant).spec.model
+                reads = (parse_reference(model).full_name(tenant),)
         who = [
             Principal(
                 subject=role.value, role=role, tenant=tenant, deployment=deployment, reads=reads

@@ -31,7 +31,7 @@ class Writer:
 
     Args:
         platform: an `InProcessPlatform` with a parameter service.
-        name: of the set.
+        name: of the set; of another tenant's than `default`, with that.
         job: which writes.
         attempt: of the job.
         ranks: how many.
@@ -39,7 +39,8 @@ class Writer:
     """
 
     def __init__(self, platform, name="gpt", *, job="j1", attempt=1, ranks=2, patience=20.0):
-        self.set, self.job, self.attempt = f"default/{name}", job, attempt
+        self.set = name if "/" in name else f"default/{name}"
+        self.job, self.attempt = job, attempt
         self.ranks, self.patience, self.epoch = ranks, patience, 0
         self.token = platform.attempt_token(job, attempt, writes=self.set)
         self.client = Coordinator(platform.address, self.token, patience=patience)

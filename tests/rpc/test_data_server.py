@@ -14,7 +14,7 @@ from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
 
 NAME = pb.DESCRIPTOR.services_by_name["ShardDataService"].full_name
-TARGET = pb.PushTarget(set="t/s", version=1, epoch=1)
+TARGET = pb.PushTarget(set="t/s", grant="g")
 
 
 class Service(pb_grpc.ShardDataServiceServicer):

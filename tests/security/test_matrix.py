@@ -108,7 +108,7 @@ EXAMPLES = {
     },
     "AppendLogs": {**REF, "source": "driver", "first_line": 1},
     "AcquireWriter": {**SET, "job": "job-1", "attempt": 1},
-    "PushSlices": {"target": {**SET, "version": 1, "epoch": 1}},
+    "PushSlices": {"target": {**SET, "grant": "g"}},
     "PinVersion": {**SET, "version": 1, "owner": "o", "ttl": {"seconds": 5}},
 }
 """Requests whose resource is elsewhere than in `set` or `ref`, or that need more."""

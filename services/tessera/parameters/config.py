@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tessera.parameters.quota import Quota
 from tessera.rpc.channel import Token
 
 MIB = 1024 * 1024
@@ -26,11 +27,15 @@ class ServiceAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorConfig:
-    """The coordinator: its directory, how many shards there are, and the cap in bytes or None."""
+    """The coordinator: its directory, how many shards there are, and the cap in bytes or None.
+
+    `quota` is what each tenant may have of it.
+    """
 
     data_dir: Path
     shards: int = 2
     disk_cap_bytes: int | None = None
+    quota: Quota = field(default_factory=Quota)
 
     def __post_init__(self) -> None:
         if self.shards < 1:

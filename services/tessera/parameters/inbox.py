@@ -11,6 +11,7 @@ from tessera import errors
 from tessera.parameters.buffers import BufferPool
 from tessera.parameters.pending import PendingPiece
 from tessera.parameters.slice_store import Key, SliceStore
+from tessera.paths import below
 from tessera.weights.manifest import SliceSpec
 
 
@@ -62,7 +63,7 @@ class Inbox:
     def piece(self, target: Target, group: str) -> PendingPiece:
         """A new, empty piece."""
         name = f"{target.rank}-{group}-{uuid.uuid4().hex[:8]}"
-        path = self._store.folder(target.key) / f"{name}.tmp"
+        path = below(self._store.folder(target.key), f"{name}.tmp")
         return PendingPiece(name, group, self._pool, path)
 
     def arrive(self, target: Target, pieces: list[PendingPiece]) -> None:

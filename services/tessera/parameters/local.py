@@ -10,6 +10,7 @@ from typing import Any
 
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
+from tessera.parameters.quota import DEFAULT, Quota
 
 _START_SECONDS = 60.0
 
@@ -42,8 +43,10 @@ def start_parameters(
     controller: str,
     tokens: tuple[str, str],
     data_dir: Path,
+    *,
     shards: int = 2,
     disk_cap_bytes: int | None = None,
+    quota: Quota = DEFAULT,
 ) -> LocalParameters:
     """Start a coordinator and shards that register with a controller.
 
@@ -53,6 +56,7 @@ def start_parameters(
         data_dir: gets `coordinator` and `shard-N`.
         shards: how many.
         disk_cap_bytes: for all versions together; None: no limit.
+        quota: of each tenant.
     """
     coordinator, shard = (ServiceAddress(controller=controller, token=token) for token in tokens)
     nodes: list[CoordinatorNode | ShardNode] = [
@@ -60,6 +64,9 @@ def start_parameters(
         for index in range(shards)
     ]
     config = CoordinatorConfig(
-        data_dir=data_dir / "coordinator", shards=shards, disk_cap_bytes=disk_cap_bytes
+        data_dir=data_dir / "coordinator",
+        shards=shards,
+        disk_cap_bytes=disk_cap_bytes,
+        quota=quota,
     )
     return LocalParameters([*nodes, CoordinatorNode(config, coordinator)])

@@ -12,6 +12,7 @@ from tessera.parameters.buffers import BufferPool
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
+from tessera.parameters.push_grant import LABEL, GrantSigner, GrantVerifier
 from tessera.parameters.services import coordinator, data, shard
 from tessera.parameters.shards import Shards
 from tessera.parameters.slice_store import SliceStore
@@ -22,6 +23,7 @@ from tessera.rpc.data_server import DataServer
 from tessera.rpc.door import Door
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
+from tessera.weights.directory import find
 
 GRACE_SECONDS = 2.0
 MEASURE_SECONDS = 5.0
@@ -47,9 +49,13 @@ class CoordinatorNode:
         place, config = self._place, self._config
         verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters")
         names = [shard_name(index) for index in range(config.shards)]
-        store = Store(config.data_dir / "coordinator.db", names, config.disk_cap_bytes)
-        self._versions = Versions(store, Shards(place.controller, place.token, names), self._meter)
-        servicer = coordinator.CoordinatorControl(self._versions)
+        store = Store(
+            config.data_dir / "coordinator.db", names, config.disk_cap_bytes, config.quota
+        )
+        shards = Shards(place.controller, place.token, names)
+        self._versions = Versions(store, shards, self._meter, config.quota)
+        signer = GrantSigner(config.data_dir / "grants.pem")
+        servicer = coordinator.CoordinatorControl(self._versions, signer)
 
         def register(server: Any) -> None:
             coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(servicer, server)
@@ -64,7 +70,7 @@ class CoordinatorNode:
                 registry_pb2.ROLE_COORDINATOR,
                 "coordinator",
                 self.address,
-                labels={"actor": place.actor},
+                labels={"actor": place.actor, LABEL: signer.public_key},
             ),
             verifier,
         )
@@ -109,7 +115,8 @@ class ShardNode:
         def register(server: Any) -> None:
             shard_pb2_grpc.add_ShardServiceServicer_to_server(servicer, server)
 
-        bulk = data.ShardData(config.name, inbox, self._store, self._meter)
+        grants = GrantVerifier(lambda: _grant_key(place))
+        bulk = data.ShardData(config.name, inbox, grants, self._store, self._meter)
         door = Door(verifier)
         self._server = Server(door, [(shard.NAME, register)])
         self._data = DataServer(door, data.NAME, bulk.register)
@@ -143,3 +150,9 @@ class ShardNode:
         while True:
             self._meter.record(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
             await asyncio.sleep(MEASURE_SECONDS)
+
+
+def _grant_key(place: ServiceAddress) -> str:
+    """The key of the coordinator that lives now."""
+    found = find(place.controller, place.token, registry_pb2.ROLE_COORDINATOR, "coordinator")
+    return found.labels[LABEL]

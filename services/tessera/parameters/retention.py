@@ -1,9 +1,10 @@
 """Which versions, or groups of versions, may be forgotten. Pure.
 
 1. Every set keeps its newest `keep` versions whole.
-2. While the total is over the disk cap, first `optimizer` and `state` of versions that are not
-   their set's newest go, oldest first; then whole versions, oldest first.
-The newest version of a set and pinned versions are never touched.
+2. Where a tenant needs room, first `optimizer` and `state` of its versions that are not their
+   set's newest go, oldest first; then whole versions, oldest first.
+The newest version of a set and pinned versions are never touched, nor anything for the sake of
+another tenant.
 """
 
 from __future__ import annotations
@@ -42,35 +43,50 @@ class Drop:
     whole: bool
 
 
-def retain(
-    versions: Iterable[Held], keep: Mapping[str, int], cap: int | None, needed: int = 0
-) -> list[Drop]:
-    """What to drop so that each set keeps `keep` and all is within `cap` with `needed` to come.
+def outdated(versions: Iterable[Held], keep: Mapping[str, int]) -> list[Drop]:
+    """What may go because a set has newer versions than it keeps.
 
     Args:
         versions: every committed version of every set.
         keep: whole versions to keep, by set.
-        cap: bytes; None: there is no cap.
-        needed: bytes that are about to be written.
     """
-    by_set: dict[str, list[Held]] = defaultdict(list)
-    for version in versions:
-        by_set[version.set].append(version)
-    drops: list[Drop] = []
-    rest: list[Held] = []
-    total = needed
-    for name, held in by_set.items():
-        held.sort(key=lambda version: -version.number)
-        for position, version in enumerate(held):
-            if position >= keep[name] and position > 0 and not version.pinned:
-                drops.append(_whole(version))
-                continue
-            total += version.size
-            if position > 0 and not version.pinned:
-                rest.append(version)
-    if cap is not None:
-        drops += _shrink(rest, total - cap)
-    return drops
+    return [
+        _whole(version)
+        for name, held in _newest_first(versions).items()
+        for version in held[max(1, keep[name]) :]
+        if not version.pinned
+    ]
+
+
+def shrink(versions: Iterable[Held], excess: int) -> list[Drop]:
+    """What to drop of these versions to free `excess` bytes, or as much as may go.
+
+    Args:
+        versions: every committed version of the sets of one tenant.
+        excess: bytes; not positive: nothing has to go.
+    """
+    droppable = [
+        version
+        for held in _newest_first(versions).values()
+        for version in held[1:]
+        if not version.pinned
+    ]
+    return _shrink(droppable, excess)
+
+
+def total_bytes(versions: Iterable[Held]) -> int:
+    """Bytes that versions hold."""
+    return sum(version.size for version in versions)
+
+
+def footprint(versions: Sequence[Held], reserved: int) -> int:
+    """Bytes that a tenant is entitled to: what it holds, or must hold when it has written.
+
+    Args:
+        versions: all that it holds.
+        reserved: bytes that its open versions were declared to take.
+    """
+    return max(total_bytes(versions), protected_bytes(versions) + reserved)
 
 
 def protected_bytes(versions: Sequence[Held]) -> int:
@@ -79,6 +95,13 @@ def protected_bytes(versions: Sequence[Held]) -> int:
     for version in versions:
         newest[version.set] = max(version.number, newest.get(version.set, 0))
     return sum(v.size for v in versions if v.pinned or v.number == newest[v.set])
+
+
+def _newest_first(versions: Iterable[Held]) -> dict[str, list[Held]]:
+    by_set: dict[str, list[Held]] = defaultdict(list)
+    for version in sorted(versions, key=lambda version: -version.number):
+        by_set[version.set].append(version)
+    return by_set
 
 
 def _shrink(droppable: list[Held], excess: int) -> list[Drop]:

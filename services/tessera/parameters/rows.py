@@ -7,8 +7,12 @@ import sqlite3
 import time
 
 from tessera import errors
+from tessera.parameters.quota import tenant_of
 from tessera.parameters.retention import Held
 from tessera.weights.manifest import Version, VersionState
+
+UNFINISHED = (VersionState.OPEN.value, VersionState.SEALED.value)
+"""States of versions that are being written."""
 
 
 def set_row(db: sqlite3.Connection, name: str) -> sqlite3.Row:
@@ -101,3 +105,14 @@ def held_versions(db: sqlite3.Connection) -> list[Held]:
             )
         )
     return held
+
+
+def reserved_bytes(db: sqlite3.Connection) -> dict[str, int]:
+    """Bytes that versions which are being written were declared to take, by tenant."""
+    found: dict[str, int] = {}
+    for row in db.execute(
+        "SELECT set_name, sizes FROM versions WHERE state IN (?, ?)", UNFINISHED
+    ).fetchall():
+        tenant = tenant_of(row["set_name"])
+        found[tenant] = found.get(tenant, 0) + sum(json.loads(row["sizes"]).values())
+    return found

@@ -23,6 +23,7 @@ from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.pending import PendingPiece
 from tessera.parameters.slice_file import SliceFile
+from tessera.paths import below
 from tessera.weights import messages
 from tessera.weights.manifest import SliceSpec
 
@@ -51,8 +52,12 @@ class SliceStore:
                 self._scan(folder)
 
     def folder(self, key: Key) -> Path:
-        """Where the pieces of a version lie."""
-        return self.root / key[0] / str(key[1])
+        """Where the pieces of a version lie.
+
+        Raises:
+            InvalidArgumentError: that would not be below the root (INVALID_NAME).
+        """
+        return below(self.root, *key[0].split("/"), str(key[1]))
 
     def persist(self, key: Key, rank: int, pieces: Sequence[PendingPiece]) -> None:
         """Make what a rank pushed durable; the memory is free afterwards."""

@@ -15,7 +15,8 @@ CREATE TABLE sets (
     attempt INTEGER NOT NULL,
     keep INTEGER NOT NULL,
     next INTEGER NOT NULL,      -- number of the next version: only ever grows
-    head INTEGER NOT NULL       -- newest committed version, 0 if none
+    head INTEGER NOT NULL,      -- newest committed version, 0 if none
+    holder TEXT NOT NULL        -- who acquired the epoch; empty: before this was noted
 ) STRICT;
 CREATE TABLE writers (          -- the latest attempt of each job that ever wrote
     set_name TEXT NOT NULL REFERENCES sets,
@@ -36,6 +37,7 @@ CREATE TABLE versions (
     sizes TEXT NOT NULL,        -- JSON: bytes of each group, also of dropped ones
     held TEXT NOT NULL,         -- JSON: groups that are still there
     labels TEXT NOT NULL,       -- JSON
+    opened REAL NOT NULL,       -- seconds since the epoch; 0: before this was noted
     PRIMARY KEY (set_name, number)
 ) STRICT;
 CREATE TABLE manifests (        -- apart, so that lists of versions do not read them
@@ -58,7 +60,12 @@ CREATE TABLE drops (            -- what shards have still to be told to forget
     groups TEXT NOT NULL,       -- JSON; empty: all
     shard TEXT NOT NULL
 ) STRICT;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+"""
+_FROM_1 = """
+ALTER TABLE sets ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+ALTER TABLE versions ADD COLUMN opened REAL NOT NULL DEFAULT 0;
+PRAGMA user_version = 2;
 """
 
 
@@ -72,8 +79,10 @@ class SQLiteFile:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
-        if self._connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            self._connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}COMMIT;")
+        steps = {0: _TABLES, 1: _FROM_1}
+        step = steps.get(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        if step is not None:
+            self._connection.executescript(f"BEGIN IMMEDIATE;{step}COMMIT;")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

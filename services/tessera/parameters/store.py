@@ -10,11 +10,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
-from tessera.parameters.rows import set_row, version_of, version_row
+from tessera.parameters.push_grant import GRANT_SECONDS
+from tessera.parameters.quota import DEFAULT, Quota, names_of, tenant_of
+from tessera.parameters.rows import UNFINISHED, set_row, version_of, version_row
 from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.parameters.version_reader import VersionReader
 from tessera.parameters.version_retention import VersionRetention
@@ -24,7 +27,18 @@ from tessera.weights.manifest import Grant, SliceSpec, TensorSpec, Version, Vers
 DEFAULT_KEEP = 3
 """Whole versions that a set keeps if nobody says otherwise."""
 
-_UNFINISHED = (VersionState.OPEN.value, VersionState.SEALED.value)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Who writes a set: the epoch that it goes by, and the subject of its token.
+
+    An epoch is a small number that anybody can guess; so it counts only in the hands of whoever
+    acquired it.
+    """
+
+    set: str
+    epoch: int
+    holder: str
 
 
 class Store:
@@ -34,27 +48,42 @@ class Store:
         path: of the coordinator's file.
         shards: names of the shards.
         cap: bytes that all versions together may take; None: no limit.
+        quota: of each tenant.
 
     Attributes:
         reader: the reading side of the same file.
         retention: which of its versions stay.
     """
 
-    def __init__(self, path: Path, shards: Sequence[str], cap: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shards: Sequence[str],
+        cap: int | None = None,
+        quota: Quota = DEFAULT,
+    ) -> None:
         self._database = SQLiteFile(path)
+        self._quota = quota
         self.reader = VersionReader(self._database)
-        self.retention = VersionRetention(self._database, shards, cap)
+        self.retention = VersionRetention(self._database, shards, cap, quota)
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
-    def acquire(self, name: str, job: str, attempt: int, keep: int) -> Grant:
-        """Make an attempt of a job the writer of a set; what others had open is given up."""
+    def acquire(self, name: str, job: str, attempt: int, keep: int, holder: str) -> Grant:
+        """Make an attempt of a job the writer of a set; what others had open is given up.
+
+        Raises:
+            FailedPreconditionError: a later attempt of the job has written (FENCED).
+            ResourceExhaustedError: the tenant has too many sets (QUOTA_EXCEEDED).
+        """
         with self._database.transaction() as db:
             found = db.execute("SELECT * FROM sets WHERE name = ?", (name,)).fetchone()
             if found is None:
-                db.execute("INSERT INTO sets VALUES (?, 0, '', 0, ?, 1, 0)", (name, DEFAULT_KEEP))
+                self._check(db, "sets", name, _SETS)
+                row = (name, DEFAULT_KEEP)
+                db.execute("INSERT INTO sets VALUES (?, 0, '', 0, ?, 1, 0, '')", row)
             latest = db.execute(
                 "SELECT attempt FROM writers WHERE set_name = ? AND job = ?", (name, job)
             ).fetchone()
@@ -69,45 +98,51 @@ class Store:
                 (name, job, attempt, attempt),
             )
             db.execute(
-                "UPDATE sets SET epoch = epoch + 1, job = ?, attempt = ?,"
+                "UPDATE sets SET epoch = epoch + 1, job = ?, attempt = ?, holder = ?,"
                 " keep = CASE WHEN ? > 0 THEN ? ELSE keep END WHERE name = ?",
-                (job, attempt, keep, keep, name),
+                (job, attempt, holder, keep, keep, name),
             )
             self._abort_unfinished(db, name)
             epoch = int(set_row(db, name)["epoch"])
             return Grant(set=name, epoch=epoch, resume=_resume(db, name, job))
 
-    def open(  # noqa: PLR0917 - the row's columns
+    def open(
         self,
-        name: str,
-        epoch: int,
+        writer: Writer,
         step: int,
         tensors: Sequence[TensorSpec],
         assets: Mapping[str, bytes],
         labels: Mapping[str, str],
     ) -> int:
-        """Begin a version and return its number; the writer's unfinished one is given up."""
-        sizes = _sizes(tensors)
+        """Begin a version and return its number; the writer's unfinished one is given up.
+
+        Raises:
+            FailedPreconditionError: somebody else writes the set now (FENCED).
+            ResourceExhaustedError: the tenant has too many versions, or there is no room for it
+                (QUOTA_EXCEEDED, DISK_CAP).
+        """
+        sizes, name = _sizes(tensors), writer.set
         with self._database.transaction() as db:
-            found = _fenced(db, name, epoch)
+            found = _fenced(db, writer)
             self._abort_unfinished(db, name)
-            self.retention.make_room(db, sum(sizes.values()))
+            self._admit(db, name, sum(sizes.values()))
             number = int(found["next"])
             db.execute("UPDATE sets SET next = next + 1 WHERE name = ?", (name,))
             db.execute(
                 "INSERT INTO versions (set_name, number, state, epoch, job, attempt, step, sizes,"
-                " held, labels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " held, labels, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     name,
                     number,
                     VersionState.OPEN.value,
-                    epoch,
+                    writer.epoch,
                     found["job"],
                     found["attempt"],
                     step,
                     json.dumps(sizes),
                     json.dumps(list(sizes)),
                     json.dumps(dict(labels)),
+                    time.time(),
                 ),
             )
             content = pb.Manifest(
@@ -118,19 +153,23 @@ class Store:
             db.execute("INSERT INTO manifests VALUES (?, ?, ?)", row)
             return number
 
-    def unsealed(self, name: str, number: int, epoch: int) -> tuple[TensorSpec, ...] | None:
+    def unsealed(self, writer: Writer, number: int) -> tuple[TensorSpec, ...] | None:
         """The tensors of an open version; None if it is sealed already."""
         with self._database.transaction() as db:
-            row = _own(db, name, number, epoch)
+            row = _own(db, writer, number)
             if row["state"] != VersionState.OPEN.value:
                 return None
-            content = _content(db, name, number)
+            content = _content(db, writer.set, number)
             return tuple(messages.tensor_from_pb(tensor) for tensor in content.tensors)
 
-    def seal(self, name: str, number: int, epoch: int, slices: Sequence[SliceSpec]) -> None:
-        """Note where the slices lie; from now on the version can be committed."""
+    def seal(self, writer: Writer, number: int, slices: Sequence[SliceSpec]) -> None:
+        """Note where the slices lie; from now on the version can be committed.
+
+        What the tenant may give up for it goes now, when its bytes are there.
+        """
+        name = writer.set
         with self._database.transaction() as db:
-            if _own(db, name, number, epoch)["state"] != VersionState.OPEN.value:
+            if _own(db, writer, number)["state"] != VersionState.OPEN.value:
                 return
             content = _content(db, name, number)
             content.slices.extend(messages.slice_to_pb(source) for source in slices)
@@ -138,6 +177,7 @@ class Store:
                 "UPDATE manifests SET content = ? WHERE set_name = ? AND number = ?",
                 (content.SerializeToString(), name, number),
             )
+            self.retention.make_room(db, name, sum(source.size for source in slices))
             _set_state(db, name, number, VersionState.SEALED)
 
     def sealed_size(self, name: str, number: int) -> tuple[int, int]:
@@ -146,10 +186,11 @@ class Store:
             content = _content(db, name, number)
             return len(content.slices), sum(source.size for source in content.slices)
 
-    def commit(self, name: str, number: int, epoch: int) -> Version:
+    def commit(self, writer: Writer, number: int) -> Version:
         """Make a sealed version the head; doing it twice is harmless."""
+        name = writer.set
         with self._database.transaction() as db:
-            row = _own(db, name, number, epoch)
+            row = _own(db, writer, number)
             if row["state"] == VersionState.OPEN.value:
                 raise errors.FailedPreconditionError(
                     f"{name}@{number} is not sealed; seal it first", reason="NOT_SEALED"
@@ -162,35 +203,68 @@ class Store:
                 )
                 moved = db.execute(
                     "UPDATE sets SET head = ? WHERE name = ? AND head < ? AND epoch = ?",
-                    (number, name, number, epoch),
+                    (number, name, number, writer.epoch),
                 )
                 if moved.rowcount != 1:
                     raise errors.AbortedError(f"{name} has a newer version than {number}")
                 row = version_row(db, name, number)
             return version_of(row)
 
-    def abort(self, name: str, number: int, epoch: int) -> None:
+    def abort(self, writer: Writer, number: int) -> None:
         """Give an unfinished version up; doing it twice is harmless."""
+        name = writer.set
         with self._database.transaction() as db:
-            _fenced(db, name, epoch)
+            _fenced(db, writer)
             row = version_row(db, name, number)
             if row["state"] == VersionState.COMMITTED.value:
                 raise errors.FailedPreconditionError(
                     f"{name}@{number} is committed and stays", reason="COMMITTED"
                 )
-            if row["state"] in _UNFINISHED:
+            if row["state"] in UNFINISHED:
                 self._abort(db, name, number)
+
+    def give_up(self) -> None:
+        """Abort what has been open for longer than its grant: nobody can push to it any more."""
+        with self._database.transaction() as db:
+            rows = db.execute(
+                "SELECT set_name, number FROM versions WHERE state IN (?, ?) AND opened < ?",
+                (*UNFINISHED, time.time() - GRANT_SECONDS),
+            ).fetchall()
+            for row in rows:
+                self._abort(db, row["set_name"], row["number"])
+
+    def _admit(self, db: sqlite3.Connection, name: str, size: int) -> None:
+        """Raise unless the tenant of a set may have one more version, of `size` bytes."""
+        self._check(db, "versions", name, _HELD, VersionState.COMMITTED.value)
+        self._check(db, "open_versions", name, _OPEN, *UNFINISHED)
+        self.retention.reserve(db, name, size)
+
+    def _check(
+        self, db: sqlite3.Connection, what: str, name: str, query: str, *states: str
+    ) -> None:
+        """Raise unless the tenant of a set may have one more of what the query counts."""
+        tenant = tenant_of(name)
+        used = db.execute(query, (*names_of(tenant), *states)).fetchone()[0]
+        self._quota.check(what, tenant, used)
 
     def _abort_unfinished(self, db: sqlite3.Connection, name: str) -> None:
         for row in db.execute(
             "SELECT number FROM versions WHERE set_name = ? AND state IN (?, ?)",
-            (name, *_UNFINISHED),
+            (name, *UNFINISHED),
         ).fetchall():
             self._abort(db, name, row["number"])
 
     def _abort(self, db: sqlite3.Connection, name: str, number: int) -> None:
         _set_state(db, name, number, VersionState.ABORTED)
         self.retention.forget(db, name, number, ())
+
+
+_SETS = "SELECT count(*) FROM sets WHERE name > ? AND name < ?"
+_HELD = (
+    "SELECT count(*) FROM versions WHERE set_name > ? AND set_name < ?"
+    " AND state = ? AND dropped = 0"
+)
+_OPEN = "SELECT count(*) FROM versions WHERE set_name > ? AND set_name < ? AND state IN (?, ?)"
 
 
 def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:
@@ -201,24 +275,24 @@ def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:
     return sizes
 
 
-def _fenced(db: sqlite3.Connection, name: str, epoch: int) -> sqlite3.Row:
-    row = set_row(db, name)
-    if row["epoch"] != epoch:
+def _fenced(db: sqlite3.Connection, writer: Writer) -> sqlite3.Row:
+    row = set_row(db, writer.set)
+    if row["epoch"] != writer.epoch or row["holder"] not in ("", writer.holder):
         raise errors.FailedPreconditionError(
-            f"epoch {epoch} may not write {name} any more: {row['job']}, attempt {row['attempt']},"
-            f" has taken over with epoch {row['epoch']}",
+            f"epoch {writer.epoch} of {writer.holder} may not write {writer.set}: {row['job']},"
+            f" attempt {row['attempt']}, does with epoch {row['epoch']}",
             reason="FENCED",
         )
     return row
 
 
-def _own(db: sqlite3.Connection, name: str, number: int, epoch: int) -> sqlite3.Row:
+def _own(db: sqlite3.Connection, writer: Writer, number: int) -> sqlite3.Row:
     """The row of a version that the writer may still change."""
-    _fenced(db, name, epoch)
-    row = version_row(db, name, number)
+    _fenced(db, writer)
+    row = version_row(db, writer.set, number)
     if row["state"] == VersionState.ABORTED.value:
         raise errors.FailedPreconditionError(
-            f"{name}@{number} was given up; open a new version", reason="VERSION_ABORTED"
+            f"{writer.set}@{number} was given up; open a new version", reason="VERSION_ABORTED"
         )
     return row
 

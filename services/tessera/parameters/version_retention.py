@@ -5,12 +5,27 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tessera import errors
-from tessera.parameters.retention import Drop, protected_bytes, retain
-from tessera.parameters.rows import held_versions, readable_version, version_row
+from tessera.parameters.quota import RETRY_SECONDS, Quota, exceeded, names_of, tenant_of
+from tessera.parameters.retention import (
+    Drop,
+    Held,
+    footprint,
+    outdated,
+    protected_bytes,
+    shrink,
+    total_bytes,
+)
+from tessera.parameters.rows import (
+    held_versions,
+    readable_version,
+    reserved_bytes,
+    version_row,
+)
 from tessera.parameters.sqlite_file import SQLiteFile
 
 
@@ -32,18 +47,34 @@ class VersionRetention:
         database: the coordinator's file.
         shards: names of the shards.
         cap: bytes that all versions together may take; None: no limit.
+        quota: of each tenant.
     """
 
-    def __init__(self, database: SQLiteFile, shards: Sequence[str], cap: int | None) -> None:
+    def __init__(
+        self, database: SQLiteFile, shards: Sequence[str], cap: int | None, quota: Quota
+    ) -> None:
         self._database = database
         self._shards = tuple(shards)
         self._cap = cap
+        self._quota = quota
 
     def pin(self, name: str, number: int, owner: str, ttl: float) -> None:
-        """Keep a version whole for `ttl` seconds."""
+        """Keep a version whole for `ttl` seconds.
+
+        Raises:
+            ResourceExhaustedError: the tenant has too many pins (QUOTA_EXCEEDED).
+        """
+        now = time.time()
         with self._database.transaction() as db:
             readable_version(db, name, number)
-            expires = time.time() + ttl
+            tenant = tenant_of(name)
+            others = db.execute(
+                "SELECT count(*) FROM pins WHERE expires > ? AND set_name > ? AND set_name < ?"
+                " AND NOT (set_name = ? AND number = ? AND owner = ?)",
+                (now, *names_of(tenant), name, number, owner),
+            ).fetchone()[0]
+            self._quota.check("pins", tenant, others)
+            expires = now + ttl
             db.execute(
                 "INSERT INTO pins VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET expires = ?",
                 (name, number, owner, expires, expires),
@@ -58,27 +89,72 @@ class VersionRetention:
             )
 
     def retain(self) -> list[Drop]:
-        """Drop what may go by the sets' `keep` and the cap; returns what was dropped."""
+        """Drop what may go by sets' `keep` and tenants' quotas; returns what was dropped."""
         with self._database.transaction() as db:
-            return self._retain(db, 0)
+            db.execute("DELETE FROM pins WHERE expires <= ?", (time.time(),))
+            rows = db.execute("SELECT name, keep FROM sets")
+            drops = self._drop(
+                db, outdated(held_versions(db), {row["name"]: row["keep"] for row in rows})
+            )
+            if (most := self._most) is not None:
+                for held in _by_tenant(held_versions(db)).values():
+                    drops += self._drop(db, shrink(held, total_bytes(held) - most))
+            return drops
 
-    def make_room(self, db: sqlite3.Connection, needed: int) -> None:
-        """Drop until `needed` more bytes fit under the cap.
+    def reserve(self, db: sqlite3.Connection, name: str, size: int) -> None:
+        """Raise unless a new version of a set will find room, without another tenant's giving way.
+
+        Args:
+            db: connection of the transaction that opens the version.
+            name: of the set.
+            size: bytes that it was declared to take.
 
         Raises:
-            ResourceExhaustedError: they cannot (reason DISK_CAP).
+            ResourceExhaustedError: it will not: of the tenant's own (QUOTA_EXCEEDED), or under the
+                cap (DISK_CAP).
         """
+        tenant = tenant_of(name)
+        by_tenant, reserved = _by_tenant(held_versions(db)), reserved_bytes(db)
+        own = protected_bytes(by_tenant.get(tenant, [])) + reserved.get(tenant, 0)
+        if self._quota.bytes is not None and own + size > self._quota.bytes:
+            raise exceeded("bytes", tenant, own, self._quota.bytes)
         if self._cap is None:
             return
-        fixed = protected_bytes(held_versions(db))
-        if fixed + needed > self._cap:
+        others = _others(tenant, by_tenant, reserved)
+        if own + others + size > self._cap:
             raise errors.ResourceExhaustedError(
-                f"the version takes {needed} bytes; newest and pinned versions take {fixed} of the"
-                f" {self._cap} that the disk cap allows; raise the cap or publish less",
+                f"the version takes {size} bytes; newest, pinned and open versions of tenant"
+                f" {tenant!r} take {own}, and other tenants {others}, of the {self._cap} that the"
+                " disk cap allows; raise the cap or publish less",
                 reason="DISK_CAP",
-                metadata={"needed": str(needed), "held": str(fixed), "cap": str(self._cap)},
+                retry_after=RETRY_SECONDS,
+                metadata={"needed": str(size), "held": str(own), "cap": str(self._cap)},
             )
-        self._retain(db, needed)
+
+    def make_room(self, db: sqlite3.Connection, name: str, size: int) -> None:
+        """Drop what a tenant's new version takes the room of: of its own alone, no more than that.
+
+        Args:
+            db: connection of the transaction that seals the version.
+            name: of its set.
+            size: bytes of it that are on the shards.
+        """
+        tenant = tenant_of(name)
+        by_tenant, reserved = _by_tenant(held_versions(db)), reserved_bytes(db)
+        held = by_tenant.get(tenant, [])
+        excess = 0
+        if self._cap is not None:
+            others = _others(tenant, by_tenant, reserved)
+            excess = min(size, total_bytes(held) + size + others - self._cap)
+        if (most := self._most) is not None:
+            excess = max(excess, total_bytes(held) + size - most)
+        self._drop(db, shrink(held, excess))
+
+    @property
+    def _most(self) -> int | None:
+        """Bytes that a tenant may hold."""
+        bounds = [bound for bound in (self._quota.bytes, self._cap) if bound is not None]
+        return min(bounds, default=None)
 
     def pending_drops(self) -> list[PendingDrop]:
         """What shards have still to be told to forget, oldest first."""
@@ -108,10 +184,7 @@ class VersionRetention:
             [(name, number, json.dumps(list(groups)), shard) for shard in self._shards],
         )
 
-    def _retain(self, db: sqlite3.Connection, needed: int) -> list[Drop]:
-        db.execute("DELETE FROM pins WHERE expires <= ?", (time.time(),))
-        keep = {row["name"]: row["keep"] for row in db.execute("SELECT name, keep FROM sets")}
-        drops = retain(held_versions(db), keep, self._cap, needed)
+    def _drop(self, db: sqlite3.Connection, drops: list[Drop]) -> list[Drop]:
         for drop in drops:
             row = version_row(db, drop.set, drop.number)
             held = (
@@ -123,3 +196,18 @@ class VersionRetention:
             )
             self.forget(db, drop.set, drop.number, () if drop.whole else drop.groups)
         return drops
+
+
+def _by_tenant(versions: Sequence[Held]) -> dict[str, list[Held]]:
+    found: dict[str, list[Held]] = defaultdict(list)
+    for version in versions:
+        found[tenant_of(version.set)].append(version)
+    return dict(found)
+
+
+def _others(
+    tenant: str, by_tenant: Mapping[str, Sequence[Held]], reserved: Mapping[str, int]
+) -> int:
+    """Bytes that all other tenants are entitled to."""
+    names = {*by_tenant, *reserved} - {tenant}
+    return sum(footprint(by_tenant.get(name, ()), reserved.get(name, 0)) for name in names)

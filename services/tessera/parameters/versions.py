@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -13,8 +14,9 @@ import structlog
 from tessera import errors
 from tessera.meter import Meter
 from tessera.parameters.metrics import VERSIONS_COMMITTED
+from tessera.parameters.quota import Quota, tenant_of
 from tessera.parameters.shards import Shards
-from tessera.parameters.store import Store
+from tessera.parameters.store import Store, Writer
 from tessera.weights.coverage import check_coverage
 from tessera.weights.manifest import ShardAddress, TensorSpec, Version
 
@@ -34,10 +36,13 @@ class Versions:
             waits for the disk.
         shards: clients of the shards.
         meter: counts commits.
+        quota: of each tenant.
     """
 
-    def __init__(self, store: Store, shards: Shards, meter: Meter) -> None:
+    def __init__(self, store: Store, shards: Shards, meter: Meter, quota: Quota) -> None:
         self.store = store
+        self._quota = quota
+        self._watchers: Counter[str] = Counter()
         self.shards = shards
         self._meter = meter
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -64,10 +69,9 @@ class Versions:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: method(*args, **kwargs))
 
-    async def open(  # noqa: PLR0917 - as the store's
+    async def open(
         self,
-        name: str,
-        epoch: int,
+        writer: Writer,
         step: int,
         tensors: Sequence[TensorSpec],
         assets: Mapping[str, bytes],
@@ -75,43 +79,63 @@ class Versions:
     ) -> tuple[int, list[ShardAddress]]:
         """Begin a version once all shards are there; returns its number and the shards."""
         addresses = await self.shards.addresses(wait=True)
-        number = await self.ask(self.store.open, name, epoch, step, tensors, assets, labels)
+        number = await self.ask(self.store.open, writer, step, tensors, assets, labels)
         self._sweep.set()
         return number, addresses
 
-    async def seal(self, name: str, number: int, epoch: int) -> tuple[int, int]:
+    async def seal(self, writer: Writer, number: int) -> tuple[int, int]:
         """Make a version durable on every shard and check it; returns slices and bytes.
 
         Raises:
             FailedPreconditionError: it is not whole (INCOMPLETE, OVERLAP …), or FENCED.
         """
-        tensors = await self.ask(self.store.unsealed, name, number, epoch)
+        tensors = await self.ask(self.store.unsealed, writer, number)
         if tensors is not None:
             found = await asyncio.gather(
-                *(self.shards.persist(shard, name, number) for shard in self.shards.names)
+                *(self.shards.persist(shard, writer.set, number) for shard in self.shards.names)
             )
             slices = [source for part in found for source in part]
             await asyncio.to_thread(check_coverage, tensors, slices)
-            await self.ask(self.store.seal, name, number, epoch, slices)
-        return await self.ask(self.store.sealed_size, name, number)
+            await self.ask(self.store.seal, writer, number, slices)
+            self._sweep.set()
+        return await self.ask(self.store.sealed_size, writer.set, number)
 
-    async def commit(self, name: str, number: int, epoch: int) -> Version:
+    async def commit(self, writer: Writer, number: int) -> Version:
         """Publish a version, then let older ones go."""
-        version = await self.ask(self.store.commit, name, number, epoch)
+        version = await self.ask(self.store.commit, writer, number)
         self._meter.record(VERSIONS_COMMITTED, 1)
-        self._notify(name)
+        self._notify(writer.set)
         await self.ask(self.store.retention.retain)
         self._sweep.set()
-        log.info("committed", set=name, version=number, step=version.step, size=version.size)
+        log.info("committed", set=writer.set, version=number, step=version.step, size=version.size)
         return version
 
-    async def abort(self, name: str, number: int, epoch: int) -> None:
+    async def abort(self, writer: Writer, number: int) -> None:
         """Give a version up."""
-        await self.ask(self.store.abort, name, number, epoch)
+        await self.ask(self.store.abort, writer, number)
         self._sweep.set()
 
     async def watch(self, name: str) -> AsyncIterator[Version]:
-        """The head now, if there is one, and at every change; each version at most once."""
+        """The head now, if there is one, and at every change; each version at most once.
+
+        Raises:
+            NotFoundError: there is no such set (SET_NOT_FOUND).
+            ResourceExhaustedError: the tenant has too many watchers (QUOTA_EXCEEDED).
+        """
+        tenant = tenant_of(name)
+        self._quota.check("watchers", tenant, self._watchers[tenant])
+        self._watchers[tenant] += 1
+        try:
+            # Nothing is kept for a name before there is a set of that name.
+            await self.ask(self.store.reader.head, name)
+            async for version in self._heads(name):
+                yield version
+        finally:
+            self._watchers[tenant] -= 1
+            if not self._watchers[tenant]:
+                del self._watchers[tenant]
+
+    async def _heads(self, name: str) -> AsyncIterator[Version]:
         seen = 0
         while True:
             changed = self._changed.setdefault(name, asyncio.Event())
@@ -134,6 +158,7 @@ class Versions:
                 await asyncio.wait_for(self._sweep.wait(), SWEEP_SECONDS)
             self._sweep.clear()
             try:
+                await self.ask(self.store.give_up)
                 await self.ask(self.store.retention.retain)
                 for drop in await self.ask(self.store.retention.pending_drops):
                     await self.shards.drop(drop.shard, drop.set, drop.number, drop.groups)

@@ -113,6 +113,7 @@ class Coordinator:
             tensors=tuple(tensors),
             shards=messages.shards_from_pb(reply.shards),
             controller=self._controller,
+            grant=reply.grant,
         )
 
     def seal_version(self, opened: OpenedVersion) -> int:

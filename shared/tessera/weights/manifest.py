@@ -108,7 +108,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedVersion:
-    """A version that takes slices. It can be pickled and sent to other ranks."""
+    """A version that takes slices. It can be pickled and sent to other ranks.
+
+    `grant` is the coordinator's word to the shards that they may be pushed.
+    """
 
     set: str
     number: int
@@ -116,6 +119,7 @@ class OpenedVersion:
     tensors: tuple[TensorSpec, ...]
     shards: tuple[ShardAddress, ...]
     controller: str
+    grant: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

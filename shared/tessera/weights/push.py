@@ -183,7 +183,7 @@ def _requests(
     slices: Sequence[LocalSlice],
     digests: list[tuple[int, Box, int]],
 ) -> Iterator[pb.PushSlicesRequest | bytes]:
-    target = pb.PushTarget(set=opened.set, version=opened.number, epoch=opened.epoch, rank=rank)
+    target = pb.PushTarget(set=opened.set, rank=rank, grant=opened.grant)
     yield pb.PushSlicesRequest(target=target)
     batches = list(_batches(slices))
     # A stream sends one message at a time; hashing the next batch meanwhile costs it nothing.

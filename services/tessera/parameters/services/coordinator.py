@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1 import manifest_pb2
 from tessera.dtypes import element_size
+from tessera.parameters.push_grant import GrantSigner, PushGrant
+from tessera.parameters.store import Writer
 from tessera.parameters.versions import Versions
 from tessera.rpc import pages
 from tessera.rpc.principal import PLATFORM, current_principal
@@ -22,14 +24,22 @@ NAME = pb.DESCRIPTOR.services_by_name["CoordinatorService"].full_name
 _SETS = pages.PageTokens(of="sets", position=r"[-a-z0-9]{1,63}/[-a-z0-9]{1,63}")
 _VERSIONS = pages.PageTokens(of="versions", position=r"[0-9]{1,18}")
 MAX_PIN_SECONDS = 3600.0
+_MOST_BYTES = 1 << 60
+"""Of a version: sums of these still are numbers that a message can hold."""
 _GROUP = re.compile(r"[a-z0-9][-_a-z0-9]*")
 
 
 class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
-    """Serves the sets and versions."""
+    """Serves the sets and versions.
 
-    def __init__(self, versions: Versions) -> None:
+    Args:
+        versions: that it serves.
+        signer: of what may be pushed.
+    """
+
+    def __init__(self, versions: Versions, signer: GrantSigner) -> None:
         self._versions = versions
+        self._signer = signer
         self._store = versions.store
 
     async def AcquireWriter(
@@ -38,7 +48,12 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         """Make the caller the one writer of a set."""
         del context
         grant = await self._versions.ask(
-            self._store.acquire, request.set, request.job, request.attempt, request.keep
+            self._store.acquire,
+            request.set,
+            request.job,
+            request.attempt,
+            request.keep,
+            current_principal().subject,
         )
         resume = messages.version_to_pb(grant.resume) if grant.resume else None
         return pb.AcquireWriterResponse(epoch=grant.epoch, resume=resume)
@@ -50,21 +65,23 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         del context
         tensors = _tensors(request.tensors)
         number, shards = await self._versions.open(
-            request.set,
-            request.epoch,
+            _writer(request),
             request.step,
             tensors,
             messages.assets_from_pb(request.assets),
             dict(request.labels),
         )
-        return pb.OpenVersionResponse(version=number, shards=messages.shards_to_pb(shards))
+        grant = PushGrant(set=request.set, version=number, epoch=request.epoch)
+        return pb.OpenVersionResponse(
+            version=number, shards=messages.shards_to_pb(shards), grant=self._signer.sign(grant)
+        )
 
     async def SealVersion(
         self, request: pb.SealVersionRequest, context: Any
     ) -> pb.SealVersionResponse:
         """Make a version durable and check that it is whole."""
         del context
-        slices, size = await self._versions.seal(request.set, request.version, request.epoch)
+        slices, size = await self._versions.seal(_writer(request), request.version)
         return pb.SealVersionResponse(slices=slices, size=size)
 
     async def CommitVersion(
@@ -72,7 +89,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.CommitVersionResponse:
         """Publish a version."""
         del context
-        version = await self._versions.commit(request.set, request.version, request.epoch)
+        version = await self._versions.commit(_writer(request), request.version)
         return pb.CommitVersionResponse(version=messages.version_to_pb(version))
 
     async def AbortVersion(
@@ -80,7 +97,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.AbortVersionResponse:
         """Give a version up."""
         del context
-        await self._versions.abort(request.set, request.version, request.epoch)
+        await self._versions.abort(_writer(request), request.version)
         return pb.AbortVersionResponse()
 
     async def GetManifest(
@@ -165,6 +182,17 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         return pb.ReleasePinResponse()
 
 
+class _Written(Protocol):
+    """A message of a writer."""
+
+    set: str
+    epoch: int
+
+
+def _writer(request: _Written) -> Writer:
+    return Writer(set=request.set, epoch=request.epoch, holder=current_principal().subject)
+
+
 def _owner(name: str) -> str:
     """Of a pin: a caller names its own alone."""
     return f"{current_principal().subject}/{name}"
@@ -190,6 +218,9 @@ def _tensors(found: Sequence[manifest_pb2.Tensor]) -> list[TensorSpec]:
             text = f"{tensor.group} tensor {tensor.name!r} is there twice"
             violations.append(errors.Violation(f"{field}.name", text))
         seen.add((tensor.group, tensor.name))
+    if not violations and sum(tensor.size for tensor in tensors) > _MOST_BYTES:
+        text = f"they take more than {_MOST_BYTES} bytes together"
+        violations.append(errors.Violation("tensors", text))
     if not tensors:
         violations.append(errors.Violation("tensors", "a version needs at least one tensor"))
     if violations:

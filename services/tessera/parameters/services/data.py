@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
@@ -15,6 +16,7 @@ from tessera.meter import Meter
 from tessera.parameters.disk import disk_errors
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.metrics import PULLED_BYTES, PUSHED_BYTES
+from tessera.parameters.push_grant import GrantVerifier
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.reading import Item, Reading
 from tessera.parameters.slice_store import SliceStore
@@ -34,12 +36,16 @@ class ShardData:
     Args:
         name: of the shard.
         inbox: where pushes go.
+        grants: tell what may be pushed.
         store: where pulls come from.
         meter: counts bytes.
     """
 
-    def __init__(self, name: str, inbox: Inbox, store: SliceStore, meter: Meter) -> None:
+    def __init__(
+        self, name: str, inbox: Inbox, grants: GrantVerifier, store: SliceStore, meter: Meter
+    ) -> None:
         self._name = name
+        self._grants = grants
         self._inbox = inbox
         self._store = store
         self._meter = meter
@@ -59,7 +65,7 @@ class ShardData:
     def push(self, requests: Iterator[Any], context: Any) -> pb.PushSlicesResponse:
         """Store a stream of slices: a parsed message with their target, then bytes of the rest."""
         del context
-        target = _target(next(requests))
+        target = self._target(next(requests))
         pushed = PushStream(self._inbox, target, self._name)
         try:
             with disk_errors():
@@ -71,6 +77,22 @@ class ShardData:
             raise
         self._meter.record(PUSHED_BYTES, size)
         return pb.PushSlicesResponse(size=size)
+
+    def _target(self, message: pb.PushSlicesRequest) -> Target:
+        """What a stream writes to: version and epoch are the coordinator's to say alone."""
+        target = message.target
+        if message.WhichOneof("content") != "target":
+            raise errors.InvalidArgumentError.at(
+                "target",
+                "the first message of a push must name set, rank and grant",
+                "BAD_TARGET",
+            )
+        grant = self._grants.verify(target.grant)
+        if grant.set != target.set:
+            raise errors.PermissionDeniedError(
+                f"the grant is for another set than {target.set!r}", reason="GRANT_INVALID"
+            )
+        return Target(set=grant.set, version=grant.version, epoch=grant.epoch, rank=target.rank)
 
     def pull(
         self, request: pb.PullSlicesRequest, context: Any
@@ -84,23 +106,17 @@ class ShardData:
         yield pb.PullSlicesResponse(checksums=pb.PullChecksums(checksums=reading.checksums))
 
 
-def _target(message: pb.PushSlicesRequest) -> Target:
-    target = message.target
-    if message.WhichOneof("content") != "target" or min(target.version, target.epoch) < 1:
-        raise errors.InvalidArgumentError(
-            "the first message of a push must name set, version, epoch and rank",
-            reason="BAD_TARGET",
-            violations=[errors.Violation("target", "set, version, epoch and rank")],
-        )
-    return Target(set=target.set, version=target.version, epoch=target.epoch, rank=target.rank)
-
-
 def _receive(pushed: PushStream, message: bytes) -> None:
     data = wire.payload(wire.PUSH_DATA, message)
     if data is not None:
         pushed.take(data)
         return
-    request = pb.PushSlicesRequest.FromString(message)
+    try:
+        request = pb.PushSlicesRequest.FromString(message)
+    except DecodeError:
+        raise errors.InvalidArgumentError(
+            f"these {len(message)} bytes are no part of a push", reason="MALFORMED_MESSAGE"
+        ) from None
     match request.WhichOneof("content"):
         case "headers":
             pushed.announce([_announced(header) for header in request.headers.headers])

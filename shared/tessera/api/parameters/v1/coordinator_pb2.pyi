@@ -220,8 +220,11 @@ class OpenVersionResponse(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The number."""
+    grant: _builtins.str
+    """The coordinator's word, signed, that slices of this version may be pushed; each push carries it."""
     @_builtins.property
     def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTarget]:
         """The shards, in the order that placement counts on."""
@@ -231,10 +234,11 @@ class OpenVersionResponse(_message.Message):
         *,
         version: _builtins.int = ...,
         shards: _abc.Iterable[Global___ShardTarget] | None = ...,
+        grant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["shards", b"shards", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "shards", b"shards", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

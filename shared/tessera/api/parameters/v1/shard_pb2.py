@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tessera.api.parameters.v1 import manifest_pb2 as tessera_dot_api_dot_parameters_dot_v1_dot_manifest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\xb6\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x16\n\x05\x65poch\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\"\xae\x01\n\x0bSliceHeader\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x05group\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x15\n\x04size\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\"\xaf\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x1a\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01H\x00\x42\t\n\x07\x63ontent\"S\n\x0cSliceHeaders\x12\x43\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeaderB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\xa5\x01\n\x08PullItem\x12\x17\n\x05piece\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x07\x65xtents\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x1f\n\x0c\x65lement_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\xca\x01\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12>\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItemB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\x8e\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"J\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"\xc5\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x38\n\x06groups\x18\x03 \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x17\n\x15GetShardStatusRequest\"b\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x32\xea\x02\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xec\x01\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\xab\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x19\n\x05grant\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"\xae\x01\n\x0bSliceHeader\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x05group\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x15\n\x04size\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\"\xaf\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x1a\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01H\x00\x42\t\n\x07\x63ontent\"S\n\x0cSliceHeaders\x12\x43\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeaderB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\xa5\x01\n\x08PullItem\x12\x17\n\x05piece\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x07\x65xtents\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x1f\n\x0c\x65lement_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\xca\x01\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12>\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItemB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\x8e\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"J\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"\xc5\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x38\n\x06groups\x18\x03 \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x17\n\x15GetShardStatusRequest\"b\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x32\xea\x02\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xec\x01\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,12 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\031tessera.api.parameters.v1B\nShardProtoP\001Z&tessera/api/parameters/v1;parametersv1'
   _globals['_PUSHTARGET'].fields_by_name['set']._loaded_options = None
   _globals['_PUSHTARGET'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
-  _globals['_PUSHTARGET'].fields_by_name['version']._loaded_options = None
-  _globals['_PUSHTARGET'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
-  _globals['_PUSHTARGET'].fields_by_name['epoch']._loaded_options = None
-  _globals['_PUSHTARGET'].fields_by_name['epoch']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_PUSHTARGET'].fields_by_name['rank']._loaded_options = None
   _globals['_PUSHTARGET'].fields_by_name['rank']._serialized_options = b'\272H\010\032\006\030\377\377\003(\000'
+  _globals['_PUSHTARGET'].fields_by_name['grant']._loaded_options = None
+  _globals['_PUSHTARGET'].fields_by_name['grant']._serialized_options = b'\272H\007r\005\020\001\030\200 '
   _globals['_SLICEHEADER'].fields_by_name['tensor']._loaded_options = None
   _globals['_SLICEHEADER'].fields_by_name['tensor']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_SLICEHEADER'].fields_by_name['group']._loaded_options = None
@@ -77,37 +75,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._loaded_options = None
   _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._serialized_options = b'\272H%\222\001\"\020@\"\036r\0342\032^[a-z0-9][-_a-z0-9]{0,62}$'
   _globals['_PUSHTARGET']._serialized_start=140
-  _globals['_PUSHTARGET']._serialized_end=322
-  _globals['_SLICEHEADER']._serialized_start=325
-  _globals['_SLICEHEADER']._serialized_end=499
-  _globals['_PUSHSLICESREQUEST']._serialized_start=502
-  _globals['_PUSHSLICESREQUEST']._serialized_end=677
-  _globals['_SLICEHEADERS']._serialized_start=679
-  _globals['_SLICEHEADERS']._serialized_end=762
-  _globals['_PUSHSLICESRESPONSE']._serialized_start=764
-  _globals['_PUSHSLICESRESPONSE']._serialized_end=798
-  _globals['_PULLITEM']._serialized_start=801
-  _globals['_PULLITEM']._serialized_end=966
-  _globals['_PULLSLICESREQUEST']._serialized_start=969
-  _globals['_PULLSLICESREQUEST']._serialized_end=1171
-  _globals['_PULLSLICESRESPONSE']._serialized_start=1173
-  _globals['_PULLSLICESRESPONSE']._serialized_end=1283
-  _globals['_PULLCHECKSUMS']._serialized_start=1285
-  _globals['_PULLCHECKSUMS']._serialized_end=1319
-  _globals['_PERSISTVERSIONREQUEST']._serialized_start=1322
-  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1464
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1466
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1540
-  _globals['_DROPVERSIONREQUEST']._serialized_start=1543
-  _globals['_DROPVERSIONREQUEST']._serialized_end=1740
-  _globals['_DROPVERSIONRESPONSE']._serialized_start=1742
-  _globals['_DROPVERSIONRESPONSE']._serialized_end=1777
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=1779
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=1802
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=1804
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=1902
-  _globals['_SHARDSERVICE']._serialized_start=1905
-  _globals['_SHARDSERVICE']._serialized_end=2267
-  _globals['_SHARDDATASERVICE']._serialized_start=2270
-  _globals['_SHARDDATASERVICE']._serialized_end=2506
+  _globals['_PUSHTARGET']._serialized_end=311
+  _globals['_SLICEHEADER']._serialized_start=314
+  _globals['_SLICEHEADER']._serialized_end=488
+  _globals['_PUSHSLICESREQUEST']._serialized_start=491
+  _globals['_PUSHSLICESREQUEST']._serialized_end=666
+  _globals['_SLICEHEADERS']._serialized_start=668
+  _globals['_SLICEHEADERS']._serialized_end=751
+  _globals['_PUSHSLICESRESPONSE']._serialized_start=753
+  _globals['_PUSHSLICESRESPONSE']._serialized_end=787
+  _globals['_PULLITEM']._serialized_start=790
+  _globals['_PULLITEM']._serialized_end=955
+  _globals['_PULLSLICESREQUEST']._serialized_start=958
+  _globals['_PULLSLICESREQUEST']._serialized_end=1160
+  _globals['_PULLSLICESRESPONSE']._serialized_start=1162
+  _globals['_PULLSLICESRESPONSE']._serialized_end=1272
+  _globals['_PULLCHECKSUMS']._serialized_start=1274
+  _globals['_PULLCHECKSUMS']._serialized_end=1308
+  _globals['_PERSISTVERSIONREQUEST']._serialized_start=1311
+  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1453
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1455
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1529
+  _globals['_DROPVERSIONREQUEST']._serialized_start=1532
+  _globals['_DROPVERSIONREQUEST']._serialized_end=1729
+  _globals['_DROPVERSIONRESPONSE']._serialized_start=1731
+  _globals['_DROPVERSIONRESPONSE']._serialized_end=1766
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=1768
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=1791
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=1793
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=1891
+  _globals['_SHARDSERVICE']._serialized_start=1894
+  _globals['_SHARDSERVICE']._serialized_end=2256
+  _globals['_SHARDDATASERVICE']._serialized_start=2259
+  _globals['_SHARDDATASERVICE']._serialized_end=2495
 # @@protoc_insertion_point(module_scope)

@@ -26,28 +26,24 @@ class PushTarget(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SET_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    EPOCH_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The set."""
-    version: _builtins.int
-    """The version."""
-    epoch: _builtins.int
-    """The writer's epoch."""
     rank: _builtins.int
     """Rank that pushes; every stream of a rank makes a piece of its own."""
+    grant: _builtins.str
+    """What OpenVersion returned."""
     def __init__(
         self,
         *,
         set: _builtins.str = ...,
-        version: _builtins.int = ...,
-        epoch: _builtins.int = ...,
         rank: _builtins.int = ...,
+        grant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "rank", b"rank", "set", b"set", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "rank", b"rank", "set", b"set"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
