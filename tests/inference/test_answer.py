@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as arrays
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.client.results import has_answer
 from tessera.data.record import Record
-from tessera.inference.tasks.answer import Window, no_answer, span_scores, windows
+from tessera.inference.tasks import answer
+from tessera.inference.tasks.answer import Window, best_spans, no_answer, span_scores, windows
 from tessera.trainer.tasks.question_answering import AnswerCollate, AnswerEncoder, QuestionAnswering
 
 from .served import ask
@@ -41,7 +42,7 @@ def test_a_span_has_its_best_score_over_all_windows():
     parts = [Window(begin=0, count=3, place=1), Window(begin=2, count=2, place=1)]
     first = np.array([[9, 9], [1, 0], [0, 2], [0, 1], [9, 9]], np.float32)
     second = np.array([[9, 9], [5, 0], [0, 4], [9, 9]], np.float32)
-    scores = span_scores(4, parts, [first, second], 2)
+    scores = span_scores(0, 4, parts, [first, second], 2)
     assert scores.tolist() == [
         [1.0, 3.0],
         [2.0, 1.0],
@@ -53,8 +54,9 @@ def test_a_span_has_its_best_score_over_all_windows():
 @pytest.mark.parametrize("longest", [1, 2, 9])
 def test_spans_are_never_longer_than_allowed_nor_than_a_window(longest):
     parts = [Window(begin=0, count=3, place=0)]
-    scores = span_scores(3, parts, [np.zeros((3, 2), np.float32)], longest)
-    assert scores.shape == (3, min(longest, 3))
+    found, _ = best_spans(3, parts, [np.zeros((3, 2), np.float32)], longest, 99)
+    spans = {(begin, end) for score, begin, end in found if score > -math.inf}
+    assert spans == {(b, e) for b in range(3) for e in range(b, min(b + longest, 3))}
 
 
 LOGITS = st.integers(2, 9).flatmap(
@@ -63,30 +65,61 @@ LOGITS = st.integers(2, 9).flatmap(
 
 
 @settings(max_examples=100, deadline=None)
+@given(
+    tokens=st.integers(1, 60),
+    room=st.integers(1, 20),
+    longest=st.integers(1, 25),
+    band=st.integers(1, 200),
+    seed=st.integers(0, 99),
+)
+def test_bands_find_what_all_spans_at_once_would(tokens, room, longest, band, seed):
+    count = 1 + seed % 9
+    parts = [
+        Window(begin=begin, count=size, place=1)
+        for begin, size in windows(tokens, room, min(longest, room // 2))
+    ]
+    draw = np.random.default_rng(seed)
+    results = [draw.normal(size=(part.count + 2, 2)).astype(np.float32) for part in parts]
+    most = min(longest, max(part.count for part in parts))
+    whole = span_scores(0, tokens, parts, results, most)
+    kept, answer.BAND = answer.BAND, band
+    try:
+        found, total = best_spans(tokens, parts, results, longest, count)
+    finally:
+        answer.BAND = kept
+    assert total == pytest.approx(np.logaddexp.reduce(whole, axis=None))
+    for score, begin, end in found:
+        assert whole[begin, end - begin] == score
+    best = np.sort(whole[np.isfinite(whole)])[::-1][:count]
+    assert [score for score, *_ in found if score > -math.inf] == best.tolist()
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.lists(LOGITS, min_size=1, max_size=4), st.floats(-20, 20))
 def test_no_answer_is_one_more_span_of_the_least_sure_window(results, more):
     counts = [len(logits) - 1 for logits in results]
     begins = np.cumsum([0, *counts]).tolist()
     parts = [Window(begin=b, count=c, place=1) for b, c in zip(begins, counts, strict=False)]
-    scores = span_scores(begins[-1], parts, results, 3)
-    found = no_answer(scores, results)
+    scores = span_scores(0, begins[-1], parts, results, 3)
+    _, total = best_spans(begins[-1], parts, results, 3, 1)
+    found = no_answer(total, results)
     empty = min(float(logits[0, 0]) + float(logits[0, 1]) for logits in results)
     others = np.exp(scores).sum()
     assert found == pytest.approx(math.exp(empty) / (math.exp(empty) + others), abs=1e-9)
     assert 0 < found < 1
     # Every window says it louder: its odds rise by as much.
     louder = [np.concatenate([logits[:1] + more / 2, logits[1:]]) for logits in results]
-    risen = no_answer(scores, louder)
+    risen = no_answer(total, louder)
     odds = math.log(found / (1 - found)) + more
     assert risen == pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-4)
     # One that lacks the answer changes nothing.
     sure = np.full((3, 2), 99, np.float32)
-    assert no_answer(scores, [*results, sure]) == found
+    assert no_answer(total, [*results, sure]) == found
 
 
 def test_no_answer_stays_a_probability_where_numbers_end():
-    assert no_answer(np.array([[-1e6]]), [np.zeros((1, 2), np.float32)]) == 1.0
-    assert no_answer(np.array([[1e6]]), [np.zeros((1, 2), np.float32)]) == 0.0
+    assert no_answer(-1e6, [np.zeros((1, 2), np.float32)]) == 1.0
+    assert no_answer(1e6, [np.zeros((1, 2), np.float32)]) == 0.0
 
 
 @pytest.mark.parametrize(("raised", "expected"), [(40.0, 1.0), (-40.0, 0.0)])

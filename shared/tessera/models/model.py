@@ -39,9 +39,7 @@ class Model(nn.Module):
 
     def forward(self, inputs: Inputs) -> Outputs:
         """What the heads say of a batch; one without states says nothing."""
-        if not self.config.segmented:
-            inputs = inputs._replace(segments=None)
-        states = self.trunk(inputs)
+        states = self._states(inputs)
         said = {}
         for row in kind_of(self.config.task).heads:
             hidden = states.written if row.writes else states.read
@@ -49,13 +47,29 @@ class Model(nn.Module):
                 said[row.output] = self._said(row, hidden, inputs)
         return Outputs(**said)
 
+    def at_places(self, row: Head, inputs: Inputs) -> Tensor:
+        """[K, width] states that a head of places is called with, in parts if it says much."""
+        states = self._states(inputs)
+        hidden = states.written if row.writes else states.read
+        assert hidden is not None
+        return _picked(row, hidden, inputs)
+
+    def _states(self, inputs: Inputs) -> States:
+        if not self.config.segmented:
+            inputs = inputs._replace(segments=None)
+        return self.trunk(inputs)  # type: ignore[no-any-return]
+
     def _said(self, row: Head, hidden: Tensor, inputs: Inputs) -> Tensor:
         head = self.heads[row.name]
         if row.per is Per.TEXT:
             counted = inputs.mask if inputs.pooled is None else inputs.pooled
             return head(hidden, counted)  # type: ignore[no-any-return]
         if row.per is Per.PLACE:
-            # A vocabulary is wide, and most places are not asked for.
-            places = inputs.at if row.writes else inputs.masked_at
-            hidden = hidden if places is None else hidden.flatten(0, 1)[places]
+            hidden = _picked(row, hidden, inputs)
         return head(hidden)  # type: ignore[no-any-return]
+
+
+def _picked(row: Head, hidden: Tensor, inputs: Inputs) -> Tensor:
+    """The states that are asked for: a vocabulary is wide, and most places are not."""
+    places = inputs.at if row.writes else inputs.masked_at
+    return hidden if places is None else hidden.flatten(0, 1)[places]

@@ -146,7 +146,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; special tokens written in it are taken as plain text."""
-        return self._ids(text, self._inner.encode(text, add_special_tokens=False))
+        return self._ids(text, _encode(self._inner, text))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of several texts, in parallel where the library may."""
@@ -155,11 +155,11 @@ class Tokenizer:
 
     def encode_marked(self, text: str) -> list[int]:
         """Ids of a text in which special tokens, such as `[MASK]`, are written by name."""
-        return list(self._marked.encode(text, add_special_tokens=False).ids)
+        return list(_encode(self._marked, text).ids)
 
     def encode_offsets(self, text: str) -> Encoded:
         """`encode`, with the characters that each id stands for."""
-        return self._encoded(text, self._inner.encode(text, add_special_tokens=False))
+        return self._encoded(text, _encode(self._inner, text))
 
     def encode_offsets_batch(self, texts: Sequence[str]) -> list[Encoded]:
         """`encode_offsets` of several texts, in parallel where the library may."""
@@ -200,6 +200,11 @@ class Tokenizer:
         if token in self.special_ids:
             return str(self._inner.id_to_token(token))
         return self._pieces[token].first.decode(errors="replace")
+
+    @cached_property
+    def longest(self) -> int:
+        """Characters of the longest token, as its vocabulary spells it."""
+        return max(map(len, self._inner.get_vocab(with_added_tokens=True)))
 
     @cached_property
     def _marked(self) -> tokenizers.Tokenizer:
@@ -244,6 +249,11 @@ class _Pieces(dict[int, Piece]):
         name = self._inner.id_to_token(token)
         piece = self[token] = NOTHING if name is None else self._reader.read(name)
         return piece
+
+
+def _encode(inner: tokenizers.Tokenizer, text: str) -> tokenizers.Encoding:
+    """The encoding of one text; other threads go on meanwhile, which `encode` keeps from it."""
+    return inner.encode_batch([text], add_special_tokens=False)[0]
 
 
 def _numbers(special: SpecialTokens, vocabulary: Mapping[str, int]) -> dict[str, int]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera.inference.engine.sequence import Work
 
-HeadOutput = NDArray[np.float32]
-"""Of classes [C], of every token's classes [T, C], of start and end [T, 2], of hidden tokens
-[K, V], an embedding [width], or log-probabilities of targets [K]."""
+HeadOutput = NDArray[Any]
+"""Of classes [C], of every token's classes [T, C], of start and end [T, 2], an embedding [width],
+or log-probabilities of targets [K]; of hidden tokens the likeliest [K, top_k], as `CHOICE`."""
+
+CHOICE = np.dtype([("token", np.int32), ("logprob", np.float32)])
+"""A token that may stand somewhere, and its log-probability."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class PoolingInput(Work[HeadOutput]):
         written: tokens of a decoder beside an encoder.
         places: where hidden or next tokens are wanted, for the heads that tell those.
         targets: next tokens at these places, whose log-probabilities are wanted.
+        top_k: hidden tokens that are wanted of each place, the likeliest.
         unpooled: tokens at the beginning that do not count where a text is stood for.
     """
 
@@ -34,6 +39,7 @@ class PoolingInput(Work[HeadOutput]):
     written: tuple[int, ...] = ()
     places: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
+    top_k: int = 1
     unpooled: int = 0
 
 

@@ -12,11 +12,15 @@ from torch import Tensor
 from tessera.inference.engine.batch import Batch, fill_up
 from tessera.inference.engine.finite import NotFinite
 from tessera.inference.engine.packing import pack
-from tessera.inference.engine.pooling import HeadOutput, PoolingInput
-from tessera.models.head import Per
+from tessera.inference.engine.pooling import CHOICE, HeadOutput, PoolingInput
+from tessera.models.head import Head, Per
 from tessera.models.inputs import Inputs
 from tessera.models.model import Model
 from tessera.models.tasks import kind_of
+
+LOGITS_BYTES = 64 << 20
+"""Of logits of places that are in memory at once: what a step takes beside the model's states."""
+_FLOAT_BYTES = 4
 
 
 def read(
@@ -72,6 +76,9 @@ def _is_finite(model: Model, head: str, output: HeadOutput) -> bool:
         return bool(np.isfinite(output).all())
     if head == "language":
         return not np.isnan(output).any()
+    if output.dtype == CHOICE:
+        # One that is not a number, or +inf, spoils the sum that all are compared with.
+        return bool(np.isfinite(output["logprob"].max(axis=-1)).all())
     if head == "classes" and model.config.task.multi_label:
         return not (np.isnan(output) | np.isposinf(output)).any()
     # The greatest of a row is finite, not a number, or +inf; it is -inf if there is nothing else.
@@ -96,16 +103,48 @@ def _read(
         masked_at=_places(texts, batch, device, wanted=not row.writes),
         pooled=_pooled(texts, batch, device),
     )
-    found = getattr(model(inputs), row.output)
+    if row.per is Per.PLACE:
+        return _at_places(model, row, inputs, texts)
+    found = _numpy(getattr(model(inputs), row.output))
     if row.per is Per.TEXT:
-        return list(_numpy(found))
-    if row.per is Per.TOKEN:
-        return [of[:length] for of, length in zip(_numpy(found), batch.lengths, strict=True)]
-    counts = [len(text.places) for text in texts]
+        return list(found)
+    return [of[:length] for of, length in zip(found, batch.lengths, strict=True)]
+
+
+def _at_places(
+    model: Model, row: Head, inputs: Inputs, texts: Sequence[PoolingInput]
+) -> list[HeadOutput]:
+    """What is wanted of a vocabulary at places: never all of it for all places at once."""
+    hidden, head = model.at_places(row, inputs), model.heads[row.name]
+    words = model.config.target_vocab_size if row.writes else model.config.vocab_size
+    parts = torch.split(hidden, max(1, LOGITS_BYTES // (words * _FLOAT_BYTES)))
+    counts = np.cumsum([len(text.places) for text in texts])
     if row.writes:
-        targets = torch.tensor([token for text in texts for token in text.targets], device=device)
-        found = torch.log_softmax(found.float(), dim=-1).gather(1, targets[:, None]).squeeze(1)
-    return np.split(_numpy(found), np.cumsum(counts)[:-1])
+        wanted = torch.tensor([t for text in texts for t in text.targets], device=hidden.device)
+        at = torch.split(wanted, [len(part) for part in parts])
+        said = [_logprobs(head(part), targets) for part, targets in zip(parts, at, strict=True)]
+        return np.split(np.concatenate(said), counts[:-1])
+    top_k = min(words, max(text.top_k for text in texts))
+    choices = np.concatenate([_likeliest(head(part), top_k) for part in parts])
+    split = np.split(choices, counts[:-1])
+    return [found[:, : text.top_k].copy() for text, found in zip(texts, split, strict=True)]
+
+
+def _logprobs(logits: Tensor, targets: Tensor) -> HeadOutput:
+    """[K, V] logits and [K] tokens to the tokens' log-probabilities, [K]."""
+    exact = logits.float()
+    chosen = exact.gather(1, targets[:, None]).squeeze(1)
+    return _numpy(chosen - exact.logsumexp(-1))
+
+
+def _likeliest(logits: Tensor, count: int) -> HeadOutput:
+    """[K, V] logits to the likeliest tokens of each place, [K, count] of `CHOICE`."""
+    exact = logits.float()
+    best = exact.topk(count, dim=-1)
+    found = np.empty(best.indices.shape, CHOICE)
+    found["token"] = best.indices.cpu().numpy()
+    found["logprob"] = _numpy(best.values - exact.logsumexp(-1, keepdim=True))
+    return found
 
 
 def _segments(texts: Sequence[PoolingInput], device: torch.device) -> Tensor | None:

@@ -34,6 +34,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _QUICK_BYTES = 4096
 """Larger requests are encoded, and their answers made, off the event loop."""
+_QUICK_RESULT_BYTES = 16384
+"""Of more than that an answer is made off the event loop, however small the request was."""
 
 
 class InferenceService(pb_grpc.InferenceServiceServicer):
@@ -145,7 +147,11 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
                     continue  # The model was replaced in between.
             context.add_done_callback(lambda _: collection.cancel())  # type: ignore[arg-type]
             results = await collection.results()
-            answer = await _run(large, lambda: reply(task.finish(results), model.version))
+            said = sum(getattr(result, "nbytes", 0) for result in results)
+            answer = await _run(
+                large or said > _QUICK_RESULT_BYTES,
+                lambda: reply(task.finish(results), model.version),
+            )
             outcome.value = "done"
             return answer
 

@@ -21,6 +21,9 @@ from tessera.text.tokenizer import Encoded, Tokenizer
 _LEAST_ROOM = 1 / 4
 """Of what the model reads: less of a context beside a question is no window worth reading."""
 
+BAND = 1 << 18
+"""Spans that are compared at once: 2 MiB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -123,9 +126,9 @@ class Answer:
         self, model: LoadedModel, bounds: Bounds, asked: Question, field: str
     ) -> list[PoolingInput]:
         size = model.config.vocab_size
-        question = plain(model, asked.question, f"{field}.question", size).ids
-        encoded = plain(model, asked.context, f"{field}.context", size)
         longest = bounds.reading(model)
+        question = plain(model, asked.question, f"{field}.question", size, longest).ids
+        encoded = plain(model, asked.context, f"{field}.context", size)
         empty = with_special_tokens(model, question, ())
         room = longest - len(empty.tokens)
         least = math.ceil(longest * _LEAST_ROOM)
@@ -149,23 +152,19 @@ class Answer:
         return [PoolingInput(head=head, tokens=f.tokens, segments=f.segments) for f in inputs]
 
     def _found(self, read: _Read, results: Sequence[Logits]) -> Found:
-        scores = span_scores(len(read.encoded.ids), read.windows, results, self._max_tokens)
-        chances = softmax(scores.ravel())
+        tokens = len(read.encoded.ids)
+        best, total = best_spans(tokens, read.windows, results, self._max_tokens, self._top_k)
         spans = []
-        for index in largest(chances, self._top_k):
-            first, more = divmod(int(index), scores.shape[1])
-            if not chances[index]:
+        for score, first, last in best:
+            # All of them may be ruled out.
+            probability = math.exp(score - total) if score > -math.inf else 0.0
+            if not probability:
                 break
-            begin, end = read.encoded.offsets[first][0], read.encoded.offsets[first + more][1]
+            begin, end = read.encoded.offsets[first][0], read.encoded.offsets[last][1]
             spans.append(
-                Span(
-                    text=read.text(begin, end),
-                    begin=begin,
-                    end=end,
-                    probability=float(chances[index]),
-                )
+                Span(text=read.text(begin, end), begin=begin, end=end, probability=probability)
             )
-        return Found(spans=tuple(spans), no_answer=no_answer(scores, results))
+        return Found(spans=tuple(spans), no_answer=no_answer(total, results))
 
 
 def windows(tokens: int, room: int, overlap: int) -> list[tuple[int, int]]:
@@ -180,37 +179,80 @@ def windows(tokens: int, room: int, overlap: int) -> list[tuple[int, int]]:
     return [(begin, min(room, tokens - begin)) for begin in begins]
 
 
-def span_scores(
-    tokens: int, parts: Sequence[Window], results: Sequence[Logits], longest: int
-) -> NDArray[np.float64]:
-    """How well spans answer: [tokens, length - 1], the best over all windows; -inf: not at all.
+def best_spans(
+    tokens: int, parts: Sequence[Window], results: Sequence[Logits], longest: int, count: int
+) -> tuple[list[tuple[float, int, int]], float]:
+    """The spans that answer best, and the log-sum-exp of the scores of all.
+
+    A band of first tokens at a time, so that memory does not grow with the context.
 
     Args:
         tokens: of the context.
-        parts: windows of it.
+        parts: windows of it, in their order.
         results: [T, 2] logits of start and end of what was read with each window.
         longest: tokens of a span at most.
+        count: spans wanted.
+
+    Returns:
+        (score, first token, last token) of each, the best first.
     """
     longest = min(longest, max(part.count for part in parts))
-    scores = np.full((tokens, longest), -np.inf)
+    rows = max(1, BAND // longest)
+    best: list[tuple[float, int, int]] = []
+    total = -math.inf
+    for begin in range(0, tokens, rows):
+        end = min(begin + rows, tokens)
+        scores = span_scores(begin, end, parts, results, longest)
+        total = float(np.logaddexp(total, np.logaddexp.reduce(scores, axis=None)))
+        flat = scores.ravel()
+        for index in largest(flat, count).tolist():
+            row, more = divmod(index, longest)
+            best.append((float(flat[index]), begin + row, begin + row + more))
+        best = sorted(best, key=lambda span: -span[0])[:count]
+    return best, total
+
+
+def span_scores(
+    begin: int, end: int, parts: Sequence[Window], results: Sequence[Logits], longest: int
+) -> NDArray[np.float64]:
+    """How well the spans of some first tokens answer.
+
+    Args:
+        begin: the first of these tokens.
+        end: the one after the last.
+        parts: windows of the context.
+        results: [T, 2] logits of start and end of what was read with each window.
+        longest: tokens of a span at most.
+
+    Returns:
+        [end - begin, longest], the best over all windows; -inf: not at all.
+    """
+    scores = np.full((end - begin, longest), -np.inf)
     for part, logits in zip(parts, results, strict=True):
+        low, high = max(begin, part.begin), min(end, part.begin + part.count)
+        if low >= high:
+            continue
         both = logits[part.place : part.place + part.count].astype(np.float64)
         for more in range(min(longest, part.count)):
-            count = part.count - more
-            column = scores[part.begin : part.begin + count, more]
-            np.maximum(column, both[:count, 0] + both[more:, 1], out=column)
+            count = min(high, part.begin + part.count - more) - low
+            if count < 1:
+                break
+            at = low - part.begin
+            column = scores[low - begin : low - begin + count, more]
+            last = both[at + more : at + more + count, 1]
+            np.maximum(column, both[at : at + count, 0] + last, out=column)
     return scores
 
 
-def no_answer(scores: NDArray[np.float64], results: Sequence[Logits]) -> float:
+def no_answer(total: float, results: Sequence[Logits]) -> float:
     """Probability of the span of place 0 alone, beside all others (Devlin et al., 2019, 4.3).
 
     A window that lacks the answer says so whatever the others hold, so that the one counts which
     says it least.
 
     Args:
-        scores: of spans, as `span_scores` has them.
+        total: log-sum-exp of the scores of all spans.
         results: [T, 2] logits of start and end of what was read with each window.
     """
     empty = min(float(logits[0].astype(np.float64).sum()) for logits in results)
-    return float(softmax(np.append(scores, empty))[-1])
+    return float(softmax(np.array([total, empty]))[-1])

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tessera import errors
 from tessera.inference.engine.bounds import Bounds
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.pooling import PoolingInput
-from tessera.inference.tasks.probabilities import Logits, largest, softmax
 from tessera.inference.tasks.text_input import TextInput, read
 from tessera.models.tasks import kind_of
 from tessera.text.tokenizer import Tokenizer
+
+MAX_CANDIDATES = 100_000
+"""Of all places of one request: each is a message of its own, some hundred bytes of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class FillMask:
         """A text for each input."""
         self._tokenizer, self._places = model.tokenizer, []
         head = kind_of(model.config.task).head_names[0]
-        longest, works = bounds.reading(model), list[PoolingInput]()
+        longest, works, asked = bounds.reading(model), list[PoolingInput](), 0
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"
             encoded_input = read(model, given, field, longest, marked=True)
@@ -69,30 +75,44 @@ class FillMask:
                     field, f"nothing is hidden in it; {_how(model, given)}", "NO_MASK"
                 )
             self._places.append(places)
+            asked += len(places)
+            self._check_candidates(asked, field)
             works.append(
                 PoolingInput(
                     head=head,
                     tokens=encoded_input.tokens,
                     segments=encoded_input.segments,
                     places=places,
+                    top_k=self._top_k,
                 )
             )
         return works
 
-    def finish(self, results: Sequence[Logits]) -> list[tuple[Hidden, ...]]:
+    def _check_candidates(self, places: int, field: str) -> None:
+        """Raise InvalidArgumentError TOO_MANY_CANDIDATES if an answer would be too large."""
+        if places * self._top_k > MAX_CANDIDATES:
+            raise errors.InvalidArgumentError.at(
+                field,
+                f"with this one there are {places} hidden places, of which {self._top_k} candidates"
+                f" each are wanted; one request gets {MAX_CANDIDATES} candidates at most: ask"
+                " several times",
+                "TOO_MANY_CANDIDATES",
+                metadata={"places": str(places), "top_k": str(self._top_k)},
+            )
+
+    def finish(self, results: Sequence[NDArray[Any]]) -> list[tuple[Hidden, ...]]:
         """Candidates of every place of every text."""
         return [
             tuple(
                 Hidden(place, self._candidates(row))
-                for place, row in zip(places, logits, strict=True)
+                for place, row in zip(places, choices, strict=True)
             )
-            for places, logits in zip(self._places, results, strict=True)
+            for places, choices in zip(self._places, results, strict=True)
         ]
 
-    def _candidates(self, logits: Logits) -> tuple[Filler, ...]:
-        chances = softmax(logits)
-        best = largest(chances, self._top_k)
-        return tuple(Filler(int(t), self._text(int(t)), float(chances[t])) for t in best)
+    def _candidates(self, row: NDArray[Any]) -> tuple[Filler, ...]:
+        tokens, chances = row["token"].tolist(), np.exp(row["logprob"].astype(np.float64)).tolist()
+        return tuple(Filler(t, self._text(t), p) for t, p in zip(tokens, chances, strict=True))
 
     def _text(self, token: int) -> str:
         return "" if self._tokenizer is None else self._tokenizer.token_text(token)

@@ -8,6 +8,7 @@ from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.sequence import Request
 from tessera.inference.tasks.text_input import (
     TextInput,
+    check_characters,
     check_range,
     tokenizer,
     with_special_tokens,
@@ -31,7 +32,8 @@ def prepare(
             TOO_MANY_BEAMS.
     """
     field = "text" if given.tokens is None else "tokens"
-    ids = _encode(model, given, field)
+    longest = bounds.writing(model) if model.config.encoder is None else bounds.source(model)
+    ids = _encode(model, given, field, longest)
     if not ids:
         raise errors.InvalidArgumentError.at(
             field, "the prompt is empty; give at least one token", "EMPTY_PROMPT"
@@ -41,18 +43,19 @@ def prepare(
             "stop", "this model has no tokenizer, so it writes no text", "NO_TOKENIZER"
         )
     if model.config.encoder is None:
-        _check_length(ids, field, bounds.writing(model), answer=1)
+        _check_length(ids, field, longest, answer=1)
         request = params.request(ids)
     else:
         source = ids if given.tokens is not None else with_special_tokens(model, ids).tokens
-        _check_length(source, field, bounds.source(model), answer=0)
+        _check_length(source, field, longest, answer=0)
         request = params.request((first_token(model),), source)
     check_room(request, model, bounds)
     return request
 
 
-def _encode(model: LoadedModel, given: TextInput, field: str) -> tuple[int, ...]:
+def _encode(model: LoadedModel, given: TextInput, field: str, longest: int) -> tuple[int, ...]:
     if given.tokens is None:
+        check_characters(model, given.text, field, longest, "PROMPT_TOO_LONG")
         ids = tokenizer(model, field).encode(given.text)
         return (*model.opening, *ids) if ids and model.config.encoder is None else tuple(ids)
     check_range(given.tokens, field, model.config.vocab_size)

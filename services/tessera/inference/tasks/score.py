@@ -64,6 +64,7 @@ def _after(
     model: LoadedModel, bounds: Bounds, context: TextInput | None, target: TextInput, field: str
 ) -> PoolingInput:
     """A text that goes on with its context, or begins a document."""
+    longest = bounds.reading(model)
     if context is None:
         end = model.end_id
         if end is None:
@@ -75,11 +76,11 @@ def _after(
         before = model.opening or (end,)
     else:
         opening = () if context.tokens is not None else model.opening
-        before = (*opening, *_plain(model, context, f"{field}.context"))
-    wanted = _plain(model, target, f"{field}.target")
+        before = (*opening, *_plain(model, context, f"{field}.context", longest))
+    wanted = _plain(model, target, f"{field}.target", longest)
     # The last token is only asked for.
     tokens = (*before, *wanted[:-1])
-    check_length(tokens, field, bounds.reading(model))
+    check_length(tokens, field, longest)
     places = tuple(range(len(before) - 1, len(tokens)))
     return PoolingInput(head="language", tokens=tokens, places=places, targets=wanted)
 
@@ -96,7 +97,7 @@ def _given_source(
         )
     longest = bounds.reading(model)
     source = read(model, context, f"{field}.context", longest)
-    wanted = _plain(model, target, f"{field}.target")
+    wanted = _plain(model, target, f"{field}.target", longest)
     opening = () if target.tokens is not None else model.opening
     check_length((*opening, *wanted), f"{field}.target", longest)
     return PoolingInput(
@@ -109,5 +110,5 @@ def _given_source(
     )
 
 
-def _plain(model: LoadedModel, given: TextInput, field: str) -> tuple[int, ...]:
-    return tuple(plain(model, given, field, model.config.target_vocab_size).ids)
+def _plain(model: LoadedModel, given: TextInput, field: str, longest: int) -> tuple[int, ...]:
+    return tuple(plain(model, given, field, model.config.target_vocab_size, longest).ids)

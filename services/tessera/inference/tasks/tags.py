@@ -13,6 +13,7 @@ from tessera.inference.engine.pooling import PoolingInput
 from tessera.inference.tasks.classify import ClassifiedText, Classify, TokenLabel
 from tessera.inference.tasks.probabilities import Logits, softmax
 from tessera.inference.tasks.text_input import (
+    check_characters,
     check_filled,
     check_length,
     check_pair,
@@ -81,6 +82,7 @@ class Tags:
             )
 
     def _encode(self, model: LoadedModel, text: str, field: str, longest: int) -> tuple[int, ...]:
+        check_characters(model, text, field, longest)
         encoded = tokenizer_of(model, field).encode_offsets(text)
         check_filled(encoded.ids, field)
         tokens = with_special_tokens(model, encoded.ids).tokens

@@ -12,6 +12,13 @@ from tessera.models.registry import family
 from tessera.models.tasks import READS
 from tessera.text.tokenizer import Encoded, Tokenizer
 
+WORD = 128
+"""Characters that one token may stand for where the vocabulary has shorter ones: BERT makes one
+unknown token of a word of up to 100, and normalisers shorten texts.
+"""
+MAX_CHARACTERS = 2_000_000
+"""Of one text, whatever reads it: a tokenizer takes about a second for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextInput:
@@ -80,12 +87,16 @@ def read(
         check_filled(given.tokens, field)
         encoded_input = EncodedInput(tokens=given.tokens)
     else:
+        for text in (given.text, given.pair):
+            check_characters(model, text, field, longest)
         encoded_input = _encode_text(model, given, field, marked=marked)
     check_length(encoded_input.tokens, field, longest)
     return encoded_input
 
 
-def plain(model: LoadedModel, given: TextInput, field: str, size: int) -> Encoded:
+def plain(
+    model: LoadedModel, given: TextInput, field: str, size: int, longest: int = MAX_CHARACTERS
+) -> Encoded:
     """A text with nothing around it; where tokens were given, each stands for its own place.
 
     Args:
@@ -93,12 +104,15 @@ def plain(model: LoadedModel, given: TextInput, field: str, size: int) -> Encode
         given: the text.
         field: of the request, for errors.
         size: of the vocabulary that it is in.
+        longest: tokens that it may have; whoever gives it looks at the tokens too.
 
     Raises:
-        InvalidArgumentError: EMPTY_INPUT, TOKEN_OUT_OF_RANGE, NO_TOKENIZER or PAIR_NOT_READ.
+        InvalidArgumentError: EMPTY_INPUT, INPUT_TOO_LONG, TOKEN_OUT_OF_RANGE, NO_TOKENIZER or
+            PAIR_NOT_READ.
     """
     check_pair(model.config, given, field, able=False)
     if given.tokens is None:
+        check_characters(model, given.text, field, longest)
         encoded = tokenizer(model, field).encode_offsets(given.text)
     else:
         check_range(given.tokens, f"{field}.tokens", size)
@@ -138,6 +152,30 @@ def check_length(tokens: Sequence[int], field: str, longest: int) -> None:
             " shorten it",
             "INPUT_TOO_LONG",
             metadata={"tokens": str(len(tokens)), "context": str(longest)},
+        )
+
+
+def check_characters(
+    model: LoadedModel, text: str, field: str, longest: int, reason: str = "INPUT_TOO_LONG"
+) -> None:
+    """Raise InvalidArgumentError if a text is too long whatever its tokens are.
+
+    Args:
+        model: that would read it.
+        text: not encoded yet: that is what this spares.
+        field: of the request.
+        longest: tokens that it may have.
+        reason: of the error.
+    """
+    token = WORD if model.tokenizer is None else max(WORD, model.tokenizer.longest)
+    most = min(MAX_CHARACTERS, longest * token)
+    if len(text) > most:
+        raise errors.InvalidArgumentError.at(
+            field,
+            f"it has {len(text)} characters, but what this model reads at once has {most} at most;"
+            " shorten it",
+            reason,
+            metadata={"characters": str(len(text)), "most": str(most)},
         )
 
 
