@@ -94,6 +94,8 @@ REQUIRED = {
     "Tensor.name",
     "Tensor.dtype",
     "SliceHeader.group",
+    "PushTarget.grant",
+    "RenewTokenRequest.token",
     "JoinRequest.host",
 }
 WORDS = ("", "-", "A b", "é", "../a", "a\n", "a" * 64, "a" * 5000)

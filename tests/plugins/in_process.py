@@ -14,6 +14,7 @@ import grpc
 from tessera.api.controller.v1 import deployment_pb2, deployment_pb2_grpc
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
+from tessera.controller.policy.quotas import Quotas
 from tessera.controller.policy.records import Deployment
 from tessera.controller.services import convert
 from tessera.controller.services.deployments import demand_of
@@ -207,7 +208,7 @@ class InProcessPlatform:
             demand=demand_of(spec),
             generation="",
         )
-        self._write(deployments.create, row)
+        self._write(deployments.create, row, Quotas().deployments)
 
     def deployment(self, name: str, *, tenant: str = "default") -> deployment_pb2.Deployment:
         """As a user sees it."""

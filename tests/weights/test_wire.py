@@ -25,7 +25,7 @@ def test_generated_classes_read_what_is_packed_and_the_other_way_round(parts, li
 
 
 def test_other_messages_are_left_to_the_generated_classes():
-    target = pb.PushSlicesRequest(target=pb.PushTarget(set="a/b", version=1))
+    target = pb.PushSlicesRequest(target=pb.PushTarget(set="a/b", grant="g"))
     assert wire.payload(wire.PUSH_DATA, target.SerializeToString()) is None
     checksums = pb.PullSlicesResponse(checksums=pb.PullChecksums(checksums=[1, 2]))
     assert wire.payload(wire.PULL_DATA, checksums.SerializeToString()) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tessera.parameters.quota import Quota
+from tessera.parameters.quota import TenantQuota
 from tessera.rpc.channel import Token
 
 MIB = 1024 * 1024
@@ -35,7 +35,7 @@ class CoordinatorConfig:
     data_dir: Path
     shards: int = 2
     disk_cap_bytes: int | None = None
-    quota: Quota = field(default_factory=Quota)
+    quota: TenantQuota = field(default_factory=TenantQuota)
 
     def __post_init__(self) -> None:
         if self.shards < 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
-from tessera.parameters.quota import DEFAULT, Quota
+from tessera.parameters.quota import DEFAULT, TenantQuota
 
 _START_SECONDS = 60.0
 
@@ -46,7 +46,7 @@ def start_parameters(
     *,
     shards: int = 2,
     disk_cap_bytes: int | None = None,
-    quota: Quota = DEFAULT,
+    quota: TenantQuota = DEFAULT,
 ) -> LocalParameters:
     """Start a coordinator and shards that register with a controller.
 

@@ -11,7 +11,7 @@ RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quota:
+class TenantQuota:
     """Limits of each tenant.
 
     Args:
@@ -43,7 +43,7 @@ class Quota:
             raise exceeded(what, tenant, used, limit)
 
 
-DEFAULT = Quota()
+DEFAULT = TenantQuota()
 
 
 def exceeded(what: str, tenant: str, used: int, limit: int) -> errors.ResourceExhaustedError:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.push_grant import GRANT_SECONDS
-from tessera.parameters.quota import DEFAULT, Quota, names_of, tenant_of
+from tessera.parameters.quota import DEFAULT, TenantQuota, names_of, tenant_of
 from tessera.parameters.rows import UNFINISHED, set_row, version_of, version_row
 from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.parameters.version_reader import VersionReader
@@ -60,7 +60,7 @@ class Store:
         path: Path,
         shards: Sequence[str],
         cap: int | None = None,
-        quota: Quota = DEFAULT,
+        quota: TenantQuota = DEFAULT,
     ) -> None:
         self._database = SQLiteFile(path)
         self._quota = quota

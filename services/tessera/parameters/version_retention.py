@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tessera import errors
-from tessera.parameters.quota import RETRY_SECONDS, Quota, exceeded, names_of, tenant_of
+from tessera.parameters.quota import RETRY_SECONDS, TenantQuota, exceeded, names_of, tenant_of
 from tessera.parameters.retention import (
     Drop,
     Held,
@@ -51,7 +51,7 @@ class VersionRetention:
     """
 
     def __init__(
-        self, database: SQLiteFile, shards: Sequence[str], cap: int | None, quota: Quota
+        self, database: SQLiteFile, shards: Sequence[str], cap: int | None, quota: TenantQuota
     ) -> None:
         self._database = database
         self._shards = tuple(shards)

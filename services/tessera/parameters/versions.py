@@ -14,7 +14,7 @@ import structlog
 from tessera import errors
 from tessera.meter import Meter
 from tessera.parameters.metrics import VERSIONS_COMMITTED
-from tessera.parameters.quota import Quota, tenant_of
+from tessera.parameters.quota import TenantQuota, tenant_of
 from tessera.parameters.shards import Shards
 from tessera.parameters.store import Store, Writer
 from tessera.weights.coverage import check_coverage
@@ -39,7 +39,7 @@ class Versions:
         quota: of each tenant.
     """
 
-    def __init__(self, store: Store, shards: Shards, meter: Meter, quota: Quota) -> None:
+    def __init__(self, store: Store, shards: Shards, meter: Meter, quota: TenantQuota) -> None:
         self.store = store
         self._quota = quota
         self._watchers: Counter[str] = Counter()

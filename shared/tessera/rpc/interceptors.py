@@ -42,8 +42,6 @@ class Call:
     """Whether its requests are a stream; then only the call as a whole has limits in time."""
     request: Any = None
     """Parsed; None: it was not read, or is a stream."""
-    outcome: str = "OK"
-    """Or the reason of its refusal."""
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):
@@ -119,12 +117,23 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _around(self, call: Call) -> AsyncIterator[None]:
         set_principal(call.caller)
-        async with _logged(call):
-            try:
-                async with _errors_mapped(call), _timed(call):
-                    yield
-            finally:
-                await self._door.remember(call.method, call.caller, call.request, call.outcome)
+        async with _logged(call), _errors_mapped(call), self._remembered(call), _timed(call):
+            yield
+
+    @asynccontextmanager
+    async def _remembered(self, call: Call) -> AsyncIterator[None]:
+        """Who changed what is kept before anybody hears how it went."""
+        outcome = "OK"
+        try:
+            yield
+        except errors.TesseraError as error:
+            outcome = error.reason
+            raise
+        except BaseException as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            await self._door.remember(call.method, call.caller, call.request, outcome)
 
     def _call(self, handler: Any, method: str, caller: Principal, context: Any) -> Call:
         streams = handler.request_streaming or handler.response_streaming
@@ -204,7 +213,6 @@ async def _errors_mapped(call: Call) -> AsyncIterator[None]:
     try:
         yield
     except errors.TesseraError as error:
-        call.outcome = error.reason
         if code_of(error) is grpc.StatusCode.INTERNAL:
             # One with a reason of its own is foreseen: where it came up says nothing.
             foreseen = error.reason != errors.InternalError.reason
@@ -214,11 +222,9 @@ async def _errors_mapped(call: Call) -> AsyncIterator[None]:
     except (AbortError, grpc.aio.UsageError):
         raise
     except TimeoutError:
-        call.outcome = "DEADLINE_EXCEEDED"
         late = errors.DeadlineExceededError("the call took longer than its deadline")
         await call.context.abort_with_status(to_status(late))
     except Exception:
-        call.outcome = "INTERNAL"
         log.exception("internal error")
         bland = errors.InternalError("internal error; the server's log has the details")
         await call.context.abort_with_status(to_status(bland))
