@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 
+from tessera import errors
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.attempt.progress import Progress
 from tessera.controller.policy.demand import Demand
@@ -31,6 +32,7 @@ from tessera.controller.store import (
     deployments,
     ensures,
     events,
+    holdings,
     jobs,
     metrics,
     outbox,
@@ -50,6 +52,7 @@ FAILURE = {
     "traceback": "t",
     "exit_code": 3,
 }
+BLOB = "0123" * 16
 DONE = {
     "id": "job-1",
     "tenant": "default",
@@ -61,7 +64,7 @@ DONE = {
     "dependencies": "[]",
     "request_id": "r",
     "request_digest": "d",
-    "spec": "{}",
+    "spec": json.dumps({"data": {"files": [f"blob://{BLOB}/t.txt"]}}),
     "workers": 2,
     "cpus_per_worker": 1.5,
     "accelerator": "A100",
@@ -321,6 +324,13 @@ async def test_all_else_reads_the_same(database):
     )
     assert await database.write(tickets.redeem, "secret") == principal
     assert database.token == 8
+
+
+async def test_what_jobs_name_is_their_tenants(database):
+    assert await database.read(holdings.check, "default", BLOB) == 1.0
+    assert await database.read(holdings.room, "default", "", 10) == 10
+    with pytest.raises(errors.NotFoundError):
+        await database.read(holdings.check, "other", BLOB)
 
 
 def test_the_tables_are_those_of_the_code_and_indexes_and_keys_stay(old):
