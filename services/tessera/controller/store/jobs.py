@@ -12,7 +12,7 @@ import structlog
 
 from tessera import errors
 from tessera.controller.policy.filters import Condition
-from tessera.controller.policy.job import TERMINAL, Input, JobState, Transition, transition
+from tessera.controller.policy.job import Input, JobState, Transition, transition
 from tessera.controller.policy.quotas import Quota
 from tessera.controller.policy.records import Job
 from tessera.controller.store import events, rows
@@ -32,18 +32,22 @@ def create(connection: sa.Connection, new: Job, quota: Quota) -> tuple[Job, bool
     if (known := by_request(connection, new.tenant, new.request_id)) is not None:
         return check_same(known, new.request_id, new.request_digest), False
     check_set(connection, new.tenant, new.publish_set)
-    own = sa.func.sum(sa.case((jobs.c.owner == new.owner, 1), else_=0))
-    count = sa.select(sa.func.count(), sa.func.coalesce(own, 0)).select_from(jobs)
-    of_tenant, of_owner = connection.execute(
-        count.where(jobs.c.tenant == new.tenant, UNFINISHED)
-    ).one()
-    quota.check(new.tenant, new.owner, of_tenant=of_tenant, of_principal=of_owner)
+    open_ = _open(connection, new.tenant)
+    own = open_.get(new.owner, 0)
+    quota.check(new.tenant, new.owner, of_tenant=sum(open_.values()), of_principal=own)
     now = time.time()
     values = rows.columns(replace(new, create_time=now))
     connection.execute(jobs.insert().values(**values))
     message = f"Accepted from {new.owner}; it waits for room."
     events.append(connection, new.id, type_="state", message=message, now=now)
     return get(connection, new.id), True
+
+
+def _open(connection: sa.Connection, tenant: str) -> dict[str, int]:
+    """How many jobs of a tenant have not ended, by owner; read off the index `jobs_open` alone."""
+    count = sa.select(jobs.c.owner, sa.func.count()).group_by(jobs.c.owner)
+    found = connection.execute(count.where(jobs.c.tenant == tenant, UNFINISHED))
+    return dict(found.tuples().all())
 
 
 def by_request(connection: sa.Connection, tenant: str, request_id: str) -> Job | None:
@@ -73,7 +77,7 @@ def check_set(connection: sa.Connection, tenant: str, name: str) -> None:
     query = sa.select(jobs.c.id).where(
         jobs.c.tenant == tenant,
         jobs.c.publish_set == name,
-        jobs.c.state.not_in(TERMINAL),
+        UNFINISHED,
     )
     if (other := connection.execute(query).scalar()) is not None:
         raise errors.FailedPreconditionError(

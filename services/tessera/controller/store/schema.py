@@ -82,6 +82,7 @@ jobs = Table(
         "jobs_open",
         "tenant",
         "owner",
+        "state",
         sqlite_where=UNFINISHED,
         postgresql_where=UNFINISHED,
     ),

@@ -34,7 +34,7 @@ def upgrade() -> None:
     op.create_index(
         "jobs_open",
         "jobs",
-        ["tenant", "owner"],
+        ["tenant", "owner", "state"],
         sqlite_where=_UNFINISHED,
         postgresql_where=_UNFINISHED,
     )
