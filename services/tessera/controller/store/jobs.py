@@ -47,7 +47,7 @@ def _open(connection: sa.Connection, tenant: str) -> dict[str, int]:
     """How many jobs of a tenant have not ended, by owner; read off the index `jobs_open` alone."""
     count = sa.select(jobs.c.owner, sa.func.count()).group_by(jobs.c.owner)
     found = connection.execute(count.where(jobs.c.tenant == tenant, UNFINISHED))
-    return dict(found.tuples().all())
+    return {row[0]: row[1] for row in found}
 
 
 def by_request(connection: sa.Connection, tenant: str, request_id: str) -> Job | None:
