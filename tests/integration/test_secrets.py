@@ -10,6 +10,7 @@ import hashlib
 import json
 import textwrap
 from pathlib import Path
+from urllib.error import HTTPError
 
 import psutil
 import pytest
@@ -53,7 +54,7 @@ RAY = (
     "/api/train/v2/runs/v1",
     "/events",
     "/logical/actors",
-    "/nodes?view=details",
+    "/nodes?view=summary",
     *(f"/api/v0/{name}?detail=1&limit=10000" for name in ("actors", "tasks", "workers", "jobs")),
     *(f"/api/v0/{name}?detail=1&limit=10000" for name in ("runtime_envs", "nodes", "objects")),
 )
@@ -66,7 +67,8 @@ def jobs(platform, files, tmp_path_factory) -> dict[str, str]:
     for name, value in (("hub/token", f"{FILE}\n"), ("mounted/key", VALUES["OF_MOUNT"])):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(value)
-        (folder / name).chmod(0o600)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
     code = tmp_path_factory.mktemp("secrets") / "using.py"
     code.write_text(textwrap.dedent(CODE))
     used = {"entrypoint": "using:make", "code": str(code), "secrets": SECRETS, "steps": 4}
@@ -127,12 +129,19 @@ def places_of(folder: Path, secret: bytes, apart_from: Path) -> list[str]:
     return found
 
 
+def answer(platform: Platform, path: str) -> bytes:
+    """What Ray's dashboard says at a path."""
+    try:
+        return ray_api.get(platform.state.dashboard + path, platform.home.ray_token_path, 60.0)
+    except HTTPError as error:
+        raise AssertionError(f"{path}: {error.code} {error.read()[:500]!r}") from error
+
+
 def test_they_are_nowhere_else(platform, jobs):
     state = platform.state
     kept = platform.home.secrets_path
     folders = [platform.home.path, Path(state.ray_temp_dir)]
-    token = platform.home.ray_token_path
-    answers = {path: ray_api.get(state.dashboard + path, token) for path in RAY}
+    answers = {path: answer(platform, path) for path in RAY}
     lines = {job: "\n".join(whole_log(platform, job)) for job in jobs.values()}
     history = {job: f"{platform.job(job)}{platform.events(job)}" for job in jobs.values()}
     processes = members(state.platform, state.leaders)
