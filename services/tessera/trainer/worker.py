@@ -18,6 +18,7 @@ from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.trainer.control.commands import CommandQueue, DriverLink
 from tessera.trainer.control.in_memory_reporter import InMemoryReporter
 from tessera.trainer.control.logs import LogShipper
+from tessera.trainer.control.records import hide_in_records
 from tessera.trainer.control.reporter import ControllerReporter, Reporter
 from tessera.trainer.failure import classify
 from tessera.trainer.loop import Outcome
@@ -46,6 +47,8 @@ def run_rank(config: dict[str, Any]) -> None:
     mask = Mask()
     shipper = LogShipper(context, f"rank-{ranks.rank}", mask if settings.secrets else None)
     shipper.start()
+    if settings.secrets:
+        hide_in_records(mask)
     configure_logging("trainer")
     try:
         _attend(settings, context, ranks, mask)
