@@ -17,12 +17,13 @@ SECRET = "planted-0123456789"
 def written():
     """A logger's handler that was there before, as Ray's is, and what it wrote."""
     before, stream, mask = logging.getLogRecordFactory(), io.StringIO(), Mask()
-    logger = logging.Logger("mine")
-    logger.addHandler(logging.StreamHandler(stream))
+    logger, handler = logging.getLogger("tests.records"), logging.StreamHandler(stream)
+    logger.addHandler(handler)
     hide_in_records(mask)
     mask.learn([SECRET])
     yield logger, stream
     logging.setLogRecordFactory(before)
+    logger.removeHandler(handler)
 
 
 def test_messages_arguments_and_tracebacks(written):
