@@ -64,9 +64,11 @@ class Served:
         state = ReplicaState(SERVED, activation, stall_seconds=0.2)
         counts = Counts()
         server = Server(Door(Verifier([self._issuer.public_key()])), services(state, counts))
-        channel = aio_channel(f"127.0.0.1:{await server.start()}")
+        address = f"127.0.0.1:{await server.start()}"
+        channel = aio_channel(address)
         self._running.append((channel, server, activation))
         return SimpleNamespace(
+            address=address,
             state=state,
             counts=counts,
             engine=activation.engine,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -100,8 +101,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             call = self._call(handler, method, caller, context)
             async with self._around(call):
                 with self._limiter.under_way(method, caller, context.peer()):
-                    request = await self._read(handler, call, sent)
-                    async for response in behaviour(request, context):
+                    async for response in behaviour(await self._read(handler, call, sent), context):
                         yield response
 
         async def write(sent: Any, context: Any) -> None:
@@ -218,16 +218,27 @@ async def _errors_mapped(call: Call) -> AsyncIterator[None]:
             foreseen = error.reason != errors.InternalError.reason
             level = log.error if foreseen else log.exception
             level("internal error", reason=error.reason, metadata=error.metadata)
-        await call.context.abort_with_status(to_status(error))
+        await _end(call, error, error)
     except (AbortError, grpc.aio.UsageError):
         raise
-    except TimeoutError:
+    except TimeoutError as error:
         late = errors.DeadlineExceededError("the call took longer than its deadline")
-        await call.context.abort_with_status(to_status(late))
-    except Exception:
+        await _end(call, late, error)
+    except Exception as error:
         log.exception("internal error")
         bland = errors.InternalError("internal error; the server's log has the details")
-        await call.context.abort_with_status(to_status(bland))
+        await _end(call, bland, error)
+
+
+async def _end(call: Call, told: errors.TesseraError, error: BaseException) -> None:
+    """End a call with an error, because of another or the same one.
+
+    The error that ends it and the frames that it goes through hold one another until the collector
+    comes, and these held the request: refused requests would pile up.
+    """
+    call.request = None
+    traceback.clear_frames(error.__traceback__)
+    await call.context.abort_with_status(to_status(told))
 
 
 @asynccontextmanager
