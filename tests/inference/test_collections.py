@@ -42,14 +42,15 @@ def request(model, tokens, count=COUNT, **fields):
 
 def hidden(model, tokens):
     return PoolingInput(
-        head="masked", tokens=(*tokens, model.config.mask_id), places=(len(tokens),)
+        head="masked", tokens=(*tokens, model.config.mask_id), places=(len(tokens),), top_k=9
     )
 
 
 @torch.inference_mode()
 def masked(model, tokens):
     whole = torch.tensor([[*tokens, model.config.mask_id]])
-    return model.module(Inputs(whole)).masked[0, -1].numpy()
+    best = model.module(Inputs(whole)).masked[0, -1].log_softmax(-1).topk(9)
+    return best.indices.tolist(), best.values.numpy()
 
 
 def count_encoded(model, monkeypatch):
@@ -112,8 +113,10 @@ async def test_every_kind_at_once_and_each_request_of_one_version_while_versions
             assert collection.version == loaded.version
             expected = tiny.naive(loaded, (loaded.config.first_id,), 6, texts[0])
             assert list(first[0].tokens) == expected
-            for logits, tokens in zip(rest, texts[1:], strict=True):
-                assert np.abs(logits[0] - masked(loaded, tokens)).max() < 1e-4
+            for choices, tokens in zip(rest, texts[1:], strict=True):
+                best, logprobs = masked(loaded, tokens)
+                assert choices[0]["token"].tolist() == best
+                assert np.abs(choices[0]["logprob"] - logprobs).max() < 1e-4
             seen.add(loaded.version)
 
     clients = [asyncio.create_task(client(number)) for number in range(5)]

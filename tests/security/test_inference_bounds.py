@@ -253,7 +253,11 @@ async def test_characters_are_counted_before_anything_is_encoded(
     with pytest.raises(errors.InvalidArgumentError) as caught:
         await ask(it, method, **fields)
     assert caught.value.reason == "INPUT_TOO_LONG"
-    assert caught.value.metadata == {"characters": str(len(TOO_LONG)), "most": str(CONTEXT * WORD)}
+    assert caught.value.metadata == {
+        "characters": str(len(TOO_LONG)),
+        "most": str(CONTEXT * WORD),
+        "context": str(CONTEXT),
+    }
 
 
 async def test_characters_of_a_prompt_are_counted_too(serve):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
@@ -99,8 +100,25 @@ def score(request: pb.ScoreRequest) -> Score:
     )
 
 
-def _inputs(inputs: Iterable[pb.Input]) -> list[TextInput]:
-    return [_input(given) for given in inputs]
+class _Inputs(Sequence[TextInput]):
+    """Texts that are made of messages one by one, when they are looked at.
+
+    Where that is, and whether it comes to the last, is the task's to say: not on the event loop if
+    they are many, and no further than the first that is refused.
+    """
+
+    def __init__(self, inputs: Sequence[pb.Input]) -> None:
+        self._inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _input(self._inputs[index])
+
+
+def _inputs(inputs: Sequence[pb.Input]) -> Sequence[TextInput]:
+    return _Inputs(inputs)
 
 
 def _input(given: pb.Input) -> TextInput:

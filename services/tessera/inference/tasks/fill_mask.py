@@ -62,13 +62,13 @@ class FillMask:
     def prepare(self, model: LoadedModel, bounds: Bounds) -> list[PoolingInput]:
         """A text for each input."""
         self._tokenizer, self._places = model.tokenizer, []
-        head = kind_of(model.config.task).head_names[0]
+        head, mask = kind_of(model.config.task).head_names[0], model.mask_id
         longest, works, asked = bounds.reading(model), list[PoolingInput](), 0
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"
             encoded_input = read(model, given, field, longest, marked=True)
             places = tuple(
-                place for place, token in enumerate(encoded_input.tokens) if token == model.mask_id
+                place for place, token in enumerate(encoded_input.tokens) if token == mask
             )
             if not places:
                 raise errors.InvalidArgumentError.at(

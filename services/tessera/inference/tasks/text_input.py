@@ -175,7 +175,7 @@ def check_characters(
             f"it has {len(text)} characters, but what this model reads at once has {most} at most;"
             " shorten it",
             reason,
-            metadata={"characters": str(len(text)), "most": str(most)},
+            metadata={"characters": str(len(text)), "most": str(most), "context": str(longest)},
         )
 
 
