@@ -172,8 +172,8 @@ def check_characters(
     if len(text) > most:
         raise errors.InvalidArgumentError.at(
             field,
-            f"it has {len(text)} characters, but what this model reads at once has {most} at most;"
-            " shorten it",
+            f"it has {len(text)} characters, but {longest} tokens, the most that are read, have"
+            f" {most} at most; shorten it",
             reason,
             metadata={"characters": str(len(text)), "most": str(most), "context": str(longest)},
         )
