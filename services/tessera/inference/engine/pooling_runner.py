@@ -134,7 +134,9 @@ def _logprobs(logits: Tensor, targets: Tensor) -> HeadOutput:
     """[K, V] logits and [K] tokens to the tokens' log-probabilities, [K]."""
     exact = logits.float()
     chosen = exact.gather(1, targets[:, None]).squeeze(1)
-    return _numpy(chosen - exact.logsumexp(-1))
+    total = exact.logsumexp(-1)
+    # Beside +inf nothing is merely unlikely: that says nothing, as everything ruled out does.
+    return _numpy((chosen - total).masked_fill(total.isinf(), torch.nan))
 
 
 def _likeliest(logits: Tensor, count: int) -> HeadOutput:
