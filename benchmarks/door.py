@@ -28,7 +28,7 @@ import grpc
 import structlog
 
 from tessera.api.inference.v1 import inference_pb2, inference_pb2_grpc
-from tessera.api.parameters.v1 import coordinator_pb2, coordinator_pb2_grpc
+from tessera.api.parameters.v1 import coordinator_pb2, coordinator_pb2_grpc, manifest_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.controller.app import Controller
@@ -125,9 +125,10 @@ class Tenant:
         self._stub = coordinator_pb2_grpc.CoordinatorServiceStub(self._control)
         acquire = coordinator_pb2.AcquireWriterRequest(set=self._set, job="j", attempt=1)
         epoch = self._stub.AcquireWriter(acquire, metadata=self._metadata, timeout=30).epoch
-        self._target = pb.PushSlicesRequest(
-            target=pb.PushTarget(set=self._set, version=1, epoch=epoch)
-        )
+        tensor = manifest_pb2.Tensor(group="model", name="w", shape=[1], dtype="F32")
+        opening = coordinator_pb2.OpenVersionRequest(set=self._set, epoch=epoch, tensors=[tensor])
+        opened = self._stub.OpenVersion(opening, metadata=self._metadata, timeout=30)
+        self._target = pb.PushSlicesRequest(target=pb.PushTarget(set=self._set, grant=opened.grant))
 
     def push(self) -> None:
         """A push of nothing."""

@@ -42,7 +42,7 @@ def test_messages_that_are_too_long_are_halved(count, room):
 
     def call(some):
         if len(some) > room:
-            raise errors.ResourceExhaustedError("Sent message larger than max")
+            raise errors.ResourceExhaustedError("too large", reason="MESSAGE_TOO_LARGE")
         return some
 
     done = list(batches.ask(call, list, items))

@@ -124,7 +124,7 @@ async def test_who_listens_may_listen(address):
 
 
 def test_a_push_that_stops_gives_its_threads_back(bulk):
-    target = shard_pb2.PushSlicesRequest(target={"set": "t/s", "version": 1, "epoch": 1})
+    target = shard_pb2.PushSlicesRequest(target={"set": "t/s", "grant": "g"})
     ended = threading.Event()
 
     def idle():
