@@ -15,7 +15,7 @@ import pytest
 from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
-from tessera.api.parameters.v1 import shard_pb2, shard_pb2_grpc
+from tessera.api.parameters.v1 import manifest_pb2, shard_pb2, shard_pb2_grpc
 from tessera.rpc.channel import aio_channel, bearer, data_channel, mapped_errors
 from tessera.rpc.data_server import STREAMS
 from tessera.rpc.limits import CALLS
@@ -31,26 +31,25 @@ MOST = -(-CALLS // 3)
 
 @pytest.fixture(scope="session")
 def writers(served):
-    """An epoch for each tenant's set."""
+    """A grant for each tenant's set."""
+    grants = {}
     with grpc.insecure_channel(served.addresses["coordinator"]) as channel, mapped_errors():
-        acquire = pb_grpc.CoordinatorServiceStub(channel).AcquireWriter
-        return {
-            tenant: acquire(
-                pb.AcquireWriterRequest(set=f"{tenant}/s", job="j", attempt=1),
-                metadata=bearer(token),
-                timeout=20,
-            ).epoch
-            for tenant, token in served.tokens.items()
-        }
+        stub = pb_grpc.CoordinatorServiceStub(channel)
+        for tenant, token in served.tokens.items():
+            name, metadata = f"{tenant}/s", bearer(token)
+            acquire = pb.AcquireWriterRequest(set=name, job="j", attempt=1)
+            epoch = stub.AcquireWriter(acquire, metadata=metadata, timeout=20).epoch
+            tensor = manifest_pb2.Tensor(group="model", name="w", shape=[1], dtype="F32")
+            opening = pb.OpenVersionRequest(set=name, epoch=epoch, tensors=[tensor])
+            grants[tenant] = stub.OpenVersion(opening, metadata=metadata, timeout=20).grant
+    return grants
 
 
 class Pushes:
     """Push streams that name their target, and then say nothing."""
 
-    def __init__(self, served, tenant, epoch) -> None:
-        self._target = shard_pb2.PushSlicesRequest(
-            target={"set": f"{tenant}/s", "version": 1, "epoch": epoch}
-        )
+    def __init__(self, served, tenant, grant) -> None:
+        self._target = shard_pb2.PushSlicesRequest(target={"set": f"{tenant}/s", "grant": grant})
         self._metadata = bearer(served.tokens[tenant])
         self._channel = data_channel(served.addresses["data"])
         self._push = shard_pb2_grpc.ShardDataServiceStub(self._channel).PushSlices
