@@ -24,7 +24,7 @@ class Kind(Enum):
     ENDPOINT = "an endpoint that the caller is"
     TENANT = "a tenant: the caller's, or any for an operator"
     SERVER = "the server itself, which belongs to a tenant"
-    SCOPED = "looked up within the caller's tenant: what is another's does not exist"
+    SCOPED = "within the caller's tenant"
 
 
 @dataclass(frozen=True, slots=True)
