@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from tessera import errors
+from tessera import errors, validation
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
@@ -105,7 +105,8 @@ class Coordinator:
             assets=messages.assets_to_pb(assets or {}),
             labels=dict(labels or {}),
         )
-        reply = self._call("OpenVersion", request)
+        # Its labels are what a run measured, under names of the user's.
+        reply = self._call("OpenVersion", validation.fit(request))
         return OpenedVersion(
             set=set,
             number=reply.version,
