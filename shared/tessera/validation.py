@@ -54,6 +54,9 @@ def _fit_map(values: Any, rules: validate_pb2.MapRules) -> None:
     kept = list(values.items())
     if rules.HasField("max_pairs"):
         kept = kept[: rules.max_pairs]
+    if kept and isinstance(kept[0][1], Message):
+        # Messages go in and out of a map by copies, and nobody but a person names these.
+        return
     values.clear()
     for name, value in kept:
         fitting = _fit_text(value, rules.values.string) if isinstance(value, str) else value

@@ -147,8 +147,18 @@ class InProcessPlatform:
             reads=reads,
         )
 
-    def store(self, job: str, attempt: int = 1, *, reads: tuple[str, ...] = ()) -> dict[str, Any]:
-        """What an attempt is told of the parameter service; it writes the set of its job's name."""
+    def store(
+        self, job: str, attempt: int = 1, *, spec: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What an attempt is told of the parameter service.
+
+        Args:
+            job: its id, and the name of the set that it writes.
+            attempt: its number.
+            spec: of the job, which names the sets that it reads.
+        """
+        named = (spec or {}).get("model", {}).get("init", {}).values()
+        reads = tuple(parse_reference(reference).full_name("default") for reference in named)
         token = self.attempt_token(job, attempt, writes=f"default/{job}", reads=reads)
         return {"controller": self.address, "token": token, "job": job, "attempt": attempt}
 

@@ -165,7 +165,7 @@ class Alone:
 
     def run(self, spec: dict, attempt: int = 1) -> Result:
         """Run a spec whose name is that of the job and of its set."""
-        told, reporter = self.platform.store(spec["name"], attempt), InMemoryReporter()
+        told, reporter = self.platform.store(spec["name"], attempt, spec=spec), InMemoryReporter()
         run = Run(
             settings=settings_of_json(json.dumps(spec)),
             ranks=Ranks(rank=0, world_size=1, local_rank=0),

@@ -135,7 +135,9 @@ def test_a_warm_start_takes_weights_and_tokenizer(whole, platform, texts, tmp_pa
     train = {"lr": 1e-9, "min_lr": 0, "steps": 1, "warmup_steps": 0}
     warm = ranks.spec(texts, name="warm", train=train, resources={"workers": 1})
     warm["model"] = {"family": "gpt", "init": {"from": f"whole@{whole.lead['version']}"}}
-    result = ranks.run({"spec": warm, "store": platform.store("warm", 1)}, tmp_path / "out")
+    result = ranks.run(
+        {"spec": warm, "store": platform.store("warm", 1, spec=warm)}, tmp_path / "out"
+    )
     assert result.lead["finished"], result.output
     held_out = [v["held_out_loss"] for _, v in whole.lead["metrics"] if "held_out_loss" in v]
     found = [v["held_out_loss"] for _, v in result.lead["metrics"] if "held_out_loss" in v]
@@ -158,7 +160,9 @@ def test_a_warm_start_that_cannot_be(  # noqa: PLR0917 - fixtures
     name = f"warm-{reason.lower().replace('_', '-')}"
     told = ranks.spec(texts, name=name, resources={"workers": 1})
     told["model"] = model
-    result = ranks.run({"spec": told, "store": platform.store(name, 1)}, tmp_path / "out")
+    result = ranks.run(
+        {"spec": told, "store": platform.store(name, 1, spec=told)}, tmp_path / "out"
+    )
     assert (result.lead["category"], result.lead["reason"]) == ("USER", reason)
     assert result.lead["message"].startswith(f"{field}: ")
 
@@ -177,7 +181,8 @@ def test_orders_are_taken_at_a_step_boundary(strategy, platform, texts, tmp_path
     told = ranks.spec(texts, name=name, parallel={"strategy": strategy}, publish={"every": 0})
     order = {"step": 3, "checkpoints": 1, "stop": False}
     result = ranks.run(
-        {"spec": told, "store": platform.store(name, 1), "order": order}, tmp_path / "asked"
+        {"spec": told, "store": platform.store(name, 1, spec=told), "order": order},
+        tmp_path / "asked",
     )
     # The ranks agree on it during the next step.
     assert [event["step"] for event in result.events("version")] == [4, 12]
@@ -232,7 +237,7 @@ def test_every_family_goes_on_bit_for_bit(  # noqa: PLR0917 - fixtures
         )
         if family == "transformer":
             spec["data"] = pairs
-        return {"spec": spec, "store": platform.store(spec["name"], attempt)}
+        return {"spec": spec, "store": platform.store(spec["name"], attempt, spec=spec)}
 
     reference = ranks.run(told("reference", 1), tmp_path / "reference")
     assert reference.lead["finished"], reference.output
