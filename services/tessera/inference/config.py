@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tessera.inference.engine.settings import EngineSettings
-from tessera.rpc.channel import Token
+from tessera.rpc.token import Token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,9 @@ from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.detached_actor import NAMESPACE, detached
 from tessera.inference.actor import ReplicaActor
 from tessera.inference.config import ReplicaConfig
-from tessera.rpc.channel import Token, aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.registration import resolve
+from tessera.rpc.token import Token
 
 log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ from tessera.models.config import ModelConfig
 from tessera.models.model import Model
 from tessera.models.registry import build, family, load_config
 from tessera.models.tokenizer import tokenizer_file
-from tessera.rpc.channel import Token
+from tessera.rpc.token import Token
 from tessera.text.tokenizer import Tokenizer
 from tessera.torch_dtypes import torch_dtype
 from tessera.weights.box import Box

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tessera.parameters.quota import TenantQuota
-from tessera.rpc.channel import Token
+from tessera.rpc.token import Token
 
 MIB = 1024 * 1024
 

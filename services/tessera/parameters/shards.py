@@ -13,9 +13,10 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
-from tessera.rpc.channel import Token, aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
 from tessera.rpc.registration import resolve
+from tessera.rpc.token import Token
 from tessera.weights.manifest import ShardAddress, SliceSpec
 from tessera.weights.messages import slice_from_pb
 

@@ -14,12 +14,13 @@ from tessera.attempt.failure import Failure
 from tessera.attempt.messages import failure_to_pb
 from tessera.device import backend_for
 from tessera.rpc.address import join
-from tessera.rpc.channel import DEFAULT_SECONDS, Token, aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.door import Door
 from tessera.rpc.identity import Verifier
 from tessera.rpc.policy.rule import Owner
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
+from tessera.rpc.token import Token
 from tessera.trainer.control.attempt import AttemptRecord, Ended
 from tessera.trainer.control.service import RankService, TrainerService
 from tessera.trainer.failure import classify

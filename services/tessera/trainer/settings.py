@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tessera.data.settings import DataSettings
-from tessera.rpc.channel import Token
+from tessera.rpc.token import Token
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.failure import UserError
 from tessera.trainer.secrets import SecretSource

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import grpc
 
 from tessera.rpc.status import from_rpc_error
+from tessera.rpc.token import Token
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of the largest answer: a manifest of many tensors; bulk data goes in small chunks.
@@ -74,18 +74,6 @@ def channel(address: str) -> grpc.Channel:
 def data_channel(address: str) -> grpc.Channel:
     """A synchronous channel of its own for bulk data."""
     return grpc.insecure_channel(address, options=DATA_OPTIONS)
-
-
-class Renewed(Protocol):
-    """A token that is another one later."""
-
-    @property
-    def token(self) -> str:
-        """The token of now."""
-
-
-Token = str | Renewed
-"""What a caller shows: people a token of theirs, workloads one that is renewed."""
 
 
 def bearer(token: Token) -> tuple[tuple[str, str], ...]:

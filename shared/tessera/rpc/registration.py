@@ -17,9 +17,10 @@ import structlog
 from tessera import errors, validation
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
-from tessera.rpc.channel import DEFAULT_SECONDS, Token, aio_channel, bearer, channel, mapped_errors
+from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, channel, mapped_errors
 from tessera.rpc.credentials import Credentials
 from tessera.rpc.identity import Verifier
+from tessera.rpc.token import Token
 
 log = structlog.get_logger()
 

@@ -14,7 +14,8 @@ from tessera import errors, validation
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
-from tessera.rpc.channel import DEFAULT_SECONDS, Token, bearer, channel, mapped_errors
+from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.rpc.token import Token
 from tessera.weights import messages
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.manifest import (

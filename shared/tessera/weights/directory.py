@@ -10,9 +10,10 @@ import structlog
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
-from tessera.rpc.channel import DEFAULT_SECONDS, Token, bearer, channel, mapped_errors
+from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
 from tessera.rpc.limits import refused_at_door
 from tessera.rpc.retry import Retry
+from tessera.rpc.token import Token
 
 log = structlog.get_logger()
 

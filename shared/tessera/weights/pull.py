@@ -14,7 +14,8 @@ import xxhash
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
-from tessera.rpc.channel import Token, bearer, data_channel, mapped_errors
+from tessera.rpc.channel import bearer, data_channel, mapped_errors
+from tessera.rpc.token import Token
 from tessera.weights import messages, strided, wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience

@@ -7,8 +7,9 @@ from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import EndpointRole, Registry
 from tessera.models.registry import load_config
-from tessera.rpc.channel import Token, aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
+from tessera.rpc.token import Token
 from tessera.spec.reference import parse_reference
 
 SECONDS = 10.0

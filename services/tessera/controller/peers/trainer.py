@@ -9,7 +9,8 @@ from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import EndpointRole, Registry
-from tessera.rpc.channel import Token, aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.token import Token
 
 SECONDS = 5.0
 

@@ -13,7 +13,7 @@ from torch import nn
 from tessera import errors
 from tessera.device import Device
 from tessera.models.config import ModelConfig
-from tessera.rpc.channel import Token
+from tessera.rpc.token import Token
 from tessera.trainer.failure import CollateralError, FencedError
 from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks

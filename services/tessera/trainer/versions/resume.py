@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tessera.device import Device
-from tessera.rpc.channel import Token
+from tessera.rpc.token import Token
 from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.versions import layout, randomness

@@ -10,7 +10,7 @@ from tessera import errors
 from tessera.models.config import ModelConfig
 from tessera.models.registry import load_config
 from tessera.models.tokenizer import tokenizer_file
-from tessera.rpc.channel import Token
+from tessera.rpc.token import Token
 from tessera.spec.reference import parse_reference
 from tessera.text.file import TokenizerFile
 from tessera.trainer.failure import UserError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tessera.rpc.channel import Token
+from tessera.rpc.token import Token
 from tessera.trainer.failure import UserError
 from tessera.trainer.step.learning import names_of
 from tessera.trainer.versions import layout
