@@ -124,9 +124,9 @@ class InProcessPlatform:
             deployment: its name.
             model: the set that they read, `tenant/set`; empty: what the deployment serves.
         """
-        if not model:
-            spec = self.deployment(deployment).spec
-            model = parse_reference(spec.model).full_name("default")
+        with contextlib.suppress(grpc.RpcError):  # Of a deployment that there is not: nothing.
+            served = model or self.deployment(deployment).spec.model
+            model = parse_reference(served).full_name("default")
         return self.issue(
             subject=f"replica:default/{deployment}",
             role=Role.REPLICA,

@@ -242,7 +242,8 @@ def running(folder: Path, **shell: Any) -> Iterator[Platform]:
     """A platform that is up, and down again afterwards."""
     made = Platform(folder, **shell)
     try:
-        made.up()
+        # Logical: deployments of many tests stand beside one another.
+        made.up("--cpus", "16")
         yield made
     finally:
         made.down()
