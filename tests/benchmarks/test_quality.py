@@ -62,6 +62,7 @@ def test_an_hour_is_an_aim_too(quality):
     assert missed == "3601 s for a job, above 3600"
 
 
+@pytest.mark.processes
 def test_a_missed_aim_ends_the_run_with_one_line(quality, monkeypatch, tmp_path):
     reached = {"shakespeare": 1.5, "multi30k": 12.0, "sst2": 0.5}
     rows = {name: importlib.import_module(f"rows.{name}") for name in reached}
