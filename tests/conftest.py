@@ -14,9 +14,9 @@ import pytest
 import structlog
 from xdist.scheduler import LoadScopeScheduling
 
-from tessera.local.files import write_private
 from tessera.local.guard import Guard
 from tessera.local.ray_head import RayHead
+from tessera.private_file import write_private
 
 # Helpers that several folders of tests share.
 sys.path.insert(0, str(Path(__file__).parent / "plugins"))

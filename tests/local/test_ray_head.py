@@ -17,9 +17,9 @@ import pytest
 
 from tessera import errors
 from tessera.local import ray_api
-from tessera.local.files import write_private
 from tessera.local.process import members
 from tessera.local.ray_head import RayHead
+from tessera.private_file import write_private
 
 pytestmark = pytest.mark.ray
 

@@ -5,11 +5,11 @@ next.pem ──(everybody knows it)──► signing.pem ──(the next rotatio
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 from tessera import errors
+from tessera.private_file import write_private
 from tessera.rpc.identity import Issuer
 
 PUBLISHED_SECONDS = 60.0
@@ -27,16 +27,13 @@ class Keys:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self._path("signing").exists():
-            self._make("signing")
-        self._issuers = {name: self._read(name) for name in ("next", "signing", "previous")}
+            write_private(self._path("signing"), Issuer.generate_key())
+        self._load()
 
     @property
     def signer(self) -> Issuer:
         """What signs now."""
-        if (due := self.sign_time) is not None and due <= time.time():
-            self._path("signing").replace(self._path("previous"))
-            self._path("next").replace(self._path("signing"))
-            self._issuers = {name: self._read(name) for name in ("next", "signing", "previous")}
+        self._advance()
         issuer = self._issuers["signing"]
         assert issuer is not None
         return issuer
@@ -67,13 +64,23 @@ class Keys:
                 reason="ROTATION_UNDER_WAY",
                 retry_after=max(1.0, due - time.time()),
             )
-        assert self.signer
-        self._make("next")
+        self._advance()
+        write_private(self._path("next"), Issuer.generate_key())
         # Two are valid at once, and a third for as long as it is only made known.
-        self._issuers = {name: self._read(name) for name in ("next", "signing", "previous")}
+        self._load()
         made = self.sign_time
         assert made is not None
         return made
+
+    def _advance(self) -> None:
+        """Let the next key sign, if everybody knows it by now."""
+        if (due := self.sign_time) is not None and due <= time.time():
+            self._path("signing").replace(self._path("previous"))
+            self._path("next").replace(self._path("signing"))
+            self._load()
+
+    def _load(self) -> None:
+        self._issuers = {name: self._read(name) for name in ("next", "signing", "previous")}
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.pem"
@@ -81,13 +88,3 @@ class Keys:
     def _read(self, name: str) -> Issuer | None:
         path = self._path(name)
         return Issuer(path.read_bytes()) if path.exists() else None
-
-    def _make(self, name: str) -> None:
-        part = self._folder / f"{name}.part"
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(Issuer.generate_key())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tessera import errors
+from tessera.private_file import write_private
 from tessera.rpc.identity import ALGORITHM, Issuer
 
 LABEL = "grants"
@@ -46,7 +46,7 @@ class GrantSigner:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_private(path, Issuer.generate_key())
+            write_private(path, Issuer.generate_key())
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         assert isinstance(key, Ed25519PrivateKey)
         self._key = key
@@ -115,15 +115,3 @@ class GrantVerifier:
         except jwt.InvalidTokenError:
             return None
         return PushGrant(set=said["set"], version=said["version"], epoch=said["epoch"])
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """A file of mode 0600 that is there whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

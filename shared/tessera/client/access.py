@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from google.protobuf import duration_pb2
@@ -75,14 +75,9 @@ class AccessControl:
 
     def tokens(self, tenant: str = "") -> list[pb.Token]:
         """What is known of a tenant's tokens, newest first; empty: the caller's."""
-        found: list[pb.Token] = []
         request = pb.ListTokensRequest(tenant=tenant, page_size=500)
-        while True:
-            reply = self._connection.call(self._stub.ListTokens, request)
-            found.extend(reply.tokens)
-            if not reply.next_page_token:
-                return found
-            request.page_token = reply.next_page_token
+        pages = self._pages(self._stub.ListTokens, request)
+        return [token for page in pages for token in page.tokens]
 
     def revoke_token(self, token_id: str, tenant: str = "") -> pb.Token:
         """Make a token worthless; everywhere within a heartbeat.
@@ -102,14 +97,8 @@ class AccessControl:
             limit: at most so many; 0: all.
         """
         request = pb.ListAuditRequest(tenant=tenant, page_size=min(limit or 500, 500))
-        left = limit or sys.maxsize
-        while True:
-            reply = self._connection.call(self._stub.ListAudit, request)
-            yield from reply.entries[:left]
-            left -= len(reply.entries)
-            if left <= 0 or not reply.next_page_token:
-                return
-            request.page_token = reply.next_page_token
+        pages = self._pages(self._stub.ListAudit, request)
+        yield from islice((entry for page in pages for entry in page.entries), limit or None)
 
     def rotate_keys(self) -> pb.RotateKeysResponse:
         """Make a new key, which signs as soon as every server knows it.
@@ -121,3 +110,12 @@ class AccessControl:
             self._stub.RotateKeys, pb.RotateKeysRequest()
         )
         return reply
+
+    def _pages(self, method: Any, request: Any) -> Iterator[Any]:
+        """The pages of a list, each fetched when it is wanted."""
+        while True:
+            page = self._connection.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token

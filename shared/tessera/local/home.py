@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tessera import errors
-from tessera.local.files import write_private
+from tessera.private_file import write_private
 from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
 

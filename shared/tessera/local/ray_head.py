@@ -17,11 +17,11 @@ from tessera.environment import hermetic
 from tessera.lines import last_line
 from tessera.local import ray_api
 from tessera.local.child import Child
-from tessera.local.files import write_private
 from tessera.local.network import free_port, loopback, loopback_interface
 from tessera.local.patience import Patience, Signs, signs_of
 from tessera.local.process import MARK, ProcessRef, kill_members, members
 from tessera.local.scratch import OBJECT_STORE_BYTES, ray_dir, temp_dir
+from tessera.private_file import write_private
 from tessera.rpc.address import join
 
 _QUIET_SECONDS, _MOST_SECONDS = 90.0, 900.0

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tessera.local.files import write_private
 from tessera.local.process import ProcessRef
+from tessera.private_file import write_private
 
 STARTING, RUNNING, STOPPING, FAILED = "starting", "running", "stopping", "failed"
 

@@ -39,7 +39,12 @@ class Issuer:
 
     def __init__(self, private_key: bytes) -> None:
         self._key: Any = serialization.load_pem_private_key(private_key, password=None)
-        self._kid = key_id(self.public_key())
+        encoded: bytes = self._key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        # Once: every heartbeat tells it.
+        self._public_key = encoded.decode()
+        self._kid = key_id(self._public_key)
 
     @staticmethod
     def generate_key() -> bytes:
@@ -52,10 +57,7 @@ class Issuer:
 
     def public_key(self) -> str:
         """The key that verifies what this issuer signs, PEM."""
-        encoded: bytes = self._key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return encoded.decode()
+        return self._public_key
 
     def issue(
         self,
