@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+
+from section import write
 
 from tessera.models.family import Family
 from tessera.models.registry import FAMILIES
@@ -42,16 +43,5 @@ def table() -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (*head, *rows))
 
 
-def main() -> None:
-    """Write, or check."""
-    text = DOCUMENT.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    new = f"{before}{BEGIN}{table()}{END}{after}"
-    if "--check" in sys.argv[1:]:
-        sys.exit(0 if new == text else f"{DOCUMENT.name} is old: run python docs/presets.py")
-    DOCUMENT.write_text(new)
-
-
 if __name__ == "__main__":
-    main()
+    write(DOCUMENT, BEGIN, END, table(), "presets.py")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import groupby
 from pathlib import Path
+
+from section import write
 
 from tessera.rpc.policy.rule import PEOPLE, Rule
 from tessera.rpc.policy.table import TABLE
@@ -44,16 +45,5 @@ def table() -> str:
     return "".join(parts).lstrip("\n")
 
 
-def main() -> None:
-    """Write, or check."""
-    text = DOCUMENT.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    new = f"{before}{BEGIN}{table()}{END}{after}"
-    if "--check" in sys.argv[1:]:
-        sys.exit(0 if new == text else f"{DOCUMENT.name} is old: run python docs/rights.py")
-    DOCUMENT.write_text(new)
-
-
 if __name__ == "__main__":
-    main()
+    write(DOCUMENT, BEGIN, END, table(), "rights.py")
