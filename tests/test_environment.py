@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -93,12 +94,21 @@ def test_a_driver_hands_on_no_folder_of_anybodys(tmp_path, monkeypatch):
 
 def calls_of(names: set[str]) -> dict[str, set[str]]:
     """Files of ours that name any of these, as `module.name`, and what they name."""
-    found: dict[str, set[str]] = {}
-    for file, tree in files().items():
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Attribute, ast.Name)) and ast.unparse(node) in names:
-                found.setdefault(file, set()).add(ast.unparse(node))
-    return found
+    said = {file: words & names for file, words in words_of_files().items()}
+    return {file: words for file, words in said.items() if words}
+
+
+@cache
+def words_of_files() -> dict[str, set[str]]:
+    """Every name of each file of ours, as `module.name` where it is an attribute."""
+    return {
+        file: {
+            ast.unparse(node)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Attribute, ast.Name))
+        }
+        for file, tree in files().items()
+    }
 
 
 def test_whatever_starts_on_a_cluster_writes_for_its_owner_only():

@@ -65,6 +65,7 @@ def test_a_deployment_that_can_never_serve_is_not_waited_for(on, changed):
     assert "lacks tensor" in refused.err
 
 
+@pytest.mark.waits
 def test_a_model_whose_numbers_are_not_finite_says_so(on, changed, tiny):
     def not_a_number(model):
         model.module.trunk.decoder.blocks[0].mlp.up.weight.data[0, 0] = float("nan")

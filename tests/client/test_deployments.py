@@ -64,6 +64,7 @@ def test_replicas_that_can_never_serve_are_not_waited_for(client, tiny, replicas
     client.deployments.delete(name)
 
 
+@pytest.mark.waits
 def test_a_replica_that_may_still_serve_is_waited_for(client, tiny, replicas):
     client.deployments.create(DeploymentSpec(name="hopes", model="tiny", replicas=2))
     replicas("hopes/0", state="failed", message="no end")

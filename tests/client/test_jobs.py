@@ -154,6 +154,7 @@ def test_watch_can_be_left(client, platform, spec):
     client.jobs.cancel(job.id)
 
 
+@pytest.mark.waits
 def test_watch_gives_up(spec, platform):
     with Client(home=platform.home, patience=1) as client:
         job = client.jobs.create(spec("left", publish={"set": "left"}))

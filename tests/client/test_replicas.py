@@ -169,6 +169,7 @@ def test_the_place_of_a_mistake_counts_all_texts(client, stand_in):
     ],
     ids=lambda error: error.reason,
 )
+@pytest.mark.waits
 def test_a_refusal_that_will_pass_is_waited_out(client, hasty, stand_in, error):
     replica = stand_in(f"busy-{error.reason.lower().replace('_', '-')}")
     model = replica._registration.endpoint.name.split("/")[0]
@@ -203,6 +204,7 @@ def test_a_replica_that_dies_before_it_answered_is_replaced(client, stand_in):
     assert (first.sizes, second.sizes) == ([], [1])
 
 
+@pytest.mark.waits
 def test_what_still_runs_where_a_replica_drains_comes(client, stand_in):
     first = stand_in("draining")
     first.seconds = 1.0

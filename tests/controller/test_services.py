@@ -124,6 +124,7 @@ async def append(platform, job, source, first, *lines):
     return reply.lines
 
 
+@pytest.mark.waits
 async def test_logs_are_followed_to_the_end(platform, job):
     assert await append(platform, job, "driver", 1, "a", "b") == 2
     assert await append(platform, job, "driver", 2, "b", "c") == 3

@@ -326,6 +326,7 @@ async def test_closing_breaks_off_what_runs(start, prompts):
     assert status.free_blocks == status.total_blocks
 
 
+@pytest.mark.waits
 async def test_an_idle_engine_uses_no_time(start, prompts):
     engine = start()
     await ask(engine, Request(prompt=prompts[0], max_tokens=2))

@@ -44,12 +44,14 @@ def url(monkeypatch, tmp_path):
     server.server_close()
 
 
+@pytest.mark.waits
 def test_from_the_command_line(url, tmp_path):
     (tmp_path / "token").write_text("t\n")
     assert ray_api.get(url, tmp_path / "token", seconds=5) == b"Bearer t"
     assert ray_api.get(url, None, seconds=5) == b"none"
 
 
+@pytest.mark.waits
 async def test_from_the_controller(url, tmp_path):
     (tmp_path / "token").write_text("t\n")
     bare = Pool(name="p", dashboard_url=url, ray_address="h:1")

@@ -28,6 +28,8 @@ from tessera.rpc.limits import CallLimits
 from tessera.rpc.principal import Principal, Role
 from tessera.rpc.server import Server
 
+pytestmark = pytest.mark.waits
+
 ISSUER = Issuer(Issuer.generate_key())
 DOOR = Door(Verifier([ISSUER.public_key()]))
 ADA = bearer(ISSUER.issue(Principal(subject="ada", role=Role.SUBMITTER, tenant="t")))

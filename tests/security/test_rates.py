@@ -79,6 +79,7 @@ async def test_what_comes_too_fast_is_told_when_to_come(address):
             await stub.StatBlob(request, metadata=bearer(token("ada")), timeout=5)
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("address", [4], indirect=True)
 async def test_our_clients_wait_for_their_turn(address):
     def upload():

@@ -95,6 +95,7 @@ def test_what_is_no_token_is_not_renewed(platform, token):
         renew(platform, token)
 
 
+@pytest.mark.waits
 def test_a_process_always_shows_a_valid_one(platform, issue, monkeypatch):
     monkeypatch.setattr(credentials, "PAUSE_SECONDS", 0.1)
     first = issue(REPLICA, ttl=4)
@@ -120,6 +121,7 @@ def test_one_that_comes_back_after_hours_is_let_in(platform, issue):
     reader.close()
 
 
+@pytest.mark.waits
 def test_a_controller_that_is_away_is_asked_again(platform, issue, monkeypatch):
     monkeypatch.setattr(credentials, "PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(credentials, "RENEW_SECONDS", 1.0)

@@ -66,6 +66,7 @@ async def test_a_method_has_its_own_size(stub):
     assert parts == [str(3 * MIB)]
 
 
+@pytest.mark.waits
 async def test_what_grpc_itself_refuses_has_the_same_reason(stub):
     request = pb.GenerateRequest(model="m", text="x" * (17 * MIB))
     with pytest.raises(errors.ResourceExhaustedError) as caught, mapped_errors():

@@ -47,6 +47,7 @@ def absent():
         yield bound.getsockname()[1]
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("hub", [absent, broken])
 def test_a_hub_that_does_not_answer(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -184,6 +184,7 @@ def test_a_limit_cuts_between_characters():
     assert "".join(text.content for text in found) in {"aé", "éa"}
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY"])
 def test_a_proxy_is_asked_for_what_is_elsewhere(name, monkeypatch):
     """Data sets lie outside, and the way there may be the environment's proxy alone."""
