@@ -21,7 +21,7 @@ STDIN = "-"
 """In place of a file: what comes in."""
 
 MAX_BYTES = 1 << 20
-"""A larger file is surely not a spec."""
+"""A larger file is surely none that a person has written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Document:
             spec; the message begins with file:line:column.
     """
     source = "stdin" if str(path) == STDIN else str(path)
-    return parse_document(_content(Path(path), source), source, Path(path).parent, overrides)
+    return parse_document(content_of(Path(path), source), source, Path(path).parent, overrides)
 
 
 def load(path: str | Path) -> JobSpec:
@@ -121,7 +121,12 @@ def _named(document: Document, violation: errors.Violation) -> errors.Violation:
     return errors.Violation(violation.field, "it is missing")
 
 
-def _content(path: Path, source: str) -> str:
+def content_of(path: Path, source: str) -> str:
+    """The text of a file, `-` for what comes in.
+
+    Raises:
+        InvalidArgumentError: it is missing, cannot be read, is over 1 MiB or not UTF-8.
+    """
     place = Place(source=source)
     try:
         with _open(path) as file:
@@ -132,7 +137,7 @@ def _content(path: Path, source: str) -> str:
         detail = (error.strerror or str(error)).lower()
         raise wrong(place, f"it cannot be read: {detail}", reason="FILE_NOT_READABLE") from None
     if len(content) > MAX_BYTES:
-        raise wrong(place, "this is no spec: it is larger than 1 MiB", reason="BAD_YAML")
+        raise wrong(place, "it is larger than 1 MiB", reason="BAD_YAML")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
