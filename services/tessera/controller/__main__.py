@@ -15,6 +15,9 @@ from tessera.controller.config import Config, parse_listen, parse_pool
 from tessera.controller.pools.secrets import PREFIX
 from tessera.environment import keep_private
 from tessera.log import configure_logging
+from tessera.rpc.issuer_tls import check_authorities
+from tessera.rpc.policy.oidc import OidcConfig
+from tessera.spec.configuration import read
 
 _EPILOG = """\
 environment:
@@ -65,6 +68,9 @@ def _add_itself(made: argparse.ArgumentParser) -> None:
         default="",
         metavar="URL",
         help="SQLAlchemy URL of the store (default: SQLite in the home)",
+    )
+    made.add_argument(
+        "--oidc", type=Path, metavar="FILE", help="YAML file of the OIDC issuers that are believed"
     )
 
 
@@ -118,9 +124,16 @@ def config(arguments: list[str]) -> Config:
             ray_token=Path(token) if token else None,
             secrets={k: v for k, v in os.environ.items() if k.startswith(PREFIX)},
             python=given.python,
+            oidc=_issuers(given.oidc) if given.oidc else None,
         )
-    except ValueError as error:
+    except (ValueError, errors.InvalidArgumentError) as error:
         made.error(str(error))
+
+
+def _issuers(path: Path) -> OidcConfig:
+    issuers = read(path, OidcConfig)
+    check_authorities(issuers)
+    return issuers
 
 
 async def run(given: Config) -> int:

@@ -32,6 +32,7 @@ from tessera.api.controller.v1 import (
 )
 from tessera.controller.config import Config
 from tessera.controller.keys import Keys
+from tessera.controller.oidc.exchange import OidcExchange
 from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.registry import Registry
@@ -136,6 +137,8 @@ class Controller:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._http.close()
+        if self.runtime.oidc is not None:
+            await self.runtime.oidc.close()
         await self.runtime.database.close()
         log.info("controller stopped")
 
@@ -187,6 +190,7 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
         blobs=BlobStore(config.home / "blobs"),
         trust=trust,
         ids=Ids(),
+        oidc=OidcExchange(config.oidc) if config.oidc else None,
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import URL
 from tessera.controller.policy.quotas import Quotas
 from tessera.controller.policy.records import Pool
 from tessera.rpc.address import split
+from tessera.rpc.policy.oidc import OidcConfig
 
 _POOL_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -33,6 +34,7 @@ class Config:
         secrets: variables of the environment that pools may name as their token.
         python: interpreter that the pools run our entry points with.
         quotas: what one tenant, and one principal, may take of it.
+        oidc: issuers whose tokens may be exchanged; None: none.
     """
 
     host: str
@@ -47,6 +49,7 @@ class Config:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     python: str = "python"
     quotas: Quotas = field(default_factory=Quotas)
+    oidc: OidcConfig | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:  # noqa: PLR2004 - the range of ports

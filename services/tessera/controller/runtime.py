@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tessera.controller.config import Config
+from tessera.controller.oidc.exchange import OidcExchange
 from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.ledger import Reservation
@@ -38,6 +39,7 @@ class Runtime:
     blobs: BlobStore
     trust: Trust
     ids: Ids
+    oidc: OidcExchange | None = None
 
     @property
     def issuer(self) -> Issuer:

@@ -69,7 +69,7 @@ COMMANDS = {
 _EXAMPLE = "tessera "
 """What the lines of examples in the docstring of a command begin with."""
 
-GLOBAL = ("--home", "--address", "--output")
+GLOBAL = ("--home", "--address", "--output", "--oidc-token-file", "--oidc-token-command")
 SURROGATE = re.compile("[\ud800-\udfff]")
 """What Python makes of bytes that are no text."""
 
@@ -127,7 +127,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def options(
+def options(  # noqa: PLR0917 - typer fills in options by name
     context: typer.Context,
     home: Annotated[
         Path, typer.Option(envvar="TESSERA_HOME", help="Folder of the platform on this machine.")
@@ -136,6 +136,15 @@ def options(
         str, typer.Option(envvar="TESSERA_ADDRESS", help="Controller, host:port.")
     ] = "",
     token: Annotated[str, typer.Option(envvar="TESSERA_TOKEN", hidden=True)] = "",
+    oidc_token_file: Annotated[
+        Path | None,
+        typer.Option(envvar="TESSERA_OIDC_TOKEN_FILE", help="File with an OIDC token, read anew."),
+    ] = None,
+    oidc_token_command: Annotated[
+        str,
+        typer.Option(envvar="TESSERA_OIDC_TOKEN_COMMAND", help="Command that prints one."),
+    ] = "",
+    oidc_token: Annotated[str, typer.Option(envvar="TESSERA_OIDC_TOKEN", hidden=True)] = "",
     output: Annotated[
         Output, typer.Option(help="Text for people, JSON for machines.")
     ] = Output.TEXT,
@@ -143,7 +152,15 @@ def options(
     """Train, shard and serve Transformers."""
     for name, value in (("--home", str(home)), ("--address", address), ("--token", token)):
         check_text(name, value)
-    context.obj = GlobalOptions(home=home, address=address, token=token, output=output)
+    context.obj = GlobalOptions(
+        home=home,
+        address=address,
+        token=token,
+        output=output,
+        oidc_token_file=oidc_token_file,
+        oidc_token_command=oidc_token_command,
+        oidc_token=oidc_token,
+    )
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -18,13 +18,17 @@ class Output(enum.StrEnum):
 class GlobalOptions:
     """Global options; commands find them in `context.obj`.
 
-    Empty `address` and `token` are those of the platform in `home`.
+    Empty `address` and `token` are those of the platform in `home`. A token of an OIDC issuer is in
+    a file, printed by a command, or `oidc_token` itself; the first that is named is taken.
     """
 
     home: Path
     address: str = ""
     token: str = ""
     output: Output = Output.TEXT
+    oidc_token_file: Path | None = None
+    oidc_token_command: str = ""
+    oidc_token: str = ""
 
     @property
     def json(self) -> bool:

@@ -26,6 +26,9 @@ from tessera.local.ray_head import unmeasured
 from tessera.local.readiness import Step
 from tessera.local.scratch import small_shared_memory
 from tessera.local.state import State
+from tessera.rpc.issuer_tls import check_authorities
+from tessera.rpc.policy.oidc import OidcConfig
+from tessera.spec.configuration import read
 
 _LEAST_CPUS = 8
 _TELL_SECONDS = 30.0
@@ -73,6 +76,9 @@ def up(  # noqa: PLR0917 - typer fills in options by name
     grafana_iframe: Annotated[
         str, typer.Option(help="URL of Grafana for the browser, if it is another.")
     ] = "",
+    oidc: Annotated[
+        Path | None, typer.Option(help="YAML file: OIDC issuers whose tokens are taken.")
+    ] = None,
     timeout: Annotated[
         float, typer.Option(help="Seconds without progress after which it is given up.")
     ] = 120.0,
@@ -92,6 +98,7 @@ def up(  # noqa: PLR0917 - typer fills in options by name
         prometheus=prometheus.rstrip("/"),
         grafana=grafana.rstrip("/"),
         grafana_iframe=grafana_iframe.rstrip("/"),
+        oidc=_checked_issuers(oidc) if oidc else "",
     )
     home = home_of(context)
     console = show.console(stderr=True)
@@ -102,6 +109,12 @@ def up(  # noqa: PLR0917 - typer fills in options by name
         _start(home, options, timeout, interrupted, console)
     if foreground:
         _stay(home, interrupted, console)
+
+
+def _checked_issuers(path: Path) -> str:
+    """The absolute path of a file that the controller will read, which has no mistake now."""
+    check_authorities(read(path, OidcConfig))
+    return str(path.resolve())
 
 
 def _runs(home: Home) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,6 +40,8 @@ class Client(Answers):
         address: host:port of the controller; None: that of `home`.
         token: bearer token; None: that of `home`.
         home: folder of a platform on this machine; None: ~/.tessera.
+        oidc: gives a token of an OIDC issuer that the platform believes, asked before each exchange
+            for one of the platform's: see `tessera.client.oidc`. `token` goes before it.
         patience: seconds to wait for a controller that does not answer.
 
     Raises:
@@ -51,9 +54,10 @@ class Client(Answers):
         token: str | None = None,
         home: str | Path | None = None,
         *,
+        oidc: Callable[[], str] | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._connection = Connection(find(address, token, home), patience=patience)
+        self._connection = Connection(find(address, token, home, oidc), patience=patience)
         self.address = self._connection.address
         self.blobs = Blobs(self._connection)
         self.jobs = Jobs(self._connection, self.blobs)

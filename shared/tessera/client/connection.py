@@ -36,15 +36,20 @@ class Connection:
     def __init__(self, access: Access, *, patience: float = PATIENCE_SECONDS) -> None:
         self.address = access.address
         self.token = access.token
-        self.metadata = bearer(access.token)
         self.channel = channel(access.address)
         self._patience = patience
 
     @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What a call that is made now carries."""
+        return bearer(self.token)
+
+    @property
     def tenant(self) -> str:
         """The tenant that the token belongs to."""
+        token = self.token if isinstance(self.token, str) else self.token.token
         try:
-            claims = jwt.decode(self.token, options={"verify_signature": False})
+            claims = jwt.decode(token, options={"verify_signature": False})
         except jwt.InvalidTokenError:
             return DEFAULT_TENANT
         return str(claims.get("tenant") or DEFAULT_TENANT)

@@ -22,6 +22,7 @@ from tessera.models.huggingface.kept import read_kept
 from tessera.models.huggingface.origin import read_origin
 from tessera.models.merge import merge
 from tessera.models.registry import load_config
+from tessera.rpc.token import Token
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import Manifest
 from tessera.weights.pull import Want, pull
@@ -46,7 +47,7 @@ class Exported:
 
 def export(
     coordinator: Coordinator,
-    token: str,
+    token: Token,
     name: str,
     version: int,
     folder: Path,
@@ -95,7 +96,7 @@ def _check_target(folder: Path, *, force: bool) -> None:
         )
 
 
-def _pull(manifest: Manifest, token: str) -> dict[str, Array]:
+def _pull(manifest: Manifest, token: Token) -> dict[str, Array]:
     specs = [tensor for tensor in manifest.tensors if tensor.group == GROUP]
     buffers = {tensor.name: np.empty(tensor.size, np.uint8) for tensor in specs}
     wants = [

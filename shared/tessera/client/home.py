@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tessera import errors
+from tessera.rpc.credentials import OidcCredentials
+from tessera.rpc.token import Token
 
 DEFAULT = "~/.tessera"
 
@@ -18,21 +21,30 @@ class Access:
     """The controller's host:port and a token."""
 
     address: str
-    token: str
+    token: Token
 
 
-def find(address: str | None, token: str | None, home: str | Path | None) -> Access:
+def find(
+    address: str | None,
+    token: str | None,
+    home: str | Path | None,
+    oidc: Callable[[], str] | None = None,
+) -> Access:
     """Fill in what is not given from the home of a local platform.
 
     Args:
         address: host:port of the controller; None or empty: that of the home.
         token: None or empty: that of the home; with an address that has none, no token.
         home: folder of a local platform; None: ~/.tessera.
+        oidc: gives a token of an OIDC issuer, which is exchanged for one; None: nothing is.
 
     Raises:
         FailedPreconditionError: NO_PLATFORM, where no address is given and the home has none;
             HOME_UNUSABLE.
     """
+    if oidc is not None and not token:
+        where = address or _address(folder_of(home))
+        return Access(address=where, token=OidcCredentials(where, oidc))
     if address:
         return Access(address=address, token=token or _token(home))
     folder = folder_of(home)

@@ -15,6 +15,7 @@ from tessera.client.checked_folder import CheckedFolder
 from tessera.client.pieces import Pieces
 from tessera.models.huggingface.tensors import Entry
 from tessera.models.tasks import count_parameters
+from tessera.rpc.token import Token
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
 from tessera.weights.push import LocalSlice, push
@@ -41,7 +42,7 @@ class Imported:
 
 def commit(  # noqa: PLR0917 - as export's
     coordinator: Coordinator,
-    token: str,
+    token: Token,
     name: str,
     source: CheckedFolder,
     origin: str,
@@ -97,7 +98,7 @@ def _fill(
     coordinator: Coordinator,
     opened: OpenedVersion,
     batches: Iterator[list[LocalSlice]],
-    token: str,
+    token: Token,
     progress: Progress | None,
 ) -> Version:
     total, done = sum(spec.size for spec in opened.tensors), 0

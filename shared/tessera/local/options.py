@@ -16,7 +16,8 @@ class Options:
     `dashboard` (URL) name a cluster to attach to; empty: one is started. `ray_token_path` is that
     cluster's token. `disk_cap` bounds the parameters' bytes on disk; 0: no bound. `prometheus` and
     `grafana` are URLs that Ray's dashboard takes its charts from, `grafana_iframe` is Grafana's for
-    the browser, where it is another one; empty: the dashboard has no charts.
+    the browser, where it is another one; empty: the dashboard has no charts. `oidc` is the absolute
+    path of the file that names the OIDC issuers; empty: there is none.
     """
 
     cpus: int
@@ -28,6 +29,7 @@ class Options:
     prometheus: str = ""
     grafana: str = ""
     grafana_iframe: str = ""
+    oidc: str = ""
 
     def __post_init__(self) -> None:
         if self.cpus < 1:

@@ -1,9 +1,10 @@
-"""A workload's token, renewed for as long as the workload stands."""
+"""Tokens that are other ones later: a workload's is renewed, an issuer's is exchanged again."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -23,28 +24,24 @@ PAUSE_SECONDS = 10.0
 """Between one renewal that failed and the next."""
 
 
-class Credentials:
-    """What a process shows: always a token that is valid. Thread-safe; it may be pickled.
+class RenewedToken:
+    """What a process shows: always a token that is valid. Thread-safe.
 
     Beyond half of a token's time the next one is fetched beside; nobody waits for it, unless the
     token has expired, as where a process comes back after hours with the token of its first life.
 
     Args:
-        controller: host:port of the controller, which renews.
-        token: the first.
+        controller: host:port of the controller, which gives the next.
     """
 
-    def __init__(self, controller: str, token: str) -> None:
+    def __init__(self, controller: str) -> None:
         self._controller = controller
         self._lock = threading.Lock()
-        self._due = 0.0
-        self._take(token)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Credentials, (self._controller, self._token)
+        self._token = ""
+        self._due = self._expires = 0.0
 
     def __repr__(self) -> str:
-        return f"Credentials({self._controller!r}, '…')"
+        return f"{type(self).__name__}({self._controller!r}, '…')"
 
     @property
     def token(self) -> str:
@@ -59,18 +56,25 @@ class Credentials:
             threading.Thread(target=self._beside, name="credentials", daemon=True).start()
         return self._token
 
+    def _next(self, stub: Any) -> str:
+        """Ask for the next token."""
+        raise NotImplementedError
+
     def _beside(self) -> None:
         try:
-            self._renew()
+            self._try()
         finally:
             self._lock.release()
 
     def _renew(self) -> None:
+        """Take the next token, as there is none that is valid."""
+        with channel(self._controller) as connection, mapped_errors():
+            self._take(self._next(pb_grpc.IdentityServiceStub(connection)))
+
+    def _try(self) -> None:
+        """Take the next token, or go on with the one that is there."""
         try:
-            with channel(self._controller) as connection, mapped_errors():
-                stub = pb_grpc.IdentityServiceStub(connection)
-                request = pb.RenewTokenRequest(token=self._token)
-                self._take(stub.RenewToken(request, timeout=RENEW_SECONDS).token)
+            RenewedToken._renew(self)
         except errors.TesseraError as error:
             self._due = time.time() + PAUSE_SECONDS
             log.info("the token is not renewed", reason=error.reason, message=error.message)
@@ -80,3 +84,48 @@ class Credentials:
         issued, expires = float(claims["iat"]), float(claims.get("exp", "inf"))
         self._token, self._expires = token, expires
         self._due = issued + (expires - issued) / 2
+
+
+class Credentials(RenewedToken):
+    """A workload's token, renewed for as long as the workload stands. It may be pickled.
+
+    One that cannot be renewed is shown all the same: its refusal says why.
+
+    Args:
+        controller: host:port of the controller, which renews.
+        token: the first.
+    """
+
+    def __init__(self, controller: str, token: str) -> None:
+        super().__init__(controller)
+        self._take(token)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Credentials, (self._controller, self._token)
+
+    def _next(self, stub: Any) -> str:
+        request = pb.RenewTokenRequest(token=self._token)
+        return str(stub.RenewToken(request, timeout=RENEW_SECONDS).token)
+
+    def _renew(self) -> None:
+        self._try()
+
+
+class OidcCredentials(RenewedToken):
+    """A token for one of an OIDC issuer's, exchanged again and again.
+
+    `token` raises what the controller says where it gives none: an issuer that it does not believe,
+    claims that it has no rule for, or that it is not there.
+
+    Args:
+        controller: host:port of the controller, which exchanges.
+        source: gives the issuer's token of now; asked before each exchange.
+    """
+
+    def __init__(self, controller: str, source: Callable[[], str]) -> None:
+        super().__init__(controller)
+        self._source = source
+
+    def _next(self, stub: Any) -> str:
+        request = pb.ExchangeOidcTokenRequest(token=self._source())
+        return str(stub.ExchangeOidcToken(request, timeout=RENEW_SECONDS).token)

@@ -1,7 +1,8 @@
-"""IdentityService: tickets become tokens, keys are public."""
+"""IdentityService: tickets and OIDC tokens become tokens, keys are public."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,8 +10,13 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
+from tessera.controller.oidc.exchange import Exchanged
+from tessera.controller.policy.records import IssuedToken
 from tessera.controller.runtime import Runtime
-from tessera.controller.store import attempts, deployments, tickets
+from tessera.controller.store import access, attempts, deployments, tickets
+from tessera.controller.store import audit as store_audit
+from tessera.rpc.audit import AuditEntry
+from tessera.rpc.identity import SERVICES
 from tessera.rpc.principal import Principal, Role
 
 WORKLOAD_SECONDS = 3600.0
@@ -44,6 +50,32 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
             )
         return pb.RenewTokenResponse(token=self._issue(principal))
 
+    async def ExchangeOidcToken(
+        self, request: pb.ExchangeOidcTokenRequest, context: Any
+    ) -> pb.ExchangeOidcTokenResponse:
+        """A token of ours for one of an issuer's; it can be listed and revoked like any other."""
+        del context
+        if self._runtime.oidc is None:
+            raise errors.UnauthenticatedError(
+                "this platform believes no OIDC issuer; `tessera up --oidc FILE` names some",
+                reason="OIDC_ISSUER",
+            )
+        worth = await self._runtime.oidc.judge(request.token)
+        made = IssuedToken(
+            id=self._runtime.ids.token(),
+            tenant=worth.principal.tenant,
+            role=worth.principal.role,
+            subject=worth.principal.subject,
+            audience=SERVICES,
+            creator=worth.issuer,
+            create_time=time.time(),
+            expire_time=worth.expire_time,
+        )
+        await self._runtime.database.write(_remember, made, worth)
+        ttl = made.expire_time - made.create_time
+        token = self._runtime.issuer.issue(worth.principal, ttl=ttl, token_id=made.id)
+        return pb.ExchangeOidcTokenResponse(token=token)
+
     async def GetKeys(self, request: pb.GetKeysRequest, context: Any) -> pb.GetKeysResponse:
         """The public keys."""
         del request, context
@@ -51,6 +83,29 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
 
     def _issue(self, principal: Principal) -> str:
         return self._runtime.issuer.issue(principal, ttl=WORKLOAD_SECONDS)
+
+
+def _remember(connection: sa.Connection, made: IssuedToken, worth: Exchanged) -> None:
+    """Keep what is known of an exchanged token, and that it was; of those that expired nothing."""
+    try:
+        access.add_token(connection, made)
+    except errors.NotFoundError:
+        raise errors.PermissionDeniedError(
+            f"'{made.subject}' of {worth.issuer} is let into tenant '{made.tenant}', which there is"
+            " not; an operator adds it: `tessera tenants create`",
+            reason="OIDC_TENANT",
+        ) from None
+    access.forget_expired(connection, worth.issuer)
+    entry = AuditEntry(
+        time=made.create_time,
+        subject=made.subject,
+        role=made.role.value,
+        tenant=made.tenant,
+        method="ExchangeOidcToken",
+        resource=worth.issuer,
+        outcome="OK",
+    )
+    store_audit.append(connection, entry)
 
 
 def _stands(connection: sa.Connection, principal: Principal) -> bool:

@@ -44,6 +44,12 @@ def add_token(connection: sa.Connection, new: IssuedToken) -> None:
     connection.execute(tokens.insert().values(**rows.columns(new)))
 
 
+def forget_expired(connection: sa.Connection, creator: str) -> None:
+    """Drop what is known of tokens that somebody made and that have expired."""
+    expired = (tokens.c.creator == creator) & (tokens.c.expire_time < time.time())
+    connection.execute(tokens.delete().where(expired))
+
+
 def page_of_tokens(
     connection: sa.Connection, *, tenant: str, before: str, size: int
 ) -> list[IssuedToken]:

@@ -113,6 +113,7 @@ TABLE: Table = (
         {
             "ExchangeTicket": (ANYONE, []),
             "RenewToken": (ANYONE, []),
+            "ExchangeOidcToken": (ANYONE, []),
             "GetKeys": (ANYONE, []),
         },
     )

@@ -448,6 +448,50 @@ class RenewTokenResponse(_message.Message):
 Global___RenewTokenResponse: _TypeAlias = RenewTokenResponse  # noqa: Y015
 
 @_typing.final
+class ExchangeOidcTokenRequest(_message.Message):
+    """ExchangeOidcTokenRequest carries a token of an issuer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """The token: a JWT."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeOidcTokenRequest: _TypeAlias = ExchangeOidcTokenRequest  # noqa: Y015
+
+@_typing.final
+class ExchangeOidcTokenResponse(_message.Message):
+    """ExchangeOidcTokenResponse carries a token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Bearer token, valid for minutes: exchange again before it expires."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExchangeOidcTokenResponse: _TypeAlias = ExchangeOidcTokenResponse  # noqa: Y015
+
+@_typing.final
 class GetKeysRequest(_message.Message):
     """GetKeysRequest asks for the keys."""
 

@@ -254,6 +254,11 @@ class IdentityServiceStub:
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenResponse.FromString,
                 _registered_method=True)
+        self.ExchangeOidcToken = channel.unary_unary(
+                '/tessera.api.controller.v1.IdentityService/ExchangeOidcToken',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeOidcTokenRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeOidcTokenResponse.FromString,
+                _registered_method=True)
         self.GetKeys = channel.unary_unary(
                 '/tessera.api.controller.v1.IdentityService/GetKeys',
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.GetKeysRequest.SerializeToString,
@@ -281,6 +286,13 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExchangeOidcToken(self, request, context):
+        """ExchangeOidcToken gives the token for one of an OIDC issuer that the operator believes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetKeys(self, request, context):
         """GetKeys returns the public keys that verify tokens.
         """
@@ -300,6 +312,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.RenewToken,
                     request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenRequest.FromString,
                     response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenResponse.SerializeToString,
+            ),
+            'ExchangeOidcToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeOidcToken,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeOidcTokenRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeOidcTokenResponse.SerializeToString,
             ),
             'GetKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.GetKeys,
@@ -363,6 +380,33 @@ class IdentityService:
             '/tessera.api.controller.v1.IdentityService/RenewToken',
             tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenRequest.SerializeToString,
             tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.RenewTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeOidcToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.IdentityService/ExchangeOidcToken',
+            tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeOidcTokenRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.ExchangeOidcTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

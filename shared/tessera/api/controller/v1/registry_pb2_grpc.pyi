@@ -108,6 +108,8 @@ class IdentityServiceStub:
     """RenewToken gives a workload its next token, also for one that has expired, for as long as the
     workload stands: an attempt that has not ended, a deployment that is not gone.
     """
+    ExchangeOidcToken: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ExchangeOidcTokenRequest, _registry_pb2.ExchangeOidcTokenResponse]
+    """ExchangeOidcToken gives the token for one of an OIDC issuer that the operator believes."""
     GetKeys: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]
     """GetKeys returns the public keys that verify tokens."""
 
@@ -124,6 +126,8 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """RenewToken gives a workload its next token, also for one that has expired, for as long as the
     workload stands: an attempt that has not ended, a deployment that is not gone.
     """
+    ExchangeOidcToken: _aio.UnaryUnaryMultiCallable[_registry_pb2.ExchangeOidcTokenRequest, _registry_pb2.ExchangeOidcTokenResponse]  # type: ignore[assignment]
+    """ExchangeOidcToken gives the token for one of an OIDC issuer that the operator believes."""
     GetKeys: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]  # type: ignore[assignment]
     """GetKeys returns the public keys that verify tokens."""
 
@@ -149,6 +153,14 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         """RenewToken gives a workload its next token, also for one that has expired, for as long as the
         workload stands: an attempt that has not ended, a deployment that is not gone.
         """
+
+    @_abc_1.abstractmethod
+    def ExchangeOidcToken(
+        self,
+        request: _registry_pb2.ExchangeOidcTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.ExchangeOidcTokenResponse, _abc.Awaitable[_registry_pb2.ExchangeOidcTokenResponse]]:
+        """ExchangeOidcToken gives the token for one of an OIDC issuer that the operator believes."""
 
     @_abc_1.abstractmethod
     def GetKeys(

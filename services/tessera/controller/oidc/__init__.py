@@ -1,0 +1,1 @@
+"""Tokens of OIDC issuers: their keys, and what they are exchanged for."""
