@@ -1,4 +1,4 @@
-"""A token of an OIDC issuer on the command line, and `tessera up --oidc`."""
+"""A token of an OIDC issuer on the command line, and the files of `tessera up`."""
 
 from __future__ import annotations
 
@@ -90,6 +90,21 @@ def test_up_names_the_field_that_is_wrong(tessera, tmp_path, text, line):
     assert done.err.startswith(f"tessera: {path}:{line}"), done.err
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "no-home").exists()
+
+
+def test_up_names_the_limit_that_is_wrong(tessera, tmp_path):
+    path = tmp_path / "limits.yaml"
+    for text, line in (
+        ("tenant: {jobs: 0}", "1:16: `tenant.jobs` must be at least 1; here is 0"),
+        ("tenant: {job: 1}", "1:10: unknown field `job` in `tenant`; did you mean `jobs`?"),
+        ("tenants: {shop: {jobs: many}}", "1:24: `tenants[shop].jobs` must be a whole number"),
+        ("servers: {messages: {bytes: 1}}", "1:29: `servers.messages.bytes` must be at least"),
+    ):
+        path.write_text(text)
+        done = tessera("up", "--limits", str(path))
+        assert done.code == 2
+        assert done.err.startswith(f"tessera: {path}:{line}"), done.err
+        assert len(done.err.splitlines()) == 1
 
 
 def test_up_names_a_certificate_authority_that_is_none(tessera, tmp_path):

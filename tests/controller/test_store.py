@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from tessera import errors
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.attempt.progress import Progress
-from tessera.controller.policy import filters
+from tessera.controller.policy import filters, quotas
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import FAILURES
 from tessera.controller.policy.job import Cancel, Fail, JobProgress, JobState, Stop, Succeed
-from tessera.controller.policy.quotas import Quotas
 from tessera.controller.policy.records import EnsureJob, Job, Note, Numbered, Point
 from tessera.controller.store import (
     attempts,
@@ -33,9 +32,10 @@ from tessera.controller.store import (
 )
 from tessera.controller.store.database import Database
 from tessera.controller.store.schema import metadata
+from tessera.rpc.platform_limits import TenantLimits
 from tessera.rpc.principal import Principal, Role
 
-JOBS = Quotas().jobs
+JOBS = quotas.jobs(TenantLimits())
 LOST = Failure(category=FailureCategory.WORKER_LOST, reason="DRIVER_KILLED", message="m")
 
 

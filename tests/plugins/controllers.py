@@ -19,10 +19,10 @@ from tessera.api.controller.v1 import (
 from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
-from tessera.controller.policy.quotas import Quotas
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import placement
 from tessera.rpc.channel import aio_channel, bearer
+from tessera.rpc.platform_limits import PlatformLimits
 from tessera.rpc.principal import Principal, Role
 
 
@@ -41,12 +41,12 @@ class Running:
     """A controller that can be killed and opened again on the same home."""
 
     home: object
-    quotas: Quotas = field(default_factory=Quotas)
+    limits: PlatformLimits = field(default_factory=PlatformLimits)
     controller: Controller | None = None
     channel: grpc.aio.Channel | None = None
 
     async def open(self) -> Running:
-        config = Config(host="127.0.0.1", port=0, home=self.home, shards=0, quotas=self.quotas)
+        config = Config(host="127.0.0.1", port=0, home=self.home, shards=0, limits=self.limits)
         self.controller = Controller(config, run_loops=False)
         port = await self.controller.start()
         self.channel = aio_channel(f"127.0.0.1:{port}")

@@ -14,7 +14,7 @@ import grpc
 from tessera.api.controller.v1 import deployment_pb2, deployment_pb2_grpc
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
-from tessera.controller.policy.quotas import Quotas
+from tessera.controller.policy import quotas
 from tessera.controller.policy.records import Deployment
 from tessera.controller.services import convert
 from tessera.controller.services.deployments import demand_of
@@ -23,6 +23,7 @@ from tessera.controller.store import attempts, deployments, placement, tickets
 from tessera.meter import NoMeter
 from tessera.parameters.local import LocalParameters, start_parameters
 from tessera.rpc.channel import bearer, channel
+from tessera.rpc.platform_limits import TenantLimits
 from tessera.rpc.principal import Principal, Role
 from tessera.rpc.registration import JOB_CONFIG, TICKETS
 from tessera.spec.reference import parse_reference
@@ -218,7 +219,7 @@ class InProcessPlatform:
             demand=demand_of(spec),
             generation="",
         )
-        self._write(deployments.create, row, Quotas().deployments)
+        self._write(deployments.create, row, quotas.deployments(TenantLimits()))
 
     def deployment(self, name: str, *, tenant: str = "default") -> deployment_pb2.Deployment:
         """As a user sees it."""

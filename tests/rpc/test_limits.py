@@ -36,7 +36,8 @@ def fill(limited, method, caller, peer="ipv4:1.1.1.1:1"):
 
 def test_every_named_method_has_a_row():
     assert TABLE.keys() >= cost.LARGER.keys() | cost.MAKES
-    assert min(cost.LARGER.values()) > cost.MESSAGE_BYTES
+    default = cost.MessageLimits()
+    assert min(map(default.of, cost.LARGER)) > default.bytes
 
 
 def test_a_call_too_many_is_refused_until_one_ends():

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import grpc
@@ -87,7 +88,7 @@ async def address():
 @pytest.fixture
 def bulk():
     register = partial(shard_pb2_grpc.add_ShardDataServiceServicer_to_server, Data())
-    server = DataServer(DOOR, DATA, register, streams=9, limits=LIMITS)
+    server = DataServer(DOOR, DATA, register, limits=replace(LIMITS, streams=9))
     yield f"127.0.0.1:{server.start()}"
     server.stop(0)
 

@@ -17,8 +17,7 @@ from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1 import manifest_pb2, shard_pb2, shard_pb2_grpc
 from tessera.rpc.channel import aio_channel, bearer, data_channel, mapped_errors
-from tessera.rpc.data_server import STREAMS
-from tessera.rpc.limits import CALLS
+from tessera.rpc.limits import CALLS, STREAMS
 from tessera.rpc.status import from_rpc_error
 
 pytestmark = pytest.mark.processes

@@ -14,6 +14,7 @@ import pytest
 from tessera.api.controller.v1 import pool_pb2 as pb
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
+from tessera.controller.policy import quotas
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.records import Deployment, Pool
 from tessera.controller.store import deployments, placement
@@ -194,7 +195,7 @@ async def test_others_see_of_a_pool_what_is_their_own(platform):
             demand=Demand(workers=1, cpus=cpus),
             generation="",
         )
-        quota = runtime.config.quotas.deployments
+        quota = quotas.deployments(runtime.config.limits.tenant)
         await runtime.database.write(deployments.create, new, quota)
         await runtime.database.write(hold, tenant)
 

@@ -15,28 +15,34 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2, pool_pb2
 from tessera.api.controller.v1.spec_pb2 import DataSpec, PublishSpec
+from tessera.controller.policy import quotas
 from tessera.controller.policy.demand import Demand
-from tessera.controller.policy.quotas import Quota, Quotas
 from tessera.controller.policy.records import Deployment
 from tessera.controller.reconcile.blobs import BlobLoop
 from tessera.controller.store import deployments, holdings
 from tessera.controller.store.schema import blobs
+from tessera.rpc.platform_limits import PlatformLimits, TenantLimits, UploadLimits
 from tessera.rpc.principal import Role
 from tessera.rpc.status import from_rpc_error
 
 WAIT = 10
-QUOTAS = Quotas(
-    jobs=Quota(what="open jobs", tenant=3, principal=2),
-    deployments=Quota(what="deployments", tenant=3, principal=2),
-    watchers=Quota(what="open watches", tenant=3, principal=2),
-    blob_bytes=1000,
-    blob_size=600,
+LIMITS = PlatformLimits(
+    tenant=TenantLimits(
+        jobs=3,
+        jobs_of_principal=2,
+        deployments=3,
+        deployments_of_principal=2,
+        watches=3,
+        watches_of_principal=2,
+        blob_bytes=1000,
+    ),
+    uploads=UploadLimits(bytes=600),
 )
 
 
 @pytest.fixture
 async def platform(tmp_path):
-    running = await controllers.Running(home=tmp_path, quotas=QUOTAS).open()
+    running = await controllers.Running(home=tmp_path, limits=LIMITS).open()
     yield running
     await running.close()
 
@@ -81,7 +87,7 @@ async def test_deployments(platform):
             demand=Demand(workers=1, cpus=1.0),
             generation="",
         )
-        return write(deployments.create, new, QUOTAS.deployments)
+        return write(deployments.create, new, quotas.deployments(LIMITS.tenant))
 
     for n, owner in enumerate(["ada", "ada", "bob"]):
         await create(n, owner)

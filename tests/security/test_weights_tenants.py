@@ -20,6 +20,7 @@ from tessera.parameters.push_grant import GrantSigner, GrantVerifier, PushGrant
 from tessera.parameters.quota import TenantQuota
 from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.channel import bearer, data_channel, mapped_errors
+from tessera.rpc.platform_limits import WeightLimits
 from tessera.rpc.principal import Role
 from tessera.weights import wire
 from tessera.weights.coordinator import Coordinator
@@ -225,7 +226,7 @@ def test_opening_drops_nothing_of_ones_own_either(start, writer):
 
 
 def test_a_tenant_has_a_quota_of_bytes(start, writer):
-    start(quota=TenantQuota(bytes=5 * SIZE))
+    start(quota=TenantQuota(each=WeightLimits(bytes=5 * SIZE)))
     a, b = writer("a/gpt"), writer("b/gpt")
     a.acquire(keep=10)
     a.publish(1)
@@ -253,7 +254,7 @@ def refused(act):
 
 
 def test_tenants_have_so_many_of_everything(start, writer, person):
-    start(quota=TenantQuota(sets=3, versions=4, open_versions=2, pins=2))
+    start(quota=TenantQuota(each=WeightLimits(sets=3, versions=4, open_versions=2, pins=2)))
     first = writer("a/s0")
     first.acquire(keep=10)
     first.publish()
@@ -279,7 +280,7 @@ def test_tenants_have_so_many_of_everything(start, writer, person):
 
 
 def test_watchers_are_counted_and_leave_no_trace(start, writer, person):
-    parameters = start(quota=TenantQuota(watchers=3))
+    parameters = start(quota=TenantQuota(each=WeightLimits(watchers=3)))
     watched = parameters.nodes[-1]._versions
     writer("a/gpt").publish()
     client = person("a")

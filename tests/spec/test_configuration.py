@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
@@ -123,6 +123,7 @@ PARTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(PARTS, st.dictionaries(st.text("abc", min_size=1, max_size=3), PARTS, max_size=3))
 def test_what_is_dumped_is_read_back_and_says_no_more_than_it_must(part, parts):
     whole = Whole(part=part, parts=parts)

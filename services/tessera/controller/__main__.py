@@ -16,6 +16,7 @@ from tessera.controller.pools.secrets import PREFIX
 from tessera.environment import keep_private
 from tessera.log import configure_logging
 from tessera.rpc.issuer_tls import check_authorities
+from tessera.rpc.platform_limits import PlatformLimits
 from tessera.rpc.policy.oidc import OidcConfig
 from tessera.spec.configuration import read
 
@@ -68,6 +69,9 @@ def _add_itself(made: argparse.ArgumentParser) -> None:
         default="",
         metavar="URL",
         help="SQLAlchemy URL of the store (default: SQLite in the home)",
+    )
+    made.add_argument(
+        "--limits", type=Path, metavar="FILE", help="YAML file of how much anybody may have"
     )
     made.add_argument(
         "--oidc", type=Path, metavar="FILE", help="YAML file of the OIDC issuers that are believed"
@@ -124,6 +128,7 @@ def config(arguments: list[str]) -> Config:
             ray_token=Path(token) if token else None,
             secrets={k: v for k, v in os.environ.items() if k.startswith(PREFIX)},
             python=given.python,
+            limits=read(given.limits, PlatformLimits) if given.limits else PlatformLimits(),
             oidc=_issuers(given.oidc) if given.oidc else None,
         )
     except (ValueError, errors.InvalidArgumentError) as error:

@@ -122,7 +122,11 @@ class Controller:
             async with asyncio.timeout(FIRST_LOOK):
                 await runtime.pools.refresh()
         runtime.trust.revoke(await runtime.database.read(store_access.revoked))
-        self._server = Server(Door(runtime.trust.verifier, audit=self._audit), _services(runtime))
+        self._server = Server(
+            Door(runtime.trust.verifier, audit=self._audit),
+            _services(runtime),
+            limits=self._config.limits.servers,
+        )
         await self._server.start(self._config.host, self._config.port)
         if self._run_loops:
             self._start_loops()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from tessera.controller.policy.quotas import Quotas
 from tessera.controller.policy.records import Pool
 from tessera.rpc.address import split
+from tessera.rpc.platform_limits import PlatformLimits
 from tessera.rpc.policy.oidc import OidcConfig
+from tessera.spec.configuration import NOTHING, dump
 
 _POOL_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -33,7 +34,7 @@ class Config:
         ray_token: file of Ray's token for `pools`; None: they ask for none.
         secrets: variables of the environment that pools may name as their token.
         python: interpreter that the pools run our entry points with.
-        quotas: what one tenant, and one principal, may take of it.
+        limits: how much anybody may have.
         oidc: issuers whose tokens may be exchanged; None: none.
     """
 
@@ -48,7 +49,7 @@ class Config:
     ray_token: Path | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     python: str = "python"
-    quotas: Quotas = field(default_factory=Quotas)
+    limits: PlatformLimits = field(default_factory=PlatformLimits)
     oidc: OidcConfig | None = None
 
     def __post_init__(self) -> None:
@@ -65,6 +66,21 @@ class Config:
         # Not as text: in a URL some letters of a folder's name would mean something.
         file = str(self.home.resolve() / "controller.db")
         return self.database or URL.create("sqlite", database=file)
+
+    @property
+    def calls_argument(self) -> tuple[str, ...]:
+        """What a process that the controller starts is told of the limits, for its servers."""
+        return _argument(PlatformLimits(servers=self.limits.servers))
+
+    @property
+    def weights_argument(self) -> tuple[str, ...]:
+        """What the parameter service is told of the limits."""
+        return _argument(self.limits)
+
+
+def _argument(limits: PlatformLimits) -> tuple[str, ...]:
+    text = dump(limits)
+    return () if text == NOTHING else ("--limits", text)
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -18,13 +18,15 @@ from tessera.detached_actor import NAMESPACE
 from tessera.environment import keep_private, leave_working_directory
 from tessera.inference.ensure import WantedReplicas, ensure
 from tessera.log import configure_logging
+from tessera.rpc.platform_limits import PlatformLimits
 from tessera.rpc.registration import exchange_tickets, handed_tickets
+from tessera.spec.configuration import NOTHING, parse_configuration
 
 log = structlog.get_logger()
 
 
-def main() -> int:
-    """Read the arguments, join the cluster, ensure."""
+def _arguments() -> argparse.Namespace:
+    """What the controller passes."""
     parser = argparse.ArgumentParser(prog="tessera.inference", description=__doc__)
     parser.add_argument("--controller", required=True, help="host:port of the controller")
     parser.add_argument("--tenant", required=True, help="whose the deployment is")
@@ -34,7 +36,13 @@ def main() -> int:
     parser.add_argument("--cpus", type=float, default=1.0, help="logical CPUs of each")
     parser.add_argument("--accelerator-type", default="", help="for example H100; GPU: any")
     parser.add_argument("--accelerator-count", type=float, default=1.0, help="of each replica")
-    args = parser.parse_args()
+    parser.add_argument("--limits", default=NOTHING, help="how much anybody may have, as JSON")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Read the arguments, join the cluster, ensure."""
+    args = _arguments()
     keep_private()
     configure_logging("inference")
     try:
@@ -57,6 +65,7 @@ def main() -> int:
                 cpus=args.cpus,
                 accelerator_type=args.accelerator_type,
                 accelerator_count=args.accelerator_count,
+                calls=parse_configuration(args.limits, "--limits", PlatformLimits).servers,
             )
         )
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tessera.inference.engine.settings import EngineSettings
+from tessera.rpc.limits import LIMITS, CallLimits
 from tessera.rpc.token import Token
 
 
@@ -22,6 +23,7 @@ class ReplicaConfig:
         cpus: threads that it computes with.
         stall_seconds: without a step for so long while there is work, it does not serve.
         actor: id of its Ray actor, if it is one.
+        calls: what callers may have of its server.
     """
 
     controller: str
@@ -33,6 +35,7 @@ class ReplicaConfig:
     cpus: float = 1.0
     stall_seconds: float = 30.0
     actor: str = ""
+    calls: CallLimits = LIMITS
 
     @property
     def name(self) -> str:

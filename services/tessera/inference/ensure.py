@@ -20,6 +20,7 @@ from tessera.detached_actor import NAMESPACE, detached
 from tessera.inference.actor import ReplicaActor
 from tessera.inference.config import ReplicaConfig
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.limits import LIMITS, CallLimits
 from tessera.rpc.registration import resolve
 from tessera.rpc.token import Token
 
@@ -45,6 +46,7 @@ class WantedReplicas:
         cpus: of each.
         accelerator_type: of each, for example `H100`; `GPU` takes any; empty: none.
         accelerator_count: of each.
+        calls: what callers may have of each one's server.
     """
 
     controller: str
@@ -56,6 +58,7 @@ class WantedReplicas:
     cpus: float
     accelerator_type: str = ""
     accelerator_count: float = 1.0
+    calls: CallLimits = LIMITS
 
     def __post_init__(self) -> None:
         for part in (self.tenant, self.deployment, self.generation):
@@ -100,6 +103,7 @@ def _actor(wanted: WantedReplicas, index: int) -> Any:
         deployment=wanted.deployment,
         index=index,
         cpus=wanted.cpus,
+        calls=wanted.calls,
     )
     options: dict[str, Any] = {}
     if wanted.accelerator_type:

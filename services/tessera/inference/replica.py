@@ -69,7 +69,9 @@ class Replica:
         self._activation = Activation(served, loader, self._coordinator, self._wake)
         self.state = ReplicaState(served, self._activation, config.stall_seconds)
         owner = Owner(tenant=served.tenant, deployment=served.deployment)
-        self._server = Server(Door(verifier, owner=owner), services(self.state, meter))
+        self._server = Server(
+            Door(verifier, owner=owner), services(self.state, meter), limits=config.calls
+        )
         self._registration: Registration | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self.address = ""

@@ -18,7 +18,10 @@ from tessera.detached_actor import NAMESPACE
 from tessera.environment import keep_private, leave_working_directory
 from tessera.parameters.actor import ensure
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
+from tessera.parameters.quota import TenantQuota
+from tessera.rpc.platform_limits import PlatformLimits
 from tessera.rpc.registration import exchange_tickets, handed_tickets
+from tessera.spec.configuration import NOTHING, parse_configuration
 
 
 def arguments() -> argparse.Namespace:
@@ -28,6 +31,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shards", type=int, default=2, help="how many shards")
     parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--disk-cap-bytes", type=int, help="for all versions together")
+    parser.add_argument("--limits", default=NOTHING, help="how much anybody may have, as JSON")
     return parser.parse_args()
 
 
@@ -49,13 +53,18 @@ def _ensure(options: argparse.Namespace) -> None:
     of_coordinator, of_shards = (
         ServiceAddress(controller=options.controller, token=token) for token in tokens
     )
+    limits = parse_configuration(options.limits, "--limits", PlatformLimits)
     coordinator = CoordinatorConfig(
         data_dir=options.data_dir / "coordinator",
         shards=options.shards,
         disk_cap_bytes=options.disk_cap_bytes or None,
+        quota=TenantQuota.of_platform(limits),
+        calls=limits.servers,
     )
     shards = [
-        ShardConfig(index=index, data_dir=options.data_dir / shard_name(index))
+        ShardConfig(
+            index=index, data_dir=options.data_dir / shard_name(index), calls=limits.servers
+        )
         for index in range(options.shards)
     ]
     leave_working_directory()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tessera.parameters.quota import TenantQuota
+from tessera.rpc.limits import LIMITS, CallLimits
 from tessera.rpc.token import Token
 
 MIB = 1024 * 1024
@@ -29,13 +30,14 @@ class ServiceAddress:
 class CoordinatorConfig:
     """The coordinator: its directory, how many shards there are, and the cap in bytes or None.
 
-    `quota` is what each tenant may have of it.
+    `quota` is what each tenant may have of it, `calls` what callers may have of its server.
     """
 
     data_dir: Path
     shards: int = 2
     disk_cap_bytes: int | None = None
     quota: TenantQuota = field(default_factory=TenantQuota)
+    calls: CallLimits = LIMITS
 
     def __post_init__(self) -> None:
         if self.shards < 1:
@@ -46,12 +48,16 @@ class CoordinatorConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardConfig:
-    """A shard: its place among the shards, its directory, and its memory for pushes in bytes."""
+    """A shard: its place among the shards, its directory, and its memory for pushes in bytes.
+
+    `calls` is what callers may have of its servers.
+    """
 
     index: int
     data_dir: Path
     pool_bytes: int = 512 * MIB
     warm_bytes: int = 32 * MIB
+    calls: CallLimits = LIMITS
 
     @property
     def name(self) -> str:

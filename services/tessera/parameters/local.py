@@ -11,6 +11,7 @@ from typing import Any
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 from tessera.parameters.quota import DEFAULT, TenantQuota
+from tessera.rpc.limits import LIMITS, CallLimits
 
 _START_SECONDS = 60.0
 
@@ -47,6 +48,7 @@ def start_parameters(
     shards: int = 2,
     disk_cap_bytes: int | None = None,
     quota: TenantQuota = DEFAULT,
+    calls: CallLimits = LIMITS,
 ) -> LocalParameters:
     """Start a coordinator and shards that register with a controller.
 
@@ -57,10 +59,13 @@ def start_parameters(
         shards: how many.
         disk_cap_bytes: for all versions together; None: no limit.
         quota: of each tenant.
+        calls: what callers may have of each server.
     """
     coordinator, shard = (ServiceAddress(controller=controller, token=token) for token in tokens)
     nodes: list[CoordinatorNode | ShardNode] = [
-        ShardNode(ShardConfig(index=index, data_dir=data_dir / f"shard-{index}"), shard)
+        ShardNode(
+            ShardConfig(index=index, data_dir=data_dir / f"shard-{index}", calls=calls), shard
+        )
         for index in range(shards)
     ]
     config = CoordinatorConfig(
@@ -68,5 +73,6 @@ def start_parameters(
         shards=shards,
         disk_cap_bytes=disk_cap_bytes,
         quota=quota,
+        calls=calls,
     )
     return LocalParameters([*nodes, CoordinatorNode(config, coordinator)])

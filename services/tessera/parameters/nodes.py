@@ -60,7 +60,8 @@ class CoordinatorNode:
         def register(server: Any) -> None:
             coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(servicer, server)
 
-        self._server = Server(Door(verifier), [(coordinator.NAME, register)])
+        services = [(coordinator.NAME, register)]
+        self._server = Server(Door(verifier), services, limits=config.calls)
         await self._versions.start()
         self.address = join(place.host, await self._server.start(place.host))
         self._registration = Registration(
@@ -118,8 +119,8 @@ class ShardNode:
         grants = GrantVerifier(lambda: _grant_key(place))
         bulk = data.ShardData(config.name, inbox, grants, self._store, self._meter)
         door = Door(verifier)
-        self._server = Server(door, [(shard.NAME, register)])
-        self._data = DataServer(door, data.NAME, bulk.register)
+        self._server = Server(door, [(shard.NAME, register)], limits=config.calls)
+        self._data = DataServer(door, data.NAME, bulk.register, limits=config.calls)
         self.address = join(place.host, await self._server.start(place.host))
         self.data_address = join(place.host, self._data.start(place.host))
         self._measuring = asyncio.create_task(self._measure())

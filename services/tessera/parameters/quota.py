@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tessera import errors
+from tessera.rpc.platform_limits import PlatformLimits, WeightLimits
 
 RETRY_SECONDS = 30.0
 """When asking again makes sense: versions end, pins run out, watchers leave within minutes."""
@@ -12,33 +14,38 @@ RETRY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantQuota:
-    """Limits of each tenant.
+    """Limits of tenants.
 
     Args:
-        bytes: of all its versions, those that are open counted as they were declared; None: what
-            the disk cap allows.
-        sets: that it has made. Each is a row or two; a job that names none makes one.
-        versions: committed ones that are held, of all its sets together: every look at what may
-            go reads all of them.
-        open_versions: that are written now. A set has one at a time.
-        pins: that have not run out; a replica has one or two.
-        watchers: calls of WatchSet at once; a replica has one.
+        each: of every tenant that is not in `tenants`.
+        tenants: of some, by their names.
     """
 
-    bytes: int | None = None
-    sets: int = 20_000
-    versions: int = 50_000
-    open_versions: int = 1_000
-    pins: int = 10_000
-    watchers: int = 2_000
+    each: WeightLimits = field(default_factory=WeightLimits)
+    tenants: Mapping[str, WeightLimits] = field(default_factory=dict)
+
+    @staticmethod
+    def of_platform(limits: PlatformLimits) -> TenantQuota:
+        """What an operator has set of it."""
+        tenants = {name: one.weights for name, one in limits.tenants.items()}
+        return TenantQuota(each=limits.tenant.weights, tenants=tenants)
+
+    def of(self, tenant: str) -> WeightLimits:
+        """What a tenant may have."""
+        return self.tenants.get(tenant, self.each)
 
     def check(self, what: str, tenant: str, used: int) -> None:
         """Raise unless a tenant that has so many of something may have one more.
 
+        Args:
+            what: a field of `WeightLimits`.
+            tenant: its name.
+            used: how many it has.
+
         Raises:
             ResourceExhaustedError: it may not (QUOTA_EXCEEDED).
         """
-        limit = getattr(self, what)
+        limit = getattr(self.of(tenant), what)
         if used >= limit:
             raise exceeded(what, tenant, used, limit)
 

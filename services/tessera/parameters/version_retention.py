@@ -96,8 +96,8 @@ class VersionRetention:
             drops = self._drop(
                 db, outdated(held_versions(db), {row["name"]: row["keep"] for row in rows})
             )
-            if (most := self._most) is not None:
-                for held in _by_tenant(held_versions(db)).values():
+            for tenant, held in _by_tenant(held_versions(db)).items():
+                if (most := self._most(tenant)) is not None:
                     drops += self._drop(db, shrink(held, total_bytes(held) - most))
             return drops
 
@@ -116,8 +116,9 @@ class VersionRetention:
         tenant = tenant_of(name)
         by_tenant, reserved = _by_tenant(held_versions(db)), reserved_bytes(db)
         own = protected_bytes(by_tenant.get(tenant, [])) + reserved.get(tenant, 0)
-        if self._quota.bytes is not None and own + size > self._quota.bytes:
-            raise exceeded("bytes", tenant, own, self._quota.bytes)
+        quota = self._quota.of(tenant).bytes
+        if quota is not None and own + size > quota:
+            raise exceeded("bytes", tenant, own, quota)
         if self._cap is None:
             return
         others = _others(tenant, by_tenant, reserved)
@@ -146,14 +147,14 @@ class VersionRetention:
         if self._cap is not None:
             others = _others(tenant, by_tenant, reserved)
             excess = min(size, total_bytes(held) + size + others - self._cap)
-        if (most := self._most) is not None:
+        if (most := self._most(tenant)) is not None:
             excess = max(excess, total_bytes(held) + size - most)
         self._drop(db, shrink(held, excess))
 
-    @property
-    def _most(self) -> int | None:
+    def _most(self, tenant: str) -> int | None:
         """Bytes that a tenant may hold."""
-        bounds = [bound for bound in (self._quota.bytes, self._cap) if bound is not None]
+        given = (self._quota.of(tenant).bytes, self._cap)
+        bounds = [bound for bound in given if bound is not None]
         return min(bounds, default=None)
 
     def pending_drops(self) -> list[PendingDrop]:

@@ -24,13 +24,19 @@ TRAIN_ENVIRONMENT = {
 }
 
 
-def main() -> int:
-    """Read the arguments, join the cluster, run the attempt; returns the exit code."""
+def _arguments() -> argparse.Namespace:
+    """What the controller passes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--job", required=True)
     parser.add_argument("--attempt", type=int, required=True)
     parser.add_argument("--controller", required=True)
-    arguments = parser.parse_args()
+    parser.add_argument("--limits", default="{}", help="how much anybody may have, as JSON")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Read the arguments, join the cluster, run the attempt; returns the exit code."""
+    arguments = _arguments()
     keep_private()
     # First of all, and before Ray is imported: a ticket is worth something until it is used.
     [token] = exchange_tickets(arguments.controller, handed_tickets(os.environ))
@@ -40,6 +46,8 @@ def main() -> int:
     import ray  # noqa: PLC0415 - reads the environment when it is imported
 
     from tessera.log import configure_logging  # noqa: PLC0415 - the same
+    from tessera.rpc.platform_limits import PlatformLimits  # noqa: PLC0415 - the same
+    from tessera.spec.configuration import parse_configuration  # noqa: PLC0415 - the same
     from tessera.trainer.control.logs import LogShipper  # noqa: PLC0415 - the same
     from tessera.trainer.driver import Driver  # noqa: PLC0415 - the same
     from tessera.trainer.settings import AttemptContext  # noqa: PLC0415 - the same
@@ -64,6 +72,7 @@ def main() -> int:
             controller=arguments.controller,
             token=token,
             host=str(ray.util.get_node_ip_address()),  # type: ignore[no-untyped-call]
+            calls=parse_configuration(arguments.limits, "--limits", PlatformLimits).servers,
         )
         ended = asyncio.run(driver.run())
     finally:

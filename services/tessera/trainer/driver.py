@@ -17,6 +17,7 @@ from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
 from tessera.rpc.door import Door
 from tessera.rpc.identity import Verifier
+from tessera.rpc.limits import LIMITS, CallLimits
 from tessera.rpc.policy.rule import Owner
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
@@ -43,13 +44,24 @@ class Driver:
         controller: host:port.
         token: of the attempt.
         host: address that the control server listens on.
+        calls: what callers may have of it.
     """
 
-    def __init__(self, *, job: str, attempt: int, controller: str, token: Token, host: str) -> None:
+    def __init__(
+        self,
+        *,
+        job: str,
+        attempt: int,
+        controller: str,
+        token: Token,
+        host: str,
+        calls: CallLimits = LIMITS,
+    ) -> None:
         self._ref = attempt_pb2.AttemptRef(job=job, attempt=attempt)
         self._controller = controller
         self._token = token
         self._host = host
+        self._calls = calls
 
     async def run(self) -> Ended:
         """Run it and tell the controller how it ended."""
@@ -84,7 +96,7 @@ class Driver:
             world_size=settings.workers,
         )
         verifier = await asyncio.to_thread(fetch_verifier, self._controller, "trainer")
-        server = _server(record, tenant, verifier)
+        server = _server(record, tenant, verifier, self._calls)
         address = join(self._host, await server.start(self._host))
         registration = Registration(
             self._controller, self._token, self._endpoint(address), verifier
@@ -145,7 +157,7 @@ class Driver:
                 )
 
 
-def _server(record: AttemptRecord, tenant: str, verifier: Verifier) -> Server:
+def _server(record: AttemptRecord, tenant: str, verifier: Verifier, calls: CallLimits) -> Server:
     """What users, the controller and the ranks of an attempt call."""
     owner = Owner(tenant=tenant, job=record.job, attempt=record.attempt)
     control, ranks = TrainerService(record), RankService(record)
@@ -161,4 +173,5 @@ def _server(record: AttemptRecord, tenant: str, verifier: Verifier) -> Server:
                 lambda s: trainer_pb2_grpc.add_RankServiceServicer_to_server(ranks, s),
             ),
         ],
+        limits=calls,
     )

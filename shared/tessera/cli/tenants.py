@@ -14,7 +14,7 @@ tenants = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_withou
 
 @tenants.callback()
 def list_tenants(context: typer.Context) -> None:
-    """List who shares the platform.
+    """List who shares the platform, with what each has of what it may have.
 
     An operator sees every tenant, anybody else their own.
     """
@@ -25,8 +25,18 @@ def list_tenants(context: typer.Context) -> None:
     if options_of(context).json:
         show.as_json(known)
         return
-    rows = [(tenant.name, show.age(tenant.create_time)) for tenant in known]
-    show.table(("TENANT", "AGE"), rows, empty="no tenants")
+    rows = [
+        (
+            tenant.name,
+            f"{tenant.jobs.used} of {tenant.jobs.limit}",
+            f"{tenant.deployments.used} of {tenant.deployments.limit}",
+            f"{show.size(tenant.blob_bytes.used)} of {show.size(tenant.blob_bytes.limit)}",
+            show.age(tenant.create_time),
+        )
+        for tenant in known
+    ]
+    columns = ("TENANT", "OPEN JOBS", "DEPLOYMENTS", "UPLOADS", "AGE")
+    show.table(columns, rows, empty="no tenants")
 
 
 @tenants.command("create")

@@ -27,6 +27,7 @@ from tessera.local.readiness import Step
 from tessera.local.scratch import small_shared_memory
 from tessera.local.state import State
 from tessera.rpc.issuer_tls import check_authorities
+from tessera.rpc.platform_limits import PlatformLimits
 from tessera.rpc.policy.oidc import OidcConfig
 from tessera.spec.configuration import read
 
@@ -79,6 +80,9 @@ def up(  # noqa: PLR0917 - typer fills in options by name
     oidc: Annotated[
         Path | None, typer.Option(help="YAML file: OIDC issuers whose tokens are taken.")
     ] = None,
+    limits: Annotated[
+        Path | None, typer.Option(help="YAML file: how much tenants and principals may have.")
+    ] = None,
     timeout: Annotated[
         float, typer.Option(help="Seconds without progress after which it is given up.")
     ] = 120.0,
@@ -99,6 +103,7 @@ def up(  # noqa: PLR0917 - typer fills in options by name
         grafana=grafana.rstrip("/"),
         grafana_iframe=grafana_iframe.rstrip("/"),
         oidc=_checked_issuers(oidc) if oidc else "",
+        limits=_checked_limits(limits) if limits else "",
     )
     home = home_of(context)
     console = show.console(stderr=True)
@@ -114,6 +119,12 @@ def up(  # noqa: PLR0917 - typer fills in options by name
 def _checked_issuers(path: Path) -> str:
     """The absolute path of a file that the controller will read, which has no mistake now."""
     check_authorities(read(path, OidcConfig))
+    return str(path.resolve())
+
+
+def _checked_limits(path: Path) -> str:
+    """The same, of limits."""
+    read(path, PlatformLimits)
     return str(path.resolve())
 
 

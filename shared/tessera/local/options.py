@@ -17,7 +17,8 @@ class Options:
     cluster's token. `disk_cap` bounds the parameters' bytes on disk; 0: no bound. `prometheus` and
     `grafana` are URLs that Ray's dashboard takes its charts from, `grafana_iframe` is Grafana's for
     the browser, where it is another one; empty: the dashboard has no charts. `oidc` is the absolute
-    path of the file that names the OIDC issuers; empty: there is none.
+    path of the file that names the OIDC issuers, `limits` of the one that says how much anybody may
+    have; empty: there is none.
     """
 
     cpus: int
@@ -30,6 +31,7 @@ class Options:
     grafana: str = ""
     grafana_iframe: str = ""
     oidc: str = ""
+    limits: str = ""
 
     def __post_init__(self) -> None:
         if self.cpus < 1:

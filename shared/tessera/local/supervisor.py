@@ -163,8 +163,8 @@ class Supervisor:
         command += ["--pool", f"local,{state.dashboard},{state.ray_address}"]
         if self._options.disk_cap:
             command += ["--disk-cap-bytes", str(self._options.disk_cap)]
-        if self._options.oidc:
-            command += ["--oidc", self._options.oidc]
+        for option, file in (("--oidc", self._options.oidc), ("--limits", self._options.limits)):
+            command += [option, file] if file else []
         # What is for the ranks alone does not come here.
         env = {n: v for n, v in os.environ.items() if not n.startswith(SECRET_PREFIX)}
         env[MARK] = state.platform

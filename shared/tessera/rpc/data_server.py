@@ -15,18 +15,15 @@ import structlog
 
 from tessera import errors
 from tessera.rpc.channel import server_options
-from tessera.rpc.door import Door, check_size, methods_of
-from tessera.rpc.limits import LIMITS, CallLimiter, CallLimits
-from tessera.rpc.policy.cost import largest
+from tessera.rpc.door import Door, methods_of
+from tessera.rpc.limits import LIMITS, CallLimiter, CallLimits, check_size
+from tessera.rpc.policy.cost import MessageLimits
 from tessera.rpc.principal import Principal
 from tessera.rpc.request_reader import read_requests
 from tessera.rpc.server import bind
 from tessera.rpc.status import to_status
 
 log = structlog.get_logger()
-
-STREAMS = 96
-"""A tenant alone gets 48 of them, a principal 32; each costs two threads that mostly wait."""
 
 
 class DataServer:
@@ -39,8 +36,7 @@ class DataServer:
         door: who may come in, and with what.
         name: of the service, full.
         register: adds the service to the server.
-        streams: how many streams run at once, of all callers.
-        limits: of its callers, but for `calls`.
+        limits: of its callers; `streams` in the place of `calls`.
     """
 
     def __init__(
@@ -49,12 +45,12 @@ class DataServer:
         name: str,
         register: Callable[[Any], None],
         *,
-        streams: int = STREAMS,
         limits: CallLimits = LIMITS,
     ) -> None:
         door.cover([name])
+        streams = limits.streams
         self._readers = ThreadPoolExecutor(2 * streams, thread_name_prefix="requests")
-        receive = largest(methods_of([name]))
+        receive = limits.messages.largest(methods_of([name]))
         limiter = CallLimiter(replace(limits, calls=streams), receive)
         self._server = grpc.server(
             # As many more for those who are told that there is no place.
@@ -139,11 +135,12 @@ class _Interceptor(grpc.ServerInterceptor):
             first = next(requests, None)
             if first is None:
                 raise errors.InvalidArgumentError("no request came", reason="MALFORMED_MESSAGE")
-            yield first, map(partial(_sized, method), requests)
+            sized = partial(_sized, limits.messages, method)
+            yield sized(first), map(sized, requests)
 
 
-def _sized(method: str, raw: bytes) -> bytes:
-    check_size(method, raw)
+def _sized(limits: MessageLimits, method: str, raw: bytes) -> bytes:
+    check_size(limits, method, raw)
     return raw
 
 

@@ -11,7 +11,6 @@ from google.protobuf.message import DecodeError, Message
 from tessera import errors, validation
 from tessera.rpc.audit import Audit, changes, entry_of
 from tessera.rpc.identity import Verifier
-from tessera.rpc.policy.cost import message_bytes
 from tessera.rpc.policy.rule import Owner, Rule, check_caller, check_resources
 from tessera.rpc.policy.table import TABLE
 from tessera.rpc.principal import ANONYMOUS, Principal
@@ -96,9 +95,7 @@ class Door:
         Raises:
             InvalidArgumentError: it is no such message (MALFORMED_MESSAGE), or breaks a limit.
             PermissionDeniedError: it names what is another's.
-            ResourceExhaustedError: it is larger than the method takes (MESSAGE_TOO_LARGE).
         """
-        check_size(method, raw)
         try:
             request = parse(raw)
         except DecodeError:
@@ -118,18 +115,3 @@ def methods_of(services: Iterable[str]) -> list[str]:
     """Every `/package.Service/Method` of services that are named in full."""
     find = descriptor_pool.Default().FindServiceByName
     return [f"/{name}/{method.name}" for name in services for method in find(name).methods]
-
-
-def check_size(method: str, raw: bytes) -> None:
-    """Raise unless a message is one that the method takes.
-
-    Raises:
-        ResourceExhaustedError: it is larger (MESSAGE_TOO_LARGE).
-    """
-    if len(raw) > (most := message_bytes(method)):
-        raise errors.ResourceExhaustedError(
-            f"a message of {method.rpartition('/')[2]} has at most {most:,} bytes, this one has"
-            f" {len(raw):,}",
-            reason="MESSAGE_TOO_LARGE",
-            metadata={"size": str(len(raw)), "limit": str(most)},
-        )

@@ -22,7 +22,7 @@ from grpc.aio import AbortError
 from tessera import errors
 from tessera.rpc import deadline
 from tessera.rpc.door import PLUMBING, Door
-from tessera.rpc.limits import CallLimiter, idle
+from tessera.rpc.limits import CallLimiter, check_size, idle
 from tessera.rpc.principal import Principal, set_principal
 from tessera.rpc.status import code_of, to_status
 
@@ -147,12 +147,14 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             raw = await _next(sent, first)
             if raw is None:
                 raise errors.InvalidArgumentError("no request came", reason="MALFORMED_MESSAGE")
+            check_size(limits.messages, call.method, raw)
             call.request = self._door.read(call.method, call.caller, raw, parse)
             return call.request
 
         async def each() -> AsyncIterator[Any]:
             seconds = first
             while (raw := await _next(sent, seconds)) is not None:
+                check_size(limits.messages, call.method, raw)
                 yield self._door.read(call.method, call.caller, raw, parse)
                 seconds = limits.idle_seconds
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tessera import errors
-from tessera.rpc.policy.cost import MAKES
+from tessera.rpc.policy.cost import MAKES, MessageLimits
 from tessera.rpc.principal import PLATFORM, Principal, Role
 from tessera.rpc.rate import Rate, RateLimiter
 from tessera.rpc.shares import Shares
@@ -19,13 +19,19 @@ CALLS = 4096
 A stream that waits costs some 25 KiB, so that all of them cost 100 MiB.
 """
 
+STREAMS = 96
+"""Bulk streams at a shard: a tenant alone gets 48 of them, a principal 32; each costs two threads
+that mostly wait."""
+
 ANONYMOUS_BYTES = 256 * 1024 * 1024
 """Of requests without a token that may be on their way at once, if all are as large as can be."""
 
-PRINCIPAL_RATE = Rate(per_second=500, burst=2_000)
+PRINCIPAL_RATE = Rate(per_second=500.0, burst=2_000)
 """Of calls that make something: more than one controller accepts in the long run (300/s)."""
 
-TENANT_RATE = Rate(per_second=1_000, burst=4_000)
+TENANT_RATE = Rate(per_second=1_000.0, burst=4_000)
+
+_SECONDS = {"least": 0.1, "most": 86_400}
 
 BUSY_SECONDS = 1.0
 """When to try again where there was no place; how long other calls take is not known."""
@@ -39,20 +45,25 @@ class CallLimits:
     """What a server lets its callers have.
 
     Args:
-        calls: under way at once, of all callers; `Shares` says what one of them gets.
+        calls: under way at once, of all callers. A tenant alone gets half of what is free, a
+            principal a third (`tessera.rpc.shares`).
+        streams: of bulk data that run at once, shared in the same way.
         principal: rate of each principal's calls that make something.
         tenant: rate of each tenant's.
         anonymous_seconds: for a request to arrive whole, of a caller without a token.
         request_seconds: for one to arrive, of a caller with a token.
         idle_seconds: between two messages of a stream that sends several.
+        messages: bytes of one.
     """
 
-    calls: int = CALLS
-    principal: Rate = PRINCIPAL_RATE
-    tenant: Rate = TENANT_RATE
-    anonymous_seconds: float = 5.0
-    request_seconds: float = 60.0
-    idle_seconds: float = 30.0
+    calls: int = field(default=CALLS, metadata={"least": 16, "most": 65_536})
+    streams: int = field(default=STREAMS, metadata={"least": 4, "most": 1_024})
+    principal: Rate = field(default_factory=lambda: PRINCIPAL_RATE)
+    tenant: Rate = field(default_factory=lambda: TENANT_RATE)
+    anonymous_seconds: float = field(default=5.0, metadata=_SECONDS)
+    request_seconds: float = field(default=60.0, metadata=_SECONDS)
+    idle_seconds: float = field(default=30.0, metadata=_SECONDS)
+    messages: MessageLimits = field(default_factory=MessageLimits)
 
     def patience(self, caller: Principal) -> float:
         """Seconds for the first request of a caller to arrive."""
@@ -118,6 +129,21 @@ class CallLimiter:
             yield
         finally:
             shares.give(tenant, subject)
+
+
+def check_size(limits: MessageLimits, method: str, raw: bytes) -> None:
+    """Raise unless a message is one that the method takes.
+
+    Raises:
+        ResourceExhaustedError: it is larger (MESSAGE_TOO_LARGE).
+    """
+    if len(raw) > (most := limits.of(method)):
+        raise errors.ResourceExhaustedError(
+            f"a message of {method.rpartition('/')[2]} has at most {most:,} bytes, this one has"
+            f" {len(raw):,}",
+            reason="MESSAGE_TOO_LARGE",
+            metadata={"size": str(len(raw)), "limit": str(most)},
+        )
 
 
 def refused_at_door(error: errors.TesseraError) -> bool:

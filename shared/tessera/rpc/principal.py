@@ -24,6 +24,9 @@ class Role(StrEnum):
     CONTROLLER = "controller"
 
 
+TENANT = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+"""What a tenant may be called."""
+
 PLATFORM = frozenset({Role.CONTROLLER, Role.COORDINATOR, Role.SHARD})
 """Workloads that serve every tenant."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 _SWEEP = 1024
@@ -19,8 +19,8 @@ class Rate:
         burst: calls at once, after a pause; at least 1.
     """
 
-    per_second: float
-    burst: int
+    per_second: float = field(metadata={"least": 0.01, "most": 1_000_000})
+    burst: int = field(metadata={"least": 1, "most": 10_000_000})
 
 
 class Buckets:

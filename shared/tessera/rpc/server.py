@@ -21,7 +21,6 @@ from tessera.rpc.channel import server_options
 from tessera.rpc.door import Door, methods_of
 from tessera.rpc.interceptors import ServerInterceptor
 from tessera.rpc.limits import LIMITS, CallLimiter, CallLimits
-from tessera.rpc.policy.cost import largest
 
 Register = Callable[[Any], None]
 
@@ -50,7 +49,7 @@ class Server:
         self._names = [name for name, _ in services]
         door.cover(self._names)
         self._health = aio_health.HealthServicer()
-        receive = largest(methods_of(self._names))
+        receive = limits.messages.largest(methods_of(self._names))
         self._server = grpc.aio.server(
             options=server_options(receive),
             interceptors=[ServerInterceptor(door, CallLimiter(limits, receive))],

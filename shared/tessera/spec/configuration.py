@@ -29,6 +29,9 @@ from tessera.spec.tree import parse, place_of, snake
 
 T = TypeVar("T")
 
+NOTHING = "{}"
+"""What a value is dumped to that is as the defaults have it."""
+
 _SCALARS: dict[type, tuple[Any, str]] = {
     str: (scalars.text, "text"),
     bool: (scalars.boolean, "true or false"),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
 from tessera.rpc.policy.oidc import (
-    TENANT,
     AccessRule,
     OidcConfig,
     PersonRole,
@@ -20,7 +19,7 @@ from tessera.rpc.policy.oidc import (
     is_safe,
 )
 from tessera.rpc.policy.rule import PEOPLE
-from tessera.rpc.principal import Role
+from tessera.rpc.principal import TENANT, Role
 
 NAMES = ("sub", "groups", "team", "level", "email", "email_verified", "/a/b", "a")
 WORDS = ("ada", "root", "ml", "shop", "admin", "operator", "controller", "attempt:j/1", "true", "")
@@ -76,6 +75,7 @@ def outcome(trusted, claims):
         return None, error.reason
 
 
+@settings(deadline=None)
 @given(issuers(), CLAIMS)
 def test_whoever_is_let_in_is_so_by_the_first_rule_that_is_for_it(trusted, claims):
     matching = [
@@ -101,6 +101,7 @@ def test_whoever_is_let_in_is_so_by_the_first_rule_that_is_for_it(trusted, claim
     assert (who.job, who.attempt, who.deployment, who.writes, who.reads) == ("", 0, "", "", ())
 
 
+@settings(deadline=None)
 @given(CLAIMS)
 def test_more_claims_never_make_more_of_somebody_whom_no_rule_is_for(claims):
     strict = issuer(AccessRule(when={"groups": "nobody-has-this"}, tenant="shop", role_claim="x"))

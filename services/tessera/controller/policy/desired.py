@@ -39,11 +39,13 @@ class Desired:
     title: str
 
 
-def parameters(pool: str, *, shards: int, data_dir: str, disk_cap: int) -> Desired:
-    """The coordinator and the shards."""
+def parameters(
+    pool: str, *, shards: int, data_dir: str, disk_cap: int, limits: tuple[str, ...] = ()
+) -> Desired:
+    """The coordinator and the shards; `limits` are arguments that tell them what there are."""
     names = [(EndpointRole.SHARD, f"shard-{index}") for index in range(shards)]
     cap = ("--disk-cap-bytes", str(disk_cap)) if disk_cap else ()
-    arguments = ("--shards", str(shards), "--data-dir", data_dir, *cap)
+    arguments = ("--shards", str(shards), "--data-dir", data_dir, *cap, *limits)
     return Desired(
         key=PARAMETERS,
         tenant="default",
@@ -59,12 +61,13 @@ def parameters(pool: str, *, shards: int, data_dir: str, disk_cap: int) -> Desir
     )
 
 
-def replicas(deployment: Deployment, model: str) -> Desired:
+def replicas(deployment: Deployment, model: str, limits: tuple[str, ...] = ()) -> Desired:
     """The replicas of a deployment; none while it is being ended.
 
     Args:
         deployment: of which they are.
         model: the set that they serve, `tenant/set`; they may read no other.
+        limits: arguments that tell them what there are.
     """
     demand = deployment.demand
     count = 0 if deployment.deleting else demand.workers
@@ -89,7 +92,7 @@ def replicas(deployment: Deployment, model: str) -> Desired:
         pool=deployment.pool,
         generation=deployment.generation,
         endpoints=tuple((EndpointRole.REPLICA, f"{deployment.name}/{i}") for i in range(count)),
-        command=("-m", "tessera.inference", *arguments),
+        command=("-m", "tessera.inference", *arguments, *limits),
         principals=(_replica(deployment, model),),
         # It is a part of a file's name; neither a tenant nor a deployment has a dot in its own.
         title=f"inference-{deployment.tenant}.{deployment.name}",

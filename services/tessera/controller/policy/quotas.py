@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tessera import errors
+from tessera.rpc.platform_limits import TenantLimits
 
 RETRY_SECONDS = 30.0
 """When a quota may have room again: something of the caller's own has to end first."""
@@ -45,35 +46,31 @@ class Quota:
             raise exceeded(self.what, self.tenant, f"tenant '{tenant}'")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quotas:
-    """All of a controller's.
+def jobs(limits: TenantLimits) -> Quota:
+    """Of jobs that have not ended."""
+    return Quota(what="open jobs", tenant=limits.jobs, principal=limits.jobs_of_principal)
 
-    Args:
-        jobs: that have not ended.
-        deployments: that are not deleted.
-        watchers: streams of events, logs and metrics.
-        blob_bytes: of the uploaded files of a tenant.
-        blob_size: bytes of one uploaded file.
-        blob_seconds: after which an uploaded file that nothing uses is dropped.
-    """
 
-    jobs: Quota = Quota(what="open jobs", tenant=10_000, principal=5_000)
-    deployments: Quota = Quota(what="deployments", tenant=1_000, principal=500)
-    watchers: Quota = Quota(what="open watches", tenant=2_000, principal=500)
-    blob_bytes: int = 1 << 40
-    blob_size: int = 1 << 38
-    blob_seconds: float = 30 * 86_400.0
+def deployments(limits: TenantLimits) -> Quota:
+    """Of deployments that are not deleted."""
+    return Quota(
+        what="deployments", tenant=limits.deployments, principal=limits.deployments_of_principal
+    )
+
+
+def watches(limits: TenantLimits) -> Quota:
+    """Of streams of events, logs and metrics."""
+    return Quota(what="open watches", tenant=limits.watches, principal=limits.watches_of_principal)
 
 
 class Open:
     """Counts what is open of a quota, in memory: what ends with the process.
 
     Args:
-        quota: of it.
+        quota: of a tenant.
     """
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: Callable[[str], Quota]) -> None:
         self._quota = quota
         self._counts: Counter[tuple[str, ...]] = Counter()
 
@@ -86,7 +83,8 @@ class Open:
         """
         keys = (tenant,), (tenant, subject)
         of_tenant, of_principal = (self._counts[key] for key in keys)
-        self._quota.check(tenant, subject, of_tenant=of_tenant, of_principal=of_principal)
+        quota = self._quota(tenant)
+        quota.check(tenant, subject, of_tenant=of_tenant, of_principal=of_principal)
         self._counts.update(keys)
         try:
             yield

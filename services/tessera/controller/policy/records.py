@@ -161,6 +161,15 @@ class EnsureJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a tenant has of what there is a quota of."""
+
+    jobs: int = 0
+    deployments: int = 0
+    blob_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """Who shares the platform."""
 

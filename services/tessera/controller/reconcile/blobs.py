@@ -23,7 +23,7 @@ class BlobLoop:
 
     async def round(self) -> float:
         """Collect once; returns the seconds until the next look."""
-        unused = self._runtime.config.quotas.blob_seconds
+        unused = self._runtime.config.limits.uploads.unused_seconds
         drop = partial(self._runtime.blobs.keep, unused=unused)
         gone = await self._runtime.database.write(holdings.collect, unused, drop)
         if gone:

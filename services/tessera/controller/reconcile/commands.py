@@ -126,6 +126,7 @@ class CommandLoop:
                 str(attempt.number),
                 "--controller",
                 self._address,
+                *self._runtime.config.calls_argument,
             ),
             tickets=(ticket,),
             metadata=metadata(

@@ -62,10 +62,17 @@ class ServicesLoop:
         if pool and config.shards:
             folder = str(config.home.resolve() / "parameters")
             wanted.append(
-                parameters(pool, shards=config.shards, data_dir=folder, disk_cap=config.disk_cap)
+                parameters(
+                    pool,
+                    shards=config.shards,
+                    data_dir=folder,
+                    disk_cap=config.disk_cap,
+                    limits=config.weights_argument,
+                )
             )
         placed = await self._database.read(deployments.every)
-        return wanted + [replicas(item, _model(item)) for item in placed if item.pool]
+        limits = config.calls_argument
+        return wanted + [replicas(item, _model(item), limits) for item in placed if item.pool]
 
     async def _consider(self, desired: Desired, ensure: EnsureJob | None) -> None:
         pool = self._runtime.pools.get(desired.pool)

@@ -8,11 +8,12 @@ from typing import Any
 from tessera import errors
 from tessera.api.controller.v1 import access_pb2 as pb
 from tessera.api.controller.v1 import access_pb2_grpc as pb_grpc
-from tessera.controller.policy.records import IssuedToken, Tenant
+from tessera.controller.policy.records import IssuedToken, Tenant, Usage
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.store import access as store
 from tessera.controller.store import audit as store_audit
+from tessera.controller.store.usage import usage
 from tessera.rpc.audit import AuditEntry
 from tessera.rpc.identity import SERVICES, key_id
 from tessera.rpc.pages import PageTokens, size_of
@@ -32,6 +33,7 @@ class AccessService(pb_grpc.AccessServiceServicer):
         self._database = runtime.database
         self._trust = runtime.trust
         self._ids = runtime.ids
+        self._limits = runtime.config.limits
 
     async def CreateTenant(
         self, request: pb.CreateTenantRequest, context: Any
@@ -39,7 +41,7 @@ class AccessService(pb_grpc.AccessServiceServicer):
         """Add a tenant."""
         del context
         tenant = await self._database.write(store.add_tenant, request.name)
-        return pb.CreateTenantResponse(tenant=_tenant_message(tenant))
+        return pb.CreateTenantResponse(tenant=self._tenant(tenant, Usage()))
 
     async def ListTenants(
         self, request: pb.ListTenantsRequest, context: Any
@@ -48,8 +50,12 @@ class AccessService(pb_grpc.AccessServiceServicer):
         del request, context
         caller = current_principal()
         found = await self._database.read(store.every_tenant)
-        seen = [one for one in found if caller.role is Role.OPERATOR or one.name == caller.tenant]
-        return pb.ListTenantsResponse(tenants=[_tenant_message(one) for one in seen])
+        operates = caller.role is Role.OPERATOR
+        seen = [one for one in found if operates or one.name == caller.tenant]
+        used = await self._database.read(usage, None if operates else caller.tenant)
+        return pb.ListTenantsResponse(
+            tenants=[self._tenant(one, used.get(one.name, Usage())) for one in seen]
+        )
 
     async def CreateToken(
         self, request: pb.CreateTokenRequest, context: Any
@@ -136,6 +142,16 @@ class AccessService(pb_grpc.AccessServiceServicer):
             next_page_token=ENTRIES.encode(last),
         )
 
+    def _tenant(self, value: Tenant, used: Usage) -> pb.Tenant:
+        most = self._limits.of(value.name)
+        return pb.Tenant(
+            name=value.name,
+            create_time=convert.timestamp(value.create_time),
+            jobs=pb.QuotaUsage(used=used.jobs, limit=most.jobs),
+            deployments=pb.QuotaUsage(used=used.deployments, limit=most.deployments),
+            blob_bytes=pb.QuotaUsage(used=used.blob_bytes, limit=most.blob_bytes),
+        )
+
 
 def _entry_message(value: AuditEntry) -> pb.AuditEntry:
     return pb.AuditEntry(
@@ -147,10 +163,6 @@ def _entry_message(value: AuditEntry) -> pb.AuditEntry:
         resource=value.resource,
         outcome=value.outcome,
     )
-
-
-def _tenant_message(value: Tenant) -> pb.Tenant:
-    return pb.Tenant(name=value.name, create_time=convert.timestamp(value.create_time))
 
 
 def _token_message(value: IssuedToken) -> pb.Token:

@@ -24,7 +24,7 @@ class BlobService(pb_grpc.BlobServiceServicer):
     def __init__(self, runtime: Runtime) -> None:
         self._blobs = runtime.blobs
         self._database = runtime.database
-        self._quotas = runtime.config.quotas
+        self._limits = runtime.config.limits
 
     async def PutBlob(
         self, request_iterator: AsyncIterator[pb.PutBlobRequest], context: Any
@@ -53,7 +53,7 @@ class BlobService(pb_grpc.BlobServiceServicer):
             tenant,
             digest,
             size,
-            quota=self._quotas.blob_bytes,
+            quota=self._limits.of(tenant).blob_bytes,
             there=self._blobs.there,
         )
         return pb.PutBlobResponse(size=size)
@@ -77,9 +77,10 @@ class BlobService(pb_grpc.BlobServiceServicer):
 
     async def _begin(self, tenant: str, digest: str) -> BlobWriter:
         self._blobs.path(digest)
-        quotas = self._quotas
-        room = await self._database.read(holdings.room, tenant, digest, quotas.blob_bytes)
-        return await asyncio.to_thread(self._blobs.begin, digest, min(room, quotas.blob_size))
+        quota = self._limits.of(tenant).blob_bytes
+        room = await self._database.read(holdings.room, tenant, digest, quota)
+        most = min(room, self._limits.uploads.bytes)
+        return await asyncio.to_thread(self._blobs.begin, digest, most)
 
     async def _use(self, digest: str) -> None:
         """See that the caller's tenant has a blob, and note that it is used."""

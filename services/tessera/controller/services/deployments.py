@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2 as pb
 from tessera.api.controller.v1 import deployment_pb2_grpc as pb_grpc
+from tessera.controller.policy import quotas
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import status
 from tessera.controller.policy.records import Deployment, EnsureJob
@@ -51,9 +52,8 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             demand=demand,
             generation="",
         )
-        known, created = await self._database.write(
-            store.create, new, self._runtime.config.quotas.deployments
-        )
+        quota = quotas.deployments(self._runtime.config.limits.of(caller.tenant))
+        known, created = await self._database.write(store.create, new, quota)
         if created:
             self._runtime.signals.wake(ADMISSION)
         return pb.CreateDeploymentResponse(deployment=await self._shown(known))

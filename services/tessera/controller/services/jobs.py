@@ -13,9 +13,8 @@ from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.api.controller.v1 import job_pb2_grpc as pb_grpc
 from tessera.api.controller.v1 import spec_pb2
 from tessera.attempt.messages import failure_to_pb, progress_to_pb
-from tessera.controller.policy import filters
+from tessera.controller.policy import filters, quotas
 from tessera.controller.policy.job import Cancel, JobProgress, JobState
-from tessera.controller.policy.quotas import Open
 from tessera.controller.policy.records import Attempt, Job
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert
@@ -37,7 +36,8 @@ class JobService(pb_grpc.JobServiceServicer):
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._database = runtime.database
-        self._watchers = Open(runtime.config.quotas.watchers)
+        limits = runtime.config.limits
+        self._watchers = quotas.Open(lambda tenant: quotas.watches(limits.of(tenant)))
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Any) -> pb.CreateJobResponse:
         """Accept a job."""
@@ -55,9 +55,8 @@ class JobService(pb_grpc.JobServiceServicer):
             dry = pb.Job(spec=accepted.spec, tenant=caller.tenant, owner=caller.subject)
             return pb.CreateJobResponse(job=dry)
         new = _new(self._runtime.ids.job(), caller, accepted, request.request_id, digest)
-        job, created = await self._database.write(
-            store.create, new, self._runtime.config.quotas.jobs
-        )
+        quota = quotas.jobs(self._runtime.config.limits.of(caller.tenant))
+        job, created = await self._database.write(store.create, new, quota)
         if created:
             self._runtime.signals.wake(ADMISSION)
         return await self._created(job)

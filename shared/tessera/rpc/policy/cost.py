@@ -3,25 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
 
-MESSAGE_BYTES = 4 * MIB
-"""Of a message that a server takes, unless the method has a row below."""
+_MOST = 64 * MIB
+"""What a client sends at most: `tessera.rpc.channel`."""
 
-_BATCH_BYTES = 16 * MIB
-"""Of texts: clients fill requests up to 4 MiB, but a single text may be longer."""
-
-LARGER: dict[str, int] = {
-    # Every tensor's name, shape and dtype, and the assets: a tokenizer may have tens of MiB.
-    "/tessera.api.parameters.v1.CoordinatorService/OpenVersion": 64 * MIB,
-    # An item for each box of a slice: a checkpoint of many layers, experts and ranks.
-    "/tessera.api.parameters.v1.ShardDataService/PullSlices": 16 * MIB,
+LARGER: dict[str, str] = {
+    "/tessera.api.parameters.v1.CoordinatorService/OpenVersion": "version_bytes",
+    "/tessera.api.parameters.v1.ShardDataService/PullSlices": "pull_bytes",
 } | {
-    f"/tessera.api.inference.v1.InferenceService/{method}": _BATCH_BYTES
+    f"/tessera.api.inference.v1.InferenceService/{method}": "text_bytes"
     for method in ("Generate", "Translate", "Classify", "FillMask", "Answer", "Embed", "Score")
 }
-"""Bytes of a message, of methods that need more than `MESSAGE_BYTES`."""
+"""Methods that may need more than `MessageLimits.bytes`, and the field that says how much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageLimits:
+    """Bytes of a message that a server takes; no less than its clients fill.
+
+    Args:
+        bytes: of any method that is not below.
+        text_bytes: of texts to a model. Clients fill requests up to 4 MiB, but a single text may be
+            longer.
+        version_bytes: of the list of a version's tensors, with their assets: a tokenizer may have
+            tens of MiB.
+        pull_bytes: of the list of what is pulled: an item for each box of a slice, of many layers,
+            experts and ranks.
+    """
+
+    bytes: int = field(default=4 * MIB, metadata={"least": 4 * MIB, "most": _MOST})
+    text_bytes: int = field(default=16 * MIB, metadata={"least": 8 * MIB, "most": _MOST})
+    version_bytes: int = field(default=64 * MIB, metadata={"least": 4 * MIB, "most": _MOST})
+    pull_bytes: int = field(default=16 * MIB, metadata={"least": 4 * MIB, "most": _MOST})
+
+    def of(self, method: str) -> int:
+        """Bytes of the largest message that a method takes."""
+        own: int = getattr(self, LARGER.get(method, "bytes"))
+        return max(own, self.bytes)
+
+    def largest(self, methods: Iterable[str]) -> int:
+        """Bytes of the largest message that a server of these methods takes."""
+        return max(map(self.of, methods), default=self.bytes)
+
 
 MAKES = frozenset(
     f"/tessera.api.{method}"
@@ -38,13 +64,3 @@ MAKES = frozenset(
     )
 )
 """Calls after which there is more than before, in a database or on a disk: they have a rate."""
-
-
-def message_bytes(method: str) -> int:
-    """Bytes of the largest message that a method takes."""
-    return LARGER.get(method, MESSAGE_BYTES)
-
-
-def largest(methods: Iterable[str]) -> int:
-    """Bytes of the largest message that a server of these methods takes."""
-    return max(map(message_bytes, methods), default=MESSAGE_BYTES)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tessera import errors
-from tessera.rpc.principal import Principal, Role
+from tessera.rpc.principal import TENANT, Principal, Role
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -23,8 +23,6 @@ ALGORITHMS = (
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Hosts that may be asked without TLS: nobody stands between."""
-
-TENANT = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 _SUBJECT = r"[!-~]{1,128}"
 _RESERVED = r"(attempt|replica|service):.*|anonymous|controller|coordinator|shard"
