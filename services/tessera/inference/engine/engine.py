@@ -117,8 +117,13 @@ class Engine:
             self._retire()
             self._changed.notify_all()
 
-    def submit(self, request: Request, model: LoadedModel) -> StreamHandle:
+    def submit(self, request: Request, model: LoadedModel, client: str = "") -> StreamHandle:
         """Let a request into the queue; call it on the loop that reads the answer.
+
+        Args:
+            request: what to write.
+            model: that it was made for.
+            client: who asks; clients take turns.
 
         Raises:
             AbortedError: `model` is not active any more; encode the prompt for the one that is.
@@ -127,7 +132,7 @@ class Engine:
         """
         with self._changed:
             (number,) = self._output_processor.numbers(1)
-            state = self._input_processor.stream(number, request, model)
+            state = self._input_processor.stream(number, request, model, client)
             generation = StreamHandle(number, self.cancel)
             self._enter([state], generation, model)
             return generation
@@ -137,6 +142,7 @@ class Engine:
         works: Ordered[Work[R]],
         model: LoadedModel,
         deadline: float | None = None,
+        client: str = "",
     ) -> BatchHandle[R]:
         """Let several items into the queue as one request; call it on the loop that reads them.
 
@@ -147,11 +153,14 @@ class Engine:
             works: the items.
             model: that they were made for.
             deadline: of the texts, on the engine's clock.
+            client: who asks.
         """
         with self._changed:
             numbers = self._output_processor.numbers(len(works))
             states = [
-                self._input_processor.part(number, numbers[0], work, model, deadline)
+                self._input_processor.part(
+                    number, numbers[0], work, model, deadline=deadline, client=client
+                )
                 for number, work in zip(numbers, works, strict=True)
             ]
             collection = BatchHandle[R](tuple(numbers), model.version, self.cancel)
@@ -205,7 +214,10 @@ class Engine:
             raise errors.AbortedError("the version was replaced", reason="VERSION_REPLACED")
         if self._scheduler.idle:
             self._progress = self._clock()
-        self._scheduler.add([state.item for state in states])
+        leaving = self._scheduler.add([state.item for state in states])
+        if leaving:
+            full = self._scheduler.queue_full()
+            self._remove(self._output_processor.fail(leaving, full))
         self._output_processor.enter(states, recipient)
         self._changed.notify_all()
 
@@ -218,8 +230,11 @@ class Engine:
                 plan = self._plan()
             if not plan.items:
                 continue
+            begin = self._clock()
             try:
-                self._finish_step(self._model_runner.run(plan))
+                done = self._model_runner.run(plan)
+                self._scheduler.budget.count(plan.tokens + len(plan.decode), self._clock() - begin)
+                self._finish_step(done)
             except Exception as error:
                 log.exception("a step failed")
                 self._break_off(plan, error)

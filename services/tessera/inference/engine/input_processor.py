@@ -31,9 +31,11 @@ class InputProcessor:
         self._bounds = bounds
         self._fork = fork
 
-    def stream(self, number: int, request: Request, model: LoadedModel) -> RequestState:
+    def stream(
+        self, number: int, request: Request, model: LoadedModel, client: str
+    ) -> RequestState:
         """An answer in parts."""
-        sequence = self._sequence(number, number, request, model)
+        sequence = self._sequence(number, number, request, model, client)
         answer = Detokenizer(request, model, sequence.limit - sequence.prompt_length)
         if sequence.search is None:
             return StreamState(sequence, answer)
@@ -45,23 +47,32 @@ class InputProcessor:
         group: int,
         work: Work[object],
         model: LoadedModel,
+        *,
         deadline: float | None,
+        client: str,
     ) -> RequestState:
         """One of several items: the hypotheses of a request, or what a head says of a text."""
         if isinstance(work, PoolingInput):
             version = model.version
             return PoolingState(
                 PoolingRequest(
-                    number=number, group=group, version=version, text=work, deadline=deadline
+                    number=number,
+                    group=group,
+                    version=version,
+                    text=work,
+                    deadline=deadline,
+                    client=client,
                 )
             )
         assert isinstance(work, Request)
-        sequence = self._sequence(number, group, work, model)
+        sequence = self._sequence(number, group, work, model, client)
         if sequence.search is None:
             return GreedyState(sequence, model.end_ids, work.length_penalty)
         return BeamState(sequence, self._fork)
 
-    def _sequence(self, number: int, group: int, request: Request, model: LoadedModel) -> Sequence:
+    def _sequence(
+        self, number: int, group: int, request: Request, model: LoadedModel, client: str
+    ) -> Sequence:
         limit = self._bounds.limit(request, model)
         search = None
         if request.beams > 1:
@@ -82,4 +93,5 @@ class InputProcessor:
             source=request.source,
             segments=request.segments,
             search=search,
+            client=client,
         )

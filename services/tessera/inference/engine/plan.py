@@ -42,7 +42,8 @@ class Plan:
         decode: sequences that go on by one token.
         copies: (version, from, to) of blocks to copy before anything is written.
         expired: items given up because their deadline has passed.
-        preempted: sequences sent back to the queue because blocks ran out.
+        preempted: sequences sent back to the queue because blocks or rows ran out.
+        tokens: cost of what is read, encoded and in `prefill`.
     """
 
     read: list[PoolingRequest] = field(default_factory=list)
@@ -52,6 +53,7 @@ class Plan:
     copies: list[tuple[int, int, int]] = field(default_factory=list)
     expired: list[Item] = field(default_factory=list)
     preempted: list[Sequence] = field(default_factory=list)
+    tokens: int = 0
 
     @property
     def items(self) -> list[Item]:

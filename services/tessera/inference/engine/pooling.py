@@ -53,6 +53,7 @@ class PoolingRequest:
         version: of the weights that read it.
         text: what to read.
         deadline: when it is given up.
+        client: who asked for it.
     """
 
     number: int
@@ -60,8 +61,9 @@ class PoolingRequest:
     version: int
     text: PoolingInput
     deadline: float | None = None
+    client: str = ""
 
     @property
     def cost(self) -> int:
-        """Tokens to compute."""
-        return len(self.text.tokens) + len(self.text.written)
+        """Tokens to compute; a place at which a whole vocabulary is weighed counts as one more."""
+        return len(self.text.tokens) + len(self.text.written) + len(self.text.places)

@@ -6,23 +6,25 @@ Three kinds of work share a step: sequences that go on by one token, sequences t
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterable
 
 from tessera import errors
 from tessera.inference.engine import block_tables
+from tessera.inference.engine.backlog import Backlog
 from tessera.inference.engine.block_manager import BlockManager
 from tessera.inference.engine.plan import Item, Limits, Plan
 from tessera.inference.engine.pooling import PoolingRequest
 from tessera.inference.engine.retry_estimator import RetryEstimator
 from tessera.inference.engine.sequence import Sequence
+from tessera.inference.engine.step_budget import StepBudget
 
 
 class Scheduler:
-    """First come, first served, joined by newcomers at every step.
+    """Clients in turn, of each what came first; newcomers join at every step.
 
     Only texts to read may overtake, and only sequences that wait for room in the cache: they need
-    none of it.
+    none of it. A client of whom nothing is written gets a row from whoever has most.
 
     Args:
         blocks: of the cache of what decoders have written.
@@ -34,18 +36,16 @@ class Scheduler:
         self.blocks = blocks
         self.cross_blocks = cross_blocks
         self.limits = limits
-        self._waiting: deque[Sequence] = deque()
+        self.budget = StepBudget(limits.max_prefill_tokens)
+        self._backlog = Backlog(limits)
         self._running: list[Sequence] = []
-        self._unread: deque[PoolingRequest] = deque()
         self._reading: list[PoolingRequest] = []
-        self._groups: Counter[int] = Counter()
-        self._waiting_tokens = 0
         self._retry_estimator = RetryEstimator()
 
     @property
     def waiting(self) -> int:
         """Requests of which something waits."""
-        return len({item.group for item in self._queued})
+        return len({item.group for item in self._backlog})
 
     @property
     def running(self) -> int:
@@ -55,11 +55,7 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not self._groups
-
-    @property
-    def _queued(self) -> list[Item]:
-        return [*self._waiting, *self._unread]
+        return not self._backlog.requests
 
     @property
     def _computed(self) -> list[Item]:
@@ -67,33 +63,32 @@ class Scheduler:
 
     def versions(self) -> set[int]:
         """Versions that some item still needs."""
-        return {item.version for item in (*self._computed, *self._queued)}
+        return {item.version for item in (*self._computed, *self._backlog)}
 
-    def add(self, items: Collection[Item]) -> None:
+    def add(self, items: Collection[Item]) -> list[Item]:
         """Let the items of one request wait for their turn.
+
+        Returns:
+            One item of each request that has to give way to it, because its client has most of what
+            waits: `queue_full` is what its caller is told.
 
         Raises:
             ResourceExhaustedError: too many requests or tokens wait; `retry_after` is about when
                 the next place will be free.
         """
-        places = self.limits.max_batch + self.limits.max_waiting
-        cost = sum(item.cost for item in items)
-        queued = bool(self._waiting or self._unread)
-        crowded = self._waiting_tokens + cost > self.limits.max_waiting_tokens
-        if len(self._groups) >= places or (queued and crowded):
-            raise errors.ResourceExhaustedError(
-                f"{self.waiting} requests of {self._waiting_tokens} tokens wait already; "
-                "try again later",
-                reason="QUEUE_FULL",
-                retry_after=self._retry_estimator.retry_after,
-            )
-        for item in items:
-            self._groups[item.group] += 1
-            if isinstance(item, PoolingRequest):
-                self._unread.append(item)
-            else:
-                self._waiting.append(item)
-        self._waiting_tokens += cost
+        leaving = self._backlog.add(items)
+        if leaving is None:
+            raise self.queue_full()
+        return leaving
+
+    def queue_full(self) -> errors.ResourceExhaustedError:
+        """The error of a request for which there is no room."""
+        return errors.ResourceExhaustedError(
+            f"{self._backlog.requests} requests, and {self._backlog.tokens} tokens that wait, are"
+            " in already; try again later",
+            reason="QUEUE_FULL",
+            retry_after=self._retry_estimator.retry_after,
+        )
 
     def schedule(self, now: float) -> Plan:
         """Decide the next step.
@@ -103,7 +98,7 @@ class Scheduler:
         """
         plan = Plan(expired=self._expire(now))
         self._grow(plan)
-        self._admit(plan)
+        self._admit(plan, self._seat(plan))
         return plan
 
     def remove(self, items: Iterable[Item], now: float | None = None) -> int:
@@ -117,20 +112,13 @@ class Scheduler:
             How many of them were still in.
         """
         gone = {item.number: item for item in items}
-        found = 0
-        for queue in (self._waiting, self._unread, self._running, self._reading):
-            taken = [item for item in queue if item.number in gone]
-            if not taken:
-                continue
-            rest = [item for item in queue if item.number not in gone]
-            queue.clear()
-            queue.extend(rest)  # type: ignore[arg-type]
-            found += len(taken)
-            if queue is self._waiting or queue is self._unread:
-                self._waiting_tokens -= sum(item.cost for item in taken)
-            for item in taken:
-                self._forget(item, now)
-        return found
+        taken: list[Item] = self._backlog.remove(gone)
+        taken.extend(item for item in self._computed if item.number in gone)
+        self._running = [item for item in self._running if item.number not in gone]
+        self._reading = [item for item in self._reading if item.number not in gone]
+        for item in taken:
+            self._forget(item, now)
+        return len(taken)
 
     def fork(self, sequence: Sequence, chosen: Iterable[tuple[int, int]]) -> None:
         """Go on with some branches, each as often as it was chosen; the others end.
@@ -142,7 +130,7 @@ class Scheduler:
         block_tables.fork(self.blocks, sequence, chosen)
 
     def _expire(self, now: float) -> list[Item]:
-        every = (*self._computed, *self._queued)
+        every = (*self._computed, *self._backlog)
         late = [item for item in every if item.deadline is not None and item.deadline <= now]
         if late:
             self.remove(late)
@@ -177,32 +165,56 @@ class Scheduler:
         """
         self._running.remove(sequence)
         block_tables.release(self.blocks, sequence)
-        self._waiting.appendleft(sequence)
-        self._waiting_tokens += sequence.cost
+        self._backlog.put_back(sequence)
 
-    def _admit(self, plan: Plan) -> None:
-        budget, full = self.limits.max_prefill_tokens, bool(plan.preempted)
-        while (item := self._next(full=full)) is not None:
+    def _seat(self, plan: Plan) -> int:
+        """Let in a sequence of each client that has none; returns the tokens to read that are left.
+
+        Where there is no room, the youngest of whoever has most rows makes it, and comes back
+        before all others.
+        """
+        budget = self.budget.tokens
+        rows: Counter[str] = Counter()
+        for each in self._running:
+            rows[each.client] += each.rows
+        for item in [item for item in self._backlog.writers() if not rows[item.client]]:
+            assert isinstance(item, Sequence)
+            cost = item.cost
+            if not rows or plan.preempted or (plan.prefill and cost > budget):
+                break
+            while not (seated := self._let_in(item, plan)):
+                client, most = rows.most_common(1)[0]
+                if most <= item.rows:
+                    break
+                youngest = next(each for each in reversed(self._running) if each.client == client)
+                if youngest not in plan.decode or youngest.rows == most:
+                    break
+                plan.decode.remove(youngest)
+                self._preempt(youngest)
+                plan.preempted.append(youngest)
+                rows[client] -= youngest.rows
+            if seated:
+                self._backlog.pop(item, cost)
+                rows[item.client] += item.rows
+                plan.tokens += cost
+                budget -= cost
+        return budget
+
+    def _admit(self, plan: Plan, budget: int) -> None:
+        full = bool(plan.preempted)
+        while (item := self._backlog.head(reads_only=full)) is not None:
             cost = item.cost
             if (plan.read or plan.prefill) and cost > budget:
                 break
             if isinstance(item, PoolingRequest):
-                self._unread.popleft()
                 self._reading.append(item)
                 plan.read.append(item)
-            elif self._let_in(item, plan):
-                self._waiting.popleft()
-            else:
+            elif not self._let_in(item, plan):
                 full = True
                 continue
+            self._backlog.pop(item, cost)
+            plan.tokens += cost
             budget -= cost
-            self._waiting_tokens -= cost
-
-    def _next(self, *, full: bool) -> Item | None:
-        """The oldest item that waits, of those that can be let in."""
-        queues = (self._unread,) if full else (self._unread, self._waiting)
-        heads: list[Item] = [queue[0] for queue in queues if queue]
-        return min(heads, key=lambda item: item.number, default=None)
 
     def _let_in(self, sequence: Sequence, plan: Plan) -> bool:
         rows = sum(each.rows for each in self._running) + sequence.rows
@@ -226,8 +238,5 @@ class Scheduler:
             block_tables.release(self.blocks, item)
             self.cross_blocks.release(item.cross_blocks)
             item.cross_blocks = []
-        self._groups[item.group] -= 1
-        if not self._groups[item.group]:
-            del self._groups[item.group]
-            if now is not None:
-                self._retry_estimator.count_end(now)
+        if self._backlog.end(item) and now is not None:
+            self._retry_estimator.count_end(now)

@@ -110,10 +110,12 @@ class Sequence:
         source: what an encoder reads first.
         segments: of the source.
         search: chooses tokens instead of `sampling`.
+        client: who asked for it.
     """
 
     __slots__ = (
         "branches",
+        "client",
         "cross_blocks",
         "deadline",
         "group",
@@ -140,6 +142,7 @@ class Sequence:
         source: Ordered[int] = (),
         segments: Ordered[int] = (),
         search: BeamSearch | None = None,
+        client: str = "",
     ) -> None:
         self.number = number
         self.group = number if group is None else group
@@ -151,6 +154,7 @@ class Sequence:
         self.source = tuple(source)
         self.segments = tuple(segments)
         self.search = search
+        self.client = client
         self.branches = [Branch(prompt)]
         self.cross_blocks: list[int] = []
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.inference.engine import finite
 from tessera.inference.engine.engine import Engine
 from tessera.inference.engine.stream_handle import StreamHandle
+from tessera.inference.fair_pool import FairPool
 from tessera.inference.metrics import CORRUPTED, FIRST_TOKEN, REQUESTS, TOKENS
 from tessera.inference.services import from_wire, to_wire
 from tessera.inference.state import ReplicaState
@@ -26,6 +26,7 @@ from tessera.inference.tasks.methods import check_served, methods
 from tessera.inference.tasks.task import Task, answering
 from tessera.meter import Meter
 from tessera.models.tasks import count_parameters, kind_of
+from tessera.rpc.principal import current_principal
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,6 +50,7 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
     def __init__(self, state: ReplicaState, meter: Meter) -> None:
         self._state = state
         self._meter = meter
+        self._pool = FairPool()
 
     async def Generate(
         self, request: pb.GenerateRequest, context: Context
@@ -57,7 +59,7 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
         begin, written = time.monotonic(), 0
         with self._metered("Generate") as outcome:
             engine = self._state.engine_for(request.model)
-            generation = await _submit(engine, request, context)
+            generation = await self._submit(engine, request, context)
             # A call may be cancelled while nothing here is awaited.
             context.add_done_callback(lambda _: generation.cancel())  # type: ignore[arg-type]
             try:
@@ -133,27 +135,45 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
         """Let a task run and answer at once."""
         with self._metered(asked.method) as outcome:
             engine = self._state.engine_for(request.model)
-            large = request.ByteSize() > _QUICK_BYTES
-            deadline = _deadline(context)
+            size, client, deadline = request.ByteSize(), _client(), _deadline(context)
             while True:
                 model = engine.active
                 check_served(model.config, asked.method)
                 task = answering(model.config, asked)
-                works = await _run(large, partial(task.prepare, model, engine.bounds))
+                works = await self._run(size, partial(task.prepare, model, engine.bounds))
                 try:
-                    collection = engine.collect(works, model, deadline)
+                    collection = engine.collect(works, model, deadline, client)
                     break
                 except errors.AbortedError:
                     continue  # The model was replaced in between.
             context.add_done_callback(lambda _: collection.cancel())  # type: ignore[arg-type]
             results = await collection.results()
             said = sum(getattr(result, "nbytes", 0) for result in results)
-            answer = await _run(
-                large or said > _QUICK_RESULT_BYTES,
-                lambda: reply(task.finish(results), model.version),
-            )
+            # Of an answer that is made nothing waits.
+            large = size > _QUICK_BYTES or said > _QUICK_RESULT_BYTES
+            finish = partial(_finish, reply, task, results, model.version)
+            answer = await self._pool.run(client, 0, finish) if large else finish()
             outcome.value = "done"
             return answer
+
+    async def _submit(
+        self, engine: Engine, request: pb.GenerateRequest, context: Context
+    ) -> StreamHandle:
+        """Encode for the active version and submit to it; again if it is replaced in between."""
+        given, params = from_wire.generate(request, _deadline(context))
+        while True:
+            model = engine.active
+            check_served(model.config, "Generate")
+            prepare = partial(generate.prepare, model, engine.bounds, given, params)
+            whole = await self._run(request.ByteSize(), prepare)
+            try:
+                return engine.submit(whole, model, _client())
+            except errors.AbortedError:
+                continue
+
+    async def _run(self, size: int, work: Callable[[], T]) -> T:
+        """Do what a request of this size asks for, off the event loop if that may take long."""
+        return await self._pool.run(_client(), size, work) if size > _QUICK_BYTES else work()
 
     @contextmanager
     def _metered(self, method: str) -> Iterator[_Outcome]:
@@ -184,22 +204,16 @@ class _Outcome:
     value: str = "cancelled"
 
 
-async def _submit(engine: Engine, request: pb.GenerateRequest, context: Context) -> StreamHandle:
-    """Encode for the active version and submit to it; again if it is replaced in between."""
-    given, params = from_wire.generate(request, _deadline(context))
-    while True:
-        model = engine.active
-        check_served(model.config, "Generate")
-        large = request.ByteSize() > _QUICK_BYTES
-        whole = await _run(large, partial(generate.prepare, model, engine.bounds, given, params))
-        try:
-            return engine.submit(whole, model)
-        except errors.AbortedError:
-            continue
+def _finish(
+    reply: Callable[[A, int], T], task: Task[R, A], results: Sequence[R], version: int
+) -> T:
+    return reply(task.finish(results), version)
 
 
-async def _run(large: bool, work: Callable[[], T]) -> T:
-    return await asyncio.to_thread(work) if large else work()
+def _client() -> str:
+    """Whose turn a request is."""
+    caller = current_principal()
+    return f"{caller.tenant}/{caller.subject}"
 
 
 def _deadline(context: Context) -> float | None:
