@@ -75,6 +75,7 @@ class Served:
             inference=pb_grpc.InferenceServiceStub(channel),
             steering=pb_grpc.ReplicaServiceStub(channel),
             metadata=bearer(self._issuer.issue(Principal(subject="ada", role=Role.OPERATOR))),
+            other=bearer(self._issuer.issue(Principal(subject="bob", role=Role.OPERATOR))),
             controller=bearer(self._issuer.issue(Principal(subject="c", role=Role.CONTROLLER))),
         )
 

@@ -147,7 +147,7 @@ async def test_who_asks_for_too_much_keeps_nobody_waiting(serve, tmp_path, name)
     inputs = attacks(it.engine.active.mask_id)[name]
     path = tmp_path / "request"
     path.write_bytes(pb.FillMaskRequest(model="tiny", inputs=inputs, top_k=5).SerializeToString())
-    token = it.metadata[0][1].removeprefix("Bearer ")
+    token = it.other[0][1].removeprefix("Bearer ")
     await latencies(it, 0.5)
     quiet = await latencies(it, 1.5)
     attacker = await asyncio.create_subprocess_exec(

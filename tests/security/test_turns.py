@@ -179,7 +179,7 @@ async def test_a_client_leaves_a_thread_to_others():
     gate.set()
     assert all(await asyncio.gather(*bulk[1::2]))
     assert await pool.run("a", 10, lambda: 1) == 1
-    assert not pool._running
+    assert not pool._turns.taken
     assert not pool._held
 
 

@@ -44,9 +44,13 @@ unseen at the client."""
 PENDING = 1_000_000
 """Calls that wait for the server to see them; gRPC ends others with a bare CANCELLED."""
 
-WINDOW = 1 << 20
-"""Bytes of a stream that are taken before anybody has asked for them: what a caller who is about to
-be refused can make a server hold. gRPC's own window grows without end while a caller sends fast."""
+WINDOW = 1 << 16
+"""Bytes of a call that are taken before anybody has asked for them: what a caller who waits, or is
+about to be refused, can make a server hold. gRPC's own grows without end while a caller sends fast.
+"""
+
+DATA_WINDOW = 1 << 20
+"""The same of bulk streams, of which there are few."""
 
 IDLE_SECONDS = 300
 """After which a connection without a call is closed; a client opens it again when it calls."""
@@ -91,18 +95,19 @@ def mapped_errors() -> Iterator[None]:
         raise from_rpc_error(error) from None
 
 
-def server_options(receive: int) -> list[tuple[str, int | str]]:
+def server_options(receive: int, window: int = WINDOW) -> list[tuple[str, int | str]]:
     """Options of a server.
 
     Args:
         receive: bytes of the largest message that it takes.
+        window: bytes of each call that are taken before they are asked for.
     """
     return [
         *_COMMON,
         ("grpc.max_receive_message_length", receive),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", WINDOW),
+        ("grpc.http2.lookahead_bytes", window),
         ("grpc.max_concurrent_streams", STREAMS_OF_CONNECTION),
         ("grpc.server.max_pending_requests", PENDING),
         ("grpc.server.max_pending_requests_hard_limit", PENDING),

@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from tessera import errors
-from tessera.rpc.channel import server_options
+from tessera.rpc.channel import DATA_WINDOW, server_options
 from tessera.rpc.door import Door, methods_of
 from tessera.rpc.limits import LIMITS, CallLimiter, CallLimits, check_size
 from tessera.rpc.policy.cost import MessageLimits
@@ -55,7 +55,7 @@ class DataServer:
         self._server = grpc.server(
             # As many more for those who are told that there is no place.
             ThreadPoolExecutor(streams + streams // 4 + 1, thread_name_prefix="data"),
-            options=server_options(receive),
+            options=server_options(receive, DATA_WINDOW),
             interceptors=[_Interceptor(door, limiter, self._readers)],
         )
         register(self._server)

@@ -24,6 +24,7 @@ from tessera.rpc import deadline
 from tessera.rpc.door import PLUMBING, Door
 from tessera.rpc.limits import CallLimiter, check_size, idle
 from tessera.rpc.principal import Principal, set_principal
+from tessera.rpc.receiving import Receiving
 from tessera.rpc.status import code_of, to_status
 
 log = structlog.get_logger()
@@ -54,11 +55,13 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     Args:
         door: of the server.
         limiter: of its callers.
+        receiving: of their requests.
     """
 
-    def __init__(self, door: Door, limiter: CallLimiter) -> None:
+    def __init__(self, door: Door, limiter: CallLimiter, receiving: Receiving) -> None:
         self._door = door
         self._limiter = limiter
+        self._receiving = receiving
 
     async def intercept_service(
         self,
@@ -142,23 +145,26 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     async def _read(self, handler: Any, call: Call, sent: Any) -> Any:
         """The request, or an iterator over the requests; who sends nothing is not waited for."""
         parse, limits = handler.request_deserializer, self._limiter.limits
-        first = limits.patience(call.caller)
+        async with self._receiving.request(call.caller):
+            raw = await _next(sent, limits.patience(call.caller))
+        self._receiving.count(call.caller, len(raw or b""))
         if not handler.request_streaming:
-            raw = await _next(sent, first)
             if raw is None:
                 raise errors.InvalidArgumentError("no request came", reason="MALFORMED_MESSAGE")
             check_size(limits.messages, call.method, raw)
             call.request = self._door.read(call.method, call.caller, raw, parse)
             return call.request
 
-        async def each() -> AsyncIterator[Any]:
-            seconds = first
-            while (raw := await _next(sent, seconds)) is not None:
+        async def each(raw: bytes | None) -> AsyncIterator[Any]:
+            while raw is not None:
                 check_size(limits.messages, call.method, raw)
-                yield self._door.read(call.method, call.caller, raw, parse)
-                seconds = limits.idle_seconds
+                request = self._door.read(call.method, call.caller, raw, parse)
+                raw = None
+                yield request
+                async with self._receiving.message(call.caller):
+                    raw = await _next(sent, limits.idle_seconds)
 
-        return each()
+        return each(raw)
 
 
 async def _next(sent: Any, seconds: float) -> bytes | None:

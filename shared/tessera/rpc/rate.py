@@ -45,9 +45,9 @@ class Buckets:
         """Seconds from `now` until the next token; 0: there is one."""
         return max(0.0, self._full.get(name, now) - self._depth - now)
 
-    def take(self, name: Hashable, now: float) -> None:
-        """Take a token that is there."""
-        self._full[name] = max(self._full.get(name, now), now) + self._step
+    def take(self, name: Hashable, now: float, count: int = 1) -> None:
+        """Take tokens, whether they are there or not: if not, the next one comes so much later."""
+        self._full[name] = max(self._full.get(name, now), now) + count * self._step
         if len(self._full) > self._sweep:
             self._full = {name: full for name, full in self._full.items() if full > now}
             self._sweep = max(_SWEEP, 2 * len(self._full))
@@ -75,9 +75,24 @@ class RateLimiter:
             now: monotonic time in seconds.
         """
         with self._lock:
-            principal = (tenant, subject)
-            wait = max(self._principals.wait(principal, now), self._tenants.wait(tenant, now))
-            if not wait:
-                self._principals.take(principal, now)
-                self._tenants.take(tenant, now)
+            if not (wait := self._wait(tenant, subject, now)):
+                self._take(tenant, subject, now, 1)
             return wait
+
+    def wait(self, tenant: str, subject: str, now: float) -> float:
+        """Seconds until the principal may call; nothing is taken."""
+        with self._lock:
+            return self._wait(tenant, subject, now)
+
+    def count(self, tenant: str, subject: str, now: float, count: int) -> None:
+        """Take tokens for what is known only when it is done; the next one may wait for them."""
+        with self._lock:
+            self._take(tenant, subject, now, count)
+
+    def _wait(self, tenant: str, subject: str, now: float) -> float:
+        principal = self._principals.wait((tenant, subject), now)
+        return max(principal, self._tenants.wait(tenant, now))
+
+    def _take(self, tenant: str, subject: str, now: float, count: int) -> None:
+        self._principals.take((tenant, subject), now, count)
+        self._tenants.take(tenant, now, count)

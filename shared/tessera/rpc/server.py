@@ -21,6 +21,7 @@ from tessera.rpc.channel import server_options
 from tessera.rpc.door import Door, methods_of
 from tessera.rpc.interceptors import ServerInterceptor
 from tessera.rpc.limits import LIMITS, CallLimiter, CallLimits
+from tessera.rpc.receiving import Receiving
 
 Register = Callable[[Any], None]
 
@@ -52,7 +53,9 @@ class Server:
         receive = limits.messages.largest(methods_of(self._names))
         self._server = grpc.aio.server(
             options=server_options(receive),
-            interceptors=[ServerInterceptor(door, CallLimiter(limits, receive))],
+            interceptors=[
+                ServerInterceptor(door, CallLimiter(limits, receive), Receiving(receive))
+            ],
         )
         for _, register in services:
             register(self._server)

@@ -67,9 +67,8 @@ class FillMask:
         for index, given in enumerate(self._inputs):
             field = f"inputs[{index}]"
             encoded_input = read(model, given, field, longest, marked=True)
-            places = tuple(
-                place for place, token in enumerate(encoded_input.tokens) if token == mask
-            )
+            tokens = encoded_input.tokens
+            places = tuple([place for place, token in enumerate(tokens) if token == mask])
             if not places:
                 raise errors.InvalidArgumentError.at(
                     field, f"nothing is hidden in it; {_how(model, given)}", "NO_MASK"
@@ -80,7 +79,7 @@ class FillMask:
             works.append(
                 PoolingInput(
                     head=head,
-                    tokens=encoded_input.tokens,
+                    tokens=tokens,
                     segments=encoded_input.segments,
                     places=places,
                     top_k=self._top_k,

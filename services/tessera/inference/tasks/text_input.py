@@ -181,6 +181,8 @@ def check_characters(
 
 def check_range(tokens: Sequence[int], field: str, size: int) -> None:
     """Raise InvalidArgumentError TOKEN_OUT_OF_RANGE if a token is none of a vocabulary's."""
+    if not tokens or (min(tokens) >= 0 and max(tokens) < size):
+        return
     for index, token in enumerate(tokens):
         if not 0 <= token < size:
             raise errors.InvalidArgumentError.at(
