@@ -35,6 +35,7 @@ ISSUER = Issuer(Issuer.generate_key())
 DOOR = Door(Verifier([ISSUER.public_key()]))
 ADA = bearer(ISSUER.issue(Principal(subject="ada", role=Role.SUBMITTER, tenant="t")))
 LIMITS = CallLimits(request_seconds=0.2, idle_seconds=0.3)
+PATIENT = CallLimits(idle_seconds=1)
 BLOBS = "tessera.api.controller.v1.BlobService"
 COORDINATOR = "tessera.api.parameters.v1.CoordinatorService"
 DATA = "tessera.api.parameters.v1.ShardDataService"
@@ -184,3 +185,82 @@ async def test_a_client_does_not_notice_that_its_idle_connection_was_closed(monk
             states.append(connection.get_state())
         assert states[0] is grpc.ChannelConnectivity.IDLE
     await server.drain(0)
+
+
+class Endless(coordinator_pb2_grpc.CoordinatorServiceServicer):
+    """Says more than anybody takes; `open` counts those to whom it is saying it."""
+
+    open = 0
+
+    async def WatchSet(self, request, context):
+        self.open += 1
+        try:
+            while True:
+                yield coordinator_pb2.WatchSetResponse(head={"set": "x" * 1_000_000})
+        finally:
+            self.open -= 1
+
+
+class Slices(shard_pb2_grpc.ShardDataServiceServicer):
+    def PullSlices(self, request, context):
+        for _ in range(request.version):
+            yield shard_pb2.PullSlicesResponse(data=bytes(1 << 20))
+
+
+@pytest.fixture
+def pulled():
+    register = partial(shard_pb2_grpc.add_ShardDataServiceServicer_to_server, Slices())
+    server = DataServer(DOOR, DATA, register, streams=9, limits=PATIENT)
+    yield f"127.0.0.1:{server.start()}"
+    server.stop(0)
+
+
+def test_a_pull_that_is_not_taken_gives_its_thread_back(pulled):
+    request = shard_pb2.PullSlicesRequest(set="t/s", version=100)
+    with channel(pulled) as connection:
+        pull = shard_pb2_grpc.ShardDataServiceStub(connection).PullSlices
+        for _ in range(3):  # A principal has three of nine streams.
+            calls = [pull(request, metadata=ADA, timeout=20) for _ in range(3)]
+            assert all(next(call).data for call in calls)
+            time.sleep(2.5)
+            for call in calls:
+                with pytest.raises(errors.DeadlineExceededError) as caught, mapped_errors():
+                    list(call)
+                assert caught.value.message == "nothing was taken for 1 seconds"
+        assert len(list(pull(request, metadata=ADA, timeout=20))) == 100
+
+
+def test_who_takes_slowly_is_served_to_the_end(pulled):
+    request = shard_pb2.PullSlicesRequest(set="t/s", version=20)
+    with channel(pulled) as connection:
+        pull = shard_pb2_grpc.ShardDataServiceStub(connection).PullSlices
+        taken = 0
+        for _ in pull(request, metadata=ADA, timeout=20):
+            taken += 1
+            time.sleep(0.05)
+        assert taken == 20
+
+
+@pytest.fixture
+async def endless():
+    service = Endless()
+    register = partial(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, service)
+    server = Server(DOOR, [(COORDINATOR, register)], limits=PATIENT)
+    yield service, f"127.0.0.1:{await server.start()}"
+    await server.drain(0)
+
+
+async def test_a_stream_that_is_not_taken_ends(endless):
+    service, address = endless
+    async with aio_channel(address) as connection:
+        watch = coordinator_pb2_grpc.CoordinatorServiceStub(connection).WatchSet
+        call = watch(coordinator_pb2.WatchSetRequest(set="t/s"), metadata=ADA, timeout=20)
+        await call.read()
+        assert service.open == 1
+        await asyncio.sleep(2.5)
+        assert service.open == 0
+        with pytest.raises(errors.DeadlineExceededError) as caught, mapped_errors():
+            while await call.read() is not grpc.aio.EOF:
+                pass
+        assert caught.value.reason == "IDLE_STREAM"
+        assert caught.value.message == "nothing was taken for 1 seconds"

@@ -21,6 +21,7 @@ from tessera.rpc.policy.cost import MessageLimits
 from tessera.rpc.principal import Principal
 from tessera.rpc.request_reader import read_requests
 from tessera.rpc.server import bind
+from tessera.rpc.stalls import Stalls
 from tessera.rpc.status import to_status
 
 log = structlog.get_logger()
@@ -52,11 +53,12 @@ class DataServer:
         self._readers = ThreadPoolExecutor(2 * streams, thread_name_prefix="requests")
         receive = limits.messages.largest(methods_of([name]))
         limiter = CallLimiter(replace(limits, calls=streams), receive)
+        self._stalls = Stalls(limits.idle_seconds)
         self._server = grpc.server(
             # As many more for those who are told that there is no place.
             ThreadPoolExecutor(streams + streams // 4 + 1, thread_name_prefix="data"),
             options=server_options(receive, DATA_WINDOW),
-            interceptors=[_Interceptor(door, limiter, self._readers)],
+            interceptors=[_Interceptor(door, limiter, self._readers, self._stalls)],
         )
         register(self._server)
         self.port = 0
@@ -71,15 +73,19 @@ class DataServer:
         """Refuse new streams and give the running ones `grace` seconds."""
         self._server.stop(grace).wait()
         self._readers.shutdown(wait=False)
+        self._stalls.stop()
 
 
 class _Interceptor(grpc.ServerInterceptor):
     """The door for threads."""
 
-    def __init__(self, door: Door, limiter: CallLimiter, readers: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, door: Door, limiter: CallLimiter, readers: ThreadPoolExecutor, stalls: Stalls
+    ) -> None:
         self._door = door
         self._limiter = limiter
         self._readers = readers
+        self._stalls = stalls
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         handler = continuation(handler_call_details)
@@ -114,7 +120,7 @@ class _Interceptor(grpc.ServerInterceptor):
             try:
                 with self._entered(method, caller, context, sent) as (first, _):
                     request = self._door.read(method, caller, first, handler.request_deserializer)
-                    yield from handler.unary_stream(request, context)
+                    yield from self._stalls.watch(handler.unary_stream(request, context), context)
             except Exception as error:  # noqa: BLE001 - the table decides, for every kind
                 raise _abort(context, error) from None
 

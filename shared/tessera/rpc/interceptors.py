@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any
@@ -25,6 +25,7 @@ from tessera.rpc.door import PLUMBING, Door
 from tessera.rpc.limits import CallLimiter, check_size, idle
 from tessera.rpc.principal import Principal, set_principal
 from tessera.rpc.receiving import Receiving
+from tessera.rpc.stalls import stalled
 from tessera.rpc.status import code_of, to_status
 
 log = structlog.get_logger()
@@ -100,12 +101,12 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     def _streaming(self, handler: Any, method: str, caller: Principal) -> Any:
         behaviour = handler.stream_stream or handler.unary_stream
 
-        async def answer(sent: Any, context: Any) -> AsyncIterator[Any]:
+        async def answer(sent: Any, context: Any) -> None:
             call = self._call(handler, method, caller, context)
             async with self._around(call):
                 with self._limiter.under_way(method, caller, context.peer()):
-                    async for response in behaviour(await self._read(handler, call, sent), context):
-                        yield response
+                    request = await self._read(handler, call, sent)
+                    await self._hand_out(behaviour(request, context), context)
 
         async def write(sent: Any, context: Any) -> None:
             call = self._call(handler, method, caller, context)
@@ -116,6 +117,22 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         if iscoroutinefunction(behaviour):  # gRPC's own services write, and yield nothing.
             return grpc.stream_stream_rpc_method_handler(write, None, handler.response_serializer)
         return grpc.stream_stream_rpc_method_handler(answer, None, handler.response_serializer)
+
+    async def _hand_out(self, responses: AsyncGenerator[Any], context: Any) -> None:
+        """Write what a handler yields; who takes nothing is not waited for.
+
+        Whoever leaves messages where they are has its status only behind them, and until it takes
+        it, or its connection ends, the call is still under way; but nothing waits behind it.
+        """
+        seconds = self._limiter.limits.idle_seconds
+        async with aclosing(responses):
+            async for response in responses:
+                if not await _written(context, response, seconds):
+                    break
+            else:
+                return
+        late = errors.DeadlineExceededError(stalled(seconds), reason="IDLE_STREAM")
+        await context.abort_with_status(to_status(late))
 
     @asynccontextmanager
     async def _around(self, call: Call) -> AsyncIterator[None]:
@@ -182,6 +199,19 @@ async def _next(sent: Any, seconds: float) -> bytes | None:
         if waiting.expired():
             raise idle(seconds) from None
         raise
+
+
+async def _written(context: Any, response: Any, seconds: float) -> bool:
+    """Write a message; False: nobody takes it."""
+    waiting = asyncio.timeout(seconds)
+    try:
+        async with waiting:
+            await context.write(response)
+    except TimeoutError:
+        if waiting.expired():
+            return False
+        raise
+    return True
 
 
 def _refusal(method: str, error: errors.TesseraError) -> Any:
