@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tessera.rpc.principal import Principal
+from tessera.rpc.rate import Buckets, Rate
 
 READS = ("Get", "List", "Watch", "Stream", "Stat", "Resolve")
 """What methods that change nothing begin with."""
@@ -43,6 +44,30 @@ QUIET = ("PutBlob",)
 """Methods that change something that nobody asks after."""
 
 Audit = Callable[[AuditEntry], Awaitable[None]]
+
+
+REFUSALS = Rate(per_second=1 / 60, burst=20)
+"""Of refusals of one kind to one principal that are kept: more say nothing new, and fill a disk."""
+
+
+class Refusals:
+    """Which refusals are kept; belongs to one event loop.
+
+    Args:
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kinds = Buckets(REFUSALS)
+
+    def kept(self, caller: Principal, method: str, outcome: str) -> bool:
+        """Whether one more of its kind is kept."""
+        kind, now = (caller.tenant, caller.subject, method, outcome), self._clock()
+        if self._kinds.wait(kind, now):
+            return False
+        self._kinds.take(kind, now)
+        return True
 
 
 def changes(method: str) -> bool:

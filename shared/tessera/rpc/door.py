@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError, Message
 
 from tessera import errors, validation
-from tessera.rpc.audit import Audit, changes, entry_of
+from tessera.rpc.audit import Audit, Refusals, changes, entry_of
 from tessera.rpc.identity import Verifier
 from tessera.rpc.policy.rule import Owner, Rule, check_caller, check_resources
 from tessera.rpc.policy.table import TABLE
@@ -43,6 +43,7 @@ class Door:
         self._owner = owner
         self._table = table
         self._audit = audit
+        self._refusals = Refusals()
 
     def cover(self, services: Iterable[str]) -> None:
         """Make sure that every method of these services has a row.
@@ -75,7 +76,7 @@ class Door:
             check_caller(self._table.get(method), method, caller, self._owner)
 
     async def remember(self, method: str, caller: Principal, request: Any, outcome: str) -> None:
-        """Tell the audit of a call, if it is one that changes something.
+        """Tell the audit of a call, if it is one that changes something; of many refusals, a few.
 
         Args:
             method: of the call.
@@ -84,7 +85,9 @@ class Door:
             outcome: `OK`, or the reason of the refusal.
         """
         rule = self._table.get(method)
-        if self._audit is not None and rule is not None and rule.of_people and changes(method):
+        if self._audit is None or rule is None or not rule.of_people or not changes(method):
+            return
+        if outcome == "OK" or self._refusals.kept(caller, method, outcome):
             await self._audit(entry_of(caller, method, request, outcome))
 
     def read(

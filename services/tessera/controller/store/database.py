@@ -17,11 +17,20 @@ from alembic.config import Config as AlembicConfig
 
 from tessera import errors
 from tessera.controller.store.schema import leases
+from tessera.rpc.principal import PLATFORM, Role, current_principal
+from tessera.rpc.turns import Turns
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _LEASE = "controller"
+
+_WRITES = 3
+"""Of callers that are on their way to the writer at once, each of another principal: whoever comes
+waits for one of every other's, and not for all that somebody has asked for."""
+
+_READERS, _READS = 4, 8
+"""Threads, and reads on their way to them, of which a principal has three: one thread is free."""
 
 
 class Database:
@@ -37,7 +46,8 @@ class Database:
     def __init__(self, url: str | sa.URL) -> None:
         self._engine = _engine(url)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
-        self._readers = ThreadPoolExecutor(4, thread_name_prefix="store-read")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
+        self._writes, self._reads = Turns(_WRITES), Turns(_READS)
         self.holder = secrets.token_hex(8)
         self.token = 0
 
@@ -56,7 +66,7 @@ class Database:
         Raises:
             AbortedError: another controller has taken over (CONTROLLER_FENCED).
         """
-        return await self._run(self._writer, self._write, function, args, kwargs)
+        return await self._in_turn(self._writes, self._writer, self._write, function, args, kwargs)
 
     async def read(
         self,
@@ -65,7 +75,7 @@ class Database:
         **kwargs: P.kwargs,
     ) -> R:
         """Call `function(connection, …)` on one consistent snapshot."""
-        return await self._run(self._readers, self._read, function, args, kwargs)
+        return await self._in_turn(self._reads, self._readers, self._read, function, args, kwargs)
 
     async def close(self) -> None:
         """Finish what runs and close every connection."""
@@ -73,12 +83,33 @@ class Database:
         await asyncio.to_thread(self._readers.shutdown)
         self._engine.dispose()
 
-    async def _run(self, executor: ThreadPoolExecutor, call: Callable[..., R], *args: Any) -> R:
+    async def _in_turn(
+        self, turns: Turns, executor: ThreadPoolExecutor, call: Callable[..., R], *args: Any
+    ) -> R:
+        """Run a call when it is its caller's turn; the controller's own work waits for none."""
+        caller = current_principal()
+        if caller.role in PLATFORM or caller.role is Role.ANONYMOUS:
+            return await self._run(executor, call, *args)
+        await turns.take(caller.tenant, caller.subject)
+        return await self._run(
+            executor, call, *args, over=lambda _: turns.give(caller.tenant, caller.subject)
+        )
+
+    async def _run(
+        self,
+        executor: ThreadPoolExecutor,
+        call: Callable[..., R],
+        *args: Any,
+        over: Callable[[Any], None] | None = None,
+    ) -> R:
         # Shielded: a caller that goes away does not leave a transaction half reported.
         loop = asyncio.get_running_loop()
         # The caller's context goes along, so that what is logged there names its job.
         bound = functools.partial(contextvars.copy_context().run, call, *args)
-        return await asyncio.shield(loop.run_in_executor(executor, bound))
+        running = loop.run_in_executor(executor, bound)
+        if over is not None:
+            running.add_done_callback(over)
+        return await asyncio.shield(running)
 
     def _open(self) -> None:
         with self._engine.connect() as connection:
