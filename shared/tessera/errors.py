@@ -150,6 +150,12 @@ class CancelledError(TesseraError):
     transient = True
 
 
+class UnimplementedError(TesseraError):
+    """The server has no such method."""
+
+    reason = "UNIMPLEMENTED"
+
+
 class DataLossError(TesseraError):
     """Bytes do not match their checksum."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import grpc
@@ -78,6 +79,27 @@ async def test_a_token_names_the_caller(stub, metadata):
 async def test_no_valid_token_is_unauthenticated(stub, token):
     with pytest.raises(errors.UnauthenticatedError), mapped_errors():
         await stub.GetModel(pb.GetModelRequest(model="m"), metadata=bearer(token), timeout=5)
+
+
+async def test_a_method_that_generated_code_lacks_is_unimplemented(channel):
+    call = channel.unary_unary("/grpc.health.v1.Health/List")
+    with pytest.raises(errors.UnimplementedError, match="List"), mapped_errors():
+        await call(b"", timeout=5)
+
+
+async def test_a_caller_that_is_gone_while_it_is_told_is_no_defect(channel, caplog):
+    request = health_pb2.HealthCheckRequest(service=NAME).SerializeToString()
+    for _ in range(20):  # The deadline comes while an answer is on its way.
+        call = channel.unary_stream("/grpc.health.v1.Health/Watch")(request, timeout=0.002)
+        with pytest.raises(grpc.RpcError):
+            [_ async for _ in call]
+    await asyncio.sleep(0.1)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_tokens_that_are_no_utf8_stay_out_of_the_log(channel, capfd):
+    logging.getLogger("grpc._cython.cygrpc").error("Invalid encoding on %s", b"Bearer secret\xff")
+    assert "secret" not in capfd.readouterr().err
 
 
 async def test_another_signer_is_unauthenticated(stub):

@@ -33,6 +33,8 @@ log = structlog.get_logger()
 UNARY_SECONDS = 60.0
 """What a unary call without a deadline gets."""
 
+_UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+
 
 @dataclass(slots=True, kw_only=True)
 class Call:
@@ -263,6 +265,10 @@ async def _errors_mapped(call: Call) -> AsyncIterator[None]:
         late = errors.DeadlineExceededError("the call took longer than its deadline")
         await _end(call, late, error)
     except Exception as error:
+        if isinstance(error, NotImplementedError) and call.context.code() is _UNIMPLEMENTED:
+            # What generated code does where a service, such as gRPC's health, lacks a method.
+            method = call.method.rpartition("/")[2]
+            await _end(call, errors.UnimplementedError(f"there is no {method} here"), error)
         log.exception("internal error")
         bland = errors.InternalError("internal error; the server's log has the details")
         await _end(call, bland, error)
@@ -276,7 +282,12 @@ async def _end(call: Call, told: errors.TesseraError, error: BaseException) -> N
     """
     call.request = None
     traceback.clear_frames(error.__traceback__)
-    await call.context.abort_with_status(to_status(told))
+    try:
+        await call.context.abort_with_status(to_status(told))
+    except grpc.aio.InternalError:
+        # The caller is gone, or its deadline came while an answer was on its way to it: there is no
+        # way left to tell it anything. gRPC would log that as a defect of the handler's.
+        raise asyncio.CancelledError from None
 
 
 @asynccontextmanager

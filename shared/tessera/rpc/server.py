@@ -7,6 +7,7 @@ modules own signals, and whoever owns the server calls `drain`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -89,12 +90,18 @@ class Server:
         await self._server.wait_for_termination()
 
 
+def _says_no_metadata(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding")
+
+
 def bind(server: Any, host: str, port: int) -> int:
     """Make a gRPC server listen on host:port (0: any free one); returns the port.
 
     Raises:
         UnavailableError: it cannot (ADDRESS_IN_USE).
     """
+    # Metadata that are no UTF-8 are logged by gRPC whole, with a traceback: tokens among them.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_says_no_metadata)
     try:
         bound = server.add_insecure_port(join(host, port))
     except RuntimeError:
