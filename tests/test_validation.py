@@ -10,6 +10,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from tessera import errors, validation
+from tessera.api.controller.v1 import attempt_pb2
+from tessera.api.parameters.v1 import coordinator_pb2
 
 from .limits import (
     KINDS,
@@ -120,6 +122,28 @@ def test_every_text_list_and_map_that_is_sent_has_an_end(kind):
             assert sized(rules.repeated.items if field.is_repeated else rules), name
         if field.message_type is not None and not is_ours(field) and name not in ELSEWHERE:
             assert sized(rules), name
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos"), [(1, -1), (1, 10**9), (1, 2**31 - 1), (253_402_300_799, -(2**31))]
+)
+def test_times_that_are_none_are_refused_by_name(seconds, nanos):
+    request = attempt_pb2.ReportAttemptRequest(ref=attempt_pb2.AttemptRef(job="a", attempt=1))
+    stamp = request.reports.add().metric.time
+    stamp.seconds = seconds
+    assert not validation.violations(request)
+    stamp.nanos = nanos
+    (found,) = validation.violations(request)
+    assert found.field == "reports[0].metric.time"
+
+
+def test_durations_that_are_none_are_refused_by_name():
+    request = coordinator_pb2.PinVersionRequest(set="a/b", owner="o")
+    request.ttl.seconds = 60
+    assert not validation.violations(request)
+    for nanos in (-1, 10**9):
+        request.ttl.nanos = nanos
+        assert [found.field for found in validation.violations(request)] == ["ttl"]
 
 
 def test_numbers_without_an_end_are_known():

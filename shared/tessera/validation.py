@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from typing import Any, TypeVar
 
 import protovalidate
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
@@ -16,10 +18,11 @@ M = TypeVar("M", bound=Message)
 
 def violations(message: Message) -> list[errors.Violation]:
     """Every field of `message` that breaks a limit, with its dotted path."""
-    return [
+    stated = [
         errors.Violation(_path(found), found.proto.message)
         for found in protovalidate.collect_violations(message)
     ]
+    return stated + list(_untimely(message))
 
 
 def check(message: Message) -> None:
@@ -65,6 +68,58 @@ def _fit_map(values: Any, rules: validate_pb2.MapRules) -> None:
 
 def _fit_text(text: str, rules: validate_pb2.StringRules) -> str:
     return text[: rules.max_len] if rules.HasField("max_len") else text
+
+
+def _untimely(message: Message, path: str = "") -> Iterator[errors.Violation]:
+    """Times and durations that are none: their own type has limits that no .proto repeats.
+
+    Whoever turns one into a number without this gets an error that is nobody's mistake.
+    """
+    if not _holds_times(message.DESCRIPTOR):
+        return
+    for field, value in message.ListFields():
+        held = field.message_type
+        if held is None or held.GetOptions().map_entry or not _holds_times(held):
+            continue
+        for index, each in enumerate(value if field.is_repeated else [value]):
+            at = f"{path}{field.name}{f'[{index}]' if field.is_repeated else ''}"
+            if held.full_name not in _TIMES:
+                yield from _untimely(each, f"{at}.")
+            elif not _TIMES[held.full_name](each):
+                yield errors.Violation(at, f"it is no valid {held.name}")
+
+
+def _is_time(stamp: Any) -> bool:
+    return stamp.seconds in _YEARS and 0 <= stamp.nanos < _SECOND
+
+
+def _is_duration(span: Any) -> bool:
+    signs = {(part > 0) - (part < 0) for part in (span.seconds, span.nanos)} - {0}
+    fits = abs(span.seconds) <= 315_576_000_000 and abs(span.nanos) < _SECOND  # noqa: PLR2004
+    return fits and len(signs) < 2  # noqa: PLR2004 - both signs would be two
+
+
+_SECOND = 1_000_000_000
+_YEARS = range(-62_135_596_800, 253_402_300_800)
+"""Seconds of the years 1 to 9999."""
+_TIMES = {
+    "google.protobuf.Timestamp": _is_time,
+    "google.protobuf.Duration": _is_duration,
+}
+
+
+@cache
+def _holds_times(kind: Descriptor) -> bool:
+    """Whether a message is a time, or has one in it."""
+    if kind.full_name in _TIMES:
+        return True
+    held = (field.message_type for field in kind.fields if field.message_type is not None)
+    # Of others' messages only those count; a Struct holds itself.
+    return any(
+        inner.full_name in _TIMES
+        or (not inner.full_name.startswith("google.") and _holds_times(inner))
+        for inner in held
+    )
 
 
 def _is_map(field: FieldDescriptor) -> bool:
