@@ -9,6 +9,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from tessera import errors
 from tessera.rpc import channel
 from tessera.rpc.address import join
 
@@ -25,6 +26,49 @@ def address(request):
     server.start()
     yield join(request.param, port)
     server.stop(0)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    ],
+)
+def test_a_peer_that_is_another_is_not_there(told):
+    with (
+        pytest.raises(errors.UnavailableError, match="the driver") as caught,
+        channel.peer_errors("the driver", "DRIVER_UNAVAILABLE"),
+    ):
+        _fail(told)
+    assert caught.value.reason == "DRIVER_UNAVAILABLE"
+
+
+def test_what_a_peer_says_of_the_request_is_passed_on():
+    with pytest.raises(errors.NotFoundError), channel.peer_errors("the driver", "X"):
+        _fail(grpc.StatusCode.NOT_FOUND)
+
+
+def _fail(code):
+    """Call a server that answers with a status."""
+
+    def answer(_, context):
+        context.abort(code, "no")
+
+    handlers = {"Check": grpc.unary_unary_rpc_method_handler(answer)}
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    generic = grpc.method_handlers_generic_handler("grpc.health.v1.Health", handlers)
+    server.add_generic_rpc_handlers((generic,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with channel.channel(f"127.0.0.1:{port}") as connection:
+            health_pb2_grpc.HealthStub(connection).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    finally:
+        server.stop(0)
 
 
 @pytest.mark.parametrize(

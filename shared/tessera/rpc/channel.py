@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import grpc
 
+from tessera import errors
 from tessera.rpc.status import from_rpc_error
 from tessera.rpc.token import Token
 
@@ -93,6 +94,37 @@ def mapped_errors() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise from_rpc_error(error) from None
+
+
+@contextmanager
+def peer_errors(peer: str, reason: str) -> Iterator[None]:
+    """As `mapped_errors`, around a call to another service that a server makes for its own caller.
+
+    An answer that says nothing of what was asked, but only that who answers is not what it was
+    taken for, or is broken, is no defect of this server, nor has the caller's token to do with it.
+
+    Args:
+        peer: what is called, for people.
+        reason: of the error where it does not do what it should.
+
+    Raises:
+        UnavailableError: it does not.
+    """
+    try:
+        with mapped_errors():
+            yield
+    except _STRANGE as error:
+        raise errors.UnavailableError(
+            f"{peer} does not answer as it should: {error.message}", reason=reason, retry_after=2.0
+        ) from None
+
+
+_STRANGE = (
+    errors.InternalError,
+    errors.UnimplementedError,
+    errors.UnauthenticatedError,
+    errors.PermissionDeniedError,
+)
 
 
 def server_options(receive: int, window: int = WINDOW) -> list[tuple[str, int | str]]:

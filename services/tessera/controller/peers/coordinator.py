@@ -7,13 +7,14 @@ from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import EndpointRole, Registry
 from tessera.models.registry import load_config
-from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import aio_channel, bearer, peer_errors
 from tessera.rpc.deadline import remaining
 from tessera.rpc.token import Token
 from tessera.spec.reference import parse_reference
 
 SECONDS = 10.0
 _PAGE = 500
+_UNAVAILABLE = "COORDINATOR_UNAVAILABLE"
 
 
 class CoordinatorClient:
@@ -73,7 +74,7 @@ class CoordinatorClient:
         )
         async with aio_channel(self._address()) as connection:
             stub = pb_grpc.CoordinatorServiceStub(connection)
-            with mapped_errors():
+            with peer_errors("the parameter coordinator", _UNAVAILABLE):
                 reply = await stub.GetManifest(
                     request, metadata=bearer(self._token), timeout=remaining(SECONDS)
                 )
@@ -89,7 +90,7 @@ class CoordinatorClient:
             request = pb.ListVersionsRequest(set=full, page_size=_PAGE)
             while True:
                 try:
-                    with mapped_errors():
+                    with peer_errors("the parameter coordinator", _UNAVAILABLE):
                         reply = await stub.ListVersions(
                             request, metadata=bearer(self._token), timeout=remaining(SECONDS)
                         )
@@ -109,7 +110,7 @@ class CoordinatorClient:
         if not endpoints:
             raise errors.UnavailableError(
                 "the parameter coordinator is not there yet; try again in a moment",
-                reason="COORDINATOR_UNAVAILABLE",
+                reason=_UNAVAILABLE,
                 retry_after=2.0,
             )
         return endpoints[0].control_address

@@ -9,10 +9,11 @@ from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import EndpointRole, Registry
-from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import aio_channel, bearer, peer_errors
 from tessera.rpc.token import Token
 
 SECONDS = 5.0
+_UNAVAILABLE = "DRIVER_UNAVAILABLE"
 
 
 class Drivers:
@@ -50,7 +51,7 @@ class Drivers:
     @asynccontextmanager
     async def _driver(self, job: str) -> AsyncIterator[pb_grpc.TrainerServiceAsyncStub]:
         async with aio_channel(self._address(job)) as connection:
-            with mapped_errors():
+            with peer_errors(f"the driver of {job}", _UNAVAILABLE):
                 yield pb_grpc.TrainerServiceStub(connection)
 
     def _address(self, job: str) -> str:
@@ -58,7 +59,7 @@ class Drivers:
         if not endpoints:
             raise errors.UnavailableError(
                 f"the driver of {job} has not registered yet; try again in a moment",
-                reason="DRIVER_UNAVAILABLE",
+                reason=_UNAVAILABLE,
                 retry_after=1.0,
             )
         return endpoints[0].control_address
