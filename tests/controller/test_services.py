@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 
 import pytest
+from ray_dashboard import STRANGE, Dashboard
 
 from tessera import errors
 from tessera.api.controller.v1 import (
@@ -15,6 +17,7 @@ from tessera.api.controller.v1 import (
     pool_pb2_grpc,
     registry_pb2,
 )
+from tessera.controller.policy.records import Pool
 from tessera.controller.store import tickets
 from tessera.rpc.channel import channel, mapped_errors
 from tessera.rpc.identity import Verifier
@@ -263,6 +266,39 @@ async def test_an_endpoint_survives_the_controllers_restart(platform):
         errors.InvalidArgumentError,
     )
     assert error.reason == "UNKNOWN_ROLE"
+
+
+async def test_a_pool_that_is_no_ray_cluster_is_listed_with_its_trouble(platform):
+    dashboard = Dashboard(strange=True)
+    pool = pool_pb2.Pool(name="odd", dashboard_url=dashboard.address, ray_address="127.0.0.1:8")
+    request = pool_pb2.RegisterPoolRequest(pool=pool)
+    known = Pool(name="odd", dashboard_url=dashboard.address, ray_address="127.0.0.1:8")
+    for _ in STRANGE:
+        reply = await platform.pools.RegisterPool(
+            request, metadata=platform.user(), timeout=TIMEOUT
+        )
+        assert not reply.pool.live
+        assert reply.pool.message
+        with contextlib.suppress(errors.UnavailableError):  # Nothing else may come out.
+            await platform.runtime.launcher.status(known, "a")
+        with contextlib.suppress(errors.UnavailableError):
+            await platform.runtime.launcher.log(known, "a")
+    dashboard.shutdown()
+
+
+async def test_a_pool_that_is_deleted_while_it_is_registered(platform, monkeypatch):
+    async def meanwhile():
+        platform.runtime.pools.remove("gone")
+
+    monkeypatch.setattr(platform.runtime.pools, "refresh", meanwhile)
+    pool = pool_pb2.Pool(name="gone", dashboard_url="http://127.0.0.1:9", ray_address="h:8")
+    error = await refused(
+        platform.pools.RegisterPool,
+        pool_pb2.RegisterPoolRequest(pool=pool),
+        platform.user(),
+        errors.AbortedError,
+    )
+    assert error.reason == "POOL_DELETED"
 
 
 async def test_a_pool_that_does_not_answer_is_listed_with_its_trouble(platform):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -136,6 +138,27 @@ async def test_a_failed_transaction_leaves_nothing(database):
         await database.write(half)
     with pytest.raises(errors.NotFoundError):
         await database.read(jobs.get, "job-001")
+
+
+async def test_what_a_caller_that_is_gone_does_not_hear_is_no_defect(database):
+    heard, begun, go = [], threading.Event(), threading.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: heard.append(told))
+
+    def refuse(_):
+        begun.set()
+        go.wait(5)
+        raise errors.NotFoundError("nothing")
+
+    call = asyncio.create_task(database.read(refuse))
+    await asyncio.to_thread(begun.wait, 5)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go.set()
+    await database.read(lambda _: None)
+    await asyncio.sleep(0.05)
+    gc.collect()
+    assert not heard
 
 
 moves = st.sampled_from(["admit", "report", "lose", "succeed", "stop", "cancel", "wait", "release"])

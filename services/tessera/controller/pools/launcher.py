@@ -161,25 +161,28 @@ class RayLauncher:
         reply = await self._http.call(pool, "GET", f"/api/jobs/{submission}")
         if reply.status_code == 404:  # noqa: PLR2004 - HTTP's not found
             return RayJobRun(status=RunStatus.MISSING)
-        answer = _json(pool, reply)
-        return RayJobRun(
-            status=RunStatus(answer["status"]),
-            exit_code=answer.get("driver_exit_code"),
-            message=answer.get("message") or "",
-        )
+        answer = answer_of(pool, reply)
+        try:
+            return RayJobRun(
+                status=RunStatus(answer.get("status")),
+                exit_code=answer.get("driver_exit_code"),
+                message=answer.get("message") or "",
+            )
+        except ValueError as error:
+            raise _strange(pool, str(error)) from None
 
     async def stop(self, pool: Pool, submission: str) -> None:
         """See `Launcher.stop`."""
         reply = await self._http.call(pool, "POST", f"/api/jobs/{submission}/stop")
         if reply.status_code != 404:  # noqa: PLR2004 - HTTP's not found
-            _json(pool, reply)
+            answer_of(pool, reply)
 
     async def log(self, pool: Pool, submission: str) -> str:
         """See `Launcher.log`."""
         reply = await self._http.call(pool, "GET", f"/api/jobs/{submission}/logs")
         if reply.status_code == 404:  # noqa: PLR2004 - HTTP's not found
             return ""
-        return str(_json(pool, reply).get("logs") or "")
+        return str(answer_of(pool, reply).get("logs") or "")
 
 
 def _environment(pool: Pool) -> dict[str, str]:
@@ -192,12 +195,27 @@ def _environment(pool: Pool) -> dict[str, str]:
     }
 
 
-def _json(pool: Pool, reply: httpx.Response) -> dict[str, Any]:
+def answer_of(pool: Pool, reply: httpx.Response) -> dict[str, Any]:
+    """What a dashboard says.
+
+    Raises:
+        UnavailableError: it refuses, or who answers is no Ray dashboard (POOL_ERROR).
+    """
     if not reply.is_success:
         raise errors.UnavailableError(
             f"pool {pool.name} answers {reply.status_code}: {last_line(reply.text) or 'no text'}",
             reason="POOL_ERROR",
         )
-    answer = reply.json()
-    assert isinstance(answer, dict)
+    try:
+        answer = reply.json()
+    except ValueError:
+        raise _strange(pool, "no JSON") from None
+    if not isinstance(answer, dict):
+        raise _strange(pool, "no object")
     return answer
+
+
+def _strange(pool: Pool, what: str) -> errors.UnavailableError:
+    return errors.UnavailableError(
+        f"pool {pool.name} does not answer as Ray's dashboard does: {what}", reason="POOL_ERROR"
+    )

@@ -14,9 +14,12 @@ from tessera import errors
 from tessera.controller.policy.demand import Amounts, Capacity, add
 from tessera.controller.policy.records import Pool
 from tessera.controller.policy.scheduler import PoolView
-from tessera.controller.pools.launcher import RayHttp
+from tessera.controller.pools.launcher import RayHttp, answer_of
 
 log = structlog.get_logger()
+
+_MALFORMED = (KeyError, ValueError, TypeError, AttributeError)
+"""What comes of reading an answer that is built otherwise than Ray's."""
 
 UNSEEN_SECONDS = 10.0
 """After so long without an answer a pool gets no new work."""
@@ -86,13 +89,15 @@ class Pools:
             version = await self._json(pool, "/api/version")
             nodes = await self._json(pool, "/api/v0/nodes?detail=1&limit=10000")
             usage = await self._json(pool, "/api/cluster_status")
-        except (errors.UnavailableError, KeyError, ValueError) as error:
+            found = _nodes(nodes)
+            available = _available(usage, add(*found))
+        except (errors.UnavailableError, *_MALFORMED) as error:
             state = self._state_at(pool)
             if state is None:
                 return
             if state.live:
-                log.info("pool does not answer", pool=pool.name, message=str(error))
-            self._states[pool.name] = replace(state, message=str(error))
+                log.info("pool does not answer", pool=pool.name, message=errors.describe(error))
+            self._states[pool.name] = replace(state, message=errors.describe(error))
             return
         cluster = str(version.get("session_name") or "")
         old = self._state_at(pool)
@@ -100,11 +105,10 @@ class Pools:
             return
         if old.cluster != cluster:
             log.info("pool seen", pool=pool.name, cluster=cluster, before=old.cluster)
-        found = _nodes(nodes)
         self._states[pool.name] = PoolState(
             pool=old.pool,
             nodes=found,
-            available=_available(usage, add(*found)),
+            available=available,
             cluster=cluster,
             seen=time.monotonic(),
             message="" if found else "The cluster has no live node.",
@@ -117,15 +121,7 @@ class Pools:
         return None if moved else state
 
     async def _json(self, pool: Pool, path: str) -> dict[str, Any]:
-        reply = await self._http.call(pool, "GET", path)
-        if not reply.is_success:
-            raise errors.UnavailableError(
-                f"pool {pool.name} answers {reply.status_code} to {path}", reason="POOL_ERROR"
-            )
-        answer = reply.json()
-        if not isinstance(answer, dict):
-            raise ValueError(f"pool {pool.name} answers {path} with no object")  # noqa: TRY004 - a bad answer, not a bug
-        return answer
+        return answer_of(pool, await self._http.call(pool, "GET", path))
 
 
 def _offer(state: PoolState) -> tuple[object, ...]:

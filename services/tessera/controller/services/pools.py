@@ -43,7 +43,10 @@ class PoolService(pb_grpc.PoolServiceServicer):
         await self._runtime.pools.refresh()
         self._runtime.signals.wake(ADMISSION, SERVICES)
         state = self._runtime.pools.get(pool.name)
-        assert state is not None
+        if state is None:
+            raise errors.AbortedError(
+                f"pool '{pool.name}' was deleted while it was registered", reason="POOL_DELETED"
+            )
         return pb.RegisterPoolResponse(pool=_shown(state, await self._runtime.reservations()))
 
     async def DeletePool(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from alembic import command
 from alembic.config import Config as AlembicConfig
 
@@ -19,6 +20,8 @@ from tessera import errors
 from tessera.controller.store.schema import leases
 from tessera.rpc.principal import PLATFORM, Role, current_principal
 from tessera.rpc.turns import Turns
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,10 +109,11 @@ class Database:
         loop = asyncio.get_running_loop()
         # The caller's context goes along, so that what is logged there names its job.
         bound = functools.partial(contextvars.copy_context().run, call, *args)
-        running = loop.run_in_executor(executor, bound)
+        work = loop.run_in_executor(executor, bound)
+        work.add_done_callback(_hear)
         if over is not None:
-            running.add_done_callback(over)
-        return await asyncio.shield(running)
+            work.add_done_callback(over)
+        return await asyncio.shield(work)
 
     def _open(self) -> None:
         with self._engine.connect() as connection:
@@ -129,6 +133,13 @@ class Database:
     def _begin(self) -> Any:
         engine = self._engine.execution_options(tessera_write=True)
         return engine.begin()
+
+
+def _hear(work: asyncio.Future[Any]) -> None:
+    """Take what a transaction raised, for its caller may be gone; only a defect is news to us."""
+    error = None if work.cancelled() else work.exception()
+    if error is not None and not isinstance(error, errors.TesseraError):
+        log.warning("a transaction failed", error=errors.describe(error))
 
 
 def take_lease(connection: sa.Connection, holder: str) -> int:
