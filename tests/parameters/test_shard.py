@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import xxhash
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
-from tessera.parameters import nodes
+from tessera.parameters import nodes, slice_store
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.inbox import Inbox, Target
@@ -145,6 +147,30 @@ def test_late_writers_are_fenced(tmp_path):
     with pytest.raises(errors.FailedPreconditionError) as caught:
         inbox.begin(newer)
     assert caught.value.reason == "VERSION_CLOSED"
+
+
+def test_a_version_is_dropped_before_it_is_made_durable_or_after(tmp_path, monkeypatch):
+    inbox = Inbox(store := SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
+    receive(inbox, [("model", noise(100))])
+    landing, go, land = threading.Event(), threading.Event(), slice_store._land
+
+    def slowly(piece, folder):
+        landing.set()
+        assert go.wait(5)
+        land(piece, folder)
+
+    monkeypatch.setattr(slice_store, "_land", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        durable = threads.submit(inbox.persist, TARGET.key)
+        assert landing.wait(5)
+        dropped = threads.submit(inbox.drop, TARGET.key)
+        with pytest.raises(TimeoutError):
+            dropped.result(0.1)
+        go.set()
+        assert len(durable.result(5)) == 1
+        assert dropped.result(5) == 100
+    assert not list(tmp_path.glob("*/*/*/*"))
+    assert store.versions == 0
 
 
 def test_a_damaged_disk_is_noticed_at_the_first_read(platform, tmp_path, another):

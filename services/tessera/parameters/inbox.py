@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tessera import errors
@@ -96,13 +97,25 @@ class Inbox:
                         piece.discard()
             return self._store.slices(key)
 
-    def drop(self, key: Key) -> None:
-        """Forget what has arrived of a version, and take no more of it."""
-        with self._lock:
-            epoch, version = self._marks.get(key[0], (0, 0))
-            self._marks[key[0]] = max((epoch, version), (epoch, key[1] + 1))
-            arrived = self._arrived.pop(key, {})
-        _discard(arrived)
+    def drop(self, key: Key, groups: Sequence[str] = ()) -> int:
+        """Forget some groups of a version, or all of it, and then take no more of it.
+
+        Args:
+            key: the version.
+            groups: which; empty: all.
+
+        Returns:
+            Bytes freed on the disk.
+        """
+        # Not while it is made durable: its files are on their way then.
+        with self._persisting:
+            if not groups:
+                with self._lock:
+                    epoch, version = self._marks.get(key[0], (0, 0))
+                    self._marks[key[0]] = max((epoch, version), (epoch, key[1] + 1))
+                    arrived = self._arrived.pop(key, {})
+                _discard(arrived)
+            return self._store.drop(key, groups)
 
     @property
     def memory_bytes(self) -> int:

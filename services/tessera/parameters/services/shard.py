@@ -64,6 +64,4 @@ class ShardControl(pb_grpc.ShardServiceServicer):
             return self._inbox.persist((name, version))
 
     def _drop(self, name: str, version: int, groups: list[str]) -> int:
-        if not groups:
-            self._inbox.drop((name, version))
-        return self._store.drop((name, version), groups)
+        return self._inbox.drop((name, version), groups)
