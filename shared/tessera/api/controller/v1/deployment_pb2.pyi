@@ -77,7 +77,7 @@ class DeploymentSpec(_message.Message):
     replicas: _builtins.int
     """Number of replicas. Default 1."""
     cpus_per_replica: _builtins.float
-    """Logical CPUs of each replica. Default 1."""
+    """Logical CPUs of each replica; Ray counts ten-thousandths. Default 1."""
     @_builtins.property
     def accelerator(self) -> _spec_pb2.AcceleratorSpec:
         """Accelerator of each replica. Absent: CPU."""

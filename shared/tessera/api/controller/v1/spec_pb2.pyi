@@ -254,7 +254,7 @@ class ResourcesSpec(_message.Message):
     workers: _builtins.int
     """Number of workers (ranks). Default 1."""
     cpus_per_worker: _builtins.float
-    """Logical CPUs of each worker. Default 1."""
+    """Logical CPUs of each worker; Ray counts ten-thousandths. Default 1."""
     @_builtins.property
     def accelerator(self) -> Global___AcceleratorSpec:
         """Accelerator of each worker. Absent: CPU."""
