@@ -74,6 +74,12 @@ test-slow: setup ## The long proofs
 chaos: setup ## Kill processes of a running platform, each by SIGKILL
 	$(PYTEST) -m chaos
 
+.PHONY: fuzz
+fuzz: setup ## A million odd messages to every method: make fuzz [SEED=1] [MESSAGES=N] [SECONDS=N]
+	@PYTHONPATH=tests/plugins:tests $(BIN)/python -m fuzz $(if $(SEED),--seed $(SEED)) \
+	  $(if $(FIRST),--first $(FIRST)) $(if $(MESSAGES),--messages $(MESSAGES)) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
+
 .PHONY: bench
 bench: setup ## Measure against a peer or a limit; one JSON object per line
 	@$(BIN)/python benchmarks/run.py

@@ -1,0 +1,61 @@
+"""A few thousand odd messages to every method, always the same; `make fuzz` sends a million."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tessera import validation
+from tessera.rpc.identity import Issuer
+from tessera.rpc.policy.table import TABLE
+
+from .callers import Callers
+from .cases import PATHS
+from .messages import Maker, broken
+from .processes import start_within
+from .report import Report
+from .world import World
+
+SEED = 12
+MESSAGES = 4000
+SECONDS = 40.0
+
+
+def test_every_method_is_called():
+    assert TABLE.keys() <= PATHS.keys()
+
+
+def test_good_messages_are_mostly_within_their_limits():
+    random, issuer = Random(1), Issuer(Issuer.generate_key())
+    world = World({"ray": "http://h:1", "not ray": "http://h:2", "coordinator": "h:1"})
+    callers = Callers(lambda: issuer, world)
+    for path in TABLE:
+        method = PATHS[path]
+        _, who, _ = callers.pick(path, random)
+        maker = Maker(random, world.hint(who, path, "tiny"))
+        made = [maker.good(method.input_type) for _ in range(60)]
+        good = sum(not validation.violations(message) for message in made)
+        assert good >= 12, path
+
+
+def test_broken_encodings_are_the_same_again():
+    assert broken(b"\x0a\x01a", Random(5)) == broken(b"\x0a\x01a", Random(5))
+
+
+@pytest.mark.processes
+def test_nothing_is_the_servers_fault(tmp_path, monkeypatch):
+    here = Path(__file__).parent.parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here / "plugins", here))))
+    child = start_within(tmp_path / "home", SEED, 0, MESSAGES, SECONDS)
+    child.wait_ready()
+    child.wait(SECONDS + 60)
+    report = Report([child], SEED, SECONDS)
+    assert not report.findings, report.text()
+    assert not report.failed
+    told = report.summary()
+    assert told["messages"] > 500  # As many as there is time for, on a machine that is busy.
+    never = {method for method, of in told["methods"].items() if not of["messages"]}
+    assert not never & TABLE.keys()
