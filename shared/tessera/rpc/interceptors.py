@@ -35,6 +35,10 @@ UNARY_SECONDS = 60.0
 
 _UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
 
+_Unheard = grpc.aio.InternalError
+"""What gRPC raises where nothing can be told any more: the caller is gone, or its deadline came
+while an answer was on its way to it. It would log that as a defect of the handler's."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Call:
@@ -221,7 +225,7 @@ def _refusal(method: str, error: errors.TesseraError) -> Any:
 
     async def refuse(_: Any, context: Any) -> AsyncIterator[Any]:
         log.info("rpc", method=method, code=code_of(error).name, reason=error.reason)
-        await context.abort_with_status(to_status(error))
+        await _abort(context, error)
         yield  # pragma: no cover - what makes it a generator
 
     return grpc.stream_stream_rpc_method_handler(refuse)
@@ -261,6 +265,8 @@ async def _errors_mapped(call: Call) -> AsyncIterator[None]:
         await _end(call, error, error)
     except (AbortError, grpc.aio.UsageError):
         raise
+    except _Unheard:
+        raise asyncio.CancelledError from None
     except TimeoutError as error:
         late = errors.DeadlineExceededError("the call took longer than its deadline")
         await _end(call, late, error)
@@ -282,11 +288,13 @@ async def _end(call: Call, told: errors.TesseraError, error: BaseException) -> N
     """
     call.request = None
     traceback.clear_frames(error.__traceback__)
+    await _abort(call.context, told)
+
+
+async def _abort(context: Any, error: errors.TesseraError) -> None:
     try:
-        await call.context.abort_with_status(to_status(told))
-    except grpc.aio.InternalError:
-        # The caller is gone, or its deadline came while an answer was on its way to it: there is no
-        # way left to tell it anything. gRPC would log that as a defect of the handler's.
+        await context.abort_with_status(to_status(error))
+    except _Unheard:
         raise asyncio.CancelledError from None
 
 
