@@ -207,6 +207,18 @@ def test_the_oldest_go_but_pinned_ones_stay(writer):
     assert caught.value.reason == "VERSION_DROPPED"
 
 
+def test_what_was_dropped_cannot_be_sealed_again(writer):
+    writer.acquire(keep=1)
+    first = writer.open(1)
+    writer.push(first, writer.content(1))
+    writer.client.seal_version(first)
+    writer.client.commit_version(first)
+    writer.publish(2)
+    with pytest.raises(errors.NotFoundError) as caught:
+        writer.client.seal_version(first)
+    assert caught.value.reason == "VERSION_DROPPED"
+
+
 def test_shards_forget_what_is_dropped(writer, tmp_path):
     writer.acquire(keep=1)
     for seed in (1, 2, 3):

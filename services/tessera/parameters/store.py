@@ -308,6 +308,8 @@ def _content(db: sqlite3.Connection, name: str, number: int) -> pb.Manifest:
     row = db.execute(
         "SELECT content FROM manifests WHERE set_name = ? AND number = ?", (name, number)
     ).fetchone()
+    if row is None:
+        raise errors.NotFoundError(f"{name}@{number} was dropped", reason="VERSION_DROPPED")
     return pb.Manifest.FromString(row["content"])
 
 
