@@ -78,7 +78,7 @@ chaos: setup ## Kill processes of a running platform, each by SIGKILL
 fuzz: setup ## A million odd messages to every method: make fuzz [SEED=1] [MESSAGES=N] [SECONDS=N]
 	@PYTHONPATH=tests/plugins:tests $(BIN)/python -m fuzz $(if $(SEED),--seed $(SEED)) \
 	  $(if $(FIRST),--first $(FIRST)) $(if $(MESSAGES),--messages $(MESSAGES)) \
-	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(REPLAY),--replay $(REPLAY)) $(if $(JSON),--json $(JSON))
 
 .PHONY: bench
 bench: setup ## Measure against a peer or a limit; one JSON object per line

@@ -2,7 +2,8 @@
 
     make fuzz [SEED=1] [MESSAGES=1100000] [SECONDS=1080]
     python -m fuzz [--seed N] [--messages N] [--seconds N] [--wire 0.3] [--json FILE]
-    python -m fuzz --seed N --first NUMBER --messages 1      one case again, within the process
+    make fuzz SEED=1 FIRST=NUMBER MESSAGES=1      one case again, of names that are there then
+    make fuzz REPLAY=FILE                         one again, byte for byte: the JSON it was told by
 
 Three processes of their own: a platform that is called from within, another one that waits for
 callers, and their callers. What went wrong is printed with the line that does it again; the exit
@@ -68,9 +69,11 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=DEFAULT_MESSAGES)
     parser.add_argument("--seconds", type=float, default=DEFAULT_SECONDS)
     parser.add_argument("--wire", type=float, default=0.3, help="share that goes over sockets")
+    parser.add_argument("--replay", type=Path, help="file with a case, as it is printed")
     parser.add_argument("--json", type=Path, help="also write what was found there")
     options = parser.parse_args()
-    wire = int(options.messages * options.wire) if options.first == 0 else 0
+    alone = options.first or options.replay
+    wire = 0 if alone else int(options.messages * options.wire)
     with tempfile.TemporaryDirectory(prefix="tessera-fuzz-") as folder:
         home = Path(folder)
         begin = time.monotonic()
@@ -79,9 +82,11 @@ def main() -> int:
             children += start_wire(home / "wire", options.seed, wire, options.seconds)
         rest = options.messages - wire
         if rest:
-            children.append(
-                start_within(home / "within", options.seed, options.first, rest, options.seconds)
-            )
+            within = start_within(
+                home / "within", options.seed, rest, options.seconds,
+                first=options.first, replay=options.replay,
+            )  # fmt: skip
+            children.append(within)
         watch(children, options.messages, options.seconds)
         report = Report(children, options.seed, time.monotonic() - begin)
     sys.stdout.write(report.text())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -101,9 +101,20 @@ class Case:
         shown = [f"{request}"[:4000] for request in self.requests]
         return {
             "number": self.number, "method": self.method, "how": self.how, "caller": self.caller,
-            "cut": self.cut, "reads": self.reads, "seconds": self.seconds, "messages": sent,
-            "text": shown,
+            "claims": self.who.claims(), "server": self.server, "cut": self.cut,
+            "reads": self.reads, "seconds": self.seconds, "messages": sent, "text": shown,
         }  # fmt: skip
+
+    @staticmethod
+    def of(described: Mapping[str, Any], shown: Callable[[Principal], Metadata]) -> Case:
+        """The case that `describe` tells of; its caller shows a valid token."""
+        who = Principal.of(described["claims"])
+        sent = tuple(bytes.fromhex(raw) for raw in described["messages"])
+        same = {name: described[name] for name in _SAME}
+        return Case(who=who, metadata=shown(who), messages=sent, requests=(), **same)
+
+
+_SAME = ("number", "method", "how", "caller", "server", "cut", "reads", "seconds")
 
 
 class Cases:

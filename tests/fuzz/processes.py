@@ -14,6 +14,8 @@ import psutil
 
 READY_SECONDS = 120.0
 TAIL = 4000
+WIRE_FIRST = 1 << 32
+"""Number of the first case that goes over sockets: no case is sent both ways."""
 
 
 class Child:
@@ -124,11 +126,20 @@ class Child:
                     self.tally = told
 
 
-def start_within(home: Path, seed: int, first: int, messages: int, seconds: float) -> Child:
+def start_within(
+    home: Path,
+    seed: int,
+    messages: int,
+    seconds: float,
+    *,
+    first: int = 0,
+    replay: Path | None = None,
+) -> Child:
     """A platform that is called from within."""
+    again = () if replay is None else ("--replay", replay)
     return Child(
         "within", "fuzz.worker", home, "--seed", seed, "--first", first, "--messages", messages,
-        "--seconds", seconds, log=home.with_suffix(".log"), calls=True, served=True,
+        "--seconds", seconds, *again, log=home.with_suffix(".log"), calls=True, served=True,
     )  # fmt: skip
 
 
@@ -139,7 +150,8 @@ def start_wire(home: Path, seed: int, messages: int, seconds: float) -> list[Chi
     )
     addresses = json.dumps(platform.wait_ready())
     callers = Child(
-        "wire", "fuzz.wire", addresses, home, "--seed", seed, "--messages", messages, "--seconds",
-        seconds, log=home.with_suffix(".callers.log"), calls=True, served=False,
+        "wire", "fuzz.wire", addresses, home, "--seed", seed, "--first", WIRE_FIRST,
+        "--messages", messages, "--seconds", seconds, log=home.with_suffix(".callers.log"),
+        calls=True, served=False,
     )  # fmt: skip
     return [platform, callers]

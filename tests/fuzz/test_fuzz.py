@@ -49,7 +49,7 @@ def test_broken_encodings_are_the_same_again():
 def test_nothing_is_the_servers_fault(tmp_path, monkeypatch):
     here = Path(__file__).parent.parent
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here / "plugins", here))))
-    child = start_within(tmp_path / "home", SEED, 0, MESSAGES, SECONDS)
+    child = start_within(tmp_path / "home", SEED, MESSAGES, SECONDS)
     child.wait_ready()
     child.wait(SECONDS + 60)
     report = Report([child], SEED, SECONDS)

@@ -78,6 +78,7 @@ class Wire:
         self._told: Counter[str] = Counter()
         self._own = 0
         self._broken = 0
+        self._begun = 0
         self.done = 0
 
     async def run(self, first: int, messages: int, seconds: float) -> None:
@@ -85,8 +86,9 @@ class Wire:
         numbers = iter(range(first, 1 << 40))
 
         async def call() -> None:
-            while self.done < messages and time.monotonic() < end:
+            while self._begun < messages and time.monotonic() < end:
                 case = self._cases.case(next(numbers))
+                self._begun += max(1, len(case.messages))
                 random = Random(case.number)
                 if random.random() < SOCKETS:
                     address = server_of(case, self._addresses)

@@ -1,6 +1,7 @@
 """A process under test: the platform, which is called from within, or waits for callers.
 
     python -m fuzz.worker HOME --seed N --messages N --seconds N     calls it from within
+    python -m fuzz.worker HOME --seed N --replay FILE                calls it once, as FILE says
     python -m fuzz.worker HOME                                       prints addresses and waits
 
 What it says of itself are JSON lines; what goes wrong in its log is said there too.
@@ -109,6 +110,7 @@ class Within:
         self._direct = Direct(SERVERS)
         self._told: Counter[str] = Counter()
         self._sent: Counter[str] = Counter()
+        self._begun = 0
         self.done = 0
 
     async def run(self, first: int, messages: int, seconds: float) -> None:
@@ -116,13 +118,20 @@ class Within:
         numbers = iter(range(first, 1 << 40))
 
         async def call() -> None:
-            while self.done < messages and time.monotonic() < end:
-                await self._one(self._cases.case(next(numbers)))
+            while self._begun < messages and time.monotonic() < end:
+                case = self._cases.case(next(numbers))
+                self._begun += max(1, len(case.messages))
+                await self._one(case)
 
         telling = asyncio.create_task(self._tell())
         await asyncio.gather(*(call() for _ in range(AT_ONCE)))
         telling.cancel()
         await asyncio.sleep(0.5)
+        self._tell_now()
+
+    async def again(self, described: dict[str, Any], callers: Callers) -> None:
+        """Send again, byte for byte, what a failure was printed with."""
+        await self._one(Case.of(described, callers.shown))
         self._tell_now()
 
     async def _one(self, case: Case) -> None:
@@ -157,6 +166,7 @@ async def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--messages", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--replay", type=Path)
     options = parser.parse_args()
     log = listen()
     async with serving(options.home) as served:
@@ -169,7 +179,11 @@ async def main() -> None:
             return
         callers = Callers(lambda: served.issuer, served.world)
         cases = Cases(options.seed, served.world, callers)
-        await Within(served, cases, log).run(options.first, options.messages, options.seconds)
+        within = Within(served, cases, log)
+        if options.replay is not None:
+            await within.again(json.loads(options.replay.read_text()), callers)
+        else:
+            await within.run(options.first, options.messages, options.seconds)
     tell("end")
 
 
