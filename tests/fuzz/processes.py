@@ -120,10 +120,18 @@ class Child:
                     self.ready = told
                 case "failure":
                     self.failures.append(told)
+                    case = told["case"]
+                    self._at_once(f"{case['method']} {told['code']}, number {case['number']}")
                 case "tally":
-                    self.logged += told.pop("log")
+                    for text in (logged := told.pop("log")):
+                        self._at_once(f"logged {text[-600:]}")
+                    self.logged += logged
                     self.defects += told.pop("defects")
                     self.tally = told
+
+    def _at_once(self, what: str) -> None:
+        """Nobody waits for the report to hear of a finding."""
+        sys.stderr.write(f"\n{self.name}: {what}\n")
 
 
 def start_within(

@@ -23,12 +23,16 @@ class Report:
         children: the processes, ended.
         seed: of the run.
         seconds: that it took.
+        cpu_seconds: of all its processes.
     """
 
-    def __init__(self, children: list[Child], seed: int, seconds: float) -> None:
+    def __init__(
+        self, children: list[Child], seed: int, seconds: float, cpu_seconds: float = 0.0
+    ) -> None:
         self._children = children
         self._seed = seed
         self._seconds = seconds
+        self._cpu_seconds = cpu_seconds
         self._ended: dict[str, Counter[str]] = defaultdict(Counter)
         self._reached: Counter[str] = Counter()
         self._sent: dict[str, Counter[str]] = {"within": Counter(), "wire": Counter()}
@@ -74,6 +78,7 @@ class Report:
         return {
             "seed": self._seed,
             "seconds": round(self._seconds),
+            "cpu_seconds": round(self._cpu_seconds),
             "messages": sum(sum(sent.values()) for sent in self._sent.values())
             + wire.get("sockets", 0),
             "over_sockets": sum(self._sent["wire"].values()),

@@ -30,7 +30,7 @@ from .world import MODELS, World
 AT_ONCE = 48
 SOCKETS = 0.01
 """Share of what is sent that is no gRPC, or not all of it."""
-CLIENTS_OWN = ("Internal error from Core", 'Failed "execute_batch"')
+CLIENTS_OWN = ("Internal error from Core", 'Failed "execute_batch"', "Failed grpc_call_start_batch")
 """What grpc.aio says by itself where it was refused while it wrote; the server said another one."""
 FAILURES = 3
 
