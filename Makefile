@@ -11,6 +11,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # One thread for each process: two ranks, two shards and a replica share the cores.
 export OMP_NUM_THREADS ?= 1
 export RAY_USAGE_STATS_ENABLED := 0
+# `make chaos TLS=1`: everything that starts a platform starts it with TLS.
+ifdef TLS
+export TESSERA_TLS := $(TLS)
+endif
 # Containers often set it: each of the many processes here would compile the tree anew.
 unexport PYTHONDONTWRITEBYTECODE
 

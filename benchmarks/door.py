@@ -64,9 +64,9 @@ async def serve(folder: Path) -> None:
     issuer = controller.runtime.issuer
     nodes = (
         issuer.issue(Principal(subject="coordinator", role=Role.COORDINATOR)),
-        issuer.issue(Principal(subject="shard", role=Role.SHARD)),
+        issuer.issue(Principal(subject="shard-0", role=Role.SHARD)),
     )
-    running = await asyncio.to_thread(start_parameters, controller.address, nodes, folder, 1)
+    running = await asyncio.to_thread(start_parameters, controller.address, nodes, folder, shards=1)
     register = partial(inference_pb2_grpc.add_InferenceServiceServicer_to_server, Model())
     server = Server(Door(Verifier([issuer.public_key()])), [(SERVICE, register)])
     bare = grpc.aio.server()

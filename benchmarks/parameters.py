@@ -88,9 +88,9 @@ async def serve(folder: Path, size: int) -> None:
     issuer = controller.runtime.issuer
     nodes = (
         issuer.issue(Principal(subject="coordinator", role=Role.COORDINATOR)),
-        issuer.issue(Principal(subject="shard", role=Role.SHARD)),
+        issuer.issue(Principal(subject="shard-0", role=Role.SHARD)),
     )
-    running = await asyncio.to_thread(start_parameters, controller.address, nodes, folder, 1)
+    running = await asyncio.to_thread(start_parameters, controller.address, nodes, folder, shards=1)
     token = issuer.issue(Principal(subject="bench", role=Role.SUBMITTER))
     # The same server as a shard's, without a token.
     server = grpc.server(ThreadPoolExecutor(16), options=server_options(MAX_MESSAGE))

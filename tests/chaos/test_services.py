@@ -16,6 +16,7 @@ from tessera.api.controller.v1 import registry_pb2 as registry_pb
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.rpc.channel import bearer
+from tessera.rpc.tls.names import replica_name
 from tessera.weights.box import Box
 from tessera.weights.pull import Want, pull
 
@@ -140,7 +141,8 @@ def answer(platform: Platform, address: str) -> tuple[int, list[int]]:
     )
 
     def ask() -> list[pb.GenerateResponse]:
-        with platform.stub(pb_grpc.InferenceServiceStub, address) as stub:
+        name = replica_name("default", "kill-replica")
+        with platform.stub(pb_grpc.InferenceServiceStub, address, name) as stub:
             return list(stub.Generate(request, metadata=bearer(platform.token), timeout=60))
 
     parts = until(ask, 60)

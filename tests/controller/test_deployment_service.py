@@ -34,7 +34,8 @@ def parameters(platform, tmp_path):
     """Real parameter servers, with one committed version of `default/weights`."""
     issue = platform.runtime.issuer.issue
     nodes = [
-        issue(Principal(subject=role.value, role=role)) for role in (Role.COORDINATOR, Role.SHARD)
+        issue(Principal(subject="coordinator", role=Role.COORDINATOR)),
+        issue(Principal(subject="shard-0", role=Role.SHARD)),
     ]
     return tmp_path / "parameters", nodes, issue(Principal(subject="ada", role=Role.SUBMITTER))
 

@@ -23,9 +23,12 @@ from tessera.weights.directory import find
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 
+ROLES = (Role.COORDINATOR, Role.SHARD, Role.SHARD)
+
+
 def ensure(platform, cluster, folder) -> list[str]:
     """Run the job that makes sure that the actors exist; returns the addresses it prints."""
-    env = {**os.environ, **cluster.env, **platform.tickets(Role.COORDINATOR, Role.SHARD)}
+    env = {**os.environ, **cluster.env, **platform.tickets(*ROLES)}
     command = [sys.executable, "-m", "tessera.parameters", "--controller", platform.address]
     command += ["--shards", "2", "--data-dir", str(folder)]
     done = subprocess.run(

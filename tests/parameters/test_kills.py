@@ -39,7 +39,8 @@ class Nodes:
             stdout=subprocess.PIPE,
             text=True,
         )
-        process.stdin.write(self._platform.node_tokens()[name != "coordinator"] + "\n")
+        number = ("coordinator", "shard-0", "shard-1").index(name)
+        process.stdin.write(self._platform.node_tokens()[number] + "\n")
         process.stdin.flush()
         self._processes[name] = process
 

@@ -221,11 +221,11 @@ async def test_what_is_on_disk_is_told_again_and_again(platform, tmp_path, monke
 
     monkeypatch.setattr(nodes, "MEASURE_SECONDS", 0.01)
     place = ServiceAddress(controller=platform.address, token=platform.node_tokens()[1])
-    node = nodes.ShardNode(ShardConfig(index=7, data_dir=tmp_path), place, Meter())
+    node = nodes.ShardNode(ShardConfig(index=0, data_dir=tmp_path), place, Meter())
     await node.start()
     try:
         await asyncio.wait_for(thrice.wait(), 20)
     finally:
         await node.stop()
     assert set(told) == {(DISK_BYTES, 0)}
-    assert repr(node) == f"shard-7: began with nothing, at {node.address}"
+    assert repr(node) == f"shard-0: began with nothing, at {node.address}"

@@ -71,7 +71,7 @@ class Running:
         return self.token(Principal(subject=subject, role=role, tenant=tenant))
 
     def shard(self):
-        return self.token(Principal(subject="shard", role=Role.SHARD, tenant=""))
+        return self.token(Principal(subject="shard-0", role=Role.SHARD, tenant=""))
 
     def attempt(self, job: str, number: int = 1, tenant="default"):
         return self.token(

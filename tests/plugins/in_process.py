@@ -111,11 +111,11 @@ class InProcessPlatform:
     def issue(self, **principal: Any) -> str:
         return self.controller.runtime.issuer.issue(Principal(**principal))
 
-    def node_tokens(self) -> tuple[str, str]:
-        """Of the coordinator and of the shards."""
+    def node_tokens(self) -> tuple[str, ...]:
+        """Of the coordinator and of each shard."""
         return (
             self.issue(subject="coordinator", role=Role.COORDINATOR),
-            self.issue(subject="shard", role=Role.SHARD),
+            *(self.issue(subject=f"shard-{index}", role=Role.SHARD) for index in range(2)),
         )
 
     def replica_token(self, deployment: str, *, model: str = "") -> str:
@@ -173,9 +173,14 @@ class InProcessPlatform:
             with contextlib.suppress(grpc.RpcError):
                 model = self.deployment(deployment, tenant=tenant).spec.model
                 reads = (parse_reference(model).full_name(tenant),)
+        shards = iter(range(len(roles)))
         who = [
             Principal(
-                subject=role.value, role=role, tenant=tenant, deployment=deployment, reads=reads
+                subject=f"shard-{next(shards)}" if role is Role.SHARD else role.value,
+                role=role,
+                tenant=tenant,
+                deployment=deployment,
+                reads=reads,
             )
             for role in roles
         ]

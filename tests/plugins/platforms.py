@@ -25,10 +25,13 @@ from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.api.trainer.v1 import trainer_pb2 as trainer_pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as trainer_grpc
 from tessera.client import Client
+from tessera.local import readiness
 from tessera.local.home import Home
 from tessera.local.process import members
 from tessera.local.state import State
 from tessera.rpc.channel import bearer, channel
+from tessera.rpc.tls.names import attempt_name
+from tessera.rpc.token import Token, tls_of
 from tessera.weights.coordinator import Coordinator
 
 T = TypeVar("T")
@@ -50,6 +53,7 @@ class Platform:
         self.folder = folder
         self.home = Home(folder / "home")
         self.shell = shell
+        self._tokens: dict[tuple[str, str], Token] = {}
 
     # --- life ---
 
@@ -85,14 +89,22 @@ class Platform:
         return found
 
     @property
-    def token(self) -> str:
-        return self.home.token_path.read_text()
+    def token(self) -> Token:
+        """Of its user, with which its connections are encrypted where the platform's are."""
+        state = self.state
+        if (key := (state.controller, state.ca)) not in self._tokens:
+            self._tokens[key] = readiness.shown(self.home, state)
+        return self._tokens[key]
 
     # --- calls ---
 
     @contextmanager
-    def stub(self, kind: Callable[[grpc.Channel], T], address: str = "") -> Iterator[T]:
-        with channel(address or self.state.controller) as connection:
+    def stub(
+        self, kind: Callable[[grpc.Channel], T], address: str = "", name: str = ""
+    ) -> Iterator[T]:
+        """A stub of whoever proves to have that name there; without one it is the controller."""
+        tls = tls_of(self.token)
+        with channel(address or self.state.controller, tls, name) as connection:
             yield kind(connection)
 
     def call(
@@ -197,7 +209,9 @@ class Platform:
             found = self.endpoints(registry_pb.ROLE_TRAINER, job)
             if not found:
                 return None
-            with self.stub(trainer_grpc.TrainerServiceStub, found[0].control_address) as stub:
+            name = attempt_name("default", job, int(found[0].labels["attempt"]))
+            address = found[0].control_address
+            with self.stub(trainer_grpc.TrainerServiceStub, address, name) as stub:
                 return stub.GetStatus(
                     trainer_pb.GetStatusRequest(), metadata=bearer(self.token), timeout=3
                 )
@@ -238,12 +252,12 @@ class Platform:
 
 
 @contextmanager
-def running(folder: Path, **shell: Any) -> Iterator[Platform]:
-    """A platform that is up, and down again afterwards."""
+def running(folder: Path, *options: str, **shell: Any) -> Iterator[Platform]:
+    """A platform that is up, with more options if need be, and down again afterwards."""
     made = Platform(folder, **shell)
     try:
         # Logical: deployments of many tests stand beside one another.
-        made.up("--cpus", "16")
+        made.up("--cpus", "16", *options)
         yield made
     finally:
         made.down()

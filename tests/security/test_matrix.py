@@ -75,7 +75,8 @@ CALLERS = {
     "replica": replica(),
     "replica of another deployment": replica(deployment="other", name="t"),
     "replica of b": replica(tenant="b"),
-    "shard": Principal(subject="shard", role=Role.SHARD, tenant=""),
+    "shard": Principal(subject="shard-0", role=Role.SHARD, tenant=""),
+    "another shard": Principal(subject="shard-1", role=Role.SHARD, tenant=""),
     "coordinator": Principal(subject="coordinator", role=Role.COORDINATOR, tenant=""),
     "controller": Principal(subject="controller", role=Role.CONTROLLER, tenant=""),
 }
@@ -100,6 +101,7 @@ ENDPOINTS = {
 
 SET = {"set": "a/s"}
 REF = {"ref": {"job": "job-1", "attempt": 1}}
+PUBLIC = {"ExchangeTicket", "RenewToken", "GetKeys"}
 EXAMPLES = {
     "CreateToken": {"tenant": "a", "role": 1, "subject": "x", "ttl": {"seconds": 60}},
     "RevokeToken": {"tenant": "a", "id": "0123456789abcdef"},
@@ -220,7 +222,7 @@ async def test_without_a_valid_token_nothing_but_tickets_and_keys(ask, issuer):
         issuer.issue(operator, audience=["inference"]): "TOKEN_AUDIENCE",
     }
     for path in METHODS:
-        public = path.startswith("/tessera.api.controller.v1.IdentityService/")
+        public = path.rpartition("/")[2] in PUBLIC
         for token, reason in tokens.items():
             refusal = await ask(path, token)
             if public:

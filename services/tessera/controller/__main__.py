@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_itself(made)
+    _add_tls(made)
     _add_pools(made)
     return made
 
@@ -75,6 +76,21 @@ def _add_itself(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument(
         "--oidc", type=Path, metavar="FILE", help="YAML file of the OIDC issuers that are believed"
+    )
+
+
+def _add_tls(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--tls",
+        action="store_true",
+        help="encrypt all connections; the authority and its ca.crt are in HOME/tls",
+    )
+    made.add_argument(
+        "--tls-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder with tls.crt, tls.key and ca.crt of the controller, which are read again when "
+        "they change (default: a certificate is made)",
     )
 
 
@@ -130,6 +146,8 @@ def config(arguments: list[str]) -> Config:
             python=given.python,
             limits=read(given.limits, PlatformLimits) if given.limits else PlatformLimits(),
             oidc=_issuers(given.oidc) if given.oidc else None,
+            tls=given.tls or given.tls_dir is not None,
+            tls_dir=given.tls_dir,
         )
     except (ValueError, errors.InvalidArgumentError) as error:
         made.error(str(error))

@@ -31,6 +31,7 @@ from tessera.api.controller.v1 import (
     registry_pb2_grpc,
 )
 from tessera.controller.config import Config
+from tessera.controller.encryption import Encryption
 from tessera.controller.keys import Keys
 from tessera.controller.oidc.exchange import OidcExchange
 from tessera.controller.peers.coordinator import CoordinatorClient
@@ -62,12 +63,13 @@ from tessera.controller.store.blobs import BlobStore
 from tessera.controller.store.database import Database
 from tessera.controller.store.ids import Ids
 from tessera.controller.store.logs import Logs
-from tessera.controller.trust import Trust
+from tessera.controller.trust import CONTROLLER, Trust
 from tessera.rpc.address import join
 from tessera.rpc.audit import AuditEntry
 from tessera.rpc.door import Door
 from tessera.rpc.registration import build_version
 from tessera.rpc.server import Server
+from tessera.rpc.tls import probe
 
 log = structlog.get_logger()
 
@@ -122,12 +124,17 @@ class Controller:
             async with asyncio.timeout(FIRST_LOOK):
                 await runtime.pools.refresh()
         runtime.trust.revoke(await runtime.database.read(store_access.revoked))
+        encryption = runtime.trust.encryption
         self._server = Server(
             Door(runtime.trust.verifier, audit=self._audit),
             _services(runtime),
             limits=self._config.limits.servers,
+            listener=None if encryption is None else encryption.listener,
         )
         await self._server.start(self._config.host, self._config.port)
+        if encryption is not None:
+            # A certificate that nobody will believe is better refused here than everywhere.
+            await asyncio.to_thread(probe.check, self.address, encryption.roots)
         if self._run_loops:
             self._start_loops()
         log.info("controller started", address=self.address, home=str(self._config.home))
@@ -179,7 +186,10 @@ class Controller:
 
 def _runtime(config: Config, http: RayHttp) -> Runtime:
     config.home.mkdir(parents=True, exist_ok=True)
-    trust = Trust(Keys(config.home / "keys"))
+    encryption = (
+        Encryption(config.home, CONTROLLER, config.hosts, config.tls_dir) if config.tls else None
+    )
+    trust = Trust(Keys(config.home / "keys"), encryption)
     registry, token = Registry(build_version()), trust.own
     return Runtime(
         config=config,

@@ -33,6 +33,8 @@ class Config:
         disk_cap: bytes that the parameter service may use; 0: no cap.
         ray_token: file of Ray's token for `pools`; None: they ask for none.
         secrets: variables of the environment that pools may name as their token.
+        tls: whether connections are encrypted.
+        tls_dir: folder with the controller's certificate, which others renew; None: one is made.
         python: interpreter that the pools run our entry points with.
         limits: how much anybody may have.
         oidc: issuers whose tokens may be exchanged; None: none.
@@ -48,6 +50,8 @@ class Config:
     disk_cap: int = 0
     ray_token: Path | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: bool = False
+    tls_dir: Path | None = None
     python: str = "python"
     limits: PlatformLimits = field(default_factory=PlatformLimits)
     oidc: OidcConfig | None = None
@@ -59,6 +63,11 @@ class Config:
             raise ValueError("--shards and --disk-cap-bytes must not be negative")
         if self.advertise:
             split(self.advertise)
+
+    @property
+    def hosts(self) -> list[str]:
+        """What it is called at."""
+        return [self.host, *([split(self.advertise)[0]] if self.advertise else [])]
 
     @property
     def database_url(self) -> str | URL:

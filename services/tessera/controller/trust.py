@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from tessera.controller.encryption import Encryption
 from tessera.controller.keys import Keys
 from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
+from tessera.rpc.tls.identity import Tls
 
 OWN_SECONDS = 600.0
 """How long a token of the controller's own is valid."""
 
-_CONTROLLER = Principal(subject="controller", role=Role.CONTROLLER, tenant="")
+CONTROLLER = Principal(subject="controller", role=Role.CONTROLLER, tenant="")
 
 
 class Trust:
@@ -20,10 +22,12 @@ class Trust:
 
     Args:
         keys: that sign.
+        encryption: of connections; None: they are in clear.
     """
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, encryption: Encryption | None = None) -> None:
         self.keys = keys
+        self.encryption = encryption
         self._revoked: frozenset[str] = frozenset()
         self.verifier = Verifier(keys.public, "controller")
 
@@ -31,6 +35,11 @@ class Trust:
     def own(self) -> OwnToken:
         """What the controller shows to others."""
         return OwnToken(self)
+
+    @property
+    def roots(self) -> bytes:
+        """Whom workloads are to believe to be the controller, PEM; empty: they call it in clear."""
+        return b"" if self.encryption is None else self.encryption.roots
 
     @property
     def issuer(self) -> Issuer:
@@ -68,6 +77,12 @@ class OwnToken:
         """One that is valid for some minutes."""
         made, token = self._issued
         if time.time() - made > OWN_SECONDS / 2:
-            token = self._trust.issuer.issue(_CONTROLLER, ttl=OWN_SECONDS)
+            token = self._trust.issuer.issue(CONTROLLER, ttl=OWN_SECONDS)
             self._issued = (time.time(), token)
         return token
+
+    @property
+    def tls(self) -> Tls | None:
+        """How the controller reaches others; None: in clear."""
+        encryption = self._trust.encryption
+        return None if encryption is None else encryption.tls

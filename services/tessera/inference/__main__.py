@@ -19,7 +19,7 @@ from tessera.environment import keep_private, leave_working_directory
 from tessera.inference.ensure import WantedReplicas, ensure
 from tessera.log import configure_logging
 from tessera.rpc.platform_limits import PlatformLimits
-from tessera.rpc.registration import exchange_tickets, handed_tickets
+from tessera.rpc.registration import exchange_handed
 from tessera.spec.configuration import NOTHING, parse_configuration
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ def main() -> int:
     keep_private()
     configure_logging("inference")
     try:
-        [token] = exchange_tickets(args.controller, handed_tickets(os.environ))
+        [token] = exchange_handed(args.controller, os.environ)
         leave_working_directory()
         ray.init(
             address=os.environ["RAY_ADDRESS"],

@@ -22,7 +22,8 @@ from tessera.inference.config import ReplicaConfig
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.limits import LIMITS, CallLimits
 from tessera.rpc.registration import resolve
-from tessera.rpc.token import Token
+from tessera.rpc.tls.names import replica_name
+from tessera.rpc.token import Token, tls_of
 
 log = structlog.get_logger()
 
@@ -118,7 +119,9 @@ def _actor(wanted: WantedReplicas, index: int) -> Any:
 def _remove(wanted: WantedReplicas, name: str, index: int) -> None:
     log.info("replica ends", replica=f"{wanted.deployment}/{index}", actor=name)
     try:
-        asyncio.run(drain(wanted.controller, wanted.token, f"{wanted.deployment}/{index}"))
+        asyncio.run(
+            drain(wanted.controller, wanted.token, wanted.tenant, f"{wanted.deployment}/{index}")
+        )
     except errors.TesseraError as error:
         log.warning("not drained", reason=error.reason, message=error.message)
     # It may be gone by itself meanwhile.
@@ -129,11 +132,12 @@ def _remove(wanted: WantedReplicas, name: str, index: int) -> None:
         ray.kill(actor, no_restart=True)
 
 
-async def drain(controller: str, token: Token, name: str) -> None:
+async def drain(controller: str, token: Token, tenant: str, name: str) -> None:
     """Let a replica finish what it has begun, for a while."""
     endpoints = await resolve(controller, token, registry_pb2.ROLE_REPLICA, name)
     for endpoint in endpoints:
-        async with aio_channel(endpoint.control_address) as channel:
+        proved = replica_name(tenant, name.rpartition("/")[0])
+        async with aio_channel(endpoint.control_address, tls_of(token), proved) as channel:
             with mapped_errors():
                 await pb_grpc.ReplicaServiceStub(channel).Drain(
                     pb.DrainRequest(), metadata=bearer(token), timeout=DRAIN_SECONDS

@@ -31,6 +31,8 @@ from tessera.rpc.identity import Verifier
 from tessera.rpc.policy.rule import Owner
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Register, Server
+from tessera.rpc.tls.identity import listener_of
+from tessera.rpc.token import tls_of
 from tessera.spec.reference import parse_reference
 from tessera.weights.coordinator import Coordinator
 
@@ -69,8 +71,13 @@ class Replica:
         self._activation = Activation(served, loader, self._coordinator, self._wake)
         self.state = ReplicaState(served, self._activation, config.stall_seconds)
         owner = Owner(tenant=served.tenant, deployment=served.deployment)
+        # People and other languages call it with a token alone.
+        listener = listener_of(tls_of(config.token), mutual=False)
         self._server = Server(
-            Door(verifier, owner=owner), services(self.state, meter), limits=config.calls
+            Door(verifier, owner=owner),
+            services(self.state, meter),
+            limits=config.calls,
+            listener=listener,
         )
         self._registration: Registration | None = None
         self._watchdog: asyncio.Task[None] | None = None
@@ -169,7 +176,7 @@ async def fetch_served(config: ReplicaConfig) -> ServedModel:
     Raises:
         NotFoundError: there is no such deployment any more.
     """
-    async with aio_channel(config.controller) as channel:
+    async with aio_channel(config.controller, tls_of(config.token)) as channel:
         stub = deployment_grpc.DeploymentServiceStub(channel)
         with mapped_errors():
             reply = await stub.GetDeployment(
@@ -212,7 +219,9 @@ async def start_replica(config: ReplicaConfig, meter: Meter) -> Replica:
     """
     while True:
         try:
-            verifier = await asyncio.to_thread(fetch_verifier, config.controller, "inference")
+            verifier = await asyncio.to_thread(
+                fetch_verifier, config.controller, "inference", tls_of(config.token)
+            )
             served = await fetch_served(config)
             replica = Replica(config, served, verifier, meter)
             await replica.start()

@@ -20,7 +20,7 @@ from tessera.parameters.actor import ensure
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
 from tessera.parameters.quota import TenantQuota
 from tessera.rpc.platform_limits import PlatformLimits
-from tessera.rpc.registration import exchange_tickets, handed_tickets
+from tessera.rpc.registration import exchange_handed
 from tessera.spec.configuration import NOTHING, parse_configuration
 
 
@@ -49,8 +49,8 @@ def main() -> int:
 
 def _ensure(options: argparse.Namespace) -> None:
     """Exchange the tickets, then make what is missing."""
-    tokens = exchange_tickets(options.controller, handed_tickets(os.environ))
-    of_coordinator, of_shards = (
+    tokens = exchange_handed(options.controller, os.environ)
+    of_coordinator, *of_shards = (
         ServiceAddress(controller=options.controller, token=token) for token in tokens
     )
     limits = parse_configuration(options.limits, "--limits", PlatformLimits)

@@ -84,7 +84,7 @@ class ShardActor(_NodeActor):
 
 def ensure(
     coordinator_place: ServiceAddress,
-    shard_place: ServiceAddress,
+    shard_places: list[ServiceAddress],
     coordinator: CoordinatorConfig,
     shards: list[ShardConfig],
 ) -> list[str]:
@@ -93,8 +93,8 @@ def ensure(
     An actor that exists is left as it is, also if it was made with other settings.
     """
     handles = [
-        _actor(ShardActor, f"tessera-{config.name}").remote(config, shard_place)
-        for config in shards
+        _actor(ShardActor, f"tessera-{config.name}").remote(config, place)
+        for config, place in zip(shards, shard_places, strict=True)
     ]
     handles.append(_actor(CoordinatorActor, COORDINATOR).remote(coordinator, coordinator_place))
     return list(ray.get([handle.address.remote() for handle in handles], timeout=START_SECONDS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardCo
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 from tessera.parameters.quota import DEFAULT, TenantQuota
 from tessera.rpc.limits import LIMITS, CallLimits
+from tessera.rpc.token import Token
 
 _START_SECONDS = 60.0
 
@@ -42,7 +43,7 @@ class LocalParameters:
 
 def start_parameters(
     controller: str,
-    tokens: tuple[str, str],
+    tokens: Sequence[Token],
     data_dir: Path,
     *,
     shards: int = 2,
@@ -54,19 +55,21 @@ def start_parameters(
 
     Args:
         controller: host:port of the controller, which must be running.
-        tokens: of the coordinator and of the shards.
+        tokens: of the coordinator, and of each shard.
         data_dir: gets `coordinator` and `shard-N`.
         shards: how many.
         disk_cap_bytes: for all versions together; None: no limit.
         quota: of each tenant.
         calls: what callers may have of each server.
     """
-    coordinator, shard = (ServiceAddress(controller=controller, token=token) for token in tokens)
+    coordinator, *places = (
+        ServiceAddress(controller=controller, token=token) for token in tokens[: shards + 1]
+    )
     nodes: list[CoordinatorNode | ShardNode] = [
         ShardNode(
-            ShardConfig(index=index, data_dir=data_dir / f"shard-{index}", calls=calls), shard
+            ShardConfig(index=index, data_dir=data_dir / f"shard-{index}", calls=calls), place
         )
-        for index in range(shards)
+        for index, place in enumerate(places)
     ]
     config = CoordinatorConfig(
         data_dir=data_dir / "coordinator",

@@ -23,6 +23,8 @@ from tessera.rpc.data_server import DataServer
 from tessera.rpc.door import Door
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
+from tessera.rpc.tls.identity import listener_of
+from tessera.rpc.token import tls_of
 from tessera.weights.directory import find
 
 GRACE_SECONDS = 2.0
@@ -47,7 +49,8 @@ class CoordinatorNode:
     async def start(self) -> None:
         """Open the store, listen, and register."""
         place, config = self._place, self._config
-        verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters")
+        tls = tls_of(place.token)
+        verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters", tls)
         names = [shard_name(index) for index in range(config.shards)]
         store = Store(
             config.data_dir / "coordinator.db", names, config.disk_cap_bytes, config.quota
@@ -61,7 +64,9 @@ class CoordinatorNode:
             coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(servicer, server)
 
         services = [(coordinator.NAME, register)]
-        self._server = Server(Door(verifier), services, limits=config.calls)
+        self._server = Server(
+            Door(verifier), services, limits=config.calls, listener=listener_of(tls)
+        )
         await self._versions.start()
         self.address = join(place.host, await self._server.start(place.host))
         self._registration = Registration(
@@ -104,7 +109,8 @@ class ShardNode:
     async def start(self) -> None:
         """Recover what is on disk, listen, and register."""
         place, config = self._place, self._config
-        verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters")
+        tls = tls_of(place.token)
+        verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters", tls)
         self._store = await asyncio.to_thread(SliceStore, config.data_dir)
         if versions := self._store.versions:
             size = self._store.disk_bytes / 1e6
@@ -118,9 +124,13 @@ class ShardNode:
 
         grants = GrantVerifier(lambda: _grant_key(place))
         bulk = data.ShardData(config.name, inbox, grants, self._store, self._meter)
-        door = Door(verifier)
-        self._server = Server(door, [(shard.NAME, register)], limits=config.calls)
-        self._data = DataServer(door, data.NAME, bulk.register, limits=config.calls)
+        door, listener = Door(verifier), listener_of(tls)
+        self._server = Server(
+            door, [(shard.NAME, register)], limits=config.calls, listener=listener
+        )
+        self._data = DataServer(
+            door, data.NAME, bulk.register, limits=config.calls, listener=listener
+        )
         self.address = join(place.host, await self._server.start(place.host))
         self.data_address = join(place.host, self._data.start(place.host))
         self._measuring = asyncio.create_task(self._measure())

@@ -16,7 +16,8 @@ from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
 from tessera.rpc.registration import resolve
-from tessera.rpc.token import Token
+from tessera.rpc.tls.names import shard_server_name
+from tessera.rpc.token import Token, tls_of
 from tessera.weights.manifest import ShardAddress, SliceSpec
 from tessera.weights.messages import slice_from_pb
 
@@ -41,7 +42,7 @@ class Shards:
         self._controller = controller
         self._token = token
         self._known: dict[str, registry_pb2.Endpoint] = {}
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
 
     async def addresses(self, *, wait: bool) -> list[ShardAddress]:
         """Where the shards listen now.
@@ -123,13 +124,14 @@ class Shards:
                 f"shard {shard} is not there; it may be restarting", reason="SHARD_UNAVAILABLE"
             )
         address = self._known[shard].control_address
-        if address not in self._channels:
-            self._channels[address] = aio_channel(address)
-        return pb_grpc.ShardServiceStub(self._channels[address])
+        if (shard, address) not in self._channels:
+            tls, name = tls_of(self._token), shard_server_name(shard)
+            self._channels[shard, address] = aio_channel(address, tls, name)
+        return pb_grpc.ShardServiceStub(self._channels[shard, address])
 
     async def _refresh(self) -> None:
         found = await resolve(self._controller, self._token, registry_pb2.ROLE_SHARD)
         self._known = {endpoint.name: endpoint for endpoint in found}
-        addresses = {endpoint.control_address for endpoint in found}
-        for address in [address for address in self._channels if address not in addresses]:
-            await self._channels.pop(address).close()
+        there = {(endpoint.name, endpoint.control_address) for endpoint in found}
+        for gone in [key for key in self._channels if key not in there]:
+            await self._channels.pop(gone).close()

@@ -11,7 +11,7 @@ import os
 import sys
 
 from tessera.environment import keep_private, leave_working_directory
-from tessera.rpc.registration import exchange_tickets, handed_tickets
+from tessera.rpc.registration import exchange_handed
 
 TRAIN_ENVIRONMENT = {
     # Ray's own loop only starts and watches the workers; the ranks report to the controller.
@@ -39,7 +39,7 @@ def main() -> int:
     arguments = _arguments()
     keep_private()
     # First of all, and before Ray is imported: a ticket is worth something until it is used.
-    [token] = exchange_tickets(arguments.controller, handed_tickets(os.environ))
+    [token] = exchange_handed(arguments.controller, os.environ)
     for name, value in TRAIN_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 

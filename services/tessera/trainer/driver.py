@@ -21,7 +21,8 @@ from tessera.rpc.limits import LIMITS, CallLimits
 from tessera.rpc.policy.rule import Owner
 from tessera.rpc.registration import Registration, endpoint, fetch_verifier
 from tessera.rpc.server import Server
-from tessera.rpc.token import Token
+from tessera.rpc.tls.identity import Listener, listener_of
+from tessera.rpc.token import Token, tls_of
 from tessera.trainer.control.attempt import AttemptRecord, Ended
 from tessera.trainer.control.service import RankService, TrainerService
 from tessera.trainer.failure import classify
@@ -78,7 +79,7 @@ class Driver:
         return ended
 
     async def _fetch(self) -> attempt_pb2.GetAttemptResponse:
-        async with aio_channel(self._controller) as connection:
+        async with aio_channel(self._controller, tls_of(self._token)) as connection:
             stub = attempt_pb2_grpc.AttemptServiceStub(connection)
             with mapped_errors():
                 return await stub.GetAttempt(
@@ -95,8 +96,9 @@ class Driver:
             total_steps=settings.steps,
             world_size=settings.workers,
         )
-        verifier = await asyncio.to_thread(fetch_verifier, self._controller, "trainer")
-        server = _server(record, tenant, verifier, self._calls)
+        tls = tls_of(self._token)
+        verifier = await asyncio.to_thread(fetch_verifier, self._controller, "trainer", tls)
+        server = _server(record, tenant, verifier, self._calls, listener_of(tls))
         address = join(self._host, await server.start(self._host))
         registration = Registration(
             self._controller, self._token, self._endpoint(address), verifier
@@ -149,7 +151,7 @@ class Driver:
                 return
 
     async def _offer(self, request: attempt_pb2.FinishAttemptRequest) -> None:
-        async with aio_channel(self._controller) as connection:
+        async with aio_channel(self._controller, tls_of(self._token)) as connection:
             stub = attempt_pb2_grpc.AttemptServiceStub(connection)
             with mapped_errors():
                 await stub.FinishAttempt(
@@ -157,7 +159,13 @@ class Driver:
                 )
 
 
-def _server(record: AttemptRecord, tenant: str, verifier: Verifier, calls: CallLimits) -> Server:
+def _server(
+    record: AttemptRecord,
+    tenant: str,
+    verifier: Verifier,
+    calls: CallLimits,
+    listener: Listener | None,
+) -> Server:
     """What users, the controller and the ranks of an attempt call."""
     owner = Owner(tenant=tenant, job=record.job, attempt=record.attempt)
     control, ranks = TrainerService(record), RankService(record)
@@ -174,4 +182,5 @@ def _server(record: AttemptRecord, tenant: str, verifier: Verifier, calls: CallL
             ),
         ],
         limits=calls,
+        listener=listener,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tessera.data.settings import DataSettings
+from tessera.rpc.tls.names import attempt_name
 from tessera.rpc.token import Token
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.failure import UserError
@@ -128,3 +129,8 @@ class AttemptContext:
     def name(self) -> str:
         """Name of the attempt's run."""
         return f"{self.job}-{self.attempt}"
+
+    @property
+    def server_name(self) -> str:
+        """What the attempt's control server must prove to be, where that is encrypted."""
+        return attempt_name(self.tenant, self.job, self.attempt)

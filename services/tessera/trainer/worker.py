@@ -15,6 +15,7 @@ from tessera.device import Device, is_out_of_memory
 from tessera.environment import keep_private
 from tessera.log import configure_logging
 from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.rpc.token import tls_of
 from tessera.trainer.control.commands import CommandQueue, DriverLink
 from tessera.trainer.control.in_memory_reporter import InMemoryReporter
 from tessera.trainer.control.logs import LogShipper
@@ -57,7 +58,7 @@ def run_rank(config: dict[str, Any]) -> None:
 
 
 def _attend(settings: Settings, context: AttemptContext, ranks: Ranks, mask: Mask) -> None:
-    with channel(context.driver) as connection:
+    with channel(context.driver, tls_of(context.token), context.server_name) as connection:
         stub = trainer_pb2_grpc.RankServiceStub(connection)
         metadata = bearer(context.token)
         join = trainer_pb2.JoinRequest(rank=ranks.rank, host=platform.node(), pid=os.getpid())
@@ -137,7 +138,7 @@ def read_blob(context: AttemptContext, digest: str) -> bytes:
     Raises:
         NotFoundError: the controller does not have it.
     """
-    with channel(context.controller) as connection, mapped_errors():
+    with channel(context.controller, tls_of(context.token)) as connection, mapped_errors():
         stub = pool_pb2_grpc.BlobServiceStub(connection)
         request = pool_pb2.GetBlobRequest(digest=digest)
         parts = stub.GetBlob(

@@ -69,7 +69,9 @@ COMMANDS = {
 _EXAMPLE = "tessera "
 """What the lines of examples in the docstring of a command begin with."""
 
-GLOBAL = ("--home", "--address", "--output", "--oidc-token-file", "--oidc-token-command")
+GLOBAL = (
+    "--home", "--address", "--ca", "--output", "--oidc-token-file", "--oidc-token-command"
+)  # fmt: skip
 SURROGATE = re.compile("[\ud800-\udfff]")
 """What Python makes of bytes that are no text."""
 
@@ -135,6 +137,10 @@ def options(  # noqa: PLR0917 - typer fills in options by name
     address: Annotated[
         str, typer.Option(envvar="TESSERA_ADDRESS", help="Controller, host:port.")
     ] = "",
+    ca: Annotated[
+        str,
+        typer.Option(envvar="TESSERA_CA", help="File with the authority of its certificate."),
+    ] = "",
     token: Annotated[str, typer.Option(envvar="TESSERA_TOKEN", hidden=True)] = "",
     oidc_token_file: Annotated[
         Path | None,
@@ -150,11 +156,13 @@ def options(  # noqa: PLR0917 - typer fills in options by name
     ] = Output.TEXT,
 ) -> None:
     """Train, shard and serve Transformers."""
-    for name, value in (("--home", str(home)), ("--address", address), ("--token", token)):
+    given = {"--home": str(home), "--address": address, "--ca": ca, "--token": token}
+    for name, value in given.items():
         check_text(name, value)
     context.obj = GlobalOptions(
         home=home,
         address=address,
+        ca=ca,
         token=token,
         output=output,
         oidc_token_file=oidc_token_file,

@@ -28,7 +28,7 @@ def connect(context: typer.Context) -> Client:
     # People see errors, not the events of the plumbing.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     options = options_of(context)
-    return Client(options.address, options.token, options.home, oidc=_oidc(options))
+    return Client(options.address, options.token, options.home, ca=options.ca, oidc=_oidc(options))
 
 
 def _oidc(options: GlobalOptions) -> Callable[[], str] | None:

@@ -18,13 +18,14 @@ class Output(enum.StrEnum):
 class GlobalOptions:
     """Global options; commands find them in `context.obj`.
 
-    Empty `address` and `token` are those of the platform in `home`. A token of an OIDC issuer is in
-    a file, printed by a command, or `oidc_token` itself; the first that is named is taken.
+    Empty `address`, `token` and `ca` are those of the platform in `home`. A token of an OIDC issuer
+    is in a file, printed by a command, or `oidc_token` itself; the first that is named is taken.
     """
 
     home: Path
     address: str = ""
     token: str = ""
+    ca: str = ""
     output: Output = Output.TEXT
     oidc_token_file: Path | None = None
     oidc_token_command: str = ""

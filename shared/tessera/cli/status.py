@@ -13,7 +13,7 @@ from tessera import errors
 from tessera.cli import show
 from tessera.cli.home import home_of
 from tessera.cli.sizes import show_size
-from tessera.local import overview
+from tessera.local import overview, readiness
 from tessera.local.home import Home
 from tessera.local.state import State
 
@@ -41,7 +41,7 @@ def status(context: typer.Context) -> None:
 def _add_workloads(values: dict[str, Any], home: Home, state: State) -> errors.TesseraError | None:
     """Ask the controller; what it does not answer is told after the rest is shown."""
     try:
-        values.update(overview.workloads(state, home.token_path.read_text().strip()))
+        values.update(overview.workloads(state, readiness.shown(home, state)))
     except errors.TesseraError as error:
         return errors.UnavailableError(
             f"the controller at {state.controller or '?'} does not answer: {error.message}; see "

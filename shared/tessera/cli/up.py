@@ -29,11 +29,44 @@ from tessera.local.state import State
 from tessera.rpc.issuer_tls import check_authorities
 from tessera.rpc.platform_limits import PlatformLimits
 from tessera.rpc.policy.oidc import OidcConfig
+from tessera.rpc.tls.given import GivenCertificate
 from tessera.spec.configuration import read
 
 _LEAST_CPUS = 8
 _TELL_SECONDS = 30.0
 """Off a terminal, what is awaited is told so often."""
+
+
+_Cpus = Annotated[
+    int | None,
+    typer.Option(help="Logical CPUs that Ray hands out.", show_default="8, or the cores"),
+]
+_RayToken = Annotated[
+    Path | None,
+    typer.Option(envvar="RAY_AUTH_TOKEN_PATH", help="File with that cluster's token."),
+]
+_Prometheus = Annotated[str, typer.Option(help="URL of Prometheus, for the dashboard's charts.")]
+_Grafana = Annotated[str, typer.Option(help="URL of Grafana, for the dashboard's charts.")]
+_GrafanaIframe = Annotated[
+    str, typer.Option(help="URL of Grafana for the browser, if it is another.")
+]
+_Tls = Annotated[
+    bool,
+    typer.Option(
+        "--tls", envvar="TESSERA_TLS", help="Encrypt all connections of the platform's own."
+    ),
+]
+_TlsDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with tls.crt, tls.key and ca.crt of the controller; else they are made."
+    ),
+]
+_Oidc = Annotated[Path | None, typer.Option(help="YAML file: OIDC issuers whose tokens are taken.")]
+_Limits = Annotated[
+    Path | None, typer.Option(help="YAML file: how much tenants and principals may have.")
+]
+_RayTls = Annotated[bool, typer.Option("--ray-tls", help="Encrypt Ray's own connections too.")]
 
 
 class Interrupts:
@@ -54,10 +87,7 @@ class Interrupts:
 
 def up(  # noqa: PLR0917 - typer fills in options by name
     context: typer.Context,
-    cpus: Annotated[
-        int | None,
-        typer.Option(help="Logical CPUs that Ray hands out.", show_default="8, or the cores"),
-    ] = None,
+    cpus: _Cpus = None,
     shards: Annotated[int, typer.Option(help="Parameter shards.")] = 2,
     disk_cap: Annotated[
         str, typer.Option(help="Most that versions may take on disk, for example 20GB.")
@@ -66,23 +96,15 @@ def up(  # noqa: PLR0917 - typer fills in options by name
         str, typer.Option(help="Attach to a running Ray cluster: its address, host:port.")
     ] = "",
     dashboard: Annotated[str, typer.Option(help="URL of that cluster's dashboard.")] = "",
-    ray_token: Annotated[
-        Path | None,
-        typer.Option(envvar="RAY_AUTH_TOKEN_PATH", help="File with that cluster's token."),
-    ] = None,
-    prometheus: Annotated[
-        str, typer.Option(help="URL of Prometheus, for the dashboard's charts.")
-    ] = "",
-    grafana: Annotated[str, typer.Option(help="URL of Grafana, for the dashboard's charts.")] = "",
-    grafana_iframe: Annotated[
-        str, typer.Option(help="URL of Grafana for the browser, if it is another.")
-    ] = "",
-    oidc: Annotated[
-        Path | None, typer.Option(help="YAML file: OIDC issuers whose tokens are taken.")
-    ] = None,
-    limits: Annotated[
-        Path | None, typer.Option(help="YAML file: how much tenants and principals may have.")
-    ] = None,
+    ray_token: _RayToken = None,
+    prometheus: _Prometheus = "",
+    grafana: _Grafana = "",
+    grafana_iframe: _GrafanaIframe = "",
+    oidc: _Oidc = None,
+    limits: _Limits = None,
+    tls: _Tls = False,
+    tls_dir: _TlsDir = None,
+    ray_tls: _RayTls = False,
     timeout: Annotated[
         float, typer.Option(help="Seconds without progress after which it is given up.")
     ] = 120.0,
@@ -92,6 +114,8 @@ def up(  # noqa: PLR0917 - typer fills in options by name
     os.umask(0o077)  # What the platform writes is for its owner, whatever others' files are.
     interrupted = Interrupts()
     token = str(ray_token.resolve()) if ray_token and ray_address else ""
+    if tls_dir:
+        GivenCertificate(tls_dir)
     options = Options(
         cpus=max(_LEAST_CPUS, os.cpu_count() or 1) if cpus is None else cpus,
         shards=shards,
@@ -104,6 +128,9 @@ def up(  # noqa: PLR0917 - typer fills in options by name
         grafana_iframe=grafana_iframe.rstrip("/"),
         oidc=_checked_issuers(oidc) if oidc else "",
         limits=_checked_limits(limits) if limits else "",
+        tls=tls or tls_dir is not None,
+        tls_dir=str(tls_dir.absolute()) if tls_dir else "",
+        ray_tls=ray_tls,
     )
     home = home_of(context)
     console = show.console(stderr=True)
@@ -194,7 +221,8 @@ def _show(home: Home, state: State | None) -> None:
     """A small table of addresses, and what to try next."""
     if state is None:
         return
-    rows = [("controller", f"{state.controller} (gRPC)"), ("Ray dashboard", state.dashboard)]
+    spoken = f"gRPC over TLS, {state.ca}" if state.ca else "gRPC"
+    rows = [("controller", f"{state.controller} ({spoken})"), ("Ray dashboard", state.dashboard)]
     if state.metrics:
         rows.append(("metrics", f"{state.metrics} (Prometheus)"))
     if state.ray_token_path:

@@ -42,10 +42,13 @@ class Client(Answers):
         home: folder of a platform on this machine; None: ~/.tessera.
         oidc: gives a token of an OIDC issuer that the platform believes, asked before each exchange
             for one of the platform's: see `tessera.client.oidc`. `token` goes before it.
+        ca: file with the authority of the controller's certificate, where connections are
+            encrypted; None: that of `home`.
         patience: seconds to wait for a controller that does not answer.
 
     Raises:
-        FailedPreconditionError: NO_PLATFORM, where no address is given and no platform runs.
+        FailedPreconditionError: NO_PLATFORM, where no address is given and no platform runs;
+            CA_UNUSABLE.
     """
 
     def __init__(
@@ -54,10 +57,12 @@ class Client(Answers):
         token: str | None = None,
         home: str | Path | None = None,
         *,
+        ca: str | Path | None = None,
         oidc: Callable[[], str] | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._connection = Connection(find(address, token, home, oidc), patience=patience)
+        access = find(address, token, home, ca=ca, oidc=oidc)
+        self._connection = Connection(access, patience=patience)
         self.address = self._connection.address
         self.blobs = Blobs(self._connection)
         self.jobs = Jobs(self._connection, self.blobs)

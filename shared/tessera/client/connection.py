@@ -11,8 +11,11 @@ from tessera import errors
 from tessera.client.home import Access
 from tessera.rpc.calls import under_way
 from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.rpc.credentials import shown
 from tessera.rpc.limits import refused_at_door
 from tessera.rpc.retry import Retry
+from tessera.rpc.tls import failure, probe
+from tessera.rpc.token import tls_of
 
 T = TypeVar("T")
 
@@ -29,14 +32,15 @@ class Connection:
     """One channel to a controller. Thread-safe.
 
     Args:
-        access: address and token.
+        access: address, token, and whom to believe.
         patience: seconds to wait for a controller that does not answer.
     """
 
     def __init__(self, access: Access, *, patience: float = PATIENCE_SECONDS) -> None:
         self.address = access.address
-        self.token = access.token
-        self.channel = channel(access.address)
+        self.token = shown(access.address, access.token, access.roots)
+        self._tls, self._checked = tls_of(self.token), False
+        self.channel = channel(access.address, self._tls)
         self._patience = patience
 
     @property
@@ -63,14 +67,16 @@ class Connection:
             UnavailableError: CONTROLLER_UNREACHABLE, after `patience`.
             TesseraError: whatever the controller says.
         """
+        self._check()
         retry = Retry(self._patience)
         while True:
             try:
                 with mapped_errors():
                     return method(request, metadata=self.metadata, timeout=seconds)
             except errors.UnavailableError as error:
-                if not retry.again():
-                    raise self.unreachable(error) from None
+                told = self._explained(error)
+                if failure.is_tls(told) or not retry.again():
+                    raise self.unreachable(told) from None
             except errors.ResourceExhaustedError as error:
                 if not (refused_at_door(error) and retry.again()):
                     raise
@@ -87,6 +93,7 @@ class Connection:
             open_call: starts the call, from where the messages so far have come to.
             patience: seconds without a message until a lost controller is given up.
         """
+        self._check()
         retry = Retry(patience, first=0.2, from_failure=True)
         while True:
             try:
@@ -96,8 +103,9 @@ class Connection:
                         yield message
                     return
             except (errors.UnavailableError, errors.CancelledError) as error:
-                if not retry.again():
-                    raise self.unreachable(error) from None
+                told = self._explained(error)
+                if failure.is_tls(told) or not retry.again():
+                    raise self.unreachable(told) from None
             except errors.ResourceExhaustedError as error:
                 if not (refused_at_door(error) and retry.again()):
                     raise
@@ -113,3 +121,12 @@ class Connection:
     def close(self) -> None:
         """Close the channel."""
         self.channel.close()
+
+    def _check(self) -> None:
+        """Before the first call: gRPC would print to a terminal what is wrong with a handshake."""
+        if self._tls is not None and not self._checked:
+            probe.check(self.address, self._tls.controller_roots)
+            self._checked = True
+
+    def _explained(self, error: errors.TesseraError) -> errors.TesseraError:
+        return probe.explain(error, self.address) if self._tls is None else error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tessera import errors
 from tessera.rpc.credentials import OidcCredentials
+from tessera.rpc.tls.roots import read_roots
 from tessera.rpc.token import Token
 
 DEFAULT = "~/.tessera"
@@ -18,16 +19,22 @@ DEFAULT = "~/.tessera"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The controller's host:port and a token."""
+    """The controller's host:port and a token.
+
+    `roots` are whom to believe to be the controller, PEM; empty: it is called in clear.
+    """
 
     address: str
     token: Token
+    roots: bytes = b""
 
 
 def find(
     address: str | None,
     token: str | None,
     home: str | Path | None,
+    *,
+    ca: str | Path | None = None,
     oidc: Callable[[], str] | None = None,
 ) -> Access:
     """Fill in what is not given from the home of a local platform.
@@ -36,20 +43,30 @@ def find(
         address: host:port of the controller; None or empty: that of the home.
         token: None or empty: that of the home; with an address that has none, no token.
         home: folder of a local platform; None: ~/.tessera.
+        ca: file of certificates, one of which signs the controller's; None or empty: that of the
+            home, for the address that is there.
         oidc: gives a token of an OIDC issuer, which is exchanged for one; None: nothing is.
 
     Raises:
         FailedPreconditionError: NO_PLATFORM, where no address is given and the home has none;
-            HOME_UNUSABLE.
+            HOME_UNUSABLE; CA_UNUSABLE, where `ca` cannot be read, or is none.
     """
+    roots = read_roots(ca) if ca else b""
     if oidc is not None and not token:
         where = address or _address(folder_of(home))
-        return Access(address=where, token=OidcCredentials(where, oidc))
+        roots = roots or _roots_of(home, where)
+        return Access(address=where, token=OidcCredentials(where, oidc, roots), roots=roots)
     if address:
-        return Access(address=address, token=token or _token(home))
+        roots = roots or _roots_of(home, address)
+        return Access(address=address, token=token or _token(home), roots=roots)
     folder = folder_of(home)
     check_readable(folder)
-    return Access(address=_address(folder), token=token or _token(folder, required=True))
+    address = _address(folder)
+    return Access(
+        address=address,
+        token=token or _token(folder, required=True),
+        roots=roots or _roots_of(folder, address),
+    )
 
 
 def folder_of(home: str | Path | None) -> Path:
@@ -99,12 +116,25 @@ def _name(number: int) -> str:
         return f"the user with the number {number}"
 
 
-def _address(folder: Path) -> str:
+def _roots_of(home: str | Path | None, address: str) -> bytes:
+    """Whom a home says to believe at an address; empty: it says nothing of it."""
     try:
-        state = json.loads((folder / "state.json").read_text())
-        address = str(state.get("controller") or "")
+        folder = folder_of(home)
+    except errors.FailedPreconditionError:
+        return b""
+    file = _state(folder, "ca")
+    return read_roots(file) if file and _state(folder, "controller") == address else b""
+
+
+def _state(folder: Path, key: str) -> str:
+    try:
+        return str(json.loads((folder / "state.json").read_text()).get(key) or "")
     except (OSError, ValueError, AttributeError):
-        address = ""
+        return ""
+
+
+def _address(folder: Path) -> str:
+    address = _state(folder, "controller")
     if not address:
         raise errors.FailedPreconditionError(
             f"no platform runs in {folder}; start one with `tessera up`, or name one with "

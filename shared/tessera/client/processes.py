@@ -20,6 +20,8 @@ from tessera.client.connection import Connection
 from tessera.client.deployments import Deployments
 from tessera.client.jobs import Jobs
 from tessera.rpc.channel import channel, mapped_errors
+from tessera.rpc.tls.names import attempt_name, replica_name
+from tessera.rpc.token import tls_of
 
 STATUS_SECONDS = 5.0
 DIGEST_SECONDS = 120.0
@@ -90,9 +92,11 @@ class Processes:
                 f"{wanted.id} is {state}; only a job that runs has ranks", reason="JOB_NOT_RUNNING"
             )
         for endpoint in self._resolve(registry_pb2.ROLE_TRAINER, wanted.id):
+            number = int(endpoint.labels.get("attempt", "0"))
+            name = attempt_name(self._connection.tenant, wanted.id, number)
             with (
                 contextlib.suppress(errors.UnavailableError),
-                channel(endpoint.control_address) as driver,
+                channel(endpoint.control_address, tls_of(self._connection.token), name) as driver,
                 mapped_errors(),
             ):
                 status: trainer_pb2.GetStatusResponse = TrainerServiceStub(driver).GetStatus(
@@ -121,7 +125,9 @@ class Processes:
         return list(self._connection.call(self._registry.Resolve, request).endpoints)
 
     def _report(self, endpoint: registry_pb2.Endpoint) -> ReplicaReport:
-        with channel(endpoint.control_address) as connection:
+        name = replica_name(self._connection.tenant, endpoint.name.rpartition("/")[0])
+        tls = tls_of(self._connection.token)
+        with channel(endpoint.control_address, tls, name) as connection:
             stub = ReplicaServiceStub(connection)
             try:
                 with mapped_errors():

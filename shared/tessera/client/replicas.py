@@ -19,6 +19,8 @@ from tessera.client.connection import Connection
 from tessera.client.deployments import Deployments, why
 from tessera.rpc.calls import Calls
 from tessera.rpc.channel import channel, mapped_errors
+from tessera.rpc.tls.names import replica_name
+from tessera.rpc.token import tls_of
 
 ACTIVE = "active"
 PAUSE_SECONDS = 0.2
@@ -42,7 +44,7 @@ class Replicas:
         self._patience = patience
         self._lock = threading.Lock()
         self._addresses: dict[str, str] = {}
-        self._channels: dict[str, grpc.Channel] = {}
+        self._channels: dict[tuple[str, str], grpc.Channel] = {}
 
     def call(self, method: str, request: Any, *, seconds: float) -> Any:
         """One answer; a replica that is gone before it came is replaced.
@@ -121,7 +123,7 @@ class Replicas:
             address, begun = self._address(model, calls), False
             try:
                 with mapped_errors():
-                    for part in ask(InferenceServiceStub(self._channel(address))):
+                    for part in ask(InferenceServiceStub(self._channel(model, address))):
                         begun = True
                         yield part
             except (errors.UnavailableError, errors.CancelledError):
@@ -153,11 +155,13 @@ class Replicas:
             if self._addresses.get(model) == address:
                 del self._addresses[model]
 
-    def _channel(self, address: str) -> grpc.Channel:
+    def _channel(self, model: str, address: str) -> grpc.Channel:
+        key = model, address
         with self._lock:
-            if address not in self._channels:
-                self._channels[address] = channel(address)
-            return self._channels[address]
+            if key not in self._channels:
+                name = replica_name(self._connection.tenant, model)
+                self._channels[key] = channel(address, tls_of(self._connection.token), name)
+            return self._channels[key]
 
     def _find(self, model: str, calls: Calls) -> str:
         """Address of a replica that serves, waiting for one.

@@ -17,9 +17,11 @@ from tessera import errors
 from tessera.private_file import write_private
 from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
+from tessera.rpc.tls import given
+from tessera.rpc.tls.authority import CERTIFICATE, FOLDER
 
 _SIGN = "This folder belongs to a Tessera platform; `tessera down --purge` deletes it.\n"
-_FOLDERS = ("keys", "blobs", "logs", "parameters", "cache", "secrets")
+_FOLDERS = ("keys", "tls", "blobs", "logs", "parameters", "cache", "secrets")
 _FILES = (
     "lock",
     "state.json",
@@ -74,6 +76,10 @@ class Home:
     def ray_path(self) -> Path:
         """Leads to the folder of the Ray cluster that runs now, which is another at each start."""
         return self.path / "ray"
+
+    def ca_path(self, tls_dir: str) -> Path:
+        """Whom to believe to be the controller: the platform's authority, or the one given."""
+        return Path(tls_dir) / given.ROOTS if tls_dir else self.path / FOLDER / CERTIFICATE
 
     def lead_to_ray(self, folder: Path) -> None:
         """Let `ray_path` lead to a cluster's folder."""

@@ -18,7 +18,9 @@ class Options:
     `grafana` are URLs that Ray's dashboard takes its charts from, `grafana_iframe` is Grafana's for
     the browser, where it is another one; empty: the dashboard has no charts. `oidc` is the absolute
     path of the file that names the OIDC issuers, `limits` of the one that says how much anybody may
-    have; empty: there is none.
+    have; empty: there is none. `tls` encrypts all connections of the platform's own, `tls_dir` is a
+    folder with the controller's certificate, if it is given (`tls.crt`, `tls.key`, `ca.crt`),
+    `ray_tls` encrypts those of the Ray cluster too.
     """
 
     cpus: int
@@ -32,6 +34,9 @@ class Options:
     grafana_iframe: str = ""
     oidc: str = ""
     limits: str = ""
+    tls: bool = False
+    tls_dir: str = ""
+    ray_tls: bool = False
 
     def __post_init__(self) -> None:
         if self.cpus < 1:
@@ -48,6 +53,19 @@ class Options:
             )
 
         self._check_charts()
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        if self.tls_dir and not self.tls:
+            raise errors.InvalidArgumentError("--tls-dir: it is for --tls", reason="INVALID_FIELD")
+        if self.ray_tls and not self.tls:
+            raise errors.InvalidArgumentError("--ray-tls: it is for --tls", reason="INVALID_FIELD")
+        if self.ray_tls and self.ray_address:
+            raise errors.InvalidArgumentError(
+                "--ray-tls is a setting of a cluster that `tessera up` starts; one that it "
+                "attaches to has its own",
+                reason="INVALID_FIELD",
+            )
 
     def _check_charts(self) -> None:
         """Refuse what Ray's dashboard would take without a word."""

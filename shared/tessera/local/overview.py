@@ -24,6 +24,8 @@ from tessera.local.process import members
 from tessera.local.readiness import endpoints
 from tessera.local.state import State
 from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.rpc.tls.names import shard_server_name
+from tessera.rpc.token import Token, tls_of
 
 _SECONDS = 5.0
 _PAGE = 500
@@ -67,13 +69,13 @@ def totals(state: State) -> dict[str, int]:
     return {"processes": count, "rss": rss}
 
 
-def workloads(state: State, token: str) -> dict[str, Any]:
+def workloads(state: State, token: Token) -> dict[str, Any]:
     """Pools, standing services, jobs by state and deployments, asked of the controller.
 
     Raises:
         TesseraError: it does not answer, or not to this token.
     """
-    with channel(state.controller) as connection, mapped_errors():
+    with channel(state.controller, tls_of(token)) as connection, mapped_errors():
         return {
             "pools": _pools(connection, token),
             "shards": _shards(connection, token),
@@ -83,7 +85,7 @@ def workloads(state: State, token: str) -> dict[str, Any]:
         }
 
 
-def _pools(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
+def _pools(connection: grpc.Channel, token: Token) -> list[dict[str, Any]]:
     stub = pool_grpc.PoolServiceStub(connection)
     reply = stub.ListPools(pool_pb.ListPoolsRequest(), metadata=bearer(token), timeout=_SECONDS)
     return [
@@ -98,7 +100,7 @@ def _pools(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
     ]
 
 
-def _services(connection: grpc.Channel, token: str, dashboard: str) -> list[dict[str, Any]]:
+def _services(connection: grpc.Channel, token: Token, dashboard: str) -> list[dict[str, Any]]:
     roles = registry_pb.Role
     wanted = (roles.ROLE_COORDINATOR, roles.ROLE_SHARD, roles.ROLE_TRAINER, roles.ROLE_REPLICA)
     return [
@@ -115,11 +117,15 @@ def _services(connection: grpc.Channel, token: str, dashboard: str) -> list[dict
     ]
 
 
-def _shards(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
+def _shards(connection: grpc.Channel, token: Token) -> list[dict[str, Any]]:
     """What every shard that answers holds, in bytes."""
     rows = []
     for endpoint in endpoints(connection, token, registry_pb.ROLE_SHARD):
-        with channel(endpoint.control_address) as shard, contextlib.suppress(grpc.RpcError):
+        tls, name = tls_of(token), shard_server_name(endpoint.name)
+        with (
+            channel(endpoint.control_address, tls, name) as shard,
+            contextlib.suppress(grpc.RpcError),
+        ):
             status = shard_grpc.ShardServiceStub(shard).GetShardStatus(
                 shard_pb.GetShardStatusRequest(), metadata=bearer(token), timeout=_SECONDS
             )
@@ -134,7 +140,7 @@ def _shards(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _jobs(connection: grpc.Channel, token: str) -> dict[str, int]:
+def _jobs(connection: grpc.Channel, token: Token) -> dict[str, int]:
     stub = job_grpc.JobServiceStub(connection)
     counts: Counter[str] = Counter()
     page = ""
@@ -148,7 +154,7 @@ def _jobs(connection: grpc.Channel, token: str) -> dict[str, int]:
             return dict(counts)
 
 
-def _deployments(connection: grpc.Channel, token: str) -> list[dict[str, Any]]:
+def _deployments(connection: grpc.Channel, token: Token) -> list[dict[str, Any]]:
     stub = deployment_grpc.DeploymentServiceStub(connection)
     request = deployment_pb.ListDeploymentsRequest(page_size=_PAGE)
     reply = stub.ListDeployments(request, metadata=bearer(token), timeout=_SECONDS)

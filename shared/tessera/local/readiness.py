@@ -13,7 +13,10 @@ from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
 from tessera.local.home import Home
 from tessera.local.state import State
+from tessera.rpc import credentials
 from tessera.rpc.channel import bearer, channel
+from tessera.rpc.tls.roots import read_roots
+from tessera.rpc.token import Token, tls_of
 
 _SECONDS = 3.0
 
@@ -32,12 +35,12 @@ def look(home: Home, state: State) -> list[Step]:
     steps = [Step(name="Ray", done=bool(state.ray_address), detail=state.ray_address)]
     if not (state.controller and state.ray_address):
         return [*steps, Step(name="controller", done=False), Step(name="parameters", done=False)]
-    with channel(state.controller) as connection:
+    with channel(state.controller, tls_of(shown(home, state))) as connection:
         serving = _serves(connection)
         steps.append(Step(name="controller", done=serving, detail=state.controller))
         if not serving:
             return [*steps, Step(name="parameters", done=False)]
-        token = home.token_path.read_text().strip()
+        token = shown(home, state)
         names = [e.name for e in endpoints(connection, token, pb.ROLE_COORDINATOR)]
         names += [e.name for e in endpoints(connection, token, pb.ROLE_SHARD)]
     wanted = ["coordinator", *(f"shard-{index}" for index in range(state.shards))]
@@ -46,8 +49,18 @@ def look(home: Home, state: State) -> list[Step]:
     return [*steps, Step(name="parameters", done=not missing, detail=detail)]
 
 
+def shown(home: Home, state: State) -> Token:
+    """What the platform's own user shows to it.
+
+    Raises:
+        FailedPreconditionError: its ca.crt cannot be read (CA_UNUSABLE).
+    """
+    token = home.token_path.read_text().strip()
+    return credentials.shown(state.controller, token, read_roots(state.ca) if state.ca else b"")
+
+
 def endpoints(
-    connection: grpc.Channel, token: str, role: pb.Role.ValueType
+    connection: grpc.Channel, token: Token, role: pb.Role.ValueType
 ) -> Sequence[pb.Endpoint]:
     """The live endpoints of a role; none where the controller does not answer."""
     stub = pb_grpc.RegistryServiceStub(connection)

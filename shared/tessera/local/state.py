@@ -20,7 +20,8 @@ class State:
     """A platform.
 
     `platform` is the id that its processes carry; addresses are empty until they are known;
-    `ray_temp_dir` is empty where the Ray cluster is somebody else's.
+    `ray_temp_dir` is empty where the Ray cluster is somebody else's. `ca` is the file with the
+    authority of the controller's certificate; empty: nothing is encrypted.
     """
 
     platform: str
@@ -28,6 +29,7 @@ class State:
     message: str = ""
     started: float = field(default_factory=time.time)
     controller: str = ""
+    ca: str = ""
     dashboard: str = ""
     ray_address: str = ""
     metrics: str = ""

@@ -30,8 +30,10 @@ from tessera.local.network import address_towards, free_port, is_free, listens
 from tessera.local.options import Options
 from tessera.local.process import MARK, ProcessRef
 from tessera.local.ray_head import RayHead, client_env
+from tessera.local.ray_tls import ray_tls
 from tessera.local.state import FAILED, RUNNING, STARTING, STOPPING, State
 from tessera.rpc.address import join, split
+from tessera.rpc.tls.authority import Authority
 
 log = structlog.get_logger()
 
@@ -73,8 +75,15 @@ class Supervisor:
         self._home.state_path.unlink(missing_ok=True)
         return 0
 
+    @property
+    def _ca(self) -> str:
+        """The file that clients find the controller's authority in; empty: nothing is encrypted."""
+        return str(self._home.ca_path(self._options.tls_dir)) if self._options.tls else ""
+
     def _start(self) -> None:
         self._take_over()
+        if self._options.tls:
+            Authority.of(self._home.path)
         own = ProcessRef.of(os.getpid())
         refs = {**self._state.processes, "supervisor": own}
         self._save(phase=STARTING, message="", processes=refs)
@@ -109,6 +118,8 @@ class Supervisor:
         """Whether the cluster of an earlier supervisor still serves."""
         if before.phase != RUNNING or before.shards != self._options.shards:
             return False
+        if before.ca != self._ca:
+            return False
         if before.attached or self._options.ray_address:
             return before.ray_address == self._options.ray_address
         return before.processes["ray"].alive
@@ -122,6 +133,7 @@ class Supervisor:
             environment={
                 SECRETS_DIR: os.environ.get(SECRETS_DIR) or str(self._home.secrets_path),
                 **self._options.charts(),
+                **(ray_tls(self._home.path) if self._options.ray_tls else {}),
             },
         )
 
@@ -165,6 +177,10 @@ class Supervisor:
             command += ["--disk-cap-bytes", str(self._options.disk_cap)]
         for option, file in (("--oidc", self._options.oidc), ("--limits", self._options.limits)):
             command += [option, file] if file else []
+        if self._options.tls:
+            command += ["--tls"]
+        if self._options.tls_dir:
+            command += ["--tls-dir", self._options.tls_dir]
         # What is for the ranks alone does not come here.
         env = {n: v for n, v in os.environ.items() if not n.startswith(SECRET_PREFIX)}
         env[MARK] = state.platform
@@ -175,7 +191,7 @@ class Supervisor:
         )
         self._controller_started = time.monotonic()
         refs = {**state.processes, "controller": self._controller.ref}
-        self._save(controller=listen, processes=refs)
+        self._save(controller=listen, processes=refs, ca=self._ca)
 
     def _listen_address(self) -> str:
         """The recorded address if it can still be had, else a new one."""

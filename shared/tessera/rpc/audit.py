@@ -40,7 +40,7 @@ class AuditEntry:
     outcome: str
 
 
-QUIET = ("PutBlob",)
+QUIET = ("PutBlob", "IssueCertificate")
 """Methods that change something that nobody asks after."""
 
 Audit = Callable[[AuditEntry], Awaitable[None]]

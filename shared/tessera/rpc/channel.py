@@ -1,17 +1,20 @@
 """Client ends of connections: options, credentials and the mapping of failures.
 
-Every channel of the platform is made here, and nowhere else.
+Every channel of the platform is made here, and nowhere else. With `Tls` it is encrypted: the
+controller must show the host that it is called at, everybody else the name that is expected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
 
 from tessera import errors
+from tessera.rpc import renewed_channel
 from tessera.rpc.status import from_rpc_error
+from tessera.rpc.tls.identity import Tls, TlsIdentity
 from tessera.rpc.token import Token
 
 MAX_MESSAGE = 64 * 1024 * 1024
@@ -62,23 +65,61 @@ HANDSHAKE_SECONDS = 10
 DATA_OPTIONS = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
 """For bulk streams: a connection of its own for each channel."""
 
+_NAME = "grpc.ssl_target_name_override"
+
 DEFAULT_SECONDS = 30.0
 """Deadline of a unary call whose caller has no better idea."""
 
 
-def aio_channel(address: str) -> grpc.aio.Channel:
-    """An asyncio channel to `host:port`; made inside a running loop."""
-    return grpc.aio.insecure_channel(address, options=OPTIONS)
+def aio_channel(address: str, tls: Tls | None = None, name: str = "") -> grpc.aio.Channel:
+    """An asyncio channel; made inside a running loop.
+
+    Args:
+        address: `host:port`.
+        tls: how it is encrypted; None: not at all.
+        name: that whoever listens there must prove to have; empty: it is the controller.
+    """
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=OPTIONS)
+    if not name:
+        return grpc.aio.secure_channel(address, _of_controller(tls), options=OPTIONS)
+
+    def make(identity: TlsIdentity) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(address, _of_peer(identity), [*OPTIONS, (_NAME, name)])
+
+    return renewed_channel.AioRenewedChannel(tls, make)
 
 
-def channel(address: str) -> grpc.Channel:
-    """A synchronous channel to `host:port`."""
-    return grpc.insecure_channel(address, options=OPTIONS)
+def channel(
+    address: str,
+    tls: Tls | None = None,
+    name: str = "",
+    *,
+    options: Sequence[tuple[str, int | str]] = OPTIONS,
+) -> grpc.Channel:
+    """A synchronous channel; its arguments are those of `aio_channel`."""
+    if tls is None:
+        return grpc.insecure_channel(address, options=options)
+    if not name:
+        return grpc.secure_channel(address, _of_controller(tls), options=options)
+
+    def make(identity: TlsIdentity) -> grpc.Channel:
+        return grpc.secure_channel(address, _of_peer(identity), [*options, (_NAME, name)])
+
+    return renewed_channel.RenewedChannel(tls, make)
 
 
-def data_channel(address: str) -> grpc.Channel:
+def data_channel(address: str, tls: Tls | None = None, name: str = "") -> grpc.Channel:
     """A synchronous channel of its own for bulk data."""
-    return grpc.insecure_channel(address, options=DATA_OPTIONS)
+    return channel(address, tls, name, options=DATA_OPTIONS)
+
+
+def _of_controller(tls: Tls) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(tls.controller_roots)
+
+
+def _of_peer(identity: TlsIdentity) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(identity.roots, identity.key, identity.chain)
 
 
 def bearer(token: Token) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,10 @@ import structlog
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
-from tessera.rpc.channel import channel, mapped_errors
+from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.rpc.tls import certificates
+from tessera.rpc.tls.identity import Tls, TlsIdentity
+from tessera.rpc.token import EncryptedToken, Token
 
 log = structlog.get_logger()
 
@@ -32,10 +35,14 @@ class RenewedToken:
 
     Args:
         controller: host:port of the controller, which gives the next.
+        roots: whom to believe to be the controller, PEM; empty: nothing is encrypted. With them it
+            also has a certificate, which is another one with each token.
     """
 
-    def __init__(self, controller: str) -> None:
+    def __init__(self, controller: str, roots: bytes = b"") -> None:
         self._controller = controller
+        self._roots = roots
+        self.tls = Tls(roots, self._certify) if roots else None
         self._lock = threading.Lock()
         self._token = ""
         self._due = self._expires = 0.0
@@ -68,8 +75,10 @@ class RenewedToken:
 
     def _renew(self) -> None:
         """Take the next token, as there is none that is valid."""
-        with channel(self._controller) as connection, mapped_errors():
+        with channel(self._controller, self.tls) as connection, mapped_errors():
             self._take(self._next(pb_grpc.IdentityServiceStub(connection)))
+        if self.tls is not None and self.tls.used:
+            self.tls.adopt(request_identity(self._controller, self.tls, self._token))
 
     def _try(self) -> None:
         """Take the next token, or go on with the one that is there."""
@@ -78,6 +87,10 @@ class RenewedToken:
         except errors.TesseraError as error:
             self._due = time.time() + PAUSE_SECONDS
             log.info("the token is not renewed", reason=error.reason, message=error.message)
+
+    def _certify(self) -> TlsIdentity:
+        assert self.tls is not None
+        return request_identity(self._controller, self.tls, self.token)
 
     def _take(self, token: str) -> None:
         claims = jwt.decode(token, options={"verify_signature": False})
@@ -94,14 +107,15 @@ class Credentials(RenewedToken):
     Args:
         controller: host:port of the controller, which renews.
         token: the first.
+        roots: whom to believe to be the controller, PEM; empty: nothing is encrypted.
     """
 
-    def __init__(self, controller: str, token: str) -> None:
-        super().__init__(controller)
+    def __init__(self, controller: str, token: str, roots: bytes = b"") -> None:
+        super().__init__(controller, roots)
         self._take(token)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Credentials, (self._controller, self._token)
+        return Credentials, (self._controller, self._token, self._roots)
 
     def _next(self, stub: Any) -> str:
         request = pb.RenewTokenRequest(token=self._token)
@@ -120,12 +134,55 @@ class OidcCredentials(RenewedToken):
     Args:
         controller: host:port of the controller, which exchanges.
         source: gives the issuer's token of now; asked before each exchange.
+        roots: whom to believe to be the controller, PEM; empty: nothing is encrypted.
     """
 
-    def __init__(self, controller: str, source: Callable[[], str]) -> None:
-        super().__init__(controller)
+    def __init__(self, controller: str, source: Callable[[], str], roots: bytes = b"") -> None:
+        super().__init__(controller, roots)
         self._source = source
 
     def _next(self, stub: Any) -> str:
         request = pb.ExchangeOidcTokenRequest(token=self._source())
         return str(stub.ExchangeOidcToken(request, timeout=RENEW_SECONDS).token)
+
+
+def shown(controller: str, token: Token, roots: bytes) -> Token:
+    """What the bearer of a token shows, encrypted where there is somebody to believe.
+
+    Its certificate is the controller's word for what the token says; its key is in memory alone.
+
+    Args:
+        controller: host:port.
+        token: that it has; one that is another one later knows how others are reached.
+        roots: whom to believe to be the controller, PEM; empty: it is called in clear.
+    """
+    if not roots or not isinstance(token, str):
+        return token
+    tls = Tls(roots, lambda: request_identity(controller, tls, token))
+    return EncryptedToken(token, tls)
+
+
+def request_identity(controller: str, tls: Tls, token: str) -> TlsIdentity:
+    """A new key, and what the controller certifies of whoever shows the token.
+
+    The key stays in this process.
+
+    Args:
+        controller: host:port.
+        tls: how the controller is reached.
+        token: valid.
+
+    Raises:
+        TesseraError: the controller does not answer, or refuses.
+    """
+    key = certificates.new_key()
+    request = pb.IssueCertificateRequest(request=certificates.new_request(key))
+    with channel(controller, tls) as connection, mapped_errors():
+        stub = pb_grpc.IdentityServiceStub(connection)
+        reply = stub.IssueCertificate(request, metadata=bearer(token), timeout=RENEW_SECONDS)
+    return TlsIdentity(
+        key=key,
+        chain=reply.certificate,
+        roots=reply.authority,
+        seconds=reply.lifetime.ToTimedelta().total_seconds(),
+    )

@@ -23,6 +23,7 @@ from tessera.rpc.request_reader import read_requests
 from tessera.rpc.server import bind
 from tessera.rpc.stalls import Stalls
 from tessera.rpc.status import to_status
+from tessera.rpc.tls.identity import Listener
 
 log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ class DataServer:
         name: of the service, full.
         register: adds the service to the server.
         limits: of its callers; `streams` in the place of `calls`.
+        listener: how it is reached, encrypted; None: in clear.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class DataServer:
         register: Callable[[Any], None],
         *,
         limits: CallLimits = LIMITS,
+        listener: Listener | None = None,
     ) -> None:
         door.cover([name])
         streams = limits.streams
+        self._listener = listener
         self._readers = ThreadPoolExecutor(2 * streams, thread_name_prefix="requests")
         receive = limits.messages.largest(methods_of([name]))
         limiter = CallLimiter(replace(limits, calls=streams), receive)
@@ -65,7 +69,7 @@ class DataServer:
 
     def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen on host:port (0: any free one); returns the port."""
-        self.port = bind(self._server, host, port)
+        self.port = bind(self._server, host, port, self._listener)
         self._server.start()
         return self.port
 

@@ -36,7 +36,8 @@ class Principal:
     """The caller.
 
     Args:
-        subject: its name: of a person, or `attempt:JOB/NUMBER`, `replica:TENANT/DEPLOYMENT` …
+        subject: its name: of a person, or `attempt:JOB/NUMBER`, `replica:TENANT/DEPLOYMENT`,
+            `shard-0` …
         role: what it is.
         tenant: that it acts in; meaningless for `PLATFORM`.
         job: of an attempt.

@@ -20,7 +20,9 @@ from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, channel, mapped_errors
 from tessera.rpc.credentials import Credentials
 from tessera.rpc.identity import Verifier
-from tessera.rpc.token import Token
+from tessera.rpc.tls import probe
+from tessera.rpc.tls.identity import Tls
+from tessera.rpc.token import Token, tls_of
 
 log = structlog.get_logger()
 
@@ -30,6 +32,9 @@ TICKETS = "TESSERA_TICKETS"
 Not a variable of the job's runtime environment: those stand in the command lines of Ray's workers
 while they start, for every account of the machine to read.
 """
+
+ROOTS = "TESSERA_CA"
+"""Key beside it of whom to believe to be the controller, PEM; nothing about it is secret."""
 
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Variable by which Ray hands a job's metadata to its driver, whose environment only its own
@@ -47,18 +52,30 @@ def build_version() -> str:
 
 def handed_tickets(environ: Mapping[str, str]) -> str:
     """The tickets that a Ray job was started with, from the environment of its driver."""
+    return _handed(environ, TICKETS)
+
+
+def handed_roots(environ: Mapping[str, str]) -> bytes:
+    """Whom a Ray job is to believe to be the controller, PEM; empty: it is called in clear."""
+    return _handed(environ, ROOTS).encode()
+
+
+def _handed(environ: Mapping[str, str], key: str) -> str:
     config = json.loads(environ.get(JOB_CONFIG) or "{}")
-    return str((config.get("metadata") or {}).get(TICKETS, ""))
+    return str((config.get("metadata") or {}).get(key, ""))
 
 
-def exchange_tickets(controller: str, tickets: str) -> list[Credentials]:
+def exchange_tickets(controller: str, tickets: str, roots: bytes = b"") -> list[Credentials]:
     """What one-time tickets are worth, in their order.
 
     Args:
         controller: host:port.
         tickets: as `handed_tickets` has them.
+        roots: as `handed_roots` has them.
 
     Raises:
+        UnavailableError: whoever listens there is not the controller, for one of the reasons in
+            `tessera.rpc.tls.failure`.
         UnauthenticatedError: a ticket is unknown, used or expired, or there is none.
     """
     if not tickets:
@@ -67,27 +84,45 @@ def exchange_tickets(controller: str, tickets: str) -> list[Credentials]:
             "its metadata",
             reason="TICKET_MISSING",
         )
-    with channel(controller) as connection, mapped_errors():
+    if roots:
+        # gRPC would try again until its deadline, and then not say why.
+        probe.check(controller, roots)
+    tls = Tls(roots) if roots else None
+    with channel(controller, tls) as connection, mapped_errors():
         stub = pb_grpc.IdentityServiceStub(connection)
         requests = [pb.ExchangeTicketRequest(ticket=ticket) for ticket in tickets.split()]
         tokens = [
             stub.ExchangeTicket(each, timeout=PATIENCE_SECONDS, wait_for_ready=True).token
             for each in requests
         ]
-    return [Credentials(controller, token) for token in tokens]
+    return [Credentials(controller, token, roots) for token in tokens]
 
 
-def fetch_verifier(controller: str, service: str = "") -> Verifier:
+def exchange_handed(controller: str, environ: Mapping[str, str]) -> list[Credentials]:
+    """What the tickets are worth that a Ray job was started with; raises as `exchange_tickets`.
+
+    Args:
+        controller: host:port.
+        environ: of the job's driver.
+    """
+    return exchange_tickets(controller, handed_tickets(environ), handed_roots(environ))
+
+
+def fetch_verifier(controller: str, service: str = "", tls: Tls | None = None) -> Verifier:
     """A verifier with the controller's public keys.
 
     Args:
         controller: host:port.
         service: whose server asks; tokens for others only are refused.
+        tls: how the controller is reached; None: in clear. Its identity is there afterwards: a loop
+            would have to wait for it.
     """
-    with channel(controller) as connection, mapped_errors():
+    with channel(controller, tls) as connection, mapped_errors():
         stub = pb_grpc.IdentityServiceStub(connection)
         reply = stub.GetKeys(pb.GetKeysRequest(), timeout=PATIENCE_SECONDS, wait_for_ready=True)
-        return Verifier(list(reply.keys), service)
+    if tls is not None:
+        _ = tls.identity
+    return Verifier(list(reply.keys), service)
 
 
 def endpoint(
@@ -145,7 +180,7 @@ class Registration:
 
     async def start(self) -> None:
         """Register and keep the lease alive until `stop`."""
-        self._channel = aio_channel(self._controller)
+        self._channel = aio_channel(self._controller, tls_of(self._token))
         stub = pb_grpc.RegistryServiceStub(self._channel)
         lease = await self._register(stub)
         self._task = asyncio.create_task(self._beat(stub, lease))
@@ -220,7 +255,7 @@ async def resolve(
     seconds: float = DEFAULT_SECONDS,
 ) -> list[pb.Endpoint]:
     """The live endpoints of a role, asked of the controller now."""
-    async with aio_channel(controller) as connection:
+    async with aio_channel(controller, tls_of(token)) as connection:
         stub = pb_grpc.RegistryServiceStub(connection)
         with mapped_errors():
             reply = await stub.Resolve(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as aio_health
 from grpc_reflection.v1alpha import reflection
@@ -23,6 +24,9 @@ from tessera.rpc.door import Door, methods_of
 from tessera.rpc.interceptors import ServerInterceptor
 from tessera.rpc.limits import LIMITS, CallLimiter, CallLimits
 from tessera.rpc.receiving import Receiving
+from tessera.rpc.tls.identity import Listener, TlsIdentity
+
+log = structlog.get_logger()
 
 Register = Callable[[Any], None]
 
@@ -37,6 +41,7 @@ class Server:
         services: full names of the services and the functions that add each to a server.
         limits: of its callers.
         settle: seconds between turning NOT_SERVING and refusing calls.
+        listener: how it is reached, encrypted; None: in clear.
     """
 
     def __init__(
@@ -46,8 +51,10 @@ class Server:
         *,
         limits: CallLimits = LIMITS,
         settle: float = 0.0,
+        listener: Listener | None = None,
     ) -> None:
         self._settle = settle
+        self._listener = listener
         self._names = [name for name, _ in services]
         door.cover(self._names)
         self._health = aio_health.HealthServicer()
@@ -67,7 +74,7 @@ class Server:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen on host:port (0: any free one) and report SERVING; returns the port."""
-        self.port = bind(self._server, host, port)
+        self.port = bind(self._server, host, port, self._listener)
         await self._server.start()
         await self.set_serving(serving=True)
         return self.port
@@ -94,8 +101,14 @@ def _says_no_metadata(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Invalid encoding")
 
 
-def bind(server: Any, host: str, port: int) -> int:
+def bind(server: Any, host: str, port: int, listener: Listener | None = None) -> int:
     """Make a gRPC server listen on host:port (0: any free one); returns the port.
+
+    Args:
+        server: of asyncio or of threads.
+        host: address.
+        port: its number.
+        listener: how it is reached, encrypted; None: in clear.
 
     Raises:
         UnavailableError: it cannot (ADDRESS_IN_USE).
@@ -103,7 +116,10 @@ def bind(server: Any, host: str, port: int) -> int:
     # Metadata that are no UTF-8 are logged by gRPC whole, with a traceback: tokens among them.
     logging.getLogger("grpc._cython.cygrpc").addFilter(_says_no_metadata)
     try:
-        bound = server.add_insecure_port(join(host, port))
+        if listener is None:
+            bound = server.add_insecure_port(join(host, port))
+        else:
+            bound = server.add_secure_port(join(host, port), _credentials(listener))
     except RuntimeError:
         bound = 0
     if not bound:
@@ -112,3 +128,32 @@ def bind(server: Any, host: str, port: int) -> int:
             reason="ADDRESS_IN_USE",
         )
     return int(bound)
+
+
+def _credentials(listener: Listener) -> grpc.ServerCredentials:
+    """Credentials that are those of now at every handshake."""
+    shown = listener.identity()
+
+    def configuration(identity: TlsIdentity) -> grpc.ServerCertificateConfiguration:
+        pair = (identity.key, identity.chain)
+        # Without authorities nobody is asked for a certificate.
+        roots = identity.roots if listener.mutual else None
+        return grpc.ssl_server_certificate_configuration([pair], roots)
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
+        try:
+            identity = listener.identity()
+        except Exception as error:  # noqa: BLE001 - gRPC would hang up on the caller
+            log.warning("the certificate of before stays", error=str(error))
+            return None
+        if identity is shown:
+            return None
+        shown = identity
+        return configuration(identity)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(shown),
+        fetch,  # type: ignore[arg-type]  # None is what its own documents say
+        require_client_authentication=listener.mutual,
+    )

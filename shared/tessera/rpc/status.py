@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TypeVar
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -11,6 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from tessera import errors
+from tessera.rpc.tls import failure
 
 DOMAIN = "tessera"
 
@@ -75,6 +78,8 @@ def from_rpc_error(error: grpc.RpcError) -> errors.TesseraError:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "message larger than max" in message:
         # gRPC's own words, at either end; a door says more.
         reason = reason or "MESSAGE_TOO_LARGE"
+    if code is grpc.StatusCode.UNAVAILABLE and not reason and (why := failure.reason_of(message)):
+        return failure.tls_error(why, _called(message))
     kind = _ERRORS.get(code, errors.InternalError)
     return kind(
         message or code.name,
@@ -83,6 +88,12 @@ def from_rpc_error(error: grpc.RpcError) -> errors.TesseraError:
         violations=violations,
         retry_after=retry_after,
     )
+
+
+def _called(message: str) -> str:
+    """The address that gRPC names where it could not connect."""
+    named = re.search(r"ipv[46]:([^ ]+?): ", message)
+    return unquote(named.group(1)) if named else "the server"
 
 
 def _details(error: grpc.RpcError) -> list[any_pb2.Any]:

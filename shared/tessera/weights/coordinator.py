@@ -15,7 +15,8 @@ from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
-from tessera.rpc.token import Token
+from tessera.rpc.tls.names import coordinator_name
+from tessera.rpc.token import Token, tls_of
 from tessera.weights import messages
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.manifest import (
@@ -218,7 +219,7 @@ class Coordinator:
             if self._channel is None:
                 role = registry_pb2.ROLE_COORDINATOR
                 address = find(self._controller, self._token, role, NAME).control_address
-                self._channel = channel(address)
+                self._channel = channel(address, tls_of(self._token), coordinator_name())
             return pb_grpc.CoordinatorServiceStub(self._channel)
 
 

@@ -13,7 +13,7 @@ from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
 from tessera.rpc.limits import refused_at_door
 from tessera.rpc.retry import Retry
-from tessera.rpc.token import Token
+from tessera.rpc.token import Token, tls_of
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ def find(controller: str, token: Token, role: pb.Role.ValueType, name: str) -> p
     Raises:
         UnavailableError: none is registered (reason ENDPOINT_UNKNOWN).
     """
-    with channel(controller) as connection, mapped_errors():
+    with channel(controller, tls_of(token)) as connection, mapped_errors():
         reply = pb_grpc.RegistryServiceStub(connection).Resolve(
             pb.ResolveRequest(role=role, name=name),
             metadata=bearer(token),

@@ -15,7 +15,8 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.rpc.channel import bearer, data_channel, mapped_errors
-from tessera.rpc.token import Token
+from tessera.rpc.tls.names import shard_server_name
+from tessera.rpc.token import Token, tls_of
 from tessera.weights import messages, wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
@@ -160,7 +161,8 @@ def _push(  # noqa: PLR0917 - what one thread needs
         if again:
             role = registry_pb2.ROLE_SHARD
             address = find(opened.controller, token, role, shard.name).data_address
-        with data_channel(address) as connection, mapped_errors():
+        name = shard_server_name(shard.name)
+        with data_channel(address, tls_of(token), name) as connection, mapped_errors():
             send = connection.stream_unary(
                 wire.PUSH_METHOD,
                 request_serializer=wire.serialize,

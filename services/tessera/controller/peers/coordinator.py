@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grpc
+
 from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
@@ -9,7 +11,8 @@ from tessera.controller.policy.registry import EndpointRole, Registry
 from tessera.models.registry import load_config
 from tessera.rpc.channel import aio_channel, bearer, peer_errors
 from tessera.rpc.deadline import remaining
-from tessera.rpc.token import Token
+from tessera.rpc.tls.names import coordinator_name
+from tessera.rpc.token import Token, tls_of
 from tessera.spec.reference import parse_reference
 
 SECONDS = 10.0
@@ -72,7 +75,7 @@ class CoordinatorClient:
         request = pb.GetManifestRequest(
             set=reference.full_name(tenant), version=reference.version, groups=["model"]
         )
-        async with aio_channel(self._address()) as connection:
+        async with self._channel() as connection:
             stub = pb_grpc.CoordinatorServiceStub(connection)
             with peer_errors("the parameter coordinator", _UNAVAILABLE):
                 reply = await stub.GetManifest(
@@ -85,7 +88,7 @@ class CoordinatorClient:
 
     async def _versions(self, full: str, name: str, field: str, wanted: int) -> set[int]:
         found: set[int] = set()
-        async with aio_channel(self._address()) as connection:
+        async with self._channel() as connection:
             stub = pb_grpc.CoordinatorServiceStub(connection)
             request = pb.ListVersionsRequest(set=full, page_size=_PAGE)
             while True:
@@ -104,6 +107,9 @@ class CoordinatorClient:
                 request.page_token = reply.next_page_token
                 if wanted in found or (found and not wanted) or not request.page_token:
                     return found
+
+    def _channel(self) -> grpc.aio.Channel:
+        return aio_channel(self._address(), tls_of(self._token), coordinator_name())
 
     def _address(self) -> str:
         endpoints = self._registry.resolve(EndpointRole.COORDINATOR)

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from tessera import errors
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
-from tessera.controller.policy.registry import EndpointRole, Registry
+from tessera.controller.policy.registry import Endpoint, EndpointRole, Registry
 from tessera.rpc.channel import aio_channel, bearer, peer_errors
-from tessera.rpc.token import Token
+from tessera.rpc.tls.names import attempt_name
+from tessera.rpc.token import Token, tls_of
 
 SECONDS = 5.0
 _UNAVAILABLE = "DRIVER_UNAVAILABLE"
@@ -50,11 +51,13 @@ class Drivers:
 
     @asynccontextmanager
     async def _driver(self, job: str) -> AsyncIterator[pb_grpc.TrainerServiceAsyncStub]:
-        async with aio_channel(self._address(job)) as connection:
+        driver = self._find(job)
+        name = attempt_name(driver.tenant, job, int(driver.labels.get("attempt", "0")))
+        async with aio_channel(driver.control_address, tls_of(self._token), name) as connection:
             with peer_errors(f"the driver of {job}", _UNAVAILABLE):
                 yield pb_grpc.TrainerServiceStub(connection)
 
-    def _address(self, job: str) -> str:
+    def _find(self, job: str) -> Endpoint:
         endpoints = self._registry.resolve(EndpointRole.TRAINER, job)
         if not endpoints:
             raise errors.UnavailableError(
@@ -62,4 +65,4 @@ class Drivers:
                 reason=_UNAVAILABLE,
                 retry_after=1.0,
             )
-        return endpoints[0].control_address
+        return endpoints[0]

@@ -55,7 +55,8 @@ def parameters(
         command=("-m", "tessera.parameters", *arguments),
         principals=(
             Principal(subject="coordinator", role=Role.COORDINATOR, tenant=""),
-            Principal(subject="shard", role=Role.SHARD, tenant=""),
+            # One for each: none may stand in another's place.
+            *(Principal(subject=name, role=Role.SHARD, tenant="") for _, name in names),
         ),
         title=PARAMETERS,
     )

@@ -16,7 +16,7 @@ from tessera.controller.policy.outcome import RayJobRun, RunStatus
 from tessera.controller.policy.records import Pool
 from tessera.controller.pools.secrets import Secrets
 from tessera.lines import last_line
-from tessera.rpc.registration import TICKETS
+from tessera.rpc.registration import ROOTS, TICKETS
 
 SUBMIT_SECONDS = 60.0
 CALL_SECONDS = 10.0
@@ -26,13 +26,15 @@ CALL_SECONDS = 10.0
 class Submission:
     """A command to run on a pool under an id of ours.
 
-    `tickets` are for it alone, each worth a token.
+    `tickets` are for it alone, each worth a token. `roots` are whom it is to believe to be the
+    controller, PEM; empty: it calls the controller in clear.
     """
 
     id: str
     command: Sequence[str]
     metadata: Mapping[str, str] = field(default_factory=dict)
     tickets: Sequence[str] = ()
+    roots: bytes = b""
 
 
 def metadata(
@@ -137,11 +139,14 @@ class RayLauncher:
 
     async def submit(self, pool: Pool, submission: Submission) -> None:
         """See `Launcher.submit`."""
-        tickets = {TICKETS: " ".join(submission.tickets)} if submission.tickets else {}
+        handed = {TICKETS: " ".join(submission.tickets), ROOTS: submission.roots.decode()}
         body = {
             "entrypoint": shlex.join(submission.command),
             "submission_id": submission.id,
-            "metadata": {**submission.metadata, **tickets},
+            "metadata": {
+                **submission.metadata,
+                **{key: value for key, value in handed.items() if value},
+            },
             "runtime_env": {"env_vars": _environment(pool)},
         }
         reply = await self._http.call(pool, "POST", "/api/jobs/", body=body, seconds=SUBMIT_SECONDS)

@@ -129,6 +129,7 @@ class CommandLoop:
                 *self._runtime.config.calls_argument,
             ),
             tickets=(ticket,),
+            roots=self._runtime.trust.roots,
             metadata=metadata(
                 name=job.name,
                 owner=job.owner,

@@ -114,6 +114,7 @@ class ServicesLoop:
                 *("--controller", self._address),
             ),
             tickets=issued,
+            roots=self._runtime.trust.roots,
             metadata=metadata(name=desired.title, owner=OWNER, tenant=desired.tenant),
         )
         log.info("ensure begins", key=desired.key, submission_id=ensure.submission_id)

@@ -1,4 +1,4 @@
-"""IdentityService: tickets and OIDC tokens become tokens, keys are public."""
+"""IdentityService: tokens for tickets and OIDC tokens, certificates for tokens, public keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import sqlalchemy as sa
+from google.protobuf import duration_pb2
 
 from tessera import errors
 from tessera.api.controller.v1 import registry_pb2 as pb
@@ -17,14 +18,14 @@ from tessera.controller.store import access, attempts, deployments, tickets
 from tessera.controller.store import audit as store_audit
 from tessera.rpc.audit import AuditEntry
 from tessera.rpc.identity import SERVICES
-from tessera.rpc.principal import Principal, Role
+from tessera.rpc.principal import Principal, Role, current_principal
 
 WORKLOAD_SECONDS = 3600.0
-"""How long a workload's token is valid; it is renewed after half of that."""
+"""How long a workload's token is valid; it is renewed after half of that, a certificate with it."""
 
 
 class IdentityService(pb_grpc.IdentityServiceServicer):
-    """The one service that asks for no token."""
+    """Says who somebody is; but for certificates it asks for no token."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -80,6 +81,25 @@ class IdentityService(pb_grpc.IdentityServiceServicer):
         """The public keys."""
         del request, context
         return pb.GetKeysResponse(keys=self._runtime.trust.keys.public)
+
+    async def IssueCertificate(
+        self, request: pb.IssueCertificateRequest, context: Any
+    ) -> pb.IssueCertificateResponse:
+        """A certificate for what the caller is."""
+        del context
+        encryption = self._runtime.trust.encryption
+        if encryption is None:
+            raise errors.FailedPreconditionError(
+                "this platform does not encrypt; start it with `tessera up --tls`",
+                reason="TLS_OFF",
+            )
+        caller = current_principal()
+        made = encryption.certify(request.request, caller, WORKLOAD_SECONDS)
+        lifetime = duration_pb2.Duration()
+        lifetime.FromMilliseconds(int(WORKLOAD_SECONDS * 1000))
+        return pb.IssueCertificateResponse(
+            certificate=made, authority=encryption.authority, lifetime=lifetime
+        )
 
     def _issue(self, principal: Principal) -> str:
         return self._runtime.issuer.issue(principal, ttl=WORKLOAD_SECONDS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.rpc.token import tls_of
 from tessera.trainer.control.background_sender import BackgroundSender
 from tessera.trainer.run_progress import RunProgress
 from tessera.trainer.settings import AttemptContext
@@ -76,7 +77,7 @@ class DriverLink:
         self.commands = CommandQueue()
         self._status = status
         self._token = context.token
-        self._channel = channel(context.driver)
+        self._channel = channel(context.driver, tls_of(context.token), context.server_name)
         self._stub = trainer_pb2_grpc.RankServiceStub(self._channel)
         self._sender = BackgroundSender("commands", self._sync, period=PERIOD)
         self._sender.start()

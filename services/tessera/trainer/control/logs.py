@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc
 from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.rpc.token import tls_of
 from tessera.trainer.control.background_sender import BackgroundSender
 from tessera.trainer.control.outbox import Outbox
 from tessera.trainer.control.output import PrintedOutput
@@ -33,7 +34,7 @@ class LogShipper:
         self._ref = attempt_pb2.AttemptRef(job=context.job, attempt=context.attempt)
         self._source = source
         self._token = context.token
-        self._channel = channel(context.controller)
+        self._channel = channel(context.controller, tls_of(context.token))
         self._stub = attempt_pb2_grpc.AttemptServiceStub(self._channel)
         self._outbox: Outbox[str] = Outbox(CAPACITY, lambda _: True)
         self._output = PrintedOutput(self._outbox.put, mask)

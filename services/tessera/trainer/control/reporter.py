@@ -14,6 +14,7 @@ from tessera.api.controller.v1 import attempt_pb2, attempt_pb2_grpc, job_pb2
 from tessera.attempt.messages import MAX_DETAILS, progress_to_pb
 from tessera.attempt.progress import Progress
 from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.rpc.token import tls_of
 from tessera.trainer.control.background_sender import BackgroundSender
 from tessera.trainer.control.outbox import Outbox
 from tessera.trainer.failure import FencedError
@@ -53,7 +54,7 @@ class ControllerReporter:
     def __init__(self, context: AttemptContext) -> None:
         self.cancelled = False
         self._ref = attempt_pb2.AttemptRef(job=context.job, attempt=context.attempt)
-        self._channel = channel(context.controller)
+        self._channel = channel(context.controller, tls_of(context.token))
         self._stub = attempt_pb2_grpc.AttemptServiceStub(self._channel)
         self._token = context.token
         self._outbox: Outbox[attempt_pb2.Report] = Outbox(CAPACITY, _is_metric)

@@ -169,7 +169,7 @@ def _check_endpoint(caller: Principal, value: Any) -> None:
     announced = role.name if role else ""
     its = {
         Role.COORDINATOR: ("ROLE_COORDINATOR", value.name == "coordinator"),
-        Role.SHARD: ("ROLE_SHARD", value.name.startswith("shard-")),
+        Role.SHARD: ("ROLE_SHARD", value.name == caller.subject),
         Role.ATTEMPT: ("ROLE_TRAINER", value.name == caller.job),
         Role.REPLICA: ("ROLE_REPLICA", value.name.startswith(f"{caller.deployment}/")),
     }

@@ -115,6 +115,7 @@ TABLE: Table = (
             "RenewToken": (ANYONE, []),
             "ExchangeOidcToken": (ANYONE, []),
             "GetKeys": (ANYONE, []),
+            "IssueCertificate": (VIEWER | ENDPOINTS, []),
         },
     )
     | _rows(

@@ -234,8 +234,8 @@ class RegistryService:
 
 
 class IdentityServiceStub:
-    """IdentityService turns tickets into tokens and publishes the keys that verify them. It is the one
-    service that asks for no token.
+    """IdentityService turns tickets into tokens, publishes the keys that verify them, and certifies who
+    has one. But for that it asks for no token.
     """
 
     def __init__(self, channel):
@@ -264,11 +264,16 @@ class IdentityServiceStub:
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.GetKeysRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.GetKeysResponse.FromString,
                 _registered_method=True)
+        self.IssueCertificate = channel.unary_unary(
+                '/tessera.api.controller.v1.IdentityService/IssueCertificate',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.IssueCertificateRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.IssueCertificateResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer:
-    """IdentityService turns tickets into tokens and publishes the keys that verify them. It is the one
-    service that asks for no token.
+    """IdentityService turns tickets into tokens, publishes the keys that verify them, and certifies who
+    has one. But for that it asks for no token.
     """
 
     def ExchangeTicket(self, request, context):
@@ -300,6 +305,14 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueCertificate(self, request, context):
+        """IssueCertificate certifies a key of the caller's: for what its token says that it is, whatever
+        the request asks for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IdentityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -323,6 +336,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.GetKeysRequest.FromString,
                     response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.GetKeysResponse.SerializeToString,
             ),
+            'IssueCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueCertificate,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.IssueCertificateRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.IssueCertificateResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tessera.api.controller.v1.IdentityService', rpc_method_handlers)
@@ -332,8 +350,8 @@ def add_IdentityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class IdentityService:
-    """IdentityService turns tickets into tokens and publishes the keys that verify them. It is the one
-    service that asks for no token.
+    """IdentityService turns tickets into tokens, publishes the keys that verify them, and certifies who
+    has one. But for that it asks for no token.
     """
 
     @staticmethod
@@ -434,6 +452,33 @@ class IdentityService:
             '/tessera.api.controller.v1.IdentityService/GetKeys',
             tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.GetKeysRequest.SerializeToString,
             tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.GetKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.IdentityService/IssueCertificate',
+            tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.IssueCertificateRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_registry__pb2.IssueCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,8 +94,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class IdentityServiceStub:
-    """IdentityService turns tickets into tokens and publishes the keys that verify them. It is the one
-    service that asks for no token.
+    """IdentityService turns tickets into tokens, publishes the keys that verify them, and certifies who
+    has one. But for that it asks for no token.
     """
 
     @_typing.overload
@@ -112,11 +112,15 @@ class IdentityServiceStub:
     """ExchangeOidcToken gives the token for one of an OIDC issuer that the operator believes."""
     GetKeys: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]
     """GetKeys returns the public keys that verify tokens."""
+    IssueCertificate: _grpc.UnaryUnaryMultiCallable[_registry_pb2.IssueCertificateRequest, _registry_pb2.IssueCertificateResponse]
+    """IssueCertificate certifies a key of the caller's: for what its token says that it is, whatever
+    the request asks for.
+    """
 
 @_typing.type_check_only
 class IdentityServiceAsyncStub(IdentityServiceStub):
-    """IdentityService turns tickets into tokens and publishes the keys that verify them. It is the one
-    service that asks for no token.
+    """IdentityService turns tickets into tokens, publishes the keys that verify them, and certifies who
+    has one. But for that it asks for no token.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -130,10 +134,14 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """ExchangeOidcToken gives the token for one of an OIDC issuer that the operator believes."""
     GetKeys: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetKeysRequest, _registry_pb2.GetKeysResponse]  # type: ignore[assignment]
     """GetKeys returns the public keys that verify tokens."""
+    IssueCertificate: _aio.UnaryUnaryMultiCallable[_registry_pb2.IssueCertificateRequest, _registry_pb2.IssueCertificateResponse]  # type: ignore[assignment]
+    """IssueCertificate certifies a key of the caller's: for what its token says that it is, whatever
+    the request asks for.
+    """
 
 class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
-    """IdentityService turns tickets into tokens and publishes the keys that verify them. It is the one
-    service that asks for no token.
+    """IdentityService turns tickets into tokens, publishes the keys that verify them, and certifies who
+    has one. But for that it asks for no token.
     """
 
     @_abc_1.abstractmethod
@@ -169,5 +177,15 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_registry_pb2.GetKeysResponse, _abc.Awaitable[_registry_pb2.GetKeysResponse]]:
         """GetKeys returns the public keys that verify tokens."""
+
+    @_abc_1.abstractmethod
+    def IssueCertificate(
+        self,
+        request: _registry_pb2.IssueCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_registry_pb2.IssueCertificateResponse, _abc.Awaitable[_registry_pb2.IssueCertificateResponse]]:
+        """IssueCertificate certifies a key of the caller's: for what its token says that it is, whatever
+        the request asks for.
+        """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
