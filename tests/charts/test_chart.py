@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,7 +17,10 @@ import yaml
 
 from tessera.controller.__main__ import config
 from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.platform_limits import PlatformLimits
+from tessera.rpc.policy.oidc import OidcConfig
 from tessera.rpc.principal import Principal, Role
+from tessera.spec.configuration import parse_configuration
 
 pytestmark = pytest.mark.processes
 
@@ -194,6 +198,41 @@ def test_the_controller_takes_its_arguments(name: str) -> None:
     assert len(given.pools) == 1
     claims = {mount["mountPath"] for mount in head_mounts(name)}
     assert f"{given.home}/parameters" in claims, "shards write where the controller tells them to"
+
+
+def test_the_operators_files_reach_the_controller_as_they_are_written() -> None:
+    rule = {"when": {"groups": "ml"}, "tenant": "shop", "role": "submitter"}
+    issuer = {
+        "url": "https://issuer.example",
+        "audiences": ["tessera"],
+        "username": {"prefix": ""},
+        "access": [rule],
+    }
+    given = {
+        "oidc": {"issuers": [issuer], "token_seconds": 600},
+        "limits": {"tenant": {"blob_bytes": 5_000_000_000_000}, "tenants": {"shop": {"jobs": 7}}},
+    }
+    options = [f"--set-json=controller.{name}={json.dumps(value)}" for name, value in given.items()]
+    (files,) = of_kind("minimal", "ConfigMap", *options)
+    (deployment,) = of_kind("minimal", "Deployment", *options)
+    kubernetes_validate.validate(files, KUBERNETES, strict=True)
+    kubernetes_validate.validate(deployment, KUBERNETES, strict=True)
+    oidc = parse_configuration(files["data"]["oidc.yaml"], "oidc", OidcConfig)
+    assert oidc.issuers[0].principal_of({"sub": "ada", "groups": "ml"}).tenant == "shop"
+    limits = parse_configuration(files["data"]["limits.yaml"], "limits", PlatformLimits)
+    assert (limits.of("shop").blob_bytes, limits.of("shop").jobs) == (5_000_000_000_000, 7)
+    pod = deployment["spec"]["template"]["spec"]
+    volume = {"name": "operator", "configMap": {"name": files["metadata"]["name"]}}
+    assert volume in pod["volumes"]
+    folder = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "operator")
+    arguments = pod["containers"][0]["args"]
+    for name in given:
+        path = arguments[arguments.index(f"--{name}") + 1]
+        assert path == f"{folder['mountPath']}/{name}.yaml"
+    (other,) = of_kind("minimal", "ConfigMap", options[0])
+    assert set(other["data"]) == {"oidc.yaml"}
+    assert other["metadata"]["name"] != files["metadata"]["name"], "a change starts a new pod"
+    assert not of_kind("minimal", "ConfigMap")
 
 
 def head_mounts(name: str) -> list[dict[str, Any]]:

@@ -33,6 +33,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{ .Values.auth.existingSecret | default (printf "%s-ray" (include "tessera.fullname" .)) }}
 {{- end -}}
 
+{{/* Name of the ConfigMap of the operator's files, another one for other files: the controller reads
+them when it starts. */}}
+{{- define "tessera.operatorFiles" -}}
+{{- $files := dict "oidc" .Values.controller.oidc "limits" .Values.controller.limits -}}
+{{ include "tessera.fullname" . }}-operator-{{ $files | toJson | sha256sum | trunc 8 }}
+{{- end -}}
+
 {{/* Name of the RayCluster; KubeRay calls its head's Service NAME-head-svc. */}}
 {{- define "tessera.rayCluster" -}}
 {{ printf "%s-%s" (include "tessera.fullname" .) .Values.pool.name | trunc 50 | trimSuffix "-" }}
