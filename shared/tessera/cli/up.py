@@ -146,13 +146,13 @@ def up(  # noqa: PLR0917 - typer fills in options by name
 def _checked_issuers(path: Path) -> str:
     """The absolute path of a file that the controller will read, which has no mistake now."""
     check_authorities(read(path, OidcConfig))
-    return str(path.resolve())
+    return str(path.absolute())
 
 
 def _checked_limits(path: Path) -> str:
     """The same, of limits."""
     read(path, PlatformLimits)
-    return str(path.resolve())
+    return str(path.absolute())
 
 
 def _runs(home: Home) -> bool:

@@ -201,7 +201,7 @@ def _check_bounds(value: Any, node: Node, path: str, metadata: Mapping[str, Any]
     """Hold a value to what its field's metadata say."""
     number = isinstance(value, int | float)
     size = value if number else len(value) if hasattr(value, "__len__") else 0
-    what = "" if number else " characters" if isinstance(value, str) else " entries"
+    what = "" if number else " characters" if isinstance(value, str) else " in number"
     problem = ""
     if "least" in metadata and size < metadata["least"]:
         problem = f"at least {metadata['least']:,}{what}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
+import structlog
 
 from tessera import errors
 from tessera.controller.oidc.issuer_http import IssuerHttp
@@ -19,6 +20,8 @@ from tessera.controller.oidc.issuer_keys import IssuerKeys
 from tessera.rpc.policy.oidc import OidcConfig, TrustedIssuer
 from tessera.rpc.principal import Principal
 from tessera.rpc.rate import Rate, RateLimiter
+
+log = structlog.get_logger()
 
 LEEWAY_SECONDS = 30.0
 """By which clocks may differ."""
@@ -95,7 +98,7 @@ class OidcExchange:
         if not isinstance(kid, str):
             raise _invalid("names no key (`kid`)", "OIDC_KEY")
         claims = _verified(token, await self._keys[issuer.url].find(kid, algorithm), issuer)
-        principal = issuer.principal_of(claims)
+        principal = _admitted(issuer, claims)
         if wait := self._rates.take(issuer.url, principal.subject, time.monotonic()):
             raise errors.ResourceExhaustedError(
                 f"'{principal.subject}' exchanges tokens too often; a token is valid for minutes",
@@ -106,6 +109,16 @@ class OidcExchange:
         ends = min(int(claims["exp"]), _FAR) + LEEWAY_SECONDS
         expires = min(time.time() + self._seconds, ends)
         return Exchanged(principal=principal, issuer=issuer.url, expire_time=expires)
+
+
+def _admitted(issuer: TrustedIssuer, claims: dict[str, Any]) -> Principal:
+    """Who it is; who is somebody, but has no access, can be found in the log."""
+    try:
+        return issuer.principal_of(claims)
+    except errors.PermissionDeniedError as error:
+        subject = str(claims.get("sub"))[:128]
+        log.info("OIDC token refused", issuer=issuer.url, subject=subject, reason=error.reason)
+        raise
 
 
 def _opened(token: str) -> tuple[dict[str, Any], Any]:
