@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 
@@ -35,6 +36,10 @@ class Service(pb_grpc.InferenceServiceServicer):
             )
         if request.model == "broken":
             raise ZeroDivisionError
+        if request.model == "ended":
+            with contextlib.suppress(grpc.aio.AbortError):
+                await context.abort(grpc.StatusCode.NOT_FOUND)
+            raise TimeoutError  # Its deadline came while it ended the call by itself.
         if request.model == "slow":
             await asyncio.sleep(30)
         return pb.GetModelResponse(model=current_principal().subject)
@@ -93,6 +98,13 @@ async def test_a_caller_that_is_gone_while_it_is_told_is_no_defect(channel, capl
         call = channel.unary_stream("/grpc.health.v1.Health/Watch")(request, timeout=0.002)
         with pytest.raises(grpc.RpcError):
             [_ async for _ in call]
+    await asyncio.sleep(0.1)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_call_that_its_handler_ended_is_not_ended_again(stub, metadata, caplog):
+    with pytest.raises(errors.NotFoundError), mapped_errors():
+        await stub.GetModel(pb.GetModelRequest(model="ended"), metadata=metadata, timeout=5)
     await asyncio.sleep(0.1)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 

@@ -294,7 +294,7 @@ async def _end(call: Call, told: errors.TesseraError, error: BaseException) -> N
 async def _abort(context: Any, error: errors.TesseraError) -> None:
     try:
         await context.abort_with_status(to_status(error))
-    except _Unheard:
+    except (_Unheard, grpc.aio.UsageError):  # The latter where the handler was ending it by itself.
         raise asyncio.CancelledError from None
 
 
