@@ -115,3 +115,15 @@ def test_a_key_is_rotated_and_tokens_of_before_stay(as_):
     reply = as_().access.rotate_keys()
     assert len(reply.keys) == 2
     assert list(as_().jobs.list()) == []
+
+
+def test_what_has_expired_is_told_to_nobody_any_more(platform):
+    trust = platform.controller.runtime.trust
+    trust.revoke({"gone": time.time() - 1, "soon": time.time() + 0.3, "later": time.time() + 60})
+    assert {"soon", "later"} <= set(trust.revoked)
+    assert "gone" not in trust.revoked
+    time.sleep(0.4)
+    assert "soon" not in trust.revoked
+    trust.revoke({})
+    assert not {"gone", "soon"} & set(trust._revoked)
+    assert "later" in trust.revoked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from tessera.controller.encryption import Encryption
 from tessera.controller.keys import Keys
@@ -28,7 +28,7 @@ class Trust:
     def __init__(self, keys: Keys, encryption: Encryption | None = None) -> None:
         self.keys = keys
         self.encryption = encryption
-        self._revoked: frozenset[str] = frozenset()
+        self._revoked: dict[str, float] = {}
         self.verifier = Verifier(keys.public, "controller")
 
     @property
@@ -48,17 +48,24 @@ class Trust:
 
     @property
     def revoked(self) -> list[str]:
-        """Ids of tokens that are valid no more."""
-        return sorted(self._revoked)
+        """Ids of tokens that are valid no more; of those that would be by their time."""
+        now = time.time()
+        return sorted(token for token, expires in self._revoked.items() if expires > now)
 
-    def revoke(self, token_ids: Iterable[str]) -> None:
-        """Believe these no more."""
-        self._revoked |= {*token_ids}
+    def revoke(self, tokens: Mapping[str, float]) -> None:
+        """Believe these no more.
+
+        Args:
+            tokens: their ids, and when they expire, in seconds since the epoch.
+        """
+        self._revoked.update(tokens)
+        # Whoever has expired is believed by nobody, and need not be told of with every heartbeat.
+        self._revoked = {token: self._revoked[token] for token in self.revoked}
         self.refresh()
 
     def refresh(self) -> None:
         """Judge by the keys of now."""
-        self.verifier.update(self.keys.public, self._revoked)
+        self.verifier.update(self.keys.public, frozenset(self.revoked))
 
 
 class OwnToken:

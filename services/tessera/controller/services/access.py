@@ -111,7 +111,7 @@ class AccessService(pb_grpc.AccessServiceServicer):
         del context
         tenant = request.tenant or current_principal().tenant
         token = await self._database.write(store.revoke_token, tenant, request.id)
-        self._trust.revoke([token.id])
+        self._trust.revoke({token.id: token.expire_time})
         return pb.RevokeTokenResponse(token=_token_message(token))
 
     async def RotateKeys(

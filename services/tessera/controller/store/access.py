@@ -79,9 +79,9 @@ def revoke_token(connection: sa.Connection, tenant: str, token_id: str) -> Issue
     return rows.record(IssuedToken, row)
 
 
-def revoked(connection: sa.Connection) -> list[str]:
-    """Ids of tokens that were revoked and would otherwise be valid."""
-    query = sa.select(tokens.c.id).where(
+def revoked(connection: sa.Connection) -> dict[str, float]:
+    """Tokens that were revoked and would otherwise be valid: ids, and when they expire."""
+    query = sa.select(tokens.c.id, tokens.c.expire_time).where(
         tokens.c.revoke_time.is_not(None), tokens.c.expire_time > time.time()
     )
-    return list(connection.execute(query).scalars())
+    return {row.id: row.expire_time for row in connection.execute(query)}
