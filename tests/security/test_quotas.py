@@ -178,6 +178,16 @@ async def test_two_uploads_at_once_do_not_pass_the_quota_together(platform):
         await write(holdings.add, "a", "2" * 64, 401, quota=1000, there=there)
 
 
+async def test_a_job_names_only_what_its_tenant_has_uploaded(platform):
+    users, digest = people(platform), hashlib.sha256(b"text").hexdigest()
+    data = DataSpec(files=[f"blob://{digest}/t.txt"])
+    await platform.blobs.PutBlob(parts(b"text"), metadata=users["a"], timeout=WAIT)
+    code, error = await refusal(platform.submit(user=users["b"], data=data))
+    assert (code, error.reason) == (grpc.StatusCode.NOT_FOUND, "BLOB_NOT_FOUND")
+    assert digest in error.message
+    await platform.submit(user=users["a"], data=data)
+
+
 async def test_what_nobody_uses_is_dropped(platform):
     users, runtime = people(platform), platform.runtime
     contents = {name: name.encode() for name in ("named", "fresh", "old", "shared")}

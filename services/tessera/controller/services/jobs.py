@@ -23,6 +23,7 @@ from tessera.controller.services.submit import Accepted, validate_spec
 from tessera.controller.services.watch import stream_metrics, watch
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store_attempts
+from tessera.controller.store import holdings
 from tessera.controller.store import jobs as store
 from tessera.rpc import pages
 from tessera.rpc.principal import Principal, current_principal
@@ -55,6 +56,7 @@ class JobService(pb_grpc.JobServiceServicer):
             dry = pb.Job(spec=accepted.spec, tenant=caller.tenant, owner=caller.subject)
             return pb.CreateJobResponse(job=dry)
         new = _new(self._runtime.ids.job(), caller, accepted, request.request_id, digest)
+        await self._database.read(holdings.check_named, caller.tenant, new.spec)
         quota = quotas.jobs(self._runtime.config.limits.of(caller.tenant))
         job, created = await self._database.write(store.create, new, quota)
         if created:

@@ -33,6 +33,26 @@ def check(connection: sa.Connection, tenant: str, digest: str) -> float:
     return float(used)
 
 
+def check_named(connection: sa.Connection, tenant: str, spec: str) -> None:
+    """Raise unless a tenant has every blob that the JSON of a spec names.
+
+    Raises:
+        NotFoundError: it has not, whoever else has (BLOB_NOT_FOUND).
+    """
+    named = sorted(set(_NAMED.findall(spec)))
+    if not named:
+        return
+    mine = sa.select(blobs.c.digest).where(blobs.c.tenant == tenant, blobs.c.digest.in_(named))
+    had = set(connection.execute(mine).scalars())
+    if missing := [digest for digest in named if digest not in had]:
+        message = f"blob://{missing[0]}: tenant {tenant} has uploaded no such file; upload it first"
+        raise errors.NotFoundError(
+            f"spec: {message}",
+            reason="BLOB_NOT_FOUND",
+            violations=[errors.Violation("spec", message)],
+        )
+
+
 def touch(connection: sa.Connection, tenant: str, digest: str) -> None:
     """A tenant uses a blob now."""
     connection.execute(blobs.update().where(*_at(tenant, digest)).values(used=time.time()))
