@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import time
 
@@ -136,3 +137,22 @@ def test_a_controller_that_is_away_is_asked_again(platform, issue, monkeypatch):
             return
         time.sleep(0.1)
     pytest.fail("never renewed")
+
+
+async def test_an_event_loop_waits_for_no_renewal(platform, issue):
+    first = issue(REPLICA, ttl=-9)
+    away = Credentials("127.0.0.1:1", first)
+    begin = time.monotonic()
+    assert away.token == first
+    assert time.monotonic() - begin < 0.5
+    held = Credentials(platform.address, first)
+    assert held.token == first
+    for _ in range(100):
+        if held.token != first:
+            break
+        await asyncio.sleep(0.1)
+    assert claims(held.token)["exp"] > time.time()
+    late = Credentials(platform.address, first)
+    await credentials.settle(late)
+    assert late.token != first
+    await credentials.settle("a token that nobody renews")

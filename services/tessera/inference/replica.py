@@ -26,6 +26,7 @@ from tessera.inference.weights import Loader
 from tessera.meter import Meter
 from tessera.rpc.address import join
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, mapped_errors
+from tessera.rpc.credentials import settle
 from tessera.rpc.door import Door
 from tessera.rpc.identity import Verifier
 from tessera.rpc.policy.rule import Owner
@@ -222,6 +223,7 @@ async def start_replica(config: ReplicaConfig, meter: Meter) -> Replica:
             verifier = await asyncio.to_thread(
                 fetch_verifier, config.controller, "inference", tls_of(config.token)
             )
+            await settle(config.token)
             served = await fetch_served(config)
             replica = Replica(config, served, verifier, meter)
             await replica.start()

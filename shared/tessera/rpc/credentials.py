@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -54,7 +55,7 @@ class RenewedToken:
     def token(self) -> str:
         """The token of now."""
         now = time.time()
-        if now >= self._expires:
+        if now >= self._expires and self._may_wait():
             with self._lock:
                 if now >= self._expires:
                     self._renew()
@@ -66,6 +67,10 @@ class RenewedToken:
     def _next(self, stub: Any) -> str:
         """Ask for the next token."""
         raise NotImplementedError
+
+    def _may_wait(self) -> bool:
+        """Whether whoever asks for a token that has expired waits here for the next."""
+        return True
 
     def _beside(self) -> None:
         try:
@@ -102,7 +107,8 @@ class RenewedToken:
 class Credentials(RenewedToken):
     """A workload's token, renewed for as long as the workload stands. It may be pickled.
 
-    One that cannot be renewed is shown all the same: its refusal says why.
+    One that cannot be renewed is shown all the same: its refusal says why. An event loop does not
+    wait for one: it shows the old one, and another one a moment later; `settle` waits beside it.
 
     Args:
         controller: host:port of the controller, which renews.
@@ -120,6 +126,9 @@ class Credentials(RenewedToken):
     def _next(self, stub: Any) -> str:
         request = pb.RenewTokenRequest(token=self._token)
         return str(stub.RenewToken(request, timeout=RENEW_SECONDS).token)
+
+    def _may_wait(self) -> bool:
+        return not _on_a_loop()
 
     def _renew(self) -> None:
         self._try()
@@ -186,3 +195,16 @@ def request_identity(controller: str, tls: Tls, token: str) -> TlsIdentity:
         roots=reply.authority,
         seconds=reply.lifetime.ToTimedelta().total_seconds(),
     )
+async def settle(token: Token) -> None:
+    """Wait, beside the event loop, until a token is valid again if it can be."""
+    if isinstance(token, Credentials):
+        await asyncio.to_thread(getattr, token, "token")
+
+
+def _on_a_loop() -> bool:
+    """Whether this thread runs an event loop, which must not wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

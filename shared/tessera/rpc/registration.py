@@ -18,7 +18,7 @@ from tessera import errors, validation
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, channel, mapped_errors
-from tessera.rpc.credentials import Credentials
+from tessera.rpc.credentials import Credentials, settle
 from tessera.rpc.identity import Verifier
 from tessera.rpc.tls import probe
 from tessera.rpc.tls.identity import Tls
@@ -182,6 +182,7 @@ class Registration:
         """Register and keep the lease alive until `stop`."""
         self._channel = aio_channel(self._controller, tls_of(self._token))
         stub = pb_grpc.RegistryServiceStub(self._channel)
+        await settle(self._token)
         lease = await self._register(stub)
         self._task = asyncio.create_task(self._beat(stub, lease))
 
