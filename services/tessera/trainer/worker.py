@@ -67,7 +67,7 @@ def _attend(settings: Settings, context: AttemptContext, ranks: Ranks, mask: Mas
         leave = trainer_pb2.LeaveRequest(rank=ranks.rank)
         try:
             install(settings.secrets, context.tenant, os.environ, mask)
-            _say(leave, _run(settings, context, ranks))
+            _say(leave, _run(settings, context, ranks, mask))
         except Exception as error:
             out_of_memory = is_out_of_memory(error)
             failure = classify(error, ranks.rank, out_of_memory=out_of_memory, mask=mask)
@@ -91,11 +91,11 @@ def _say(leave: trainer_pb2.LeaveRequest, outcome: Outcome) -> None:
         leave.stopped.CopyFrom(attempt_pb2.Stopped(version=outcome.version))
 
 
-def _run(settings: Settings, context: AttemptContext, ranks: Ranks) -> Outcome:
+def _run(settings: Settings, context: AttemptContext, ranks: Ranks, mask: Mask) -> Outcome:
     device = Device.for_accelerator(settings.accelerator, ranks.local_rank)
     device.use()
     latest: list[RunProgress] = []
-    reporter: Reporter = ControllerReporter(context) if ranks.is_main else InMemoryReporter()
+    reporter: Reporter = ControllerReporter(context, mask) if ranks.is_main else InMemoryReporter()
     driver = DriverLink(context, lambda: latest[-1] if latest else None) if ranks.is_main else None
     try:
         run = Run(

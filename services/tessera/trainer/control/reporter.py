@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from google.protobuf import json_format, struct_pb2
@@ -49,10 +49,16 @@ class Reporter(Protocol):
 
 
 class ControllerReporter:
-    """Delivers numbered reports by AttemptService from a thread, across restarts of it."""
+    """Delivers numbered reports by AttemptService from a thread, across restarts of it.
 
-    def __init__(self, context: AttemptContext) -> None:
+    Args:
+        context: of the attempt.
+        mask: hides in what is told what nobody may read.
+    """
+
+    def __init__(self, context: AttemptContext, mask: Callable[[str], str] = str) -> None:
         self.cancelled = False
+        self._mask = mask
         self._ref = attempt_pb2.AttemptRef(job=context.job, attempt=context.attempt)
         self._channel = channel(context.controller, tls_of(context.token))
         self._stub = attempt_pb2_grpc.AttemptServiceStub(self._channel)
@@ -72,18 +78,19 @@ class ControllerReporter:
 
     def metric(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point."""
-        point = job_pb2.MetricPoint(step=step, attempt=self._ref.attempt, values=dict(values))
+        shown = self._hidden(values)
+        point = job_pb2.MetricPoint(step=step, attempt=self._ref.attempt, values=shown)
         point.time.GetCurrentTime()
         self._outbox.put(attempt_pb2.Report(metric=validation.fit(point)))
 
     def event(self, kind: str, message: str, details: Mapping[str, Any]) -> None:
         """Add an entry to the job's history."""
-        fields = json_format.ParseDict(dict(details), struct_pb2.Struct())
+        fields = json_format.ParseDict(self._hidden(details), struct_pb2.Struct())
         if fields.ByteSize() > MAX_DETAILS:
             fields.Clear()
             fields.update({"left_out": f"more than {MAX_DETAILS} bytes"})
         event = job_pb2.JobEvent(
-            type=kind, message=message, attempt=self._ref.attempt, details=fields
+            type=kind, message=self._mask(message), attempt=self._ref.attempt, details=fields
         )
         self._outbox.put(attempt_pb2.Report(event=validation.fit(event)))
         self._sender.flush()
@@ -98,6 +105,17 @@ class ControllerReporter:
         delivered = self._sender.close(self._nothing_waits, patience)
         self._channel.close()
         return delivered
+
+    def _hidden(self, value: Any) -> Any:
+        """The same without secrets, wherever a text is in it, and whether it names or is named."""
+        match value:
+            case str():
+                return self._mask(value)
+            case Mapping():
+                return {self._mask(str(key)): self._hidden(each) for key, each in value.items()}
+            case list() | tuple():
+                return [self._hidden(each) for each in value]
+        return value
 
     def _nothing_waits(self) -> bool:
         return self._latest is None and self._outbox.empty
