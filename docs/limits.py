@@ -44,8 +44,8 @@ def rows(value: Any, path: tuple[str, ...] = (), of: str = "") -> Iterator[str]:
     for field in dataclasses.fields(value):
         inner, name = getattr(value, field.name), field.name
         if dataclasses.is_dataclass(inner):
-            of = f"{said[name].removesuffix('.')}: " if isinstance(inner, Rate) else ""
-            yield from rows(inner, (*path, name), of)
+            rate = f"{said[name].removesuffix('.')}: " if isinstance(inner, Rate) else ""
+            yield from rows(inner, (*path, name), rate)
         elif not isinstance(inner, Mapping):
             least, most = (shown(field.metadata[bound], name) for bound in ("least", "most"))
             cells = (f"`{'.'.join((*path, name))}`", shown(inner, name), f"{least} to {most}")

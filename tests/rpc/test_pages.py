@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessera import errors
-from tessera.rpc.pages import PageTokens
+from tessera.api.controller.v1 import job_pb2 as pb
+from tessera.rpc.pages import PageTokens, every_page
 
 VERSIONS = PageTokens(of="versions", position=r"[0-9]{1,18}")
 NAMES = PageTokens(of="names", position=r"[-a-z0-9/]{1,127}")
@@ -47,3 +48,19 @@ def test_what_the_list_did_not_make_is_the_callers_mistake(token):
         with pytest.raises(errors.InvalidArgumentError) as refused:
             VERSIONS.decode(text)
         assert refused.value.reason == "INVALID_PAGE_TOKEN"
+
+
+def test_pages_are_fetched_as_they_are_wanted():
+    asked = []
+
+    def fetch(request):
+        asked.append(request.page_token)
+        last = len(asked) == 3
+        return pb.ListJobsResponse(next_page_token="" if last else f"p{len(asked)}")
+
+    pages = every_page(fetch, pb.ListJobsRequest(page_size=5))
+    assert asked == []
+    next(pages)
+    assert asked == [""]
+    assert len(list(pages)) == 2
+    assert asked == ["", "p1", "p2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,7 @@ from google.protobuf import duration_pb2
 from tessera.api.controller.v1 import access_pb2 as pb
 from tessera.api.controller.v1.access_pb2_grpc import AccessServiceStub
 from tessera.client.connection import Connection
+from tessera.rpc.pages import every_page
 
 
 class AccessControl:
@@ -76,7 +78,7 @@ class AccessControl:
     def tokens(self, tenant: str = "") -> list[pb.Token]:
         """What is known of a tenant's tokens, newest first; empty: the caller's."""
         request = pb.ListTokensRequest(tenant=tenant, page_size=500)
-        pages = self._pages(self._stub.ListTokens, request)
+        pages = every_page(partial(self._connection.call, self._stub.ListTokens), request)
         return [token for page in pages for token in page.tokens]
 
     def revoke_token(self, token_id: str, tenant: str = "") -> pb.Token:
@@ -97,7 +99,7 @@ class AccessControl:
             limit: at most so many; 0: all.
         """
         request = pb.ListAuditRequest(tenant=tenant, page_size=min(limit or 500, 500))
-        pages = self._pages(self._stub.ListAudit, request)
+        pages = every_page(partial(self._connection.call, self._stub.ListAudit), request)
         yield from islice((entry for page in pages for entry in page.entries), limit or None)
 
     def rotate_keys(self) -> pb.RotateKeysResponse:
@@ -110,12 +112,3 @@ class AccessControl:
             self._stub.RotateKeys, pb.RotateKeysRequest()
         )
         return reply
-
-    def _pages(self, method: Any, request: Any) -> Iterator[Any]:
-        """The pages of a list, each fetched when it is wanted."""
-        while True:
-            page = self._connection.call(method, request)
-            yield page
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tessera import errors
@@ -13,6 +14,7 @@ from tessera.api.controller.v1 import registry_pb2
 from tessera.api.controller.v1.deployment_pb2_grpc import DeploymentServiceStub
 from tessera.api.controller.v1.registry_pb2_grpc import RegistryServiceStub
 from tessera.client.connection import Connection
+from tessera.rpc.pages import every_page
 
 PAGE = 500
 PAUSE_SECONDS = 0.3
@@ -48,14 +50,9 @@ class Deployments:
 
     def list(self) -> Iterator[pb.Deployment]:
         """All deployments, by name."""
-        token = ""
-        while True:
-            request = pb.ListDeploymentsRequest(page_size=PAGE, page_token=token)
-            page = self._connection.call(self._stub.ListDeployments, request)
+        fetch = partial(self._connection.call, self._stub.ListDeployments)
+        for page in every_page(fetch, pb.ListDeploymentsRequest(page_size=PAGE)):
             yield from page.deployments
-            token = page.next_page_token
-            if not token:
-                return
 
     def replicas(self) -> Mapping[str, Sequence[registry_pb2.Endpoint]]:
         """The live replicas of every deployment, by its name without tenant."""

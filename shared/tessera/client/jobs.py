@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.client.blobs import Blobs, Progress
 from tessera.client.connection import STREAM_PATIENCE_SECONDS, Connection
 from tessera.client.prepare import Prepared, prepare
+from tessera.rpc.pages import every_page
 
 PAGE = 500
 _ID = re.compile(r"(jobs/)?job-[0-9a-hjkmnp-tv-z]{26}")
@@ -121,15 +124,9 @@ class Jobs:
                 ` AND `.
             limit: at most so many; 0: all.
         """
-        token, left = "", limit
-        while True:
-            size = min(PAGE, left) if limit else PAGE
-            request = pb.ListJobsRequest(page_size=size, page_token=token, filter=filter)
-            page = self._connection.call(self._stub.ListJobs, request)
-            yield from page.jobs
-            token, left = page.next_page_token, left - len(page.jobs)
-            if not token or (limit and left <= 0):
-                return
+        request = pb.ListJobsRequest(page_size=min(limit or PAGE, PAGE), filter=filter)
+        pages = every_page(partial(self._connection.call, self._stub.ListJobs), request)
+        yield from islice((job for page in pages for job in page.jobs), limit or None)
 
     def cancel(self, job: str) -> pb.Job:
         """Ask a job to end; it ends within two steps. An ended one stays as it is.

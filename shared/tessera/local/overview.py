@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import grpc
@@ -24,6 +25,7 @@ from tessera.local.process import members
 from tessera.local.readiness import endpoints
 from tessera.local.state import State
 from tessera.rpc.channel import bearer, channel, mapped_errors
+from tessera.rpc.pages import every_page
 from tessera.rpc.tls.names import shard_server_name
 from tessera.rpc.token import Token, tls_of
 
@@ -143,15 +145,11 @@ def _shards(connection: grpc.Channel, token: Token) -> list[dict[str, Any]]:
 def _jobs(connection: grpc.Channel, token: Token) -> dict[str, int]:
     stub = job_grpc.JobServiceStub(connection)
     counts: Counter[str] = Counter()
-    page = ""
-    while True:
-        request = job_pb.ListJobsRequest(page_size=_PAGE, page_token=page)
-        reply = stub.ListJobs(request, metadata=bearer(token), timeout=_SECONDS)
-        for job in reply.jobs:
+    fetch = partial(stub.ListJobs, metadata=bearer(token), timeout=_SECONDS)
+    for page in every_page(fetch, job_pb.ListJobsRequest(page_size=_PAGE)):
+        for job in page.jobs:
             counts[job_pb.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()] += 1
-        page = reply.next_page_token
-        if not page:
-            return dict(counts)
+    return dict(counts)
 
 
 def _deployments(connection: grpc.Channel, token: Token) -> list[dict[str, Any]]:

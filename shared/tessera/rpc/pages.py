@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tessera import errors
 
@@ -15,6 +17,21 @@ DEFAULT_SIZE = 50
 def size_of(asked: int) -> int:
     """How many items a page holds."""
     return asked or DEFAULT_SIZE
+
+
+def every_page(fetch: Callable[[Any], Any], request: Any) -> Iterator[Any]:
+    """The pages of a list, each fetched when it is wanted.
+
+    Args:
+        fetch: one page, by a request.
+        request: for the first page; its `page_token` is set for the others.
+    """
+    while True:
+        page = fetch(request)
+        yield page
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

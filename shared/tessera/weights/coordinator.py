@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
+from tessera.rpc.pages import every_page
 from tessera.rpc.tls.names import coordinator_name
 from tessera.rpc.token import Token, tls_of
 from tessera.weights import messages
@@ -170,26 +172,14 @@ class Coordinator:
 
     def list_sets(self) -> list[ParameterSet]:
         """Every set of the caller's tenant, by name."""
-        found: list[ParameterSet] = []
-        token = ""
-        while True:
-            reply = self._call("ListSets", pb.ListSetsRequest(page_size=500, page_token=token))
-            found.extend(messages.set_from_pb(message) for message in reply.sets)
-            token = reply.next_page_token
-            if not token:
-                return found
+        pages = every_page(partial(self._call, "ListSets"), pb.ListSetsRequest(page_size=500))
+        return [messages.set_from_pb(message) for page in pages for message in page.sets]
 
     def list_versions(self, set: str) -> list[Version]:  # noqa: A002 - what it is called
         """The committed versions of a set that are still held, newest first."""
-        found: list[Version] = []
-        token = ""
-        while True:
-            request = pb.ListVersionsRequest(set=set, page_size=500, page_token=token)
-            reply = self._call("ListVersions", request)
-            found.extend(messages.version_from_pb(message) for message in reply.versions)
-            token = reply.next_page_token
-            if not token:
-                return found
+        request = pb.ListVersionsRequest(set=set, page_size=500)
+        pages = every_page(partial(self._call, "ListVersions"), request)
+        return [messages.version_from_pb(message) for page in pages for message in page.versions]
 
     def pin_version(self, set: str, version: int, owner: str, ttl: float) -> None:  # noqa: A002
         """Keep a version whole for `ttl` seconds, at most an hour; pinning again renews."""
