@@ -43,7 +43,7 @@ class RenewedToken:
     def __init__(self, controller: str, roots: bytes = b"") -> None:
         self._controller = controller
         self._roots = roots
-        self.tls = Tls(roots, self._certify) if roots else None
+        self.tls = Tls(roots, self._certify, renews=False) if roots else None
         self._lock = threading.Lock()
         self._token = ""
         self._due = self._expires = 0.0

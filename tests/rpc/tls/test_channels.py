@@ -161,6 +161,16 @@ def test_an_identity_is_obtained_once_and_again_when_it_is_spent(ours):
     assert tls.identity is made[1]
 
 
+def test_nobody_waits_where_the_owner_renews(ours):
+    tls = Tls(ours.certificate, lambda: ours.identity(["x.example"], seconds=0), renews=False)
+    first = tls.identity
+    assert first.spent
+    assert tls.identity is first
+    following = ours.identity(["x.example"], seconds=60)
+    tls.adopt(following)
+    assert tls.identity is following
+
+
 def test_without_tls_a_server_listens_in_clear(serve):
     assert listener_of(None) is None
     with serve(None) as address:

@@ -41,12 +41,19 @@ class Tls:
         controller_roots: whom it believes to be the controller, PEM; its certificate bears the name
             or address that it is called at.
         obtain: gets an identity, for calls to others than the controller; None: it calls no others.
+        renews: whether whoever needs one that is spent gets the next; else its owner adopts that
+            in time, and nobody waits for it.
     """
 
     def __init__(
-        self, controller_roots: bytes, obtain: Callable[[], TlsIdentity] | None = None
+        self,
+        controller_roots: bytes,
+        obtain: Callable[[], TlsIdentity] | None = None,
+        *,
+        renews: bool = True,
     ) -> None:
         self.controller_roots = controller_roots
+        self._renews = renews
         self._obtain = obtain
         self._lock = threading.Lock()
         self._identity: TlsIdentity | None = None
@@ -54,10 +61,10 @@ class Tls:
     @property
     def identity(self) -> TlsIdentity:
         """The one of now."""
-        if (known := self._identity) is not None and not known.spent:
+        if (known := self._identity) is not None and not self._due(known):
             return known
         with self._lock:
-            if self._identity is None or self._identity.spent:
+            if self._identity is None or self._due(self._identity):
                 self._identity = self._fetch()
             return self._identity
 
@@ -74,6 +81,9 @@ class Tls:
     def adopt(self, identity: TlsIdentity) -> None:
         """Take the next one, before the other is spent."""
         self._identity = identity
+
+    def _due(self, known: TlsIdentity) -> bool:
+        return self._renews and known.spent
 
     def _fetch(self) -> TlsIdentity:
         assert self._obtain is not None, "it only calls the controller"
