@@ -17,7 +17,13 @@ M = TypeVar("M", bound=Message)
 
 
 def violations(message: Message) -> list[errors.Violation]:
-    """Every field of `message` that breaks a limit, with its dotted path."""
+    """Every field of `message` that breaks a limit, with its dotted path.
+
+    A list that is too long is told alone: to look at each of its elements would take as long as
+    somebody likes.
+    """
+    if too_long := list(_too_long(message)):
+        return too_long
     stated = [
         errors.Violation(_path(found), found.proto.message)
         for found in protovalidate.collect_violations(message)
@@ -34,6 +40,19 @@ def check(message: Message) -> None:
         raise errors.InvalidArgumentError(
             f"{first.field}: {first.description}{more}", reason="INVALID_FIELD", violations=found
         )
+
+
+def _too_long(message: Message, way: str = "") -> Iterator[errors.Violation]:
+    """Lists of the message, and of messages in it that are no elements of others."""
+    for field, value in message.ListFields():
+        if _is_map(field):
+            continue
+        if field.is_repeated:
+            most = field.GetOptions().Extensions[validate_pb2.field].repeated.max_items
+            if most and len(value) > most:
+                yield errors.Violation(f"{way}{field.name}", f"must have at most {most:,} items")
+        elif isinstance(value, Message):
+            yield from _too_long(value, f"{way}{field.name}.")
 
 
 def fit(message: M) -> M:

@@ -195,6 +195,8 @@ def request_identity(controller: str, tls: Tls, token: str) -> TlsIdentity:
         roots=reply.authority,
         seconds=reply.lifetime.ToTimedelta().total_seconds(),
     )
+
+
 async def settle(token: Token) -> None:
     """Wait, beside the event loop, until a token is valid again if it can be."""
     if isinstance(token, Credentials):

@@ -40,6 +40,10 @@ _Unheard = grpc.aio.InternalError
 while an answer was on its way to it. It would log that as a defect of the handler's."""
 
 
+QUICK_BYTES = 1 << 17
+"""Larger requests are parsed and checked beside the loop: one of many small parts takes seconds."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
     """One call that has been let in."""
@@ -170,13 +174,17 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         parse, limits = handler.request_deserializer, self._limiter.limits
         async with self._receiving.request(call.caller):
             raw = await _next(sent, limits.patience(call.caller))
-        self._receiving.count(call.caller, len(raw or b""))
-        if not handler.request_streaming:
-            if raw is None:
-                raise errors.InvalidArgumentError("no request came", reason="MALFORMED_MESSAGE")
-            check_size(limits.messages, call.method, raw)
-            call.request = self._door.read(call.method, call.caller, raw, parse)
-            return call.request
+            self._receiving.count(call.caller, len(raw or b""))
+            if not handler.request_streaming:
+                if raw is None:
+                    raise errors.InvalidArgumentError("no request came", reason="MALFORMED_MESSAGE")
+                check_size(limits.messages, call.method, raw)
+                arguments = call.method, call.caller, raw, parse
+                if len(raw) > QUICK_BYTES:
+                    call.request = await asyncio.to_thread(self._door.read, *arguments)
+                else:
+                    call.request = self._door.read(*arguments)
+                return call.request
 
         async def each(raw: bytes | None) -> AsyncIterator[Any]:
             while raw is not None:
