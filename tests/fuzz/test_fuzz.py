@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from random import Random
@@ -13,7 +14,7 @@ from tessera.rpc.identity import Issuer
 from tessera.rpc.policy.table import TABLE
 
 from .callers import Callers
-from .cases import PATHS
+from .cases import PATHS, Case, Cases
 from .messages import Maker, broken
 from .processes import start_within
 from .report import Report
@@ -24,14 +25,36 @@ MESSAGES = 4000
 SECONDS = 40.0
 
 
-def test_every_method_is_called():
-    assert TABLE.keys() <= PATHS.keys()
+@pytest.fixture
+def world():
+    return World({"ray": "http://h:1", "not ray": "http://h:2", "coordinator": "h:1"})
 
 
-def test_good_messages_are_mostly_within_their_limits():
-    random, issuer = Random(1), Issuer(Issuer.generate_key())
-    world = World({"ray": "http://h:1", "not ray": "http://h:2", "coordinator": "h:1"})
-    callers = Callers(lambda: issuer, world)
+@pytest.fixture
+def callers(world):
+    issuer = Issuer(Issuer.generate_key())
+    return Callers(lambda: issuer, world)
+
+
+def test_every_method_is_called(world, callers):
+    cases = Cases(SEED, world, callers)
+    assert {cases.case(number).method for number in range(MESSAGES)} == PATHS.keys()
+    assert PATHS.keys() > TABLE.keys()
+
+
+def test_a_case_is_always_the_same(world, callers):
+    first, second = (Cases(SEED, world, callers).case(77) for _ in range(2))
+    assert first.describe() == second.describe()
+
+
+def test_a_case_is_sent_again_as_it_was_told(world, callers):
+    case = Cases(SEED, world, callers).case(5)
+    again = Case.of(json.loads(json.dumps(case.describe())), callers.shown)
+    assert (again.method, again.messages, again.who) == (case.method, case.messages, case.who)
+
+
+def test_good_messages_are_mostly_within_their_limits(world, callers):
+    random = Random(1)
     for path in TABLE:
         method = PATHS[path]
         _, who, _ = callers.pick(path, random)
@@ -57,5 +80,3 @@ def test_nothing_is_the_servers_fault(tmp_path, monkeypatch):
     assert not report.failed
     told = report.summary()
     assert told["messages"] > 500  # As many as there is time for, on a machine that is busy.
-    never = {method for method, of in told["methods"].items() if not of["messages"]}
-    assert not never & TABLE.keys()
