@@ -41,7 +41,9 @@ from tessera.models.registry import FAMILIES
 from tessera.models.registry import build as build_module
 from tessera.models.tasks import count_parameters
 from tessera.rpc.channel import aio_channel, bearer
-from tessera.rpc.identity import Issuer, Principal, Verifier
+from tessera.rpc.door import Door
+from tessera.rpc.identity import Issuer, Verifier
+from tessera.rpc.principal import Principal, Role
 from tessera.rpc.server import Server
 from tessera.text import special
 from tessera.text.training import train
@@ -175,9 +177,9 @@ async def bench(arguments: argparse.Namespace, pipe: Connection) -> None:
     activation.engine = engine
     issuer = Issuer(Issuer.generate_key())
     state = ReplicaState(served, activation)
-    server = Server(Verifier([issuer.public_key()]), services(state, NoMeter()))
+    server = Server(Door(Verifier([issuer.public_key()])), services(state, NoMeter()))
     port = await server.start()
-    pipe.send((f"127.0.0.1:{port}", issuer.issue(Principal(subject="bench"))))
+    pipe.send((f"127.0.0.1:{port}", issuer.issue(Principal(subject="bench", role=Role.OPERATOR))))
 
     async def local(load: Load) -> Run:
         begin = time.process_time()
