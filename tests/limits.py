@@ -50,6 +50,8 @@ REQUIRED = {
     *(f"{name}Request.set" for name in ("AcquireWriter", "GetManifest", "ListVersions")),
     *(f"{name}Request.set" for name in ("PinVersion", "PullSlices", "ReleasePin", "SealVersion")),
     *(f"{name}BlobRequest.digest" for name in ("Get", "Stat")),
+    "ExchangeOidcTokenRequest.token",
+    "IssueCertificateRequest.request",
     "WatchSetRequest.set",
     "PushTarget.set",
     "ReportAttemptRequest.ref",
@@ -253,6 +255,8 @@ def filling(field: FieldDescriptor, number: int) -> Any:
         return good(kind) if is_ours(field) else GetMessageClass(kind)(seconds=1)
     if field.cpp_type != TEXT:
         return number + 1 if field.cpp_type != FieldDescriptor.CPPTYPE_ENUM else 1
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return f"a{number}".encode()
     rules = rules_of(field).string
     if rules.pattern:
         return next(text for text in GOOD if re.search(rules.pattern, text))

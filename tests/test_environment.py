@@ -132,8 +132,10 @@ def test_channels_are_made_in_one_place():
     assert set(calls_of(makers)) == {"shared/tessera/rpc/channel.py"}
 
 
-def test_http_inside_the_platform_is_spoken_in_two_places():
-    """Both refuse proxies; what fetches data of users is a library's, and follows them."""
+def test_http_is_spoken_in_three_places():
+    """Those inside the platform refuse proxies; what asks an OIDC issuer follows them, as do the
+    libraries that fetch data of users.
+    """
     speakers = {
         "httpx.AsyncClient", "httpx.Client", "httpx.get", "httpx.post", "httpx.request",
         "requests.get", "requests.post", "requests.Session", "aiohttp.ClientSession",
@@ -143,6 +145,7 @@ def test_http_inside_the_platform_is_spoken_in_two_places():
     assert set(found) == {
         "shared/tessera/local/ray_api.py",
         "services/tessera/controller/pools/launcher.py",
+        "services/tessera/controller/oidc/issuer_http.py",
     }
 
 
@@ -154,5 +157,10 @@ def test_processes_are_started_in_one_place():
     }  # fmt: skip
     found = set(calls_of(starters))
     assert "shared/tessera/local/child.py" in found
-    # The guard is no part of a platform, but makes its environment in the same way.
-    assert found <= {"shared/tessera/local/child.py", "shared/tessera/local/guard.py"}
+    # The guard is no part of a platform, but makes its environment in the same way; what prints a
+    # token of an issuer's is the user's own command.
+    assert found <= {
+        "shared/tessera/local/child.py",
+        "shared/tessera/local/guard.py",
+        "shared/tessera/client/oidc.py",
+    }

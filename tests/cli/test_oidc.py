@@ -42,6 +42,7 @@ def against(tessera, monkeypatch, tmp_path, issuer):
         yield tessera
 
 
+@pytest.mark.processes
 def test_it_lets_one_in_by_file_command_and_variable(against, issuer, monkeypatch, tmp_path):
     path = tmp_path / "token"
     path.write_text(issuer.sign())

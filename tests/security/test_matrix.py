@@ -101,7 +101,7 @@ ENDPOINTS = {
 
 SET = {"set": "a/s"}
 REF = {"ref": {"job": "job-1", "attempt": 1}}
-PUBLIC = {"ExchangeTicket", "RenewToken", "GetKeys"}
+PUBLIC = {"ExchangeTicket", "RenewToken", "ExchangeOidcToken", "GetKeys"}
 EXAMPLES = {
     "CreateToken": {"tenant": "a", "role": 1, "subject": "x", "ttl": {"seconds": 60}},
     "RevokeToken": {"tenant": "a", "id": "0123456789abcdef"},

@@ -14,13 +14,13 @@ import pytest
 import sqlalchemy as sa
 
 from tessera.api.controller.v1 import job_pb2
-from tessera.controller.policy.quotas import Quota, Quotas
 from tessera.controller.store.schema import audit, events, jobs
 from tessera.rpc.audit import REFUSALS
+from tessera.rpc.platform_limits import PlatformLimits, TenantLimits
 from tessera.rpc.principal import Principal, Role, set_principal
 from tessera.rpc.status import from_rpc_error
 
-QUOTAS = Quotas(jobs=Quota(what="open jobs", tenant=60, principal=40))
+LIMITS = PlatformLimits(tenant=TenantLimits(jobs=60, jobs_of_principal=40))
 CALLS = 3_000
 """More than a principal may make at once (2,000), so that the rate refuses some too."""
 WORKERS = 20
@@ -28,7 +28,7 @@ WORKERS = 20
 
 @pytest.fixture
 async def platform(tmp_path):
-    running = await controllers.Running(home=tmp_path, quotas=QUOTAS).open()
+    running = await controllers.Running(home=tmp_path, limits=LIMITS).open()
     yield running
     await running.close()
 
@@ -99,7 +99,7 @@ async def test_a_flood_of_submissions(platform):
     loaded = await latencies(platform, bob, mine, 1.0)
     outcomes = await flooding
     print(f"\n{1e3 * quiet:.1f} ms, {1e3 * loaded:.1f} ms beside {outcomes}")  # noqa: T201
-    assert outcomes["OK"] == QUOTAS.jobs.principal
+    assert outcomes["OK"] == LIMITS.tenant.jobs_of_principal
     assert set(outcomes) <= {"OK", "QUOTA_EXCEEDED", "RATE_LIMITED"}
     # Attacker, server and victim share one loop here: benchmarks/flood.py has the ratio.
     assert loaded < 20 * quiet + 0.2
@@ -114,6 +114,6 @@ async def test_a_flood_of_submissions(platform):
         return count(jobs, "a"), count(audit, "a"), every
 
     made, kept, told = await platform.runtime.database.read(rows)
-    assert made == QUOTAS.jobs.principal
+    assert made == LIMITS.tenant.jobs_of_principal
     assert made < kept <= made + (len(outcomes) - 1) * (REFUSALS.burst + 1)
     assert told <= made + 2

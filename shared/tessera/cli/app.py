@@ -57,7 +57,10 @@ COMMANDS = {
     "embed": ("tessera.cli.embed", "Turn each text into a vector."),
     "score": ("tessera.cli.score", "Tell how likely the model finds each text."),
     "pools": ("tessera.cli.pools", "List the Ray clusters that work is placed on."),
-    "tenants": ("tessera.cli.tenants", "List who shares the platform."),
+    "tenants": (
+        "tessera.cli.tenants",
+        "List the tenants, with what each has of what it may have.",
+    ),
     "token": ("tessera.cli.token", "Make, list and revoke tokens of people and programs."),
     "keys": ("tessera.cli.keys", "The keys that sign tokens."),
     "audit": ("tessera.cli.audit", "Show who did what, newest first."),

@@ -14,7 +14,7 @@ tenants = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_withou
 
 @tenants.callback()
 def list_tenants(context: typer.Context) -> None:
-    """List who shares the platform, with what each has of what it may have.
+    """List the tenants, with what each has of what it may have.
 
     An operator sees every tenant, anybody else their own.
     """

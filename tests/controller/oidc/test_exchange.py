@@ -57,6 +57,7 @@ def test_a_client_by_a_file_that_changes(platform, issuer, tmp_path):
     assert caught.value.reason == "OIDC_TOKEN_UNREADABLE"
 
 
+@pytest.mark.processes
 def test_a_client_by_a_command(platform, issuer):
     with Client(platform.address, oidc=from_command(f"echo {issuer.sign(groups='ml')}")) as client:
         assert list(client.jobs.list()) == []

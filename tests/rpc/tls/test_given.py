@@ -92,6 +92,7 @@ def test_files_that_do_not_belong_together(tmp_path):
         GivenCertificate(tmp_path)
 
 
+@pytest.mark.processes
 def test_a_key_of_rsa_as_other_tools_make_it(tmp_path):
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     command += ["-subj", "/CN=c", "-addext", "subjectAltName=IP:127.0.0.1"]
