@@ -22,15 +22,12 @@ from tessera.api.controller.v1 import job_pb2_grpc as job_grpc
 from tessera.api.controller.v1 import registry_pb2 as registry_pb
 from tessera.api.controller.v1 import registry_pb2_grpc as registry_grpc
 from tessera.api.controller.v1.spec_pb2 import JobSpec
-from tessera.api.trainer.v1 import trainer_pb2 as trainer_pb
-from tessera.api.trainer.v1 import trainer_pb2_grpc as trainer_grpc
 from tessera.client import Client
 from tessera.local import readiness
 from tessera.local.home import Home
 from tessera.local.process import members
 from tessera.local.state import State
 from tessera.rpc.channel import bearer, channel
-from tessera.rpc.tls.names import attempt_name
 from tessera.rpc.token import Token, tls_of
 from tessera.weights.coordinator import Coordinator
 
@@ -203,27 +200,19 @@ class Platform:
             lambda: self.endpoints(registry_pb.ROLE_TRAINER, job), 90, lambda: self.describe(job)
         )[0].control_address
 
-    def progress(self, job: str) -> trainer_pb.GetStatusResponse | None:
-        """Status of the run; None while there is no driver that answers."""
+    def progress(self, job: str) -> job_pb.JobRun | None:
+        """Where the run is; None while there is no driver that answers."""
         try:
-            found = self.endpoints(registry_pb.ROLE_TRAINER, job)
-            if not found:
-                return None
-            name = attempt_name("default", job, int(found[0].labels["attempt"]))
-            address = found[0].control_address
-            with self.stub(trainer_grpc.TrainerServiceStub, address, name) as stub:
-                return stub.GetStatus(
-                    trainer_pb.GetStatusRequest(), metadata=bearer(self.token), timeout=3
-                )
+            with self.stub(job_grpc.JobServiceStub) as stub:
+                request = job_pb.GetJobRunRequest(name=job)
+                return stub.GetJobRun(request, metadata=bearer(self.token), timeout=3).run
         except grpc.RpcError:
             return None
 
-    def reach(
-        self, job: str, step: int, version: int = 0, seconds: float = 120
-    ) -> trainer_pb.GetStatusResponse:
+    def reach(self, job: str, step: int, version: int = 0, seconds: float = 120) -> job_pb.JobRun:
         """Wait until the run is at a step and has committed a version."""
 
-        def there() -> trainer_pb.GetStatusResponse | None:
+        def there() -> job_pb.JobRun | None:
             assert self.job(job).state not in ENDED, self.describe(job)
             status = self.progress(job)
             good = status is not None and status.step >= step and status.version >= version

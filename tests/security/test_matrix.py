@@ -62,6 +62,12 @@ def replica(tenant="a", deployment="chat", name="s"):
     )
 
 
+def at_driver(tenant="a", job="job-1", number=1):
+    return Principal(
+        subject="controller", role=Role.CONTROLLER, tenant=tenant, job=job, attempt=number
+    )
+
+
 CALLERS = {
     **{
         f"{role} of {tenant}": Principal(subject="x", role=role, tenant=tenant)
@@ -78,15 +84,21 @@ CALLERS = {
     "shard": Principal(subject="shard-0", role=Role.SHARD, tenant=""),
     "another shard": Principal(subject="shard-1", role=Role.SHARD, tenant=""),
     "coordinator": Principal(subject="coordinator", role=Role.COORDINATOR, tenant=""),
+    "controller at this driver": at_driver(),
     "controller": Principal(subject="controller", role=Role.CONTROLLER, tenant=""),
+    "controller at another driver": at_driver(job="job-2"),
+    "controller at the driver before": at_driver(number=2),
+    "controller at b's driver": at_driver(tenant="b"),
 }
+ELSEWHERE = {name for name in CALLERS if name.startswith("controller")}
+ELSEWHERE -= {"controller at this driver"}
 OTHERS = {name for name in CALLERS if name.endswith(" of b")}
 STRANGERS = OTHERS | {"attempt of another job", "replica of another deployment"}
 REFUSED = {
     Kind.READ_SET: STRANGERS,
     Kind.WRITE_SET: STRANGERS,
     Kind.ATTEMPT: {"attempt before", "attempt of another job", "attempt of b"},
-    Kind.SERVER: STRANGERS | {"attempt before"},
+    Kind.SERVER: STRANGERS | {"attempt before"} | ELSEWHERE,
     Kind.TENANT: {"admin of b"},
     Kind.SCOPED: set(),
 }

@@ -16,11 +16,8 @@ from tessera.api.controller.v1 import (
     job_pb2_grpc,
     pool_pb2,
     pool_pb2_grpc,
-    registry_pb2,
-    registry_pb2_grpc,
 )
 from tessera.api.controller.v1.spec_pb2 import JobSpec
-from tessera.api.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 from tessera.rpc.channel import bearer, channel
 from tessera.trainer.launch import gang_failure
 
@@ -100,15 +97,9 @@ class User:
             found.setdefault(part.source, []).extend(part.lines)
         return found
 
-    def trainer(self, job: str) -> trainer_pb2_grpc.TrainerServiceStub:
-        registry = registry_pb2_grpc.RegistryServiceStub(self.channel)
-        request = registry_pb2.ResolveRequest(role=registry_pb2.ROLE_TRAINER, name=job)
-        (endpoint,) = registry.Resolve(request, metadata=self.token, timeout=20).endpoints
-        return trainer_pb2_grpc.TrainerServiceStub(channel(endpoint.control_address))
-
-
-def where(stub, user) -> trainer_pb2.GetStatusResponse:
-    return stub.GetStatus(trainer_pb2.GetStatusRequest(), metadata=user.token, timeout=20)
+    def where(self, job: str) -> job_pb2.JobRun:
+        request = job_pb2.GetJobRunRequest(name=job)
+        return self.jobs.GetJobRun(request, metadata=self.token, timeout=20).run
 
 
 def small(ranks, texts, **changes):
@@ -122,10 +113,9 @@ def test_a_job_is_steered_and_stopped(ray_platform, texts, ranks):
     told = small(ranks, texts, name="steered", train={"steps": 100_000}, publish={"every": 0})
     job = user.submit(told)
     user.until(job, lambda found: found.progress.step > 3)
-    stub = user.trainer(job)
     # The driver hears of steps by a way of its own, a little later.
     end = time.monotonic() + SECONDS
-    while (status := where(stub, user)).step <= 3:
+    while (status := user.where(job)).step <= 3:
         assert time.monotonic() < end, status
         time.sleep(0.3)
     assert (status.job, status.total_steps) == (job, 100_000)

@@ -190,7 +190,7 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
         Encryption(config.home, CONTROLLER, config.hosts, config.tls_dir) if config.tls else None
     )
     trust = Trust(Keys(config.home / "keys"), encryption)
-    registry, token = Registry(build_version()), trust.own
+    registry = Registry(build_version())
     return Runtime(
         config=config,
         database=Database(config.database_url),
@@ -198,8 +198,8 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
         registry=registry,
         pools=Pools(http),
         launcher=RayLauncher(http),
-        coordinator=CoordinatorClient(registry, token),
-        drivers=Drivers(registry, token),
+        coordinator=CoordinatorClient(registry, trust.shown("parameters")),
+        drivers=Drivers(registry, partial(trust.shown, "trainer")),
         logs=Logs(config.home / "logs" / "jobs"),
         blobs=BlobStore(config.home / "blobs"),
         trust=trust,

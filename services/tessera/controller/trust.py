@@ -31,10 +31,14 @@ class Trust:
         self._revoked: dict[str, float] = {}
         self.verifier = Verifier(keys.public, "controller")
 
-    @property
-    def own(self) -> OwnToken:
-        """What the controller shows to others."""
-        return OwnToken(self)
+    def shown(self, service: str, principal: Principal = CONTROLLER) -> OwnToken:
+        """What the controller shows to one service, and is worth nothing anywhere else.
+
+        Args:
+            service: one of `tessera.rpc.identity.SERVICES`.
+            principal: the controller, with whose server it is that it calls.
+        """
+        return OwnToken(self, service, principal)
 
     @property
     def roots(self) -> bytes:
@@ -73,10 +77,14 @@ class OwnToken:
 
     Args:
         trust: that signs.
+        service: that it is shown to.
+        principal: what it says.
     """
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, trust: Trust, service: str, principal: Principal) -> None:
         self._trust = trust
+        self._service = service
+        self._principal = principal
         self._issued = (0.0, "")
 
     @property
@@ -84,7 +92,9 @@ class OwnToken:
         """One that is valid for some minutes."""
         made, token = self._issued
         if time.time() - made > OWN_SECONDS / 2:
-            token = self._trust.issuer.issue(CONTROLLER, ttl=OWN_SECONDS)
+            token = self._trust.issuer.issue(
+                self._principal, ttl=OWN_SECONDS, audience=[self._service]
+            )
             self._issued = (time.time(), token)
         return token
 

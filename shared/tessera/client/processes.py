@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +10,15 @@ import xxhash
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2, registry_pb2
+from tessera.api.controller.v1.job_pb2_grpc import JobServiceStub
 from tessera.api.controller.v1.registry_pb2_grpc import RegistryServiceStub
 from tessera.api.inference.v1 import inference_pb2
 from tessera.api.inference.v1.inference_pb2_grpc import ReplicaServiceStub
-from tessera.api.trainer.v1 import trainer_pb2
-from tessera.api.trainer.v1.trainer_pb2_grpc import TrainerServiceStub
 from tessera.client.connection import Connection
 from tessera.client.deployments import Deployments
 from tessera.client.jobs import Jobs
 from tessera.rpc.channel import channel, mapped_errors
-from tessera.rpc.tls.names import attempt_name, replica_name
+from tessera.rpc.tls.names import replica_name
 from tessera.rpc.token import tls_of
 
 STATUS_SECONDS = 5.0
@@ -29,8 +27,6 @@ DIGEST_SECONDS = 120.0
 
 AT_ONCE = 16
 """Replicas that are asked at the same time."""
-
-_WITH_RANKS = (job_pb2.JOB_STATE_STARTING, job_pb2.JOB_STATE_RUNNING, job_pb2.JOB_STATE_CANCELLING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +69,9 @@ class Processes:
         self._jobs = jobs
         self._deployments = deployments
         self._registry: Any = RegistryServiceStub(connection.channel)
+        self._stub: Any = JobServiceStub(connection.channel)
 
-    def run(self, job: str) -> trainer_pb2.GetStatusResponse:
+    def run(self, job: str) -> job_pb2.JobRun:
         """Where a job is and where its ranks run, as its driver says.
 
         Args:
@@ -85,28 +82,9 @@ class Processes:
             FailedPreconditionError: it does not run (JOB_NOT_RUNNING).
             UnavailableError: its driver is not there yet, or gone (DRIVER_UNAVAILABLE).
         """
-        wanted = self._jobs.get(job)
-        if wanted.state not in _WITH_RANKS:
-            state = job_pb2.JobState.Name(wanted.state).removeprefix("JOB_STATE_")
-            raise errors.FailedPreconditionError(
-                f"{wanted.id} is {state}; only a job that runs has ranks", reason="JOB_NOT_RUNNING"
-            )
-        for endpoint in self._resolve(registry_pb2.ROLE_TRAINER, wanted.id):
-            number = int(endpoint.labels.get("attempt", "0"))
-            name = attempt_name(self._connection.tenant, wanted.id, number)
-            with (
-                contextlib.suppress(errors.UnavailableError),
-                channel(endpoint.control_address, tls_of(self._connection.token), name) as driver,
-                mapped_errors(),
-            ):
-                status: trainer_pb2.GetStatusResponse = TrainerServiceStub(driver).GetStatus(
-                    trainer_pb2.GetStatusRequest(), **self._options(STATUS_SECONDS)
-                )
-                return status
-        raise errors.UnavailableError(
-            f"the driver of {wanted.id} does not answer: it is starting, or just gone; try again",
-            reason="DRIVER_UNAVAILABLE",
-        )
+        request = job_pb2.GetJobRunRequest(name=self._jobs.get(job).id)
+        found: job_pb2.JobRun = self._connection.call(self._stub.GetJobRun, request).run
+        return found
 
     def replicas(self, model: str) -> list[ReplicaReport]:
         """The replicas of a deployment that are registered, by index.

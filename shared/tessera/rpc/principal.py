@@ -39,8 +39,8 @@ class Principal:
         subject: its name: of a person, or `attempt:JOB/NUMBER`, `replica:TENANT/DEPLOYMENT`,
             `shard-0` …
         role: what it is.
-        tenant: that it acts in; meaningless for `PLATFORM`.
-        job: of an attempt.
+        tenant: that it acts in; meaningless for `PLATFORM`, but for the controller with a `job`.
+        job: of an attempt, or of the driver that the controller calls.
         attempt: its number within the job, from 1.
         deployment: of a replica, without the tenant.
         writes: the one set that an attempt may write, `tenant/set`.

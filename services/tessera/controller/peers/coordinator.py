@@ -25,7 +25,7 @@ class CoordinatorClient:
 
     Args:
         registry: knows where it listens.
-        token: of the controller, role service.
+        token: of the controller.
     """
 
     def __init__(self, registry: Registry, token: Token) -> None:

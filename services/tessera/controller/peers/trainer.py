@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from tessera import errors
+from tessera.api.controller.v1 import job_pb2
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.controller.policy.registry import Endpoint, EndpointRole, Registry
 from tessera.rpc.channel import aio_channel, bearer, peer_errors
+from tessera.rpc.principal import Principal, Role
 from tessera.rpc.tls.names import attempt_name
 from tessera.rpc.token import Token, tls_of
 
@@ -20,42 +22,65 @@ _UNAVAILABLE = "DRIVER_UNAVAILABLE"
 class Drivers:
     """Asks the drivers that are registered now.
 
+    What listens there is a job's own code, and it sees the token that it is called with: so that is
+    worth nothing but calls of this one attempt.
+
     Args:
         registry: knows where they listen.
-        token: of the controller, role service.
+        shown: gives the controller's token for what it says.
     """
 
-    def __init__(self, registry: Registry, token: Token) -> None:
+    def __init__(self, registry: Registry, shown: Callable[[Principal], Token]) -> None:
         self._registry = registry
-        self._token = token
+        self._shown = shown
+
+    async def status(self, job: str) -> job_pb2.JobRun:
+        """Where a run is.
+
+        Raises:
+            UnavailableError: its driver is not there (DRIVER_UNAVAILABLE), or does not answer.
+        """
+        async with self._driver(job) as (stub, metadata):
+            reply = await stub.GetStatus(pb.GetStatusRequest(), metadata=metadata, timeout=SECONDS)
+        return reply.run
 
     async def stop(self, job: str) -> None:
         """Ask a run to stop within two steps, after a last commit.
 
         Raises:
-            UnavailableError: its driver is not there (DRIVER_UNAVAILABLE), or does not answer.
+            UnavailableError: as `status`.
         """
-        async with self._driver(job) as stub:
-            await stub.Stop(pb.StopRequest(), metadata=bearer(self._token), timeout=SECONDS)
+        async with self._driver(job) as (stub, metadata):
+            await stub.Stop(pb.StopRequest(), metadata=metadata, timeout=SECONDS)
 
     async def checkpoint(self, job: str) -> pb.CheckpointResponse:
         """Ask a run to commit a version within two steps.
 
         Raises:
-            UnavailableError: as `stop`.
+            UnavailableError: as `status`.
         """
-        async with self._driver(job) as stub:
-            return await stub.Checkpoint(
-                pb.CheckpointRequest(), metadata=bearer(self._token), timeout=SECONDS
-            )
+        async with self._driver(job) as (stub, metadata):
+            return await stub.Checkpoint(pb.CheckpointRequest(), metadata=metadata, timeout=SECONDS)
 
     @asynccontextmanager
-    async def _driver(self, job: str) -> AsyncIterator[pb_grpc.TrainerServiceAsyncStub]:
+    async def _driver(
+        self, job: str
+    ) -> AsyncIterator[tuple[pb_grpc.TrainerServiceAsyncStub, Sequence[tuple[str, str]]]]:
         driver = self._find(job)
-        name = attempt_name(driver.tenant, job, int(driver.labels.get("attempt", "0")))
-        async with aio_channel(driver.control_address, tls_of(self._token), name) as connection:
+        attempt = int(driver.labels.get("attempt", "0"))
+        token = self._shown(
+            Principal(
+                subject="controller",
+                role=Role.CONTROLLER,
+                tenant=driver.tenant,
+                job=job,
+                attempt=attempt,
+            )
+        )
+        name = attempt_name(driver.tenant, job, attempt)
+        async with aio_channel(driver.control_address, tls_of(token), name) as connection:
             with peer_errors(f"the driver of {job}", _UNAVAILABLE):
-                yield pb_grpc.TrainerServiceStub(connection)
+                yield pb_grpc.TrainerServiceStub(connection), bearer(token)
 
     def _find(self, job: str) -> Endpoint:
         endpoints = self._registry.resolve(EndpointRole.TRAINER, job)

@@ -29,6 +29,7 @@ from tessera.rpc import pages
 from tessera.rpc.principal import Principal, current_principal
 
 _PAGES = pages.PageTokens(of="jobs", position=r"[-a-z0-9]{1,63}")
+_WITH_RANKS = (JobState.STARTING, JobState.RUNNING, JobState.CANCELLING)
 
 
 class JobService(pb_grpc.JobServiceServicer):
@@ -98,6 +99,18 @@ class JobService(pb_grpc.JobServiceServicer):
             )
         found = await self._database.read(_with_attempts, job, scope(caller))
         return pb.CancelJobResponse(job=_job_message(*found))
+
+    async def GetJobRun(self, request: pb.GetJobRunRequest, context: Any) -> pb.GetJobRunResponse:
+        """Where a running job is, and where its ranks run."""
+        del context
+        job = await self._visible(request.name)
+        if job.state not in _WITH_RANKS:
+            raise errors.FailedPreconditionError(
+                f"{job.id} is {job.state.value}; only a job that runs has ranks",
+                reason="JOB_NOT_RUNNING",
+                metadata={"job": job.id, "state": job.state.value},
+            )
+        return pb.GetJobRunResponse(run=await self._runtime.drivers.status(job.id))
 
     async def CheckpointJob(
         self, request: pb.CheckpointJobRequest, context: Any

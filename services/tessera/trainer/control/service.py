@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from tessera.api.controller.v1 import job_pb2
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.attempt.messages import failure_from_pb
@@ -17,7 +18,7 @@ GUILTY_SECONDS = 15.0
 
 
 class TrainerService(pb_grpc.TrainerServiceServicer):
-    """Steers the run, for users and the controller."""
+    """Steers the run, for the controller."""
 
     def __init__(self, record: AttemptRecord) -> None:
         self._record = record
@@ -25,7 +26,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
     async def GetStatus(self, _request: pb.GetStatusRequest, _context: Any) -> pb.GetStatusResponse:
         """Where the run is."""
         record, status = self._record, self._record.status
-        return pb.GetStatusResponse(
+        run = job_pb2.JobRun(
             job=record.job,
             attempt=record.attempt,
             phase=status.phase,
@@ -35,6 +36,7 @@ class TrainerService(pb_grpc.TrainerServiceServicer):
             version_step=status.version_step,
             ranks=record.addresses(),
         )
+        return pb.GetStatusResponse(run=run)
 
     async def Checkpoint(
         self, _request: pb.CheckpointRequest, _context: Any

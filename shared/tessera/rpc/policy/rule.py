@@ -182,14 +182,17 @@ def _check_endpoint(caller: Principal, value: Any) -> None:
 
 
 def _check_server(caller: Principal, owner: Owner | None) -> None:
-    if owner is None or caller.role in PLATFORM:
+    if owner is None:
         return
     if caller.tenant != owner.tenant:
         raise errors.PermissionDeniedError(
             f"this server is not of tenant {caller.tenant!r}", reason="OTHER_TENANT"
         )
+    attempt = (caller.job, caller.attempt) == (owner.job, owner.attempt)
     same = {
-        Role.ATTEMPT: (caller.job, caller.attempt) == (owner.job, owner.attempt),
+        Role.ATTEMPT: attempt,
+        # What it shows to a job's code is for that alone.
+        Role.CONTROLLER: attempt,
         Role.REPLICA: caller.deployment == owner.deployment,
     }
     if not same.get(caller.role, True):

@@ -48,6 +48,7 @@ TABLE: Table = (
             "ListJobs": (VIEWER, [SCOPED]),
             "CancelJob": (SUBMITTER, [SCOPED]),
             "CheckpointJob": (SUBMITTER, [SCOPED]),
+            "GetJobRun": (VIEWER, [SCOPED]),
             "WatchJob": (VIEWER, [SCOPED]),
             "StreamLogs": (VIEWER, [SCOPED]),
             "StreamMetrics": (VIEWER, [SCOPED]),
@@ -127,7 +128,7 @@ TABLE: Table = (
             "CommitVersion": (SUBMITTER | ATTEMPT, [WRITE]),
             "AbortVersion": (SUBMITTER | ATTEMPT, [WRITE]),
             "GetManifest": (VIEWER | ATTEMPT | REPLICA | CONTROLLER, [READ]),
-            "ListSets": (VIEWER | CONTROLLER, [SCOPED]),
+            "ListSets": (VIEWER, [SCOPED]),
             "ListVersions": (VIEWER | ATTEMPT | REPLICA | CONTROLLER, [READ]),
             "WatchSet": (VIEWER | REPLICA, [READ]),
             "PinVersion": (SUBMITTER | ATTEMPT | REPLICA, [READ]),
@@ -152,9 +153,10 @@ TABLE: Table = (
     | _rows(
         "trainer.v1.TrainerService",
         {
-            "GetStatus": (VIEWER | CONTROLLER, [SERVER]),
-            "Checkpoint": (SUBMITTER | CONTROLLER, [SERVER]),
-            "Stop": (SUBMITTER | CONTROLLER, [SERVER]),
+            # By nobody else: a job's code listens here, and would see the token of whoever calls.
+            "GetStatus": (CONTROLLER, [SERVER]),
+            "Checkpoint": (CONTROLLER, [SERVER]),
+            "Stop": (CONTROLLER, [SERVER]),
         },
     )
     | _rows(
@@ -181,9 +183,9 @@ TABLE: Table = (
     | _rows(
         "inference.v1.ReplicaService",
         {
-            "GetReplicaStatus": (VIEWER | CONTROLLER, [SERVER]),
-            "GetDigests": (VIEWER | CONTROLLER, [SERVER]),
-            "Drain": (REPLICA | CONTROLLER, [SERVER]),
+            "GetReplicaStatus": (VIEWER, [SERVER]),
+            "GetDigests": (VIEWER, [SERVER]),
+            "Drain": (REPLICA, [SERVER]),
         },
     )
 )

@@ -340,6 +340,58 @@ class Attempt(_message.Message):
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
+class JobRun(_message.Message):
+    """JobRun tells where an attempt is, and where its ranks run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    TOTAL_STEPS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_STEP_FIELD_NUMBER: _builtins.int
+    RANKS_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """Id of the job."""
+    attempt: _builtins.int
+    """Number of the attempt."""
+    phase: _builtins.str
+    """What it is doing: preparing, training, evaluating, committing, finished."""
+    step: _builtins.int
+    """Optimizer steps done."""
+    total_steps: _builtins.int
+    """Steps of the whole run; 0 while epochs say how long it is and the examples are not counted yet."""
+    version: _builtins.int
+    """Newest committed version; 0 if none."""
+    version_step: _builtins.int
+    """Step that the newest version was taken at."""
+    @_builtins.property
+    def ranks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Process ids of the ranks, by rank, with their hosts: `host:pid`."""
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        phase: _builtins.str = ...,
+        step: _builtins.int = ...,
+        total_steps: _builtins.int = ...,
+        version: _builtins.int = ...,
+        version_step: _builtins.int = ...,
+        ranks: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "phase", b"phase", "ranks", b"ranks", "step", b"step", "total_steps", b"total_steps", "version", b"version", "version_step", b"version_step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobRun: _TypeAlias = JobRun  # noqa: Y015
+
+@_typing.final
 class Job(_message.Message):
     """Job is a submitted job."""
 
@@ -680,6 +732,52 @@ class CancelJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelJobResponse: _TypeAlias = CancelJobResponse  # noqa: Y015
+
+@_typing.final
+class GetJobRunRequest(_message.Message):
+    """GetJobRunRequest names a job that runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`jobs/{id}` or the id alone."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetJobRunRequest: _TypeAlias = GetJobRunRequest  # noqa: Y015
+
+@_typing.final
+class GetJobRunResponse(_message.Message):
+    """GetJobRunResponse is what the driver of the job says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___JobRun:
+        """Of the attempt that runs."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___JobRun | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetJobRunResponse: _TypeAlias = GetJobRunResponse  # noqa: Y015
 
 @_typing.final
 class CheckpointJobRequest(_message.Message):

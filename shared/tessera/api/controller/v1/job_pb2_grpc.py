@@ -60,6 +60,11 @@ class JobServiceStub:
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobResponse.FromString,
                 _registered_method=True)
+        self.GetJobRun = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/GetJobRun',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/tessera.api.controller.v1.JobService/WatchJob',
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.WatchJobRequest.SerializeToString,
@@ -118,6 +123,13 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetJobRun(self, request, context):
+        """GetJobRun asks a running job where it is and where its ranks run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """WatchJob streams the job's events after a cursor and ends after the terminal one.
         """
@@ -166,6 +178,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.CheckpointJob,
                     request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobRequest.FromString,
                     response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobResponse.SerializeToString,
+            ),
+            'GetJobRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJobRun,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -319,6 +336,33 @@ class JobService:
             '/tessera.api.controller.v1.JobService/CheckpointJob',
             tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobRequest.SerializeToString,
             tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJobRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/GetJobRun',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

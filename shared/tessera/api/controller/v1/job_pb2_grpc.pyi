@@ -47,6 +47,8 @@ class JobServiceStub:
     """
     CheckpointJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CheckpointJobRequest, _job_pb2.CheckpointJobResponse]
     """CheckpointJob asks a running job for a version now; it commits one within two steps."""
+    GetJobRun: _grpc.UnaryUnaryMultiCallable[_job_pb2.GetJobRunRequest, _job_pb2.GetJobRunResponse]
+    """GetJobRun asks a running job where it is and where its ranks run."""
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]
     """WatchJob streams the job's events after a cursor and ends after the terminal one."""
     StreamLogs: _grpc.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]
@@ -73,6 +75,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """
     CheckpointJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CheckpointJobRequest, _job_pb2.CheckpointJobResponse]  # type: ignore[assignment]
     """CheckpointJob asks a running job for a version now; it commits one within two steps."""
+    GetJobRun: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRunRequest, _job_pb2.GetJobRunResponse]  # type: ignore[assignment]
+    """GetJobRun asks a running job where it is and where its ranks run."""
     WatchJob: _aio.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]  # type: ignore[assignment]
     """WatchJob streams the job's events after a cursor and ends after the terminal one."""
     StreamLogs: _aio.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]  # type: ignore[assignment]
@@ -126,6 +130,14 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.CheckpointJobResponse, _abc.Awaitable[_job_pb2.CheckpointJobResponse]]:
         """CheckpointJob asks a running job for a version now; it commits one within two steps."""
+
+    @_abc_1.abstractmethod
+    def GetJobRun(
+        self,
+        request: _job_pb2.GetJobRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.GetJobRunResponse, _abc.Awaitable[_job_pb2.GetJobRunResponse]]:
+        """GetJobRun asks a running job where it is and where its ranks run."""
 
     @_abc_1.abstractmethod
     def WatchJob(

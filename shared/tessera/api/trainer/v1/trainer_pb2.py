@@ -27,7 +27,7 @@ from tessera.api.controller.v1 import attempt_pb2 as tessera_dot_api_dot_control
 from tessera.api.controller.v1 import job_pb2 as tessera_dot_api_dot_controller_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tessera/api/trainer/v1/trainer.proto\x12\x16tessera.api.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\'tessera/api/controller/v1/attempt.proto\x1a#tessera/api/controller/v1/job.proto\"\x12\n\x10GetStatusRequest\"\x99\x01\n\x11GetStatusResponse\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x03\x12\x13\n\x0btotal_steps\x18\x05 \x01(\x03\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x14\n\x0cversion_step\x18\x07 \x01(\x03\x12\r\n\x05ranks\x18\x08 \x03(\t\"\x13\n\x11\x43heckpointRequest\"3\n\x12\x43heckpointResponse\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\"5\n\x0bStopRequest\x12\x17\n\ncheckpoint\x18\x01 \x01(\x08H\x00\x88\x01\x01\x42\r\n\x0b_checkpoint\"\x0e\n\x0cStopResponse\"\x93\x01\n\x0bSyncRequest\x12\x16\n\x05phase\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x15\n\x04step\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1c\n\x0btotal_steps\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x18\n\x07version\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1d\n\x0cversion_step\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"Q\n\x0cSyncResponse\x12\x13\n\x0b\x63heckpoints\x18\x01 \x01(\x03\x12\x0c\n\x04stop\x18\x02 \x01(\x08\x12\x1e\n\x16\x63heckpoint_before_stop\x18\x03 \x01(\x08\"X\n\x0bJoinRequest\x12\x19\n\x04rank\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x18\n\x04host\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x14\n\x03pid\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x0e\n\x0cJoinResponse\"\xed\x01\n\x0cLeaveRequest\x12\x19\n\x04rank\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x35\n\x07success\x18\x02 \x01(\x0b\x32\".tessera.api.controller.v1.SuccessH\x00\x12\x35\n\x07stopped\x18\x03 \x01(\x0b\x32\".tessera.api.controller.v1.StoppedH\x00\x12\x35\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\".tessera.api.controller.v1.FailureH\x00\x12\x12\n\ncollateral\x18\x05 \x01(\x08\x42\t\n\x07outcome\"\x0f\n\rLeaveResponse2\xaa\x02\n\x0eTrainerService\x12`\n\tGetStatus\x12(.tessera.api.trainer.v1.GetStatusRequest\x1a).tessera.api.trainer.v1.GetStatusResponse\x12\x63\n\nCheckpoint\x12).tessera.api.trainer.v1.CheckpointRequest\x1a*.tessera.api.trainer.v1.CheckpointResponse\x12Q\n\x04Stop\x12#.tessera.api.trainer.v1.StopRequest\x1a$.tessera.api.trainer.v1.StopResponse2\x89\x02\n\x0bRankService\x12Q\n\x04Sync\x12#.tessera.api.trainer.v1.SyncRequest\x1a$.tessera.api.trainer.v1.SyncResponse\x12Q\n\x04Join\x12#.tessera.api.trainer.v1.JoinRequest\x1a$.tessera.api.trainer.v1.JoinResponse\x12T\n\x05Leave\x12$.tessera.api.trainer.v1.LeaveRequest\x1a%.tessera.api.trainer.v1.LeaveResponseBJ\n\x16tessera.api.trainer.v1B\x0cTrainerProtoP\x01Z tessera/api/trainer/v1;trainerv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tessera/api/trainer/v1/trainer.proto\x12\x16tessera.api.trainer.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\'tessera/api/controller/v1/attempt.proto\x1a#tessera/api/controller/v1/job.proto\"\x12\n\x10GetStatusRequest\"C\n\x11GetStatusResponse\x12.\n\x03run\x18\x01 \x01(\x0b\x32!.tessera.api.controller.v1.JobRun\"\x13\n\x11\x43heckpointRequest\"3\n\x12\x43heckpointResponse\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\x0f\n\x07version\x18\x02 \x01(\x03\"5\n\x0bStopRequest\x12\x17\n\ncheckpoint\x18\x01 \x01(\x08H\x00\x88\x01\x01\x42\r\n\x0b_checkpoint\"\x0e\n\x0cStopResponse\"\x93\x01\n\x0bSyncRequest\x12\x16\n\x05phase\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x15\n\x04step\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1c\n\x0btotal_steps\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x18\n\x07version\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1d\n\x0cversion_step\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"Q\n\x0cSyncResponse\x12\x13\n\x0b\x63heckpoints\x18\x01 \x01(\x03\x12\x0c\n\x04stop\x18\x02 \x01(\x08\x12\x1e\n\x16\x63heckpoint_before_stop\x18\x03 \x01(\x08\"X\n\x0bJoinRequest\x12\x19\n\x04rank\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x18\n\x04host\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x14\n\x03pid\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x0e\n\x0cJoinResponse\"\xed\x01\n\x0cLeaveRequest\x12\x19\n\x04rank\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x35\n\x07success\x18\x02 \x01(\x0b\x32\".tessera.api.controller.v1.SuccessH\x00\x12\x35\n\x07stopped\x18\x03 \x01(\x0b\x32\".tessera.api.controller.v1.StoppedH\x00\x12\x35\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\".tessera.api.controller.v1.FailureH\x00\x12\x12\n\ncollateral\x18\x05 \x01(\x08\x42\t\n\x07outcome\"\x0f\n\rLeaveResponse2\xaa\x02\n\x0eTrainerService\x12`\n\tGetStatus\x12(.tessera.api.trainer.v1.GetStatusRequest\x1a).tessera.api.trainer.v1.GetStatusResponse\x12\x63\n\nCheckpoint\x12).tessera.api.trainer.v1.CheckpointRequest\x1a*.tessera.api.trainer.v1.CheckpointResponse\x12Q\n\x04Stop\x12#.tessera.api.trainer.v1.StopRequest\x1a$.tessera.api.trainer.v1.StopResponse2\x89\x02\n\x0bRankService\x12Q\n\x04Sync\x12#.tessera.api.trainer.v1.SyncRequest\x1a$.tessera.api.trainer.v1.SyncResponse\x12Q\n\x04Join\x12#.tessera.api.trainer.v1.JoinRequest\x1a$.tessera.api.trainer.v1.JoinResponse\x12T\n\x05Leave\x12$.tessera.api.trainer.v1.LeaveRequest\x1a%.tessera.api.trainer.v1.LeaveResponseBJ\n\x16tessera.api.trainer.v1B\x0cTrainerProtoP\x01Z tessera/api/trainer/v1;trainerv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,30 +55,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEAVEREQUEST'].fields_by_name['rank']._serialized_options = b'\272H\010\032\006\030\377\377\003(\000'
   _globals['_GETSTATUSREQUEST']._serialized_start=171
   _globals['_GETSTATUSREQUEST']._serialized_end=189
-  _globals['_GETSTATUSRESPONSE']._serialized_start=192
-  _globals['_GETSTATUSRESPONSE']._serialized_end=345
-  _globals['_CHECKPOINTREQUEST']._serialized_start=347
-  _globals['_CHECKPOINTREQUEST']._serialized_end=366
-  _globals['_CHECKPOINTRESPONSE']._serialized_start=368
-  _globals['_CHECKPOINTRESPONSE']._serialized_end=419
-  _globals['_STOPREQUEST']._serialized_start=421
-  _globals['_STOPREQUEST']._serialized_end=474
-  _globals['_STOPRESPONSE']._serialized_start=476
-  _globals['_STOPRESPONSE']._serialized_end=490
-  _globals['_SYNCREQUEST']._serialized_start=493
-  _globals['_SYNCREQUEST']._serialized_end=640
-  _globals['_SYNCRESPONSE']._serialized_start=642
-  _globals['_SYNCRESPONSE']._serialized_end=723
-  _globals['_JOINREQUEST']._serialized_start=725
-  _globals['_JOINREQUEST']._serialized_end=813
-  _globals['_JOINRESPONSE']._serialized_start=815
-  _globals['_JOINRESPONSE']._serialized_end=829
-  _globals['_LEAVEREQUEST']._serialized_start=832
-  _globals['_LEAVEREQUEST']._serialized_end=1069
-  _globals['_LEAVERESPONSE']._serialized_start=1071
-  _globals['_LEAVERESPONSE']._serialized_end=1086
-  _globals['_TRAINERSERVICE']._serialized_start=1089
-  _globals['_TRAINERSERVICE']._serialized_end=1387
-  _globals['_RANKSERVICE']._serialized_start=1390
-  _globals['_RANKSERVICE']._serialized_end=1655
+  _globals['_GETSTATUSRESPONSE']._serialized_start=191
+  _globals['_GETSTATUSRESPONSE']._serialized_end=258
+  _globals['_CHECKPOINTREQUEST']._serialized_start=260
+  _globals['_CHECKPOINTREQUEST']._serialized_end=279
+  _globals['_CHECKPOINTRESPONSE']._serialized_start=281
+  _globals['_CHECKPOINTRESPONSE']._serialized_end=332
+  _globals['_STOPREQUEST']._serialized_start=334
+  _globals['_STOPREQUEST']._serialized_end=387
+  _globals['_STOPRESPONSE']._serialized_start=389
+  _globals['_STOPRESPONSE']._serialized_end=403
+  _globals['_SYNCREQUEST']._serialized_start=406
+  _globals['_SYNCREQUEST']._serialized_end=553
+  _globals['_SYNCRESPONSE']._serialized_start=555
+  _globals['_SYNCRESPONSE']._serialized_end=636
+  _globals['_JOINREQUEST']._serialized_start=638
+  _globals['_JOINREQUEST']._serialized_end=726
+  _globals['_JOINRESPONSE']._serialized_start=728
+  _globals['_JOINRESPONSE']._serialized_end=742
+  _globals['_LEAVEREQUEST']._serialized_start=745
+  _globals['_LEAVEREQUEST']._serialized_end=982
+  _globals['_LEAVERESPONSE']._serialized_start=984
+  _globals['_LEAVERESPONSE']._serialized_end=999
+  _globals['_TRAINERSERVICE']._serialized_start=1002
+  _globals['_TRAINERSERVICE']._serialized_end=1300
+  _globals['_RANKSERVICE']._serialized_start=1303
+  _globals['_RANKSERVICE']._serialized_end=1568
 # @@protoc_insertion_point(module_scope)

@@ -3,10 +3,8 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
 from tessera.api.controller.v1 import attempt_pb2 as _attempt_pb2
 from tessera.api.controller.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
@@ -43,47 +41,19 @@ class GetStatusResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    JOB_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
-    PHASE_FIELD_NUMBER: _builtins.int
-    STEP_FIELD_NUMBER: _builtins.int
-    TOTAL_STEPS_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    VERSION_STEP_FIELD_NUMBER: _builtins.int
-    RANKS_FIELD_NUMBER: _builtins.int
-    job: _builtins.str
-    """Id of the job."""
-    attempt: _builtins.int
-    """Number of the attempt."""
-    phase: _builtins.str
-    """What it is doing: preparing, training, evaluating, committing, finished."""
-    step: _builtins.int
-    """Optimizer steps done."""
-    total_steps: _builtins.int
-    """Steps of the whole run; 0 while epochs say how long it is and the examples are not counted yet."""
-    version: _builtins.int
-    """Newest committed version; 0 if none."""
-    version_step: _builtins.int
-    """Step that the newest version was taken at."""
+    RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def ranks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Process ids of the ranks, by rank, with their hosts: `host:pid`."""
+    def run(self) -> _job_pb2.JobRun:
+        """Where the run is."""
 
     def __init__(
         self,
         *,
-        job: _builtins.str = ...,
-        attempt: _builtins.int = ...,
-        phase: _builtins.str = ...,
-        step: _builtins.int = ...,
-        total_steps: _builtins.int = ...,
-        version: _builtins.int = ...,
-        version_step: _builtins.int = ...,
-        ranks: _abc.Iterable[_builtins.str] | None = ...,
+        run: _job_pb2.JobRun | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "phase", b"phase", "ranks", b"ranks", "step", b"step", "total_steps", b"total_steps", "version", b"version", "version_step", b"version_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
