@@ -4,7 +4,7 @@ import { run } from "./tessera.js";
 
 await run(async (tessera, [model, text, tokens = "64", seed = "1"]) => {
   if (!model || !text) throw new Error('say: node generate.js MODEL "TEXT" [TOKENS] [SEED]');
-  const address = await tessera.replica(model);
+  const replica = await tessera.replica(model);
   const request = {
     model,
     text,
@@ -12,7 +12,7 @@ await run(async (tessera, [model, text, tokens = "64", seed = "1"]) => {
     sampling: { temperature: 0.8, seed: Number(seed) },
   };
   process.stdout.write(text);
-  const parts = tessera.stream("inference.v1.InferenceService", "Generate", request, { address });
+  const parts = tessera.stream("inference.v1.InferenceService", "Generate", request, replica);
   let last;
   for await (last of parts) process.stdout.write(last.text);
   console.log(`\n— version ${last.version}, ${last.finish_reason}`);

@@ -46,15 +46,22 @@ export class TesseraError extends Error {
 /** Everything that a platform answers. */
 export class Tessera {
   /**
-   * @param {{home?: string, address?: string, token?: string}} where - the folder of a platform on
-   *   this machine (default `TESSERA_HOME` or ~/.tessera), or the controller's host:port and a token.
+   * @param {{home?: string, address?: string, token?: string, ca?: string}} where - the folder of a
+   *   platform on this machine (default `TESSERA_HOME` or ~/.tessera), or the controller's host:port
+   *   and a token; where connections are encrypted, also a file with the authority to believe.
    */
-  constructor({ home, address, token } = {}) {
+  constructor({ home, address, token, ca } = {}) {
     const folder = home ?? process.env.TESSERA_HOME ?? join(homedir(), ".tessera");
-    this.address = address ?? process.env.TESSERA_ADDRESS ?? addressIn(folder);
+    const named = address ?? process.env.TESSERA_ADDRESS;
+    const state = named ? {} : stateIn(folder);
+    this.address = named ?? state.controller;
     this.metadata = new grpc.Metadata();
-    const bearer = token ?? process.env.TESSERA_TOKEN ?? read(join(folder, "token"));
-    this.metadata.set("authorization", `Bearer ${bearer.trim()}`);
+    this.token = (token ?? process.env.TESSERA_TOKEN ?? read(join(folder, "token"))).trim();
+    this.metadata.set("authorization", `Bearer ${this.token}`);
+    const roots = ca ?? process.env.TESSERA_CA ?? state.ca;
+    this.credentials = roots
+      ? grpc.credentials.createSsl(Buffer.from(read(roots)))
+      : grpc.credentials.createInsecure();
     this.stubs = new Map();
   }
 
@@ -68,8 +75,8 @@ export class Tessera {
   }
 
   /** The parts of an answer, as they come; leaving the loop ends the call. */
-  async *stream(name, method, request, { address = this.address } = {}) {
-    const call = this.stub(name, address)[method](request, this.metadata);
+  async *stream(name, method, request, { address = this.address, proves } = {}) {
+    const call = this.stub(name, address, proves)[method](request, this.metadata);
     try {
       yield* call;
     } catch (failure) {
@@ -79,7 +86,10 @@ export class Tessera {
     }
   }
 
-  /** The address of a replica that serves a deployment; waits for one. */
+  /**
+   * Where a replica that serves a deployment listens, and what it proves to be where connections are
+   * encrypted; waits for one.
+   */
   async replica(model, seconds = 60) {
     const end = Date.now() + seconds * 1000;
     for (;;) {
@@ -87,7 +97,9 @@ export class Tessera {
       const { endpoints } = await this.call("controller.v1.RegistryService", "Resolve", request);
       const serving = endpoints.filter((endpoint) => endpoint.labels.state === "active");
       if (serving.length) {
-        return serving[Math.floor(Math.random() * serving.length)].control_address;
+        const { control_address } = serving[Math.floor(Math.random() * serving.length)];
+        const { tenant } = JSON.parse(Buffer.from(this.token.split(".")[1], "base64url"));
+        return { address: control_address, proves: `${model}.${tenant}.replica.tessera.internal` };
       }
       // A deployment that does not exist, or that can never serve, is not worth the wait.
       const name = { name: model };
@@ -103,11 +115,12 @@ export class Tessera {
     for (const stub of this.stubs.values()) stub.close();
   }
 
-  stub(name, address) {
-    const key = `${name} ${address}`;
+  stub(name, address, proves) {
+    const key = `${name} ${address} ${proves}`;
     if (!this.stubs.has(key)) {
       const Service = name.split(".").reduce((found, part) => found[part], api);
-      this.stubs.set(key, new Service(address, grpc.credentials.createInsecure(), OPTIONS));
+      const options = proves ? { ...OPTIONS, "grpc.ssl_target_name_override": proves } : OPTIONS;
+      this.stubs.set(key, new Service(address, this.credentials, options));
     }
     return this.stubs.get(key);
   }
@@ -128,10 +141,12 @@ export async function run(main) {
   }
 }
 
-function addressIn(folder) {
-  const { controller } = JSON.parse(read(join(folder, "state.json")));
-  if (!controller) throw new Error(`no platform runs in ${folder}; start one with \`tessera up\``);
-  return controller;
+function stateIn(folder) {
+  const state = JSON.parse(read(join(folder, "state.json")));
+  if (!state.controller) {
+    throw new Error(`no platform runs in ${folder}; start one with \`tessera up\``);
+  }
+  return state;
 }
 
 function read(path) {

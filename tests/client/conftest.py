@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import published
@@ -13,6 +15,9 @@ from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec
 
 platform, parameters, tiny = published.platform, published.parameters, published.tiny
 served, zoo, client = published.served, published.zoo, published.client
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def job_spec(name="demo", **fields) -> JobSpec:
@@ -44,3 +49,26 @@ def gpt2(tmp_path_factory):
 def copy(gpt2, tmp_path):
     """A copy of the GPT-2 to break."""
     return Path(shutil.copytree(gpt2, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory) -> Path:
+    """The example and the .proto files as a clone has them, with what package-lock.json names."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("Node is not installed")
+    clone = tmp_path_factory.mktemp("clone")
+    folder = clone / "examples" / "node"
+    ignored = shutil.ignore_patterns("node_modules")
+    shutil.copytree(ROOT / "examples" / "node", folder, ignore=ignored)
+    shutil.copytree(ROOT / "protos", clone / "protos")
+    done = subprocess.run(
+        ["npm", "ci", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if re.search(r"ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ENETUNREACH", done.stderr):
+        pytest.skip("npm reaches no registry")
+    assert done.returncode == 0, done.stderr
+    return folder

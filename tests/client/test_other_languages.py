@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -63,29 +62,6 @@ with grpc.insecure_channel(replica) as channel:
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory) -> Path:
-    """The example and the .proto files as a clone has them, with what package-lock.json names."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("Node is not installed")
-    clone = tmp_path_factory.mktemp("clone")
-    folder = clone / "examples" / "node"
-    ignored = shutil.ignore_patterns("node_modules")
-    shutil.copytree(ROOT / "examples" / "node", folder, ignore=ignored)
-    shutil.copytree(ROOT / "protos", clone / "protos")
-    done = subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if re.search(r"ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ENETUNREACH", done.stderr):
-        pytest.skip("npm reaches no registry")
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
 def generated(tmp_path_factory) -> Path:
     """Python's messages and stubs, made from an export alone."""
     folder = tmp_path_factory.mktemp("generated")
@@ -110,6 +86,7 @@ class Run:
             env={**env, "TESSERA_HOME": str(platform.home)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,  # What a line's reader took in advance, `communicate` would not see.
         )
         self._watchdog = threading.Timer(60, self.process.kill)
         self._watchdog.start()
