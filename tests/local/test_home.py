@@ -17,6 +17,7 @@ from tessera.client.home import check_readable, find, folder_of
 from tessera.local.home import Home
 from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
+from tessera.rpc.tls.authority import Authority
 
 
 @pytest.fixture
@@ -96,6 +97,7 @@ def test_the_lock_holds_across_processes_and_ends_with_its_holder(home):
 def test_purge_deletes_what_is_ours_and_names_the_rest(home):
     (home.path / "notes.txt").write_text("mine")
     (home.path / "logs" / "controller.log").write_text("x")
+    Authority.of(home.path)
     assert home.purge() == ["notes.txt"]
     (home.path / "notes.txt").unlink()
     home.path.rmdir()

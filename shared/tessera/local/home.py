@@ -21,7 +21,7 @@ from tessera.rpc.tls import given
 from tessera.rpc.tls.authority import CERTIFICATE, FOLDER
 
 _SIGN = "This folder belongs to a Tessera platform; `tessera down --purge` deletes it.\n"
-_FOLDERS = ("keys", "tls", "blobs", "logs", "parameters", "cache", "secrets")
+_FOLDERS = ("keys", "blobs", "logs", "parameters", "cache", "secrets")
 _FILES = (
     "lock",
     "state.json",
@@ -178,7 +178,7 @@ class Home:
                 f"{self.path} is not the home of a Tessera platform; nothing was deleted",
                 reason="NOT_A_HOME",
             )
-        for name in _FOLDERS:
+        for name in (*_FOLDERS, FOLDER):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in reversed(_FILES):
             (self.path / name).unlink(missing_ok=True)
