@@ -9,7 +9,6 @@ UNKNOWN_AUTHORITY = "TLS_UNKNOWN_AUTHORITY"
 EXPIRED = "TLS_EXPIRED"
 EXPECTED = "TLS_EXPECTED"
 NOT_OFFERED = "TLS_NOT_OFFERED"
-CERTIFICATE_REFUSED = "TLS_CERTIFICATE_REFUSED"
 
 LINES = {
     WRONG_NAME: (
@@ -27,9 +26,6 @@ LINES = {
     NOT_OFFERED: (
         "{who} does not speak TLS; start it with `tessera up --tls`, or leave out --ca and "
         "TESSERA_CA"
-    ),
-    CERTIFICATE_REFUSED: (
-        "{who} does not accept this caller's certificate; it takes one of its own platform"
     ),
 }
 
