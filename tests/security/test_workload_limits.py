@@ -50,7 +50,7 @@ async def replica(platform):
 async def driver(platform):
     record = AttemptRecord(job="j", attempt=1, total_steps=5, world_size=2)
     verifier = await asyncio.to_thread(fetch_verifier, platform.address, "trainer")
-    server = _server(record, "default", verifier, CALLS)
+    server = _server(record, "default", verifier, CALLS, None)
     return f"127.0.0.1:{await server.start()}", lambda: server.drain(0)
 
 
@@ -67,15 +67,19 @@ def reasons(address, path, token):
 
 
 @pytest.mark.parametrize(
-    ("start", "method"),
+    ("start", "method", "caller"),
     [
-        (replica, "inference.v1.InferenceService/GetModel"),
-        (driver, "trainer.v1.TrainerService/GetStatus"),
+        (replica, "inference.v1.InferenceService/GetModel", {"role": Role.VIEWER}),
+        (
+            driver,
+            "trainer.v1.TrainerService/GetStatus",
+            {"role": Role.CONTROLLER, "job": "j", "attempt": 1},
+        ),
     ],
 )
-def test_a_message_that_the_operator_allows(platform, start, method):
+def test_a_message_that_the_operator_allows(platform, start, method, caller):
     address, stop = platform.run(start(platform))
-    token = platform.issue(subject="ada", role=Role.VIEWER)
+    token = platform.issue(subject="ada", **caller)
     found = reasons(address, f"/tessera.api.{method}", token)
     platform.run(stop())
     # gRPC takes of a replica whatever texts may take; each method is measured at the door.
