@@ -83,7 +83,7 @@ def test_ranks_are_shown_while_a_job_runs(on, job_file, running, platform):
     attempt.report(progress=progress())
     away = on("job", job, "--ranks")
     assert (away.code, away.out) == (1, "")
-    assert f"the driver of {job} does not answer" in away.err
+    assert f"the driver of {job} has not registered yet" in away.err
     record = AttemptRecord(job=job, attempt=1, total_steps=10, world_size=2)
     record.status = AttemptStatus(phase="training", step=5, version=1, version_step=4)
     record.ranks[1] = "node-b:42"

@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from random import Random
 
@@ -77,7 +78,10 @@ class Callers:
                 subject=f"replica:{tenant}/{name}", role=role, tenant=tenant, deployment=name,
                 reads=(f"{tenant}/{chosen}",),
             )  # fmt: skip
-        return Principal(subject=role.value, role=role, tenant="")
+        if role is Role.CONTROLLER and server:
+            return replace(DRIVEN, subject=role.value, role=role)
+        subject = "shard-7" if role is Role.SHARD else role.value
+        return Principal(subject=subject, role=role, tenant="")
 
     def shown(self, who: Principal) -> Metadata:
         """What somebody shows that is it."""

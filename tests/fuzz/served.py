@@ -16,7 +16,6 @@ from ray_dashboard import Dashboard
 
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
-from tessera.controller.policy.quotas import Quota, Quotas
 from tessera.controller.policy.records import Pool
 from tessera.inference.config import ReplicaConfig
 from tessera.inference.replica import Replica, start_replica
@@ -24,6 +23,8 @@ from tessera.meter import NoMeter
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 from tessera.parameters.quota import TenantQuota
+from tessera.rpc.limits import LIMITS
+from tessera.rpc.platform_limits import PlatformLimits, TenantLimits, WeightLimits
 from tessera.rpc.principal import Principal, Role
 from tessera.rpc.registration import fetch_verifier
 from tessera.text import special
@@ -33,18 +34,25 @@ from tessera.trainer.driver import _server as driver_server
 
 from .world import DRIVEN, World
 
-QUOTAS = Quotas(
-    jobs=Quota(what="open jobs", tenant=60, principal=40),
-    deployments=Quota(what="deployments", tenant=20, principal=15),
-    watchers=Quota(what="open watches", tenant=200, principal=100),
+TENANT = TenantLimits(
+    jobs=60,
+    jobs_of_principal=40,
+    deployments=20,
+    deployments_of_principal=15,
+    watches=200,
+    watches_of_principal=100,
 )
 """Small: quotas are met, and a look at all that is open stays short."""
-STORED = TenantQuota(sets=50, versions=400, open_versions=30, pins=200, watchers=100)
+STORED = TenantQuota(
+    each=WeightLimits(sets=50, versions=400, open_versions=30, pins=200, watchers=100)
+)
 KEEP_SECONDS = 0.2
 
 
 class _Fresh:
     """A token of the key that signs now."""
+
+    tls = None
 
     def __init__(self, controller: Controller, **principal: Any) -> None:
         self._controller = controller
@@ -79,8 +87,8 @@ class Served:
         self._home.mkdir(parents=True, exist_ok=True)
         local = Pool(name="local", dashboard_url=self._ray.address, ray_address="127.0.0.1:1")
         config = Config(
-            host="127.0.0.1", port=0, home=self._home / "controller", shards=0, quotas=QUOTAS,
-            pools=(local,),
+            host="127.0.0.1", port=0, home=self._home / "controller", shards=0, pools=(local,),
+            limits=PlatformLimits(tenant=TENANT),
         )  # fmt: skip
         self.controller = Controller(config)
         await self.controller.start()
@@ -103,18 +111,21 @@ class Served:
     async def _start_parameters(self) -> None:
         address = self.controller.address
 
-        def place(role: Role) -> ServiceAddress:
-            token = _Fresh(self.controller, subject=role.value, role=role)
+        def place(role: Role, subject: str) -> ServiceAddress:
+            token = _Fresh(self.controller, subject=subject, role=role)
             return ServiceAddress(controller=address, token=token)
 
         folder = self._home / "parameters"
         shards = [
-            ShardNode(ShardConfig(index=n, data_dir=folder / f"shard-{n}"), place(Role.SHARD))
+            ShardNode(
+                ShardConfig(index=n, data_dir=folder / f"shard-{n}"),
+                place(Role.SHARD, f"shard-{n}"),
+            )
             for n in range(2)
         ]
         coordinator = CoordinatorNode(
             CoordinatorConfig(data_dir=folder / "coordinator", quota=STORED),
-            place(Role.COORDINATOR),
+            place(Role.COORDINATOR, "coordinator"),
         )
         for node in (*shards, coordinator):
             await node.start()
@@ -124,7 +135,7 @@ class Served:
         self.record = AttemptRecord(job=DRIVEN.job, attempt=1, total_steps=10, world_size=4)
         address = self.controller.address
         self._verifier = await asyncio.to_thread(fetch_verifier, address, "trainer")
-        server = driver_server(self.record, "default", self._verifier)
+        server = driver_server(self.record, "default", self._verifier, LIMITS, None)
         self.driver_address = f"127.0.0.1:{await server.start()}"
         self._driver = server
 

@@ -76,7 +76,11 @@ class Served:
             steering=pb_grpc.ReplicaServiceStub(channel),
             metadata=bearer(self._issuer.issue(Principal(subject="ada", role=Role.OPERATOR))),
             other=bearer(self._issuer.issue(Principal(subject="bob", role=Role.OPERATOR))),
-            controller=bearer(self._issuer.issue(Principal(subject="c", role=Role.CONTROLLER))),
+            ensurer=bearer(
+                self._issuer.issue(
+                    Principal(subject="replica:default/tiny", role=Role.REPLICA, deployment="tiny")
+                )
+            ),
         )
 
     async def close(self):

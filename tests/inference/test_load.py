@@ -93,7 +93,7 @@ async def test_draining_ends_what_runs_and_refuses_what_is_new(replica):
 
 
 async def drain(replica):
-    await replica.steering.Drain(pb.DrainRequest(), metadata=replica.controller, timeout=20)
+    await replica.steering.Drain(pb.DrainRequest(), metadata=replica.ensurer, timeout=20)
 
 
 async def test_an_engine_that_hangs_is_not_healthy(replica):

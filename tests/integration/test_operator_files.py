@@ -32,11 +32,11 @@ tenant: {jobs: 3}
 tenants: {default: {weights: {sets: 1}}}
 """
 ASKED = {
-    "controller": "controller.v1.AccessService/ListTenants",
-    "coordinator": "parameters.v1.CoordinatorService/ListSets",
-    "shard": "parameters.v1.ShardService/GetShardStatus",
-    "trainer": "trainer.v1.TrainerService/GetStatus",
-    "replica": "inference.v1.InferenceService/GetModel",
+    "controller": "tessera.api.controller.v1.AccessService/ListTenants",
+    "coordinator": "tessera.api.parameters.v1.CoordinatorService/ListSets",
+    "shard": "tessera.api.parameters.v1.ShardService/GetShardStatus",
+    "trainer": "grpc.health.v1.Health/Check",
+    "replica": "tessera.api.inference.v1.InferenceService/GetModel",
 }
 
 
@@ -74,7 +74,7 @@ def address(running, kind):
 @pytest.mark.parametrize("kind", ASKED)
 def test_every_server_holds_to_what_the_operator_has_set(running, kind):
     with grpc.insecure_channel(address(running, kind)) as connection:
-        call = connection.unary_unary(f"/tessera.api.{ASKED[kind]}")
+        call = connection.unary_unary(f"/{ASKED[kind]}")
         for size, reason in ((5 << 20, "MALFORMED_MESSAGE"), (9 << 20, "MESSAGE_TOO_LARGE")):
             with pytest.raises(errors.TesseraError) as caught, mapped_errors():
                 call(b"\xff" * size, metadata=bearer(running.platform.token), timeout=30)

@@ -69,6 +69,7 @@ class Attempt:
                 name=self._ref.job,
                 incarnation="1",
                 control_address=f"127.0.0.1:{await server.start()}",
+                labels={"attempt": "1"},
             )
             registration = Registration(self._platform.address, self._token, endpoint)
             await registration.start()

@@ -210,7 +210,7 @@ class Slices(shard_pb2_grpc.ShardDataServiceServicer):
 @pytest.fixture
 def pulled():
     register = partial(shard_pb2_grpc.add_ShardDataServiceServicer_to_server, Slices())
-    server = DataServer(DOOR, DATA, register, streams=9, limits=PATIENT)
+    server = DataServer(DOOR, DATA, register, limits=replace(PATIENT, streams=9))
     yield f"127.0.0.1:{server.start()}"
     server.stop(0)
 
