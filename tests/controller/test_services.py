@@ -268,6 +268,7 @@ async def test_an_endpoint_survives_the_controllers_restart(platform):
     assert error.reason == "UNKNOWN_ROLE"
 
 
+@pytest.mark.waits
 async def test_a_pool_that_is_no_ray_cluster_is_listed_with_its_trouble(platform):
     dashboard = Dashboard(strange=True)
     pool = pool_pb2.Pool(name="odd", dashboard_url=dashboard.address, ray_address="127.0.0.1:8")

@@ -157,6 +157,7 @@ def test_what_is_no_token(platform, token):
     assert reason in {"OIDC_MALFORMED", "OIDC_ISSUER"}
 
 
+@pytest.mark.waits
 def test_what_is_too_large_or_nothing(platform):
     for token in ("", "x" * 16385, "x" * (1 << 20)):
         assert refusal(platform, token) == (errors.InvalidArgumentError, "INVALID_FIELD")

@@ -64,6 +64,7 @@ def addresses(platform, shown):
     }
 
 
+@pytest.mark.waits
 def test_people_and_workloads_reach_what_is_theirs(platform, shown):
     for principal in (ATTEMPT, {"subject": "ada", "role": Role.OPERATOR}):
         for address, name in addresses(platform, shown).items():

@@ -117,6 +117,7 @@ def test_a_key_is_rotated_and_tokens_of_before_stay(as_):
     assert list(as_().jobs.list()) == []
 
 
+@pytest.mark.waits
 def test_what_has_expired_is_told_to_nobody_any_more(platform):
     trust = platform.controller.runtime.trust
     trust.revoke({"gone": time.time() - 1, "soon": time.time() + 0.3, "later": time.time() + 60})

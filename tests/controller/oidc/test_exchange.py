@@ -83,6 +83,7 @@ def test_it_is_kept_who_exchanged_what_and_it_can_be_revoked(platform, issuer):
     assert caught.value.reason == "TOKEN_REVOKED"
 
 
+@pytest.mark.waits
 def test_what_has_expired_is_not_kept(platform, issuer):
     with Client(platform.address, platform.token) as client:
         exchange(platform, issuer.sign(sub="old", groups="ml", exp=int(time.time()) - 29))

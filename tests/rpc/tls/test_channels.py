@@ -78,6 +78,7 @@ def test_a_server_that_cannot_get_its_next_certificate_keeps_the_last(ours, serv
         ask(address, bearing(ours.identity(["caller.example"], seconds=60)), NAME)
 
 
+@pytest.mark.waits
 def test_a_channel_outlives_the_certificate_that_it_began_with(ours):
     """The server hangs up on a certificate that has expired, so a new connection needs the next."""
     server = ours.identity([NAME], seconds=600)

@@ -107,6 +107,7 @@ def test_a_server_that_is_not_there_is_no_matter_of_tls(ours):
             assert caught.value.reason == "CONTROLLER_UNREACHABLE"
 
 
+@pytest.mark.waits
 def test_a_server_that_says_nothing_holds_nobody_up(ours, monkeypatch):
     monkeypatch.setattr(probe, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
