@@ -58,7 +58,8 @@ def test_large_calls_with_a_token_take_no_more_than_a_principals_share(served, n
         grpc.StatusCode.INVALID_ARGUMENT,
     }
     places = max(LEAST, RECEIVED_BYTES // MIB // 16) // 3 + 1
-    assert growth <= 2 * places * size + 32
+    # Twice for a moment, and what the allocator keeps; all at once would be 360 MiB at least.
+    assert growth <= 2 * places * size + 64
     assert statistics.median(watched.seconds) <= 0.5
 
 
