@@ -88,7 +88,7 @@ async def test_what_it_is_shown_is_for_its_own_attempt_and_this_service(platform
     assert (await platform.jobs.GetJobRun(run, metadata=user, timeout=WAIT)).run.step == 3
     asked = job_pb2.CheckpointJobRequest(name=job)
     await platform.jobs.CheckpointJob(asked, metadata=user, timeout=WAIT)
-    await platform.runtime.drivers.stop(job)
+    await platform.runtime.drivers.stop(job, 1)
     assert len(listener.shown) == 3
     users = user[0][1].removeprefix("Bearer ")
     keys = platform.runtime.trust.keys.public

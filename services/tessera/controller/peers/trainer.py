@@ -34,40 +34,39 @@ class Drivers:
         self._registry = registry
         self._shown = shown
 
-    async def status(self, job: str) -> job_pb2.JobRun:
+    async def status(self, job: str, attempt: int) -> job_pb2.JobRun:
         """Where a run is.
 
         Raises:
             UnavailableError: its driver is not there (DRIVER_UNAVAILABLE), or does not answer.
         """
-        async with self._driver(job) as (stub, metadata):
+        async with self._driver(job, attempt) as (stub, metadata):
             reply = await stub.GetStatus(pb.GetStatusRequest(), metadata=metadata, timeout=SECONDS)
         return reply.run
 
-    async def stop(self, job: str) -> None:
+    async def stop(self, job: str, attempt: int) -> None:
         """Ask a run to stop within two steps, after a last commit.
 
         Raises:
             UnavailableError: as `status`.
         """
-        async with self._driver(job) as (stub, metadata):
+        async with self._driver(job, attempt) as (stub, metadata):
             await stub.Stop(pb.StopRequest(), metadata=metadata, timeout=SECONDS)
 
-    async def checkpoint(self, job: str) -> pb.CheckpointResponse:
+    async def checkpoint(self, job: str, attempt: int) -> pb.CheckpointResponse:
         """Ask a run to commit a version within two steps.
 
         Raises:
             UnavailableError: as `status`.
         """
-        async with self._driver(job) as (stub, metadata):
+        async with self._driver(job, attempt) as (stub, metadata):
             return await stub.Checkpoint(pb.CheckpointRequest(), metadata=metadata, timeout=SECONDS)
 
     @asynccontextmanager
     async def _driver(
-        self, job: str
+        self, job: str, attempt: int
     ) -> AsyncIterator[tuple[pb_grpc.TrainerServiceAsyncStub, Sequence[tuple[str, str]]]]:
         driver = self._find(job)
-        attempt = int(driver.labels.get("attempt", "0"))
         token = self._shown(
             Principal(
                 subject="controller",

@@ -98,7 +98,7 @@ class CommandLoop:
 
     async def _stop(self, command: PendingCommand, attempt: Attempt) -> None:
         if attempt.end_time is None and command.tries < STOP_TRIES:
-            await self._runtime.drivers.stop(command.job)
+            await self._runtime.drivers.stop(command.job, attempt.number)
         await self._database.write(outbox.done, command.id)
 
     async def _kill(self, command: PendingCommand, attempt: Attempt) -> None:

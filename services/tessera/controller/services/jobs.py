@@ -105,12 +105,9 @@ class JobService(pb_grpc.JobServiceServicer):
         del context
         job = await self._visible(request.name)
         if job.state not in _WITH_RANKS:
-            raise errors.FailedPreconditionError(
-                f"{job.id} is {job.state.value}; only a job that runs has ranks",
-                reason="JOB_NOT_RUNNING",
-                metadata={"job": job.id, "state": job.state.value},
-            )
-        return pb.GetJobRunResponse(run=await self._runtime.drivers.status(job.id))
+            raise _not_running(job, "only a job that runs has ranks")
+        run = await self._runtime.drivers.status(job.id, job.position.attempt)
+        return pb.GetJobRunResponse(run=run)
 
     async def CheckpointJob(
         self, request: pb.CheckpointJobRequest, context: Any
@@ -119,12 +116,8 @@ class JobService(pb_grpc.JobServiceServicer):
         del context
         job = await self._visible(request.name)
         if job.state is not JobState.RUNNING:
-            raise errors.FailedPreconditionError(
-                f"{job.id} is {job.state.value}; only a job that is RUNNING can commit a version",
-                reason="JOB_NOT_RUNNING",
-                metadata={"job": job.id, "state": job.state.value},
-            )
-        taken = await self._runtime.drivers.checkpoint(job.id)
+            raise _not_running(job, "only a job that is RUNNING can commit a version")
+        taken = await self._runtime.drivers.checkpoint(job.id, job.position.attempt)
         return pb.CheckpointJobResponse(
             attempt=job.position.attempt, step=taken.step, version=taken.version
         )
@@ -245,4 +238,12 @@ def _attempt_message(value: Attempt) -> pb.Attempt:
         start_time=convert.timestamp(value.start_time),
         end_time=convert.timestamp(value.end_time),
         failure=None if value.failure is None else failure_to_pb(value.failure),
+    )
+
+
+def _not_running(job: Job, why: str) -> errors.FailedPreconditionError:
+    return errors.FailedPreconditionError(
+        f"{job.id} is {job.state.value}; {why}",
+        reason="JOB_NOT_RUNNING",
+        metadata={"job": job.id, "state": job.state.value},
     )
