@@ -49,6 +49,7 @@ def replicas(platform):
         stub.Deregister(request, metadata=metadata(name), timeout=5)
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("other", ["failed", "active"])
 def test_replicas_that_can_never_serve_are_not_waited_for(client, tiny, replicas, other):
     name = f"two-{other}"

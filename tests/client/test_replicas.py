@@ -221,6 +221,7 @@ def test_what_still_runs_where_a_replica_drains_comes(client, stand_in):
     assert (first.sizes, second.sizes) == ([1], [1])
 
 
+@pytest.mark.measures
 def test_the_deadline_is_kept(client, stand_in):
     stand_in("slow").seconds = 30.0
     begin = time.monotonic()
@@ -247,6 +248,7 @@ def test_ctrl_c_ends_the_request_too(platform, stand_in, command):
     assert replica.cancelled.wait(5)
 
 
+@pytest.mark.measures
 def test_one_bad_prompt_ends_the_others(client, stand_in):
     replica = stand_in("strict")
     replica.seconds = 60.0

@@ -152,6 +152,7 @@ async def test_giving_up_at_any_moment_returns_every_block_and_all_memory(start,
     all_returned(engine)
 
 
+@pytest.mark.measures
 async def test_a_deadline_ends_a_request_whole(start, joint):
     engine = start(joint, max_batch=1)
     slow_down(engine, 0.02)

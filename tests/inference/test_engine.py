@@ -200,6 +200,7 @@ def count_steps(engine):
     return steps
 
 
+@pytest.mark.measures
 async def test_a_deadline_ends_the_answer_whether_it_runs_or_waits(start, prompts):
     engine = start(max_batch=1)
     slow_down(engine, 0.02)
@@ -326,6 +327,7 @@ async def test_closing_breaks_off_what_runs(start, prompts):
     assert status.free_blocks == status.total_blocks
 
 
+@pytest.mark.measures
 @pytest.mark.waits
 async def test_an_idle_engine_uses_no_time(start, prompts):
     engine = start()

@@ -40,6 +40,7 @@ async def test_calls_cancelled_at_any_moment_return_every_block(replica):
     all_returned(it.engine)
 
 
+@pytest.mark.measures
 async def test_a_call_that_is_cancelled_stops_the_work(replica):
     it = await replica()
     slow_down(it.engine, 0.05)

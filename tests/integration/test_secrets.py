@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 
 import psutil
 import pytest
-from platforms import Platform, tiny
+from platforms import Platform, command_line, tiny
 
 from tessera.api.controller.v1 import job_pb2 as job_pb
 from tessera.local import ray_api
@@ -145,7 +145,7 @@ def test_they_are_nowhere_else(platform, jobs):
     lines = {job: "\n".join(whole_log(platform, job)) for job in jobs.values()}
     history = {job: f"{platform.job(job)}{platform.events(job)}" for job in jobs.values()}
     processes = members(state.platform, state.leaders)
-    commands = [" ".join(process.cmdline()) for process in processes if process.is_running()]
+    commands = [command_line(process) for process in processes]
     assert json.loads(answers["/api/jobs/"])
     for value in VALUES.values():
         secret = value.encode()

@@ -14,10 +14,11 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from platforms import command_line
 
 from tessera import errors
 from tessera.local import ray_api
-from tessera.local.process import members
+from tessera.local.process import ProcessRef, members
 from tessera.local.ray_head import RayHead
 from tessera.private_file import write_private
 
@@ -51,7 +52,7 @@ def test_the_shared_cluster_is_private(ray_cluster):
     with pytest.raises(urllib.error.HTTPError) as refused:
         ray_api.get(f"{ray_cluster.dashboard_url}/api/jobs/", None)
     assert refused.value.code in {401, 403}
-    leader = next(p for p in psutil.process_iter() if str(ray_cluster.temp_dir) in _command(p))
+    leader = next(p for p in psutil.process_iter() if str(ray_cluster.temp_dir) in command_line(p))
     session = os.getsid(leader.pid)
     outside = []
     for process in psutil.process_iter():
@@ -68,13 +69,7 @@ def test_the_shared_cluster_is_private(ray_cluster):
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
-def _command(process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
+@pytest.mark.measures
 def test_stop_ends_it_at_once_though_a_detached_actor_lives(tmp_path):
     head = make(tmp_path)
     try:
@@ -83,13 +78,13 @@ def test_stop_ends_it_at_once_though_a_detached_actor_lives(tmp_path):
         out = subprocess.run(
             [sys.executable, "-c", DETACHED], env=env, check=True, capture_output=True, text=True
         )
-        actor = psutil.Process(int(out.stdout))
-        assert actor.is_running()
+        actor = ProcessRef.of(int(out.stdout))
+        assert actor.alive
         started = time.monotonic()
     finally:
         head.stop()
     assert time.monotonic() - started < 10
-    assert not actor.is_running()
+    assert not actor.alive
     assert members(head.mark, [head.ref]) == []
     assert not head.temp_dir.exists()
 

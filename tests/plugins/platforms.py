@@ -280,6 +280,14 @@ def pids_of(ranks: Sequence[str]) -> list[int]:
     return [int(rank.rpartition(":")[2]) for rank in ranks]
 
 
+def command_line(process: psutil.Process) -> str:
+    """What it was started with; nothing of one that has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def kill(pid: int) -> None:
     """SIGKILL, and wait until it is gone."""
     process = psutil.Process(pid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ def test_pauses_double_up_to_the_longest(first, longest, failures):
     assert pauses.failed() == first
 
 
+@pytest.mark.measures
 def test_patience_ends():
     retry, begin, tries = Retry(0.2, first=0.02), time.monotonic(), 1
     while retry.again():

@@ -152,6 +152,7 @@ def test_a_push_that_stops_gives_its_threads_back(bulk):
     ended.set()
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("sent", [b"", PREFACE])
 async def test_a_silent_connection_is_closed(monkeypatch, sent):
     monkeypatch.setattr(options, "HANDSHAKE_SECONDS", 1)

@@ -141,6 +141,7 @@ print(len(codes), *sorted(set(codes)))
 """
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("name", attacks(0))
 async def test_who_asks_for_too_much_keeps_nobody_waiting(serve, tmp_path, name):
     it = await serve(model())
@@ -169,6 +170,7 @@ async def test_who_asks_for_too_much_keeps_nobody_waiting(serve, tmp_path, name)
     assert peak.mib < 200
 
 
+@pytest.mark.measures
 async def test_what_is_allowed_takes_a_bounded_part_of_memory(serve):
     """All logits of this request are 2.3 GiB."""
     it = await serve(model())
@@ -185,6 +187,7 @@ async def test_what_is_allowed_takes_a_bounded_part_of_memory(serve):
     assert str(MAX_CANDIDATES) in caught.value.message
 
 
+@pytest.mark.measures
 async def test_scores_take_no_more_than_a_slice_of_the_vocabulary(serve):
     it = await serve(model("gpt"))
     texts = [pb.ScoredText(target=pb.Input(tokens=pb.Tokens(ids=[5] * MASKS)))] * 16
@@ -217,6 +220,7 @@ def numbers(reply):
     return [each.probability for place in places for each in place.candidates]
 
 
+@pytest.mark.measures
 async def test_an_answer_is_looked_for_in_bands(serve):
     """60,000 tokens by 10,000 were 4.8 GB."""
     it = await serve(model(task="question_answering", context=128))
@@ -268,6 +272,7 @@ async def test_characters_of_a_prompt_are_counted_too(serve):
     assert caught.value.metadata["most"] == str(CONTEXT * WORD)
 
 
+@pytest.mark.measures
 async def test_a_refused_request_is_not_kept(serve):
     """The collector came once in a thousand of them, as they are few objects, though large."""
     it = await serve(model())
@@ -277,19 +282,21 @@ async def test_a_refused_request_is_not_kept(serve):
         with pytest.raises(errors.InvalidArgumentError):
             await ask(it, "FillMask", inputs=inputs)
 
-    await refused()
     gc.collect()
     gc.disable()
     try:
+        for _ in range(120):  # What the allocator of each thread keeps, it has by then.
+            await refused()
         with Peak() as peak:
-            for _ in range(60):
+            for _ in range(120):
                 await refused()
     finally:
         gc.enable()
-    print(f"\n60 MB in refused requests: +{peak.mib:.0f} MiB")  # noqa: T201
+    print(f"\n120 MB in refused requests: +{peak.mib:.0f} MiB")  # noqa: T201
     assert peak.mib < 40
 
 
+@pytest.mark.measures
 def test_other_threads_go_on_while_a_text_is_encoded():
     words = model().tokenizer
     text, ticks, over = "some words of a text " * 100_000, [], threading.Event()

@@ -33,6 +33,7 @@ ADA, BOB = (Principal(subject=name, role=Role.SUBMITTER, tenant="t") for name in
 EVE = Principal(subject="eve", role=Role.SUBMITTER, tenant="u")
 
 
+@pytest.mark.measures
 @pytest.mark.processes
 @pytest.mark.parametrize("name", METHODS)
 def test_large_calls_with_a_token_take_no_more_than_a_principals_share(served, name):

@@ -81,6 +81,7 @@ def bearable(quiet, loaded):
     return statistics.median(loaded) <= 4 * statistics.median(quiet) + 0.05
 
 
+@pytest.mark.measures
 def test_idle_pushes_of_one_tenant_keep_no_thread_from_another(served, writers):
     with ExitStack() as stack:
         mine = stack.enter_context(Pushes(served, "a", writers["a"]))
@@ -103,6 +104,7 @@ def test_idle_pushes_of_one_tenant_keep_no_thread_from_another(served, writers):
         assert all(error.retry_after for error in told)
 
 
+@pytest.mark.measures
 async def test_watchers_of_one_tenant_keep_none_of_another_away(served, writers):
     a, b = (bearer(served.tokens[tenant]) for tenant in ("a", "b"))
     async with (

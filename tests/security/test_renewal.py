@@ -139,6 +139,7 @@ def test_a_controller_that_is_away_is_asked_again(platform, issue, monkeypatch):
     pytest.fail("never renewed")
 
 
+@pytest.mark.measures
 async def test_an_event_loop_waits_for_no_renewal(platform, issue):
     first = issue(REPLICA, ttl=-9)
     away = Credentials("127.0.0.1:1", first)

@@ -89,6 +89,7 @@ async def test_nobody_waits_for_all_that_another_wants_to_write(platform):
     assert not platform.runtime.database._writes.taken
 
 
+@pytest.mark.measures
 @pytest.mark.waits
 async def test_a_flood_of_submissions(platform):
     eve = platform.user("eve", "a", Role.SUBMITTER)

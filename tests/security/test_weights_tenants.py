@@ -167,6 +167,7 @@ def test_a_grant_outlives_its_coordinator_and_ends_with_its_time(start, writer, 
         verifier.verify(signer.sign(grant, seconds=-1))
 
 
+@pytest.mark.measures
 def test_bad_grants_do_not_become_calls_of_the_controller(tmp_path):
     asked = []
     signer = GrantSigner(tmp_path / "k")

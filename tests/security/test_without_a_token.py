@@ -30,6 +30,7 @@ METHODS = {
 OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("name", METHODS)
 def test_large_calls_over_many_connections_leave_a_server_as_it_was(served, name):
     server, path = METHODS[name]

@@ -59,6 +59,7 @@ async def test_a_rank_that_suffers_waits_for_the_guilty_one(leave):
     assert leave.record.ended({}).failure.rank == 1
 
 
+@pytest.mark.measures
 async def test_nobody_waits_where_all_ranks_suffer(leave):
     begin = time.monotonic()
     await asyncio.gather(leave(0, collateral=True), leave(1, collateral=True))

@@ -54,6 +54,7 @@ def test_one_that_only_calls_may_not_be_called(ours, serve):
             assert caught.value.reason == failure.WRONG_NAME
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("reason", REASONS)
 def test_what_grpc_says_is_told_in_a_line(ours, serve, reason):
     shown, believed = wrong(ours)[reason]
@@ -65,6 +66,7 @@ def test_what_grpc_says_is_told_in_a_line(ours, serve, reason):
     told(caught.value, reason, address)
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("reason", REASONS)
 def test_a_client_is_told_before_it_calls(ours, serve, reason, capfd):
     shown, believed = wrong(ours)[reason]
@@ -87,6 +89,7 @@ def test_the_reverse_is_told_too(ours, serve):
         told(caught.value, failure.NOT_OFFERED, address)
 
 
+@pytest.mark.measures
 def test_a_call_in_clear_where_tls_is_spoken(ours, serve):
     with serve(listener(ours.identity(["127.0.0.1"], seconds=60))) as address:
         begin = time.monotonic()
@@ -107,6 +110,7 @@ def test_a_server_that_is_not_there_is_no_matter_of_tls(ours):
             assert caught.value.reason == "CONTROLLER_UNREACHABLE"
 
 
+@pytest.mark.measures
 @pytest.mark.waits
 def test_a_server_that_says_nothing_holds_nobody_up(ours, monkeypatch):
     monkeypatch.setattr(probe, "SECONDS", 0.2)
