@@ -48,20 +48,25 @@ def test_names_and_texts_of_any_letters(tmp_path, locale):
     assert b"unknown field `nome`" in done.stderr
 
 
-@pytest.mark.parametrize("locale", LOCALES)
+ARGUMENTS = [
+    (["generate", "m", b"caf\xe9"], "argument 3"),
+    (["classify", b"\xff", "x"], "argument 2"),
+    (["submit", b"job\xff.yaml"], "argument 2"),
+    (["submit", "job.yaml", "--set", b"name=\xff"], "--set"),
+    (["submit", "job.yaml", b"--set=name=\xff"], "--set"),
+    (["generate", "m", "--file", b"\xff"], "--file"),
+    ([b"--home=/tmp/\xff", "jobs"], "--home"),
+    (["jobs", "--home", b"/tmp/\xff"], "--home"),
+    ([b"\xff"], "argument 1"),
+    (["import", "folder", "--set", b"a\xff"], "--set"),
+]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "name"),
+    ("arguments", "name", "locale"),
     [
-        (["generate", "m", b"caf\xe9"], "argument 3"),
-        (["classify", b"\xff", "x"], "argument 2"),
-        (["submit", b"job\xff.yaml"], "argument 2"),
-        (["submit", "job.yaml", "--set", b"name=\xff"], "--set"),
-        (["submit", "job.yaml", b"--set=name=\xff"], "--set"),
-        (["generate", "m", "--file", b"\xff"], "--file"),
-        ([b"--home=/tmp/\xff", "jobs"], "--home"),
-        (["jobs", "--home", b"/tmp/\xff"], "--home"),
-        ([b"\xff"], "argument 1"),
-        (["import", "folder", "--set", b"a\xff"], "--set"),
+        *((*case, "none") for case in ARGUMENTS),
+        *((*ARGUMENTS[0], locale) for locale in LOCALES if locale != "none"),
     ],
     ids=str,
 )

@@ -72,7 +72,7 @@ def test_any_of_the_tied_names_will_do(tmp_path, name, fields, group):
 
 
 @pytest.mark.parametrize(("name", "fields", "group"), GROUPS, ids=_IDS)
-@few(max_examples=6)
+@few(max_examples=3)
 @given(data=st.data())
 def test_what_is_stored_with_other_numbers_is_not_tied(tmp_path_factory, name, fields, group, data):
     folder = saved(name, tmp_path_factory.mktemp(name), **fields)

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from tessera.rpc import receiving
 from tessera.rpc.channel import bearer
 from tessera.rpc.policy.cost import MIB
 from tessera.rpc.principal import ANONYMOUS, Principal, Role
@@ -101,15 +100,14 @@ async def test_a_slow_upload_keeps_no_call_waiting():
         task.cancel()
 
 
-async def test_bytes_have_a_rate(monkeypatch):
+async def test_bytes_have_a_rate():
     now, slept = [0.0], []
 
     async def sleep(seconds):
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(receiving.asyncio, "sleep", sleep)
-    it = Receiving(64 * MIB, lambda: now[0])
+    it = Receiving(64 * MIB, lambda: now[0], sleep)
 
     async def receive(caller, size):
         async with it.request(caller):

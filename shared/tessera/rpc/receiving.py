@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from tessera.rpc.policy.cost import MIB
@@ -41,22 +41,29 @@ class Receiving:
     Args:
         largest: bytes of the largest message that gRPC takes for the server.
         clock: monotonic time in seconds.
+        sleep: waits for so many.
     """
 
-    def __init__(self, largest: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        largest: int,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         places = min(MOST, max(LEAST, RECEIVED_BYTES // largest))
         self._requests = Turns(places)
         # Apart: one that uploads over a slow line keeps no call of its own waiting.
         self._messages = Turns(places)
         self._rates = RateLimiter(PRINCIPAL_RATE, TENANT_RATE)
         self._clock = clock
+        self._sleep = sleep
 
     @asynccontextmanager
     async def request(self, caller: Principal) -> AsyncIterator[None]:
         """A place for the first message of a call, for as long as the block runs."""
         async with self._place(self._requests, caller):
             if _limited(caller):
-                await asyncio.sleep(self._rates.wait(caller.tenant, caller.subject, self._clock()))
+                await self._sleep(self._rates.wait(caller.tenant, caller.subject, self._clock()))
             yield
 
     def count(self, caller: Principal, size: int) -> None:
