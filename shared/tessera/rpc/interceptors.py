@@ -23,6 +23,7 @@ from tessera import errors
 from tessera.rpc import deadline
 from tessera.rpc.door import PLUMBING, Door
 from tessera.rpc.limits import CallLimiter, check_size, idle
+from tessera.rpc.pace import Pace
 from tessera.rpc.principal import Principal, set_principal
 from tessera.rpc.receiving import Receiving
 from tessera.rpc.stalls import stalled
@@ -67,12 +68,14 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         door: of the server.
         limiter: of its callers.
         receiving: of their requests.
+        pace: of their calls.
     """
 
-    def __init__(self, door: Door, limiter: CallLimiter, receiving: Receiving) -> None:
+    def __init__(self, door: Door, limiter: CallLimiter, receiving: Receiving, pace: Pace) -> None:
         self._door = door
         self._limiter = limiter
         self._receiving = receiving
+        self._pace = pace
 
     async def intercept_service(
         self,
@@ -93,9 +96,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         except errors.TesseraError as error:
             await self._door.remember(method, caller, None, error.reason)
             return _refusal(method, error)
-        if handler.response_streaming:
-            return self._streaming(handler, method, caller)
-        return self._single(handler, method, caller)
+        shape = self._streaming if handler.response_streaming else self._single
+        return shape(handler, method, caller)
 
     def _single(self, handler: Any, method: str, caller: Principal) -> Any:
         behaviour = handler.stream_unary or handler.unary_unary
@@ -103,8 +105,12 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         async def answer(sent: Any, context: Any) -> Any:
             call = self._call(handler, method, caller, context)
             async with self._around(call):
-                with self._limiter.under_way(method, caller, context.peer()):
+
+                async def work() -> Any:
                     return await behaviour(await self._read(handler, call, sent), context)
+
+                with self._limiter.under_way(method, caller, context.peer()):
+                    return await self._pace.call(caller, work)
 
         return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
@@ -114,9 +120,13 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         async def answer(sent: Any, context: Any) -> None:
             call = self._call(handler, method, caller, context)
             async with self._around(call):
-                with self._limiter.under_way(method, caller, context.peer()):
+
+                async def work() -> None:
                     request = await self._read(handler, call, sent)
                     await self._hand_out(behaviour(request, context), context)
+
+                with self._limiter.under_way(method, caller, context.peer()):
+                    await self._pace.call(caller, work)
 
         async def write(sent: Any, context: Any) -> None:
             call = self._call(handler, method, caller, context)

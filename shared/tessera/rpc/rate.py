@@ -45,7 +45,7 @@ class Buckets:
         """Seconds from `now` until the next token; 0: there is one."""
         return max(0.0, self._full.get(name, now) - self._depth - now)
 
-    def take(self, name: Hashable, now: float, count: int = 1) -> None:
+    def take(self, name: Hashable, now: float, count: float = 1) -> None:
         """Take tokens, whether they are there or not: if not, the next one comes so much later."""
         self._full[name] = max(self._full.get(name, now), now) + count * self._step
         if len(self._full) > self._sweep:
@@ -84,7 +84,7 @@ class RateLimiter:
         with self._lock:
             return self._wait(tenant, subject, now)
 
-    def count(self, tenant: str, subject: str, now: float, count: int) -> None:
+    def count(self, tenant: str, subject: str, now: float, count: float) -> None:
         """Take tokens for what is known only when it is done; the next one may wait for them."""
         with self._lock:
             self._take(tenant, subject, now, count)
@@ -93,6 +93,6 @@ class RateLimiter:
         principal = self._principals.wait((tenant, subject), now)
         return max(principal, self._tenants.wait(tenant, now))
 
-    def _take(self, tenant: str, subject: str, now: float, count: int) -> None:
+    def _take(self, tenant: str, subject: str, now: float, count: float) -> None:
         self._principals.take((tenant, subject), now, count)
         self._tenants.take(tenant, now, count)

@@ -23,6 +23,7 @@ from tessera.rpc.channel import server_options
 from tessera.rpc.door import Door, methods_of
 from tessera.rpc.interceptors import ServerInterceptor
 from tessera.rpc.limits import LIMITS, CallLimiter, CallLimits
+from tessera.rpc.pace import Pace
 from tessera.rpc.receiving import Receiving
 from tessera.rpc.tls.identity import Listener, TlsIdentity
 
@@ -62,7 +63,7 @@ class Server:
         self._server = grpc.aio.server(
             options=server_options(receive),
             interceptors=[
-                ServerInterceptor(door, CallLimiter(limits, receive), Receiving(receive))
+                ServerInterceptor(door, CallLimiter(limits, receive), Receiving(receive), Pace())
             ],
         )
         for _, register in services:

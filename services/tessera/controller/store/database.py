@@ -18,6 +18,7 @@ from alembic.config import Config as AlembicConfig
 
 from tessera import errors
 from tessera.controller.store.schema import leases
+from tessera.rpc.pace import counted
 from tessera.rpc.principal import PLATFORM, Role, current_principal
 from tessera.rpc.turns import Turns
 
@@ -122,12 +123,12 @@ class Database:
             self.token = take_lease(connection, self.holder)
 
     def _write(self, function: Callable[..., R], args: Any, kwargs: Any) -> R:
-        with self._begin() as connection:
+        with counted(), self._begin() as connection:
             check_lease(connection, self.token)
             return function(connection, *args, **kwargs)
 
     def _read(self, function: Callable[..., R], args: Any, kwargs: Any) -> R:
-        with self._engine.connect() as connection, connection.begin():
+        with counted(), self._engine.connect() as connection, connection.begin():
             return function(connection, *args, **kwargs)
 
     def _begin(self) -> Any:
