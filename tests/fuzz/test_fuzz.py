@@ -21,7 +21,7 @@ from .report import Report
 from .world import World
 
 SEED = 12
-MESSAGES = 4000
+MESSAGES = 2500
 SECONDS = 40.0
 
 

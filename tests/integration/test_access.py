@@ -30,7 +30,7 @@ DATA = {"tessera.api.parameters.v1.ShardDataService"}
 @pytest.fixture(scope="module")
 def addresses(platform, deployed, files):
     """Every server, a driver's among them."""
-    job = platform.submit(tiny("served", files, steps=2000))
+    job = platform.submit(tiny("served", files, steps=2000, resources={"workers": 1}))
     found = {"controller": platform.state.controller, "trainer": platform.trainer(job)}
     roles = {"coordinator": 1, "shard": 2, "replica": 4}
     for name, role in roles.items():

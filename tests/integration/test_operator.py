@@ -86,7 +86,7 @@ def operated(tmp_path_factory, files, given):
         options = ("--oidc", str(oidc), "--limits", str(limits))
         encrypted = ("--tls-dir", str(given), "--ray-tls")
         with running(folder / "home", *options, *encrypted) as made:
-            job = made.submit(tiny("served", files, steps=5000, every=10))
+            job = made.submit(tiny("served", files, steps=5000, every=10, resources={"workers": 1}))
             made.reach(job, step=1, version=1, seconds=300)
             made.deploy("chat", "served", seconds=240)
             yield SimpleNamespace(platform=made, token=token, job=job)

@@ -72,6 +72,7 @@ def jobs(platform, files, tmp_path_factory) -> dict[str, str]:
     code = tmp_path_factory.mktemp("secrets") / "using.py"
     code.write_text(textwrap.dedent(CODE))
     used = {"entrypoint": "using:make", "code": str(code), "secrets": SECRETS, "steps": 4}
+    used["resources"] = {"workers": 1}
     gone = {"GONE": {"env": "GONE"}, **SECRETS}
     specs = [
         tiny("using", files, **used, every=4),

@@ -15,7 +15,7 @@ import pytest
 
 from tessera.local.process import ProcessRef
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]
 
 HOLD = """
 import os, pathlib, time
@@ -36,10 +36,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("held", "number", "options"),
-    [
-        ("cluster", signal.SIGKILL, ("-n", "1")),
-        pytest.param("platform", signal.SIGTERM, (), marks=pytest.mark.slow),
-    ],
+    [("cluster", signal.SIGKILL, ("-n", "1")), ("platform", signal.SIGTERM, ())],
 )
 def test_a_test_run_that_holds_a_cluster(tmp_path, held, number, options):
     (tmp_path / "test_hold.py").write_text(HOLD)
