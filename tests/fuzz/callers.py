@@ -33,16 +33,24 @@ class Callers:
 
     def __init__(self, issuer: Callable[[], Issuer], world: World) -> None:
         self._current = issuer
-        self._seen = (0.0, None)
+        self._seen: tuple[float, Issuer | None] = (0.0, None)
         self._world = world
         self._stranger = Issuer(Issuer.generate_key())
         self._issue = lru_cache(4096)(lambda issuer, who: issuer.issue(who))
 
     def _issuer(self) -> Issuer:
-        """The one of now, within a second: to ask is to look at files."""
-        if time.monotonic() > self._seen[0]:
-            self._seen = (time.monotonic() + ISSUER_SECONDS, self._current())
-        return self._seen[1]
+        """The one of now, within a second: to ask is to look at files.
+
+        The same object as long as it is the same key, for tokens are kept by it: to sign one, and
+        to check it where it is shown first, takes as long as all else that makes a message.
+        """
+        end, seen = self._seen
+        if seen is None or time.monotonic() > end:
+            now = self._current()
+            if seen is None or now.public_key() != seen.public_key():
+                seen = now
+            self._seen = (time.monotonic() + ISSUER_SECONDS, seen)
+        return seen
 
     def pick(self, method: str, random: Random) -> tuple[str, Principal, Metadata]:
         """Somebody: how it is called, who it is, what it shows."""

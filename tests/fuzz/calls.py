@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import namedtuple
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass, replace
 from inspect import iscoroutinefunction
 from typing import Any
@@ -163,14 +163,15 @@ class Direct:
 
         context = AioContext(case)
         handler = await server.interceptor.intercept_service(found, details)
-        work = asyncio.create_task(_drive(handler, case, context))
+        driven: Awaitable[list[bytes]] = _drive(handler, case, context)
         if case.cut is not None:
             # The caller is gone: gRPC cancels what runs for it.
-            await asyncio.sleep(0 if case.cut < 2 else 0.002)
-            work.cancel()
+            driven = asyncio.create_task(driven)
+            asyncio.get_running_loop().call_later(0 if case.cut < 2 else 0.002, driven.cancel)
         try:
             # gRPC ends a call at its deadline, and cancels it.
-            answers = await asyncio.wait_for(work, case.seconds + 0.01)
+            async with asyncio.timeout(case.seconds + 0.01):
+                answers = await driven
         except AbortError:
             return Outcome(code=code_name(context.code()), details=context.details())
         except TimeoutError:

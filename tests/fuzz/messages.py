@@ -10,11 +10,11 @@ from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 from buf.validate import validate_pb2
 
-from .values import good, needed, rules_of, wild
+from .shapes import is_map, shape_of
+from .values import good, rules_of, wild
 
 DEEPEST = 6
 NESTED = 90
@@ -40,19 +40,16 @@ class Maker:
         """A message within its limits, nearly always."""
         if (made := self._known(kind, depth)) is not None:
             return made
-        message = GetMessageClass(kind)()
-        random = self._random
-        often = random.choice((0.9, 0.6) if len(kind.fields) <= 8 else (0.0, 0.0, 0.04, 0.2))
-        if depth and kind.full_name.startswith("tessera.api.controller.v1."):
-            often = min(often, random.choice((0.1, 0.6)))  # Specs, of which much excludes much.
-        chosen = [field for field in kind.fields if _lone(field)]
-        for oneof in kind.oneofs:
-            if len(oneof.fields) > 1 or not oneof.fields[0].has_presence:
-                required = oneof.GetOptions().Extensions[validate_pb2.oneof].required
-                if required or random.random() < 0.85:
-                    self._put(message, random.choice(oneof.fields), depth)
-        for field in chosen:
-            if needed(field) or random.random() < often:
+        shape, random = shape_of(kind), self._random
+        message = shape.make()
+        often = random.choice((0.9, 0.6) if len(shape.fields) <= 8 else (0.0, 0.0, 0.04, 0.2))
+        if depth and shape.spec:
+            often = min(often, random.choice((0.1, 0.6)))
+        for fields, required in shape.choices:
+            if required or random.random() < 0.85:
+                self._put(message, random.choice(fields), depth)
+        for field, always in shape.lone:
+            if always or random.random() < often:
                 self._put(message, field, depth)
         return message
 
@@ -67,22 +64,23 @@ class Maker:
 
     def wild(self, kind: Descriptor, depth: int = 0) -> Message:
         """Anything."""
-        message = GetMessageClass(kind)()
-        for field in kind.fields:
+        shape = shape_of(kind)
+        message = shape.make()
+        for field in shape.fields:
             if depth < DEEPEST and self._random.random() < 0.6:
                 self._put_wild(message, field, depth)
         return message
 
     def _known(self, kind: Descriptor, depth: int) -> Message | None:
-        random = self._random
-        match kind.full_name:
+        random, shape = self._random, shape_of(kind)
+        match shape.name:
             case "google.protobuf.Struct":
                 return self._struct()
             case "google.protobuf.Timestamp":
                 return timestamp_pb2.Timestamp(seconds=random.choice((0, 1, 10**9, 253402300799)))
             case "google.protobuf.Duration":
                 return duration_pb2.Duration(seconds=random.choice((1, 60, 3600, 86400)))
-        return GetMessageClass(kind)() if depth > DEEPEST else None
+        return shape.make() if depth > DEEPEST else None
 
     def _struct(self) -> struct_pb2.Struct:
         struct = struct_pb2.Struct()
@@ -105,7 +103,7 @@ class Maker:
         hinted = self._hint(message.DESCRIPTOR, field, random) if random.random() < 0.9 else None
         if hinted is not None:
             put(message, field, hinted)
-        elif _is_map(field):
+        elif is_map(field):
             key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
             rules = rules_of(field).map
             for _ in range(random.randrange(3)):
@@ -142,7 +140,7 @@ class Maker:
 
     def _put_wild(self, message: Message, field: Field, depth: int) -> None:
         random = self._random
-        if _is_map(field):
+        if is_map(field):
             key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
             pairs = getattr(message, field.name)
             for _ in range(random.choice((1, 2, 40))):
@@ -161,29 +159,21 @@ class Maker:
 
 def put(message: Message, field: Field, value: Any) -> None:
     """Set a field, whatever it was."""
-    message.ClearField(field.name)
+    name = field.name
+    message.ClearField(name)
     if field.is_repeated:
-        getattr(message, field.name).extend(value)
+        getattr(message, name).extend(value)
     elif isinstance(value, Message):
-        getattr(message, field.name).CopyFrom(value)
+        getattr(message, name).CopyFrom(value)
     else:
-        setattr(message, field.name, value)
-
-
-def _is_map(field: Field) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
-
-
-def _lone(field: Field) -> bool:
-    """Whether a field is of no oneof, or optional."""
-    return field.containing_oneof is None or len(field.containing_oneof.fields) == 1
+        setattr(message, name, value)
 
 
 def _places(message: Message) -> Iterator[tuple[Message, Field]]:
     """Every field of a message and of those in it."""
-    for field in message.DESCRIPTOR.fields:
+    for field in shape_of(message.DESCRIPTOR).fields:
         yield message, field
-        if field.message_type is None or _is_map(field):
+        if field.message_type is None or is_map(field):
             continue
         held = getattr(message, field.name)
         for each in held if field.is_repeated else [held] if message.HasField(field.name) else []:

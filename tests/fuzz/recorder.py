@@ -47,13 +47,14 @@ class Recorder(grpc.aio.ServerInterceptor):
 
     def __init__(self, inner: grpc.aio.ServerInterceptor) -> None:
         self._inner = inner
+        self._counted: dict[str, tuple[Any, Any]] = {}
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         method = details.method
 
         async def reached(given: Any) -> Any:
             handler = await continuation(given)
-            return None if handler is None else _counted(handler, method)
+            return None if handler is None else self._once(handler, method)
 
         handler = await self._inner.intercept_service(reached, details)
         if handler is None:
@@ -64,6 +65,13 @@ class Recorder(grpc.aio.ServerInterceptor):
         if iscoroutinefunction(handler.stream_stream):
             return handler._replace(stream_stream=_watched(handler.stream_stream, method))
         return handler._replace(stream_stream=_watched_stream(handler.stream_stream, method))
+
+    def _once(self, handler: Any, method: str) -> Any:
+        """A method's handler that is counted: made for its first call, the same for all others."""
+        known = self._counted.get(method)
+        if known is None or known[0] is not handler:
+            known = self._counted[method] = (handler, _counted(handler, method))
+        return known[1]
 
 
 @asynccontextmanager

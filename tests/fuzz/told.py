@@ -6,6 +6,9 @@ import json
 import sys
 from typing import Any
 
+TELL_SECONDS = 2.0
+"""Between one account of all calls and the next; failures are told at once."""
+
 
 def tell(kind: str, **values: Any) -> None:
     """Say something of a kind."""

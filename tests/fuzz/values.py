@@ -57,7 +57,9 @@ def fitting(pattern: str) -> tuple[str, ...]:
     return found
 
 
+@cache
 def rules_of(field: Field) -> validate_pb2.FieldRules:
+    """What a .proto file asks of a field."""
     return field.GetOptions().Extensions[validate_pb2.field]
 
 
@@ -125,9 +127,15 @@ def good_text(rules: validate_pb2.StringRules, random: Random) -> str:
     return text[:most] if len(text[:most]) >= rules.min_len else "a" * max(1, rules.min_len)
 
 
-def good_enum(field: Field, random: Random) -> int:
+@cache
+def numbers(field: Field) -> tuple[int, ...]:
+    """Those of an enum that a field takes."""
     refused = set(rules_of(field).enum.not_in)
-    return random.choice([n for n in field.enum_type.values_by_number if n not in refused])
+    return tuple(n for n in field.enum_type.values_by_number if n not in refused)
+
+
+def good_enum(field: Field, random: Random) -> int:
+    return random.choice(numbers(field))
 
 
 def good(field: Field, random: Random) -> Any:

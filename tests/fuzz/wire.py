@@ -23,11 +23,12 @@ from tessera.rpc.channel import OPTIONS
 from .callers import Callers
 from .calls import HANG_SECONDS, Outcome, parsed
 from .cases import PATHS, Case, Cases
+from .garbage import settle
 from .sockets import break_connection
-from .told import tell
+from .told import TELL_SECONDS, tell
 from .world import MODELS, World
 
-AT_ONCE = 48
+AT_ONCE = 96
 SOCKETS = 0.01
 """Share of what is sent that is no gRPC, or not all of it."""
 CLIENTS_OWN = ("Internal error from Core", 'Failed "execute_batch"', "Failed grpc_call_start_batch")
@@ -166,7 +167,7 @@ class Wire:
 
     async def _tell(self) -> None:
         while True:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(TELL_SECONDS)
             self._tell_now()
 
     def _tell_now(self) -> None:
@@ -198,6 +199,7 @@ async def main() -> None:
     folder = options.home / "controller" / "keys"
     callers = Callers(lambda: Keys(folder).signer, world)
     wire = Wire(addresses, Cases(options.seed, world, callers), world)
+    settle()
     await wire.run(options.first, options.messages, options.seconds)
     tell("end")
 

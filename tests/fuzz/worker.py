@@ -29,11 +29,11 @@ record_servers()
 from .callers import Callers  # noqa: E402
 from .calls import Direct, Outcome, parsed, smallest  # noqa: E402
 from .cases import Case, Cases  # noqa: E402
+from .garbage import settle  # noqa: E402
 from .served import Served, serving  # noqa: E402
-from .told import tell  # noqa: E402
+from .told import TELL_SECONDS, tell  # noqa: E402
 
-AT_ONCE = 24
-TELL_SECONDS = 0.5
+AT_ONCE = 64
 FAILURES = 3
 """Of one method that are told in full."""
 
@@ -170,6 +170,7 @@ async def main() -> None:
     options = parser.parse_args()
     log = listen()
     async with serving(options.home) as served:
+        settle()
         tell("ready", pid=os.getpid(), addresses=served.world.addresses)
         if options.seed is None:
             ended = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
