@@ -69,6 +69,7 @@ class Child:
         while not self.ready and self.running and time.monotonic() < end:
             time.sleep(0.1)
         if not self.ready:
+            self.give_up("it did not start")
             sys.stderr.write(self.stderr())
             raise RuntimeError(f"{self.name} did not start")
         return self.ready["addresses"]
