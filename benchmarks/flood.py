@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -234,7 +234,7 @@ def measure_controller(rounds: int, calls: int, submissions: int) -> None:
                 )
 
 
-def measure_replica(rounds: int, calls: int) -> None:
+def measure_replica(rounds: int, calls: int, attacks: Sequence[str] = ATTACKS) -> None:
     """One principal asks for a lot, another for a word."""
     with process("--serve", "replica", "") as it:
         told = json.loads(said(it, "READY "))
@@ -244,7 +244,7 @@ def measure_replica(rounds: int, calls: int) -> None:
             small = pb.FillMaskRequest(model="tiny", inputs=[pb.Input(text="some [MASK] of")])
             ask = partial(call, small, metadata=bearer(told["bob"]), timeout=60)
             median(ask, calls)
-            for name in ATTACKS:
+            for name in attacks:
                 before, pairs = memory().rss, []
                 for _ in range(rounds):
                     quiet = median(ask, calls)
@@ -279,6 +279,7 @@ def main() -> None:
     parser.add_argument("--submissions", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=16, help="calls of the attacker at once")
     parser.add_argument("--only", choices=["controller", "replica"])
+    parser.add_argument("--attack", choices=ATTACKS, help="of the replica: this one alone")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--submit", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--fill", nargs=2, help=argparse.SUPPRESS)
@@ -299,7 +300,8 @@ def main() -> None:
         if options.only != "replica":
             measure_controller(options.rounds, options.calls, options.submissions)
         if options.only != "controller":
-            measure_replica(options.rounds, options.calls)
+            attacks = [options.attack] if options.attack else ATTACKS
+            measure_replica(options.rounds, options.calls, attacks)
 
 
 if __name__ == "__main__":

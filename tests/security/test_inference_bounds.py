@@ -16,7 +16,7 @@ import torch
 
 from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
-from tessera.inference.engine import pooling_runner
+from tessera.inference.engine import weighing
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.tasks.fill_mask import MAX_CANDIDATES
 from tessera.inference.tasks.text_input import WORD
@@ -207,7 +207,7 @@ async def test_slices_change_no_answer(serve, monkeypatch, places):
     ):
         it = await serve(model(family))
         whole = await ask(it, method, **fields)
-        monkeypatch.setattr(pooling_runner, "LOGITS_BYTES", places * WORDS * 4)
+        monkeypatch.setattr(weighing, "LOGITS_BYTES", places * WORDS * 4)
         sliced = await ask(it, method, **fields)
         monkeypatch.undo()
         assert numbers(sliced) == pytest.approx(numbers(whole), abs=1e-5)

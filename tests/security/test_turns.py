@@ -13,6 +13,7 @@ from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.pooling import PoolingInput, PoolingRequest
 from tessera.inference.engine.scheduler import Scheduler
 from tessera.inference.engine.sequence import Sequence
+from tessera.inference.engine.step_budget import STEP_SECONDS
 from tessera.inference.fair_pool import FairPool
 
 SIZE = 4
@@ -156,7 +157,7 @@ def test_who_fills_the_queue_with_tokens_gives_way():
     assert step(it)
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.4])
+@pytest.mark.parametrize("seconds", [0.001, 0.1])
 def test_a_step_takes_on_what_can_be_done_in_its_time(seconds):
     it = scheduler(max_waiting=5000)
     it.add(texts("a", range(1, 5001), 10))
@@ -164,7 +165,7 @@ def test_a_step_takes_on_what_can_be_done_in_its_time(seconds):
         plan = it.schedule(0)
         it.budget.count(plan.tokens, seconds * plan.tokens / STEP)
         it.remove(plan.read)
-    wanted = STEP if seconds < 0.05 else STEP * 0.05 / seconds
+    wanted = STEP if seconds < STEP_SECONDS else STEP * STEP_SECONDS / seconds
     assert plan.tokens == pytest.approx(wanted, rel=0.15)
 
 

@@ -9,9 +9,6 @@ from tessera.inference.engine.fair_queue import FairQueue
 from tessera.inference.engine.plan import Item, Limits
 from tessera.inference.engine.sequence import Sequence
 
-_TURNS = 8
-"""Clients that have a turn in one step of full size."""
-
 
 class Backlog:
     """Items that wait, and the requests that they are parts of.
@@ -22,7 +19,7 @@ class Backlog:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._queue = FairQueue(max(1, limits.max_prefill_tokens // _TURNS))
+        self._queue = FairQueue()
         # They have been in, and keep what an encoder has read for them: they come before all.
         self._returning: deque[Sequence] = deque()
         self._groups: Counter[int] = Counter()
@@ -66,10 +63,13 @@ class Backlog:
         self._tokens[client] += cost
         return leaving
 
-    def put_back(self, sequence: Sequence) -> None:
-        """Let a sequence wait again that ran."""
-        self._returning.appendleft(sequence)
-        self._tokens[sequence.client] += sequence.cost
+    def put_back(self, item: Item) -> None:
+        """Let a sequence wait again that ran, or what is left of a text that was read in part."""
+        if isinstance(item, Sequence):
+            self._returning.appendleft(item)
+        else:
+            self._queue.put_back(item)
+        self._tokens[item.client] += item.cost
 
     def head(self, *, reads_only: bool) -> Item | None:
         """The item whose turn it is."""

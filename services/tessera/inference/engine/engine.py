@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Ordered
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ from tessera.inference.engine.sequence import Request, Work
 from tessera.inference.engine.settings import EngineSettings, EngineStatus
 from tessera.inference.engine.stream import OutputQueue, Recipient
 from tessera.inference.engine.stream_handle import StreamHandle
+from tessera.inference.engine.weighing import Weighing
 
 log = structlog.get_logger()
 
@@ -233,8 +234,10 @@ class Engine:
             begin = self._clock()
             try:
                 done = self._model_runner.run(plan)
-                self._scheduler.budget.count(plan.tokens + len(plan.decode), self._clock() - begin)
-                self._finish_step(done)
+                left = {i.number: it.left for i, it in done if isinstance(it, Weighing)}
+                tokens = plan.tokens + len(plan.decode) - sum(left.values())
+                self._scheduler.budget.count(tokens, self._clock() - begin, cut=bool(left))
+                self._finish_step(done, left)
             except Exception as error:
                 log.exception("a step failed")
                 self._break_off(plan, error)
@@ -248,11 +251,15 @@ class Engine:
         self._settle()
         return plan
 
-    def _finish_step(self, done: Iterable[tuple[Item, StepOutput]]) -> None:
+    def _finish_step(
+        self, done: Iterable[tuple[Item, StepOutput]], left: Mapping[int, int]
+    ) -> None:
         with self._changed:
             self._progress = self._clock()
             self._drop_cancelled()
-            self._remove(self._output_processor.hand_out(done), self._progress)
+            self._scheduler.put_back(left)
+            whole = [pair for pair in done if pair[0].number not in left]
+            self._remove(self._output_processor.hand_out(whole), self._progress)
             self._settle()
         self._output_processor.flush()
 

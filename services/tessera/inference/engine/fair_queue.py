@@ -1,7 +1,8 @@
 """What waits, by who asked for it: nobody waits for all that another has asked before. Pure.
 
-Deficit round robin with two lists, as FQ-CoDel has it (RFC 8290): each client in turn has so many
-tokens computed, and one that had nothing here comes first, once.
+Start-time fair queueing (Goyal, Vin and Cheng, 1996): the next turn is of whoever has had fewest
+tokens computed, counted from when it began to wait. So whoever asks for little at a time waits for
+no more than the step that is under way, and whoever asks for much has all that is left.
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ from tessera.inference.engine.pooling import PoolingRequest
 class _Client:
     """What waits of one client: two queues, for texts to read may overtake."""
 
-    __slots__ = ("credit", "reads", "writes")
+    __slots__ = ("reads", "tag", "writes")
 
-    def __init__(self, credit: int) -> None:
-        self.credit = credit
+    def __init__(self, tag: int) -> None:
+        self.tag = tag
         self.reads: deque[Item] = deque()
         self.writes: deque[Item] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it waits."""
+        return not (self.reads or self.writes)
 
     def head(self, *, reads_only: bool) -> Item | None:
         """Its oldest item that may go now."""
@@ -33,18 +39,12 @@ class _Client:
 
 
 class FairQueue:
-    """Items of several clients that wait.
+    """Items of several clients that wait."""
 
-    Args:
-        quantum: tokens that a client has computed in its turn; whoever asks for less waits for one
-            turn of each other client at most.
-    """
-
-    def __init__(self, quantum: int) -> None:
-        self._quantum = quantum
+    def __init__(self) -> None:
         self._clients: dict[str, _Client] = {}
-        self._new: deque[str] = deque()
-        self._old: deque[str] = deque()
+        # Of the client whose turn was last: who begins to wait is no further behind.
+        self._now = 0
 
     def __iter__(self) -> Iterator[Item]:
         for client in self._clients.values():
@@ -52,15 +52,20 @@ class FairQueue:
             yield from client.writes
 
     def __bool__(self) -> bool:
-        return any(client.reads or client.writes for client in self._clients.values())
+        return not all(client.idle for client in self._clients.values())
 
     def append(self, item: Item) -> None:
         """Let an item wait, behind those of its client."""
-        client = self._clients.get(item.client)
-        if client is None:
-            client = self._clients[item.client] = _Client(self._quantum)
-            self._new.append(item.client)
+        client = self._client(item.client)
+        if client.idle:
+            client.tag = max(client.tag, self._now)
         (client.reads if isinstance(item, PoolingRequest) else client.writes).append(item)
+
+    def put_back(self, item: PoolingRequest) -> None:
+        """Let what is left of a text wait, before all of its client; it has been paid for."""
+        client = self._client(item.client)
+        client.tag = max(client.tag - item.cost, self._now)
+        client.reads.appendleft(item)
 
     def head(self, *, reads_only: bool = False) -> Item | None:
         """The item whose turn it is; None: nothing waits that may go.
@@ -68,28 +73,20 @@ class FairQueue:
         Args:
             reads_only: only texts to read may go.
         """
-        while True:
-            self._forget_idle()
-            for name in (*self._new, *self._old):
-                client = self._clients[name]
-                item = client.head(reads_only=reads_only)
-                if item is None:
-                    continue
-                if client.credit > 0:
-                    return item
-                client.credit += self._quantum
-                self._to_the_end(name)
-                break
-            else:
-                return None
+        for client in self._in_turn():
+            item = client.head(reads_only=reads_only)
+            if item is not None:
+                return item
+        return None
 
     def pop(self, item: Item, cost: int) -> None:
-        """Take out an item that is the first of its queue; it counts for its client's turn."""
+        """Take out an item that is the first of its queue; so many tokens are computed for it."""
         client = self._clients[item.client]
         queue = client.reads if isinstance(item, PoolingRequest) else client.writes
         assert queue[0] is item
         queue.popleft()
-        client.credit -= cost
+        self._now = max(self._now, client.tag)
+        client.tag += cost
 
     def remove(self, numbers: Collection[int]) -> list[Item]:
         """Take out items by their numbers; returns those that were in."""
@@ -106,9 +103,9 @@ class FairQueue:
 
     def writers(self) -> Iterator[Item]:
         """Of each client the first sequence that waits, in the order of their turns."""
-        for name in (*self._new, *self._old):
-            if writes := self._clients[name].writes:
-                yield writes[0]
+        for client in self._in_turn():
+            if client.writes:
+                yield client.writes[0]
 
     def newest(self, name: str) -> Iterator[list[Item]]:
         """Requests of a client of which something waits, the newest first: what waits of each."""
@@ -118,21 +115,14 @@ class FairQueue:
             for _, group in groupby(by_age, key=lambda item: item.group):
                 yield list(group)
 
-    def _to_the_end(self, name: str) -> None:
-        (self._new if name in self._new else self._old).remove(name)
-        self._old.append(name)
+    def _client(self, name: str) -> _Client:
+        client = self._clients.get(name)
+        if client is None:
+            # Of others that would begin anew nothing need be known.
+            known = self._clients.items()
+            self._clients = {n: each for n, each in known if not each.idle or each.tag > self._now}
+            client = self._clients[name] = _Client(self._now)
+        return client
 
-    def _forget_idle(self) -> None:
-        """Who has nothing more goes to the end once before it may be new again.
-
-        Else whoever asks for one thing after another would always be first.
-        """
-        for name in list(self._new):
-            if self._idle(name):
-                self._to_the_end(name)
-        while self._old and self._idle(self._old[0]):
-            del self._clients[self._old.popleft()]
-
-    def _idle(self, name: str) -> bool:
-        client = self._clients[name]
-        return not (client.reads or client.writes)
+    def _in_turn(self) -> list[_Client]:
+        return sorted(self._clients.values(), key=lambda client: client.tag)

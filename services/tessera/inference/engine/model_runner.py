@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from tessera.inference.engine.plan import Item, Plan
 from tessera.inference.engine.pooling import HeadOutput
 from tessera.inference.engine.sampler import Choice, Sampler
 from tessera.inference.engine.sequence import Branch, Sequence
+from tessera.inference.engine.weighing import Weighing
 from tessera.models.attention import AttendMemory
 from tessera.models.tasks import kind_of
 
-StepOutput = Choice | HeadOutput
-"""What a step brings an item."""
+StepOutput = Choice | HeadOutput | Weighing
+"""What a step brings an item; a `Weighing` where it needs another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class _Row:
 
 
 class ModelRunner:
-    """Models by version, their caches, and the chance of every sequence.
+    """Models by version, their caches, the chance of every sequence, and texts read in part.
 
     Versions of one shape share caches: blocks of a sequence are its own whatever its version.
 
@@ -57,6 +59,7 @@ class ModelRunner:
         self._device = device
         self._slots: dict[int, _Slot] = {}
         self._sampler = Sampler()
+        self._weighings: dict[int, Weighing] = {}
 
     @property
     def versions(self) -> set[int]:
@@ -91,28 +94,32 @@ class ModelRunner:
 
     def forget(self, items: Iterable[Item]) -> None:
         """Drop what is kept for items."""
-        self._sampler.forget(item.number for item in items)
+        for item in items:
+            self._sampler.forget(item.number)
+            self._weighings.pop(item.number, None)
 
     def run(self, plan: Plan) -> list[tuple[Item, StepOutput]]:
         """One step.
 
         Returns:
-            What every item of the plan gets: the next token, candidates of a beam search, or
-            what a head says.
+            What every item of the plan gets: the next token, candidates of a beam search, what a
+            head says, or what is known of it so far.
         """
+        until = time.monotonic() + plan.seconds
         done: list[tuple[Item, StepOutput]] = []
         with torch.inference_mode():
             for version in sorted({item.version for item in plan.items}):
                 slot, part = self._slots[version], plan.of(version)
-                done.extend(self._read(slot, part))
+                done.extend(self._read(slot, part, until))
                 done.extend(self._write(slot, part))
         return done
 
-    def _read(self, slot: _Slot, plan: Plan) -> list[tuple[Item, StepOutput]]:
-        said = pooling_runner.read(
-            slot.model.module, [item.text for item in plan.read], self._device
-        )
-        return list(zip(plan.read, said, strict=True))
+    def _read(self, slot: _Slot, plan: Plan, until: float) -> list[tuple[Item, StepOutput]]:
+        texts = [self._weighings.pop(item.number, item.text) for item in plan.read]
+        said = pooling_runner.read(slot.model.module, texts, self._device, until)
+        pairs: list[tuple[Item, StepOutput]] = list(zip(plan.read, said, strict=True))
+        self._weighings.update({i.number: it for i, it in pairs if isinstance(it, Weighing)})
+        return pairs
 
     def _write(self, slot: _Slot, plan: Plan) -> list[tuple[Item, Choice]]:
         sequences = [*plan.prefill, *plan.decode]

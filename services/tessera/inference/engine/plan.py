@@ -44,6 +44,7 @@ class Plan:
         expired: items given up because their deadline has passed.
         preempted: sequences sent back to the queue because blocks or rows ran out.
         tokens: cost of what is read, encoded and in `prefill`.
+        seconds: after which no more places of texts are looked at.
     """
 
     read: list[PoolingRequest] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Plan:
     expired: list[Item] = field(default_factory=list)
     preempted: list[Sequence] = field(default_factory=list)
     tokens: int = 0
+    seconds: float = float("inf")
 
     @property
     def items(self) -> list[Item]:
@@ -68,4 +70,5 @@ class Plan:
             prefill=[item for item in self.prefill if item.version == version],
             decode=[item for item in self.decode if item.version == version],
             copies=[copy for copy in self.copies if copy[0] == version],
+            seconds=self.seconds,
         )

@@ -54,6 +54,7 @@ class PoolingRequest:
         text: what to read.
         deadline: when it is given up.
         client: who asked for it.
+        left: places that are left to look at, of a text that has been read in part.
     """
 
     number: int
@@ -62,8 +63,11 @@ class PoolingRequest:
     text: PoolingInput
     deadline: float | None = None
     client: str = ""
+    left: int | None = None
 
     @property
     def cost(self) -> int:
         """Tokens to compute; a place at which a whole vocabulary is weighed counts as one more."""
+        if self.left is not None:
+            return self.left
         return len(self.text.tokens) + len(self.text.written) + len(self.text.places)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,57 +15,95 @@ from tessera.inference.engine.batch import Batch, fill_up
 from tessera.inference.engine.finite import NotFinite
 from tessera.inference.engine.packing import pack
 from tessera.inference.engine.pooling import CHOICE, HeadOutput, PoolingInput
+from tessera.inference.engine.weighing import Weighing, weigh
 from tessera.models.head import Head, Per
 from tessera.models.inputs import Inputs
 from tessera.models.model import Model
 from tessera.models.tasks import kind_of
 
-LOGITS_BYTES = 64 << 20
-"""Of logits of places that are in memory at once: what a step takes beside the model's states."""
-_FLOAT_BYTES = 4
+T = TypeVar("T")
+
+Said = HeadOutput | NotFinite | Weighing
+"""What a head says of a text; a `Weighing` where the rest is for another step."""
 
 
 def read(
-    model: Model, texts: Sequence[PoolingInput], device: torch.device
-) -> list[HeadOutput | NotFinite]:
+    model: Model,
+    texts: Sequence[PoolingInput | Weighing],
+    device: torch.device,
+    until: float = float("inf"),
+) -> list[Said]:
     """What the heads say of texts, in their order.
-
-    Where rows of a batch are filled up, numbers that are not finite may come from what fills them:
-    0 * NaN is NaN. So a text that seems broken is read again among texts of its own length.
 
     Args:
         model: that reads them.
-        texts: may ask different heads.
+        texts: may ask different heads; of some a part may have been weighed already.
         device: where the model is.
+        until: when the step should end, in seconds of `time.monotonic`: what is then left of the
+            places of texts is for another one.
     """
-    said: dict[int, HeadOutput | NotFinite] = {}
-    for head in dict.fromkeys(text.head for text in texts):
-        asked = [row for row, text in enumerate(texts) if text.head == head]
-        for group in pack([len(texts[row].tokens) for row in asked]):
-            rows = [asked[index] for index in group]
-            found = _read_finite(model, head, [texts[row] for row in rows], device)
-            said.update(zip(rows, found, strict=True))
-    return [said[row] for row in range(len(texts))]
+    rows = {row.name: row for row in kind_of(model.config.task).heads}
+    new: dict[str, dict[int, PoolingInput]] = defaultdict(dict)
+    begun: dict[str, dict[int, Weighing]] = defaultdict(dict)
+    for index, text in enumerate(texts):
+        if isinstance(text, Weighing):
+            begun[text.text.head][index] = text
+        else:
+            new[text.head][index] = text
+    said: dict[int, Said] = {}
+    for name in dict.fromkeys([*new, *begun]):
+        row = rows[name]
+        if row.per is Per.PLACE:
+            states = _through(new[name], partial(_states, model, row, device), _are_finite)
+            weighed = {n: Weighing(new[name][n], hidden) for n, hidden in states.items()}
+            weighed.update(begun[name])
+            weigh(model, row, list(weighed.values()), until)
+            results = {n: each for n, each in weighed.items() if not each.left}
+            said.update({n: each for n, each in weighed.items() if each.left})
+            whole = {n: each.result() for n, each in results.items()}
+        else:
+            check = partial(_say_something, model, name)
+            whole = _through(new[name], partial(_outputs, model, row, device), check)
+        fine = _say_something(model, name, list(whole.values()))
+        pairs = zip(whole.items(), fine, strict=True)
+        said.update({n: output if sound else NotFinite() for (n, output), sound in pairs})
+    return [said[index] for index in range(len(texts))]
 
 
-def _read_finite(
-    model: Model, head: str, texts: Sequence[PoolingInput], device: torch.device
-) -> list[HeadOutput | NotFinite]:
-    """What a head says of texts of any lengths."""
-    outputs = _read(model, head, texts, device)
-    broken = {row for row, output in enumerate(outputs) if not _is_finite(model, head, output)}
-    by_lengths: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row, text in enumerate(texts):
-        by_lengths[len(text.tokens), len(text.written)].append(row)
-    if broken and len(by_lengths) > 1:
+def _through(
+    texts: Mapping[int, PoolingInput],
+    run: Callable[[Sequence[PoolingInput]], list[T]],
+    check: Callable[[Sequence[T]], list[bool]],
+) -> dict[int, T]:
+    """What comes of texts of any lengths, run in groups of about one length.
+
+    Where rows of a batch are filled up, numbers that are not finite may come from what fills them:
+    0 * NaN is NaN. So a text that seems broken is read again among texts of its own length.
+    """
+    found: dict[int, T] = {}
+    numbers = list(texts)
+    for group in pack([len(text.tokens) for text in texts.values()]):
+        rows = [numbers[index] for index in group]
+        found.update(zip(rows, run([texts[row] for row in rows]), strict=True))
+        by_lengths: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row in rows:
+            by_lengths[len(texts[row].tokens), len(texts[row].written)].append(row)
+        if len(by_lengths) == 1:
+            continue
+        sound = dict(zip(rows, check([found[row] for row in rows]), strict=True))
         for alike in by_lengths.values():
-            rows = [row for row in alike if row in broken]
-            again = _read(model, head, [texts[row] for row in rows], device) if rows else []
-            for row, output in zip(rows, again, strict=True):
-                outputs[row] = output
-                if _is_finite(model, head, output):
-                    broken.remove(row)
-    return [NotFinite() if row in broken else output for row, output in enumerate(outputs)]
+            if again := [row for row in alike if not sound[row]]:
+                found.update(zip(again, run([texts[row] for row in again]), strict=True))
+    return found
+
+
+def _are_finite(states: Sequence[Tensor]) -> list[bool]:
+    """Of the states of texts, [K, width] each."""
+    return [bool(hidden.isfinite().all()) for hidden in states]
+
+
+def _say_something(model: Model, head: str, outputs: Sequence[HeadOutput]) -> list[bool]:
+    return [_is_finite(model, head, output) for output in outputs]
 
 
 def _is_finite(model: Model, head: str, output: HeadOutput) -> bool:
@@ -86,10 +126,29 @@ def _is_finite(model: Model, head: str, output: HeadOutput) -> bool:
     return bool(np.isfinite(choices).all())
 
 
-def _read(
-    model: Model, head: str, texts: Sequence[PoolingInput], device: torch.device
+def _outputs(
+    model: Model, row: Head, device: torch.device, texts: Sequence[PoolingInput]
 ) -> list[HeadOutput]:
-    row = next(each for each in kind_of(model.config.task).heads if each.name == head)
+    """What a head says of whole texts, or of each of their tokens."""
+    inputs, lengths = _inputs(row, device, texts)
+    found = getattr(model(inputs), row.output).float().cpu().numpy()
+    if row.per is Per.TEXT:
+        return list(found)
+    return [of[:length] for of, length in zip(found, lengths, strict=True)]
+
+
+def _states(
+    model: Model, row: Head, device: torch.device, texts: Sequence[PoolingInput]
+) -> list[Tensor]:
+    """States at the places of texts, [K, width] each."""
+    inputs, _ = _inputs(row, device, texts)
+    return list(torch.split(model.at_places(row, inputs), [len(text.places) for text in texts]))
+
+
+def _inputs(
+    row: Head, device: torch.device, texts: Sequence[PoolingInput]
+) -> tuple[Inputs, list[int]]:
+    """Texts as a batch, and their lengths."""
     batch = Batch([text.tokens for text in texts], device)
     written = Batch([t.written for t in texts], device) if texts[0].written else None
     inputs = Inputs(
@@ -103,50 +162,7 @@ def _read(
         masked_at=_places(texts, batch, device, wanted=not row.writes),
         pooled=_pooled(texts, batch, device),
     )
-    if row.per is Per.PLACE:
-        return _at_places(model, row, inputs, texts)
-    found = _numpy(getattr(model(inputs), row.output))
-    if row.per is Per.TEXT:
-        return list(found)
-    return [of[:length] for of, length in zip(found, batch.lengths, strict=True)]
-
-
-def _at_places(
-    model: Model, row: Head, inputs: Inputs, texts: Sequence[PoolingInput]
-) -> list[HeadOutput]:
-    """What is wanted of a vocabulary at places: never all of it for all places at once."""
-    hidden, head = model.at_places(row, inputs), model.heads[row.name]
-    words = model.config.target_vocab_size if row.writes else model.config.vocab_size
-    parts = torch.split(hidden, max(1, LOGITS_BYTES // (words * _FLOAT_BYTES)))
-    counts = np.cumsum([len(text.places) for text in texts])
-    if row.writes:
-        wanted = torch.tensor([t for text in texts for t in text.targets], device=hidden.device)
-        at = torch.split(wanted, [len(part) for part in parts])
-        said = [_logprobs(head(part), targets) for part, targets in zip(parts, at, strict=True)]
-        return np.split(np.concatenate(said), counts[:-1])
-    top_k = min(words, max(text.top_k for text in texts))
-    choices = np.concatenate([_likeliest(head(part), top_k) for part in parts])
-    split = np.split(choices, counts[:-1])
-    return [found[:, : text.top_k].copy() for text, found in zip(texts, split, strict=True)]
-
-
-def _logprobs(logits: Tensor, targets: Tensor) -> HeadOutput:
-    """[K, V] logits and [K] tokens to the tokens' log-probabilities, [K]."""
-    exact = logits.float()
-    chosen = exact.gather(1, targets[:, None]).squeeze(1)
-    total = exact.logsumexp(-1)
-    # Beside +inf nothing is merely unlikely: that says nothing, as everything ruled out does.
-    return _numpy((chosen - total).masked_fill(total.isinf(), torch.nan))
-
-
-def _likeliest(logits: Tensor, count: int) -> HeadOutput:
-    """[K, V] logits to the likeliest tokens of each place, [K, count] of `CHOICE`."""
-    exact = logits.float()
-    best = exact.topk(count, dim=-1)
-    found = np.empty(best.indices.shape, CHOICE)
-    found["token"] = best.indices.cpu().numpy()
-    found["logprob"] = _numpy(best.values - exact.logsumexp(-1, keepdim=True))
-    return found
+    return inputs, batch.lengths
 
 
 def _segments(texts: Sequence[PoolingInput], device: torch.device) -> Tensor | None:
@@ -177,7 +193,3 @@ def _places(
         for place in (text.places if wanted else ())
     ]
     return torch.tensor(places, dtype=torch.int64, device=device)
-
-
-def _numpy(x: Tensor) -> HeadOutput:
-    return x.float().cpu().numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 
 import torch
@@ -26,10 +25,9 @@ class Sampler:
     def __init__(self) -> None:
         self._generators: dict[int, torch.Generator] = {}
 
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Drop what is kept for items."""
-        for number in numbers:
-            self._generators.pop(number, None)
+    def forget(self, number: int) -> None:
+        """Drop what is kept for an item."""
+        self._generators.pop(number, None)
 
     def choose(
         self, logits: Tensor, sequences: Ordered[Sequence], suppress: Ordered[int]

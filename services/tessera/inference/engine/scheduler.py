@@ -7,7 +7,8 @@ Three kinds of work share a step: sequences that go on by one token, sequences t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from tessera import errors
 from tessera.inference.engine import block_tables
@@ -96,7 +97,7 @@ class Scheduler:
         Args:
             now: seconds, on the clock of the deadlines.
         """
-        plan = Plan(expired=self._expire(now))
+        plan = Plan(expired=self._expire(now), seconds=self.budget.seconds)
         self._grow(plan)
         self._admit(plan, self._seat(plan))
         return plan
@@ -119,6 +120,16 @@ class Scheduler:
         for item in taken:
             self._forget(item, now)
         return len(taken)
+
+    def put_back(self, left: Mapping[int, int]) -> None:
+        """Let texts that have been read in part wait for their next turn.
+
+        Args:
+            left: places that are left, by the texts' numbers; those that are out are passed over.
+        """
+        for item in [item for item in self._reading if item.number in left]:
+            self._reading.remove(item)
+            self._backlog.put_back(replace(item, left=left[item.number]))
 
     def fork(self, sequence: Sequence, chosen: Iterable[tuple[int, int]]) -> None:
         """Go on with some branches, each as often as it was chosen; the others end.
