@@ -94,6 +94,10 @@ class Backlog:
             self._queue.pop(item, cost)
         self._take_tokens(item.client, cost)
 
+    def charge(self, client: str, cost: int) -> None:
+        """What was computed for a client took as long as so many more tokens."""
+        self._queue.charge(client, cost)
+
     def remove(self, numbers: Collection[int]) -> list[Item]:
         """Take out items by their numbers; returns those that waited."""
         back = [sequence for sequence in self._returning if sequence.number in numbers]

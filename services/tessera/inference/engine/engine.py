@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Ordered
 from typing import TypeVar
 
@@ -234,10 +234,7 @@ class Engine:
             begin = self._clock()
             try:
                 done = self._model_runner.run(plan)
-                left = {i.number: it.left for i, it in done if isinstance(it, Weighing)}
-                tokens = plan.tokens + len(plan.decode) - sum(left.values())
-                self._scheduler.budget.count(tokens, self._clock() - begin, cut=bool(left))
-                self._finish_step(done, left)
+                self._finish_step(plan, done, self._clock() - begin)
             except Exception as error:
                 log.exception("a step failed")
                 self._break_off(plan, error)
@@ -252,12 +249,13 @@ class Engine:
         return plan
 
     def _finish_step(
-        self, done: Iterable[tuple[Item, StepOutput]], left: Mapping[int, int]
+        self, plan: Plan, done: Iterable[tuple[Item, StepOutput]], seconds: float
     ) -> None:
+        left = {item.number: it.left for item, it in done if isinstance(it, Weighing)}
         with self._changed:
             self._progress = self._clock()
             self._drop_cancelled()
-            self._scheduler.put_back(left)
+            self._scheduler.finish(plan, left, seconds)
             whole = [pair for pair in done if pair[0].number not in left]
             self._remove(self._output_processor.hand_out(whole), self._progress)
             self._settle()

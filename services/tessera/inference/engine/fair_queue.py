@@ -88,6 +88,11 @@ class FairQueue:
         self._now = max(self._now, client.tag)
         client.tag += cost
 
+    def charge(self, name: str, cost: int) -> None:
+        """So many more tokens have been computed for a client."""
+        if client := self._clients.get(name):
+            client.tag += max(0, cost)
+
     def remove(self, numbers: Collection[int]) -> list[Item]:
         """Take out items by their numbers; returns those that were in."""
         gone: list[Item] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass
@@ -105,18 +104,17 @@ class ModelRunner:
             What every item of the plan gets: the next token, candidates of a beam search, what a
             head says, or what is known of it so far.
         """
-        until = time.monotonic() + plan.seconds
         done: list[tuple[Item, StepOutput]] = []
         with torch.inference_mode():
             for version in sorted({item.version for item in plan.items}):
                 slot, part = self._slots[version], plan.of(version)
-                done.extend(self._read(slot, part, until))
+                done.extend(self._read(slot, part))
                 done.extend(self._write(slot, part))
         return done
 
-    def _read(self, slot: _Slot, plan: Plan, until: float) -> list[tuple[Item, StepOutput]]:
+    def _read(self, slot: _Slot, plan: Plan) -> list[tuple[Item, StepOutput]]:
         texts = [self._weighings.pop(item.number, item.text) for item in plan.read]
-        said = pooling_runner.read(slot.model.module, texts, self._device, until)
+        said = pooling_runner.read(slot.model.module, texts, self._device, plan.places)
         pairs: list[tuple[Item, StepOutput]] = list(zip(plan.read, said, strict=True))
         self._weighings.update({i.number: it for i, it in pairs if isinstance(it, Weighing)})
         return pairs

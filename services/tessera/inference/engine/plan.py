@@ -44,7 +44,8 @@ class Plan:
         expired: items given up because their deadline has passed.
         preempted: sequences sent back to the queue because blocks or rows ran out.
         tokens: cost of what is read, encoded and in `prefill`.
-        seconds: after which no more places of texts are looked at.
+        places: of the text that is read, where that is done in parts; None: all.
+        contested: whether that is so because others ask for something.
     """
 
     read: list[PoolingRequest] = field(default_factory=list)
@@ -55,12 +56,18 @@ class Plan:
     expired: list[Item] = field(default_factory=list)
     preempted: list[Sequence] = field(default_factory=list)
     tokens: int = 0
-    seconds: float = float("inf")
+    places: int | None = None
+    contested: bool = False
 
     @property
     def items(self) -> list[Item]:
         """All that it computes."""
         return [*self.read, *self.prefill, *self.decode]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it goes on with a text that has been read in part."""
+        return any(item.left is not None for item in self.read)
 
     def of(self, version: int) -> Plan:
         """What it computes with the weights of one version."""
@@ -70,5 +77,5 @@ class Plan:
             prefill=[item for item in self.prefill if item.version == version],
             decode=[item for item in self.decode if item.version == version],
             copies=[copy for copy in self.copies if copy[0] == version],
-            seconds=self.seconds,
+            places=self.places,
         )

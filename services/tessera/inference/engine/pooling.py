@@ -66,8 +66,12 @@ class PoolingRequest:
     left: int | None = None
 
     @property
+    def places(self) -> int:
+        """At which a whole vocabulary has to be weighed."""
+        return len(self.text.places) if self.left is None else self.left
+
+    @property
     def cost(self) -> int:
-        """Tokens to compute; a place at which a whole vocabulary is weighed counts as one more."""
-        if self.left is not None:
-            return self.left
-        return len(self.text.tokens) + len(self.text.written) + len(self.text.places)
+        """Tokens to compute; a place counts as one more."""
+        unread = len(self.text.tokens) + len(self.text.written) if self.left is None else 0
+        return unread + self.places

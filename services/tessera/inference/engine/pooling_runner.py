@@ -31,7 +31,7 @@ def read(
     model: Model,
     texts: Sequence[PoolingInput | Weighing],
     device: torch.device,
-    until: float = float("inf"),
+    places: int | None = None,
 ) -> list[Said]:
     """What the heads say of texts, in their order.
 
@@ -39,8 +39,7 @@ def read(
         model: that reads them.
         texts: may ask different heads; of some a part may have been weighed already.
         device: where the model is.
-        until: when the step should end, in seconds of `time.monotonic`: what is then left of the
-            places of texts is for another one.
+        places: at which a vocabulary may be weighed: what is left is for another step; None: all.
     """
     rows = {row.name: row for row in kind_of(model.config.task).heads}
     new: dict[str, dict[int, PoolingInput]] = defaultdict(dict)
@@ -57,7 +56,7 @@ def read(
             states = _through(new[name], partial(_states, model, row, device), _are_finite)
             weighed = {n: Weighing(new[name][n], hidden) for n, hidden in states.items()}
             weighed.update(begun[name])
-            weigh(model, row, list(weighed.values()), until)
+            weigh(model, row, list(weighed.values()), places)
             results = {n: each for n, each in weighed.items() if not each.left}
             said.update({n: each for n, each in weighed.items() if each.left})
             whole = {n: each.result() for n, each in results.items()}

@@ -14,6 +14,7 @@ from tessera import errors
 from tessera.inference.engine import block_tables
 from tessera.inference.engine.backlog import Backlog
 from tessera.inference.engine.block_manager import BlockManager
+from tessera.inference.engine.contention import Contention
 from tessera.inference.engine.plan import Item, Limits, Plan
 from tessera.inference.engine.pooling import PoolingRequest
 from tessera.inference.engine.retry_estimator import RetryEstimator
@@ -39,6 +40,7 @@ class Scheduler:
         self.limits = limits
         self.budget = StepBudget(limits.max_prefill_tokens)
         self._backlog = Backlog(limits)
+        self._contention = Contention()
         self._running: list[Sequence] = []
         self._reading: list[PoolingRequest] = []
         self._retry_estimator = RetryEstimator()
@@ -97,10 +99,32 @@ class Scheduler:
         Args:
             now: seconds, on the clock of the deadlines.
         """
-        plan = Plan(expired=self._expire(now), seconds=self.budget.seconds)
+        plan = Plan(expired=self._expire(now))
         self._grow(plan)
-        self._admit(plan, self._seat(plan))
+        self._admit(plan, self._seat(plan), now)
+        self._contention.count({item.client for item in plan.items}, now)
         return plan
+
+    def finish(self, plan: Plan, left: Mapping[int, int], seconds: float) -> None:
+        """A step is over.
+
+        Args:
+            plan: it.
+            left: places that are left, by the numbers of texts that have been read in part: these
+                wait for their next turn, where they are still in.
+            seconds: that it took.
+        """
+        done = plan.tokens + len(plan.decode) - sum(left.values())
+        if plan.resumes:
+            # A step of its own costs others more than its few places say.
+            self._backlog.charge(plan.read[0].client, self.budget.in_tokens(seconds) - done)
+            if left:
+                self.budget.count_places(seconds, contested=plan.contested)
+        else:
+            self.budget.count(done, seconds)
+        for item in [item for item in self._reading if item.number in left]:
+            self._reading.remove(item)
+            self._backlog.put_back(replace(item, left=left[item.number]))
 
     def remove(self, items: Iterable[Item], now: float | None = None) -> int:
         """Take items out, whether they have ended or been given up; their blocks are free at once.
@@ -120,16 +144,6 @@ class Scheduler:
         for item in taken:
             self._forget(item, now)
         return len(taken)
-
-    def put_back(self, left: Mapping[int, int]) -> None:
-        """Let texts that have been read in part wait for their next turn.
-
-        Args:
-            left: places that are left, by the texts' numbers; those that are out are passed over.
-        """
-        for item in [item for item in self._reading if item.number in left]:
-            self._reading.remove(item)
-            self._backlog.put_back(replace(item, left=left[item.number]))
 
     def fork(self, sequence: Sequence, chosen: Iterable[tuple[int, int]]) -> None:
         """Go on with some branches, each as often as it was chosen; the others end.
@@ -211,11 +225,13 @@ class Scheduler:
                 budget -= cost
         return budget
 
-    def _admit(self, plan: Plan, budget: int) -> None:
+    def _admit(self, plan: Plan, budget: int, now: float) -> None:
         full = bool(plan.preempted)
         while (item := self._backlog.head(reads_only=full)) is not None:
             cost = item.cost
-            if (plan.read or plan.prefill) and cost > budget:
+            contested = self._contention.beside(item.client, now)
+            places = self._part(item, contested=contested)
+            if (plan.read or plan.prefill) and (cost > budget or places):
                 break
             if isinstance(item, PoolingRequest):
                 self._reading.append(item)
@@ -226,6 +242,22 @@ class Scheduler:
             self._backlog.pop(item, cost)
             plan.tokens += cost
             budget -= cost
+            if places:
+                plan.places, plan.contested = places, contested
+                break
+
+    def _part(self, item: Item, *, contested: bool) -> int | None:
+        """Places of a text that one step looks at, and does nothing else; None: all, with others'.
+
+        Args:
+            item: the text, or a sequence.
+            contested: whether others ask for something.
+        """
+        if not isinstance(item, PoolingRequest) or not item.places:
+            return None
+        most = self.budget.places(contested=contested)
+        whole = item.cost <= self.budget.tokens and item.places <= most
+        return None if whole and item.left is None else most
 
     def _let_in(self, sequence: Sequence, plan: Plan) -> bool:
         rows = sum(each.rows for each in self._running) + sequence.rows

@@ -1,9 +1,8 @@
-"""Vocabularies that are weighed at places of texts, as far as the time of a step goes."""
+"""Vocabularies that are weighed at places of texts, over several steps where they are many."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,9 +14,6 @@ from tessera.models.model import Model
 
 LOGITS_BYTES = 64 << 20
 """Of logits of places that are in memory at once: what a step takes beside the model's states."""
-
-FIRST_BYTES = 1 << 20
-"""Of logits of the first slice of a step: only then it is known how long a place takes."""
 
 _FLOAT_BYTES = 4
 
@@ -61,41 +57,28 @@ class Weighing:
         return np.concatenate(self._said)
 
 
-def weigh(
-    model: Model,
-    row: Head,
-    texts: Sequence[Weighing],
-    until: float = float("inf"),
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Weigh the vocabulary at places of texts: of those with few first, and one slice at least.
+def weigh(model: Model, row: Head, texts: Sequence[Weighing], most: int | None = None) -> None:
+    """Weigh the vocabulary at places of texts: never all of it for all places at once.
 
     Args:
         model: that has read them.
         row: the head that is asked.
-        texts: take what is said.
-        until: when it should end, on the clock; inf: when nothing is left.
-        clock: seconds.
+        texts: take what is said, in their order.
+        most: places to look at now; None: all.
     """
     words = model.config.target_vocab_size if row.writes else model.config.vocab_size
-    ordered = sorted(texts, key=lambda text: text.left)
-    hidden = torch.cat([text.hidden for text in ordered])
-    wanted = [token for text in ordered for token in text.targets]
-    targets = torch.tensor(wanted, dtype=torch.int64, device=hidden.device)
+    hidden = torch.cat([text.hidden for text in texts])[:most]
+    wanted = [token for text in texts for token in text.targets]
+    targets = torch.tensor(wanted, dtype=torch.int64, device=hidden.device)[:most]
     top_k = min(words, max(text.text.top_k for text in texts))
-    head, most = model.heads[row.name], max(1, LOGITS_BYTES // (words * _FLOAT_BYTES))
-    size, done = max(1, min(most, FIRST_BYTES // (words * _FLOAT_BYTES))), 0
-    said: list[HeadOutput] = []
-    while not said or (done < len(hidden) and clock() < until):
-        begin, part = clock(), slice(done, done + size)
-        logits = head(hidden[part])
-        said.append(_logprobs(logits, targets[part]) if row.writes else _likeliest(logits, top_k))
-        done += len(logits)
-        now = clock()
-        fitting = (until - now) / max(now - begin, 1e-9) * len(logits)
-        size = int(min(most, max(size // 2, 1, fitting)))
+    head, size = model.heads[row.name], max(1, LOGITS_BYTES // (words * _FLOAT_BYTES))
+    if row.writes:
+        parts = zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
+        said = [_logprobs(head(part), chosen) for part, chosen in parts]
+    else:
+        said = [_likeliest(head(part), top_k) for part in torch.split(hidden, size)]
     found, begin = np.concatenate(said), 0
-    for text in ordered:
+    for text in texts:
         end = begin + text.left
         text.add(found[begin:end])
         begin = end
