@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from tessera.inference.engine.detokenizer import OutputDelta
 from tessera.inference.engine.sequence import FinishReason
 from tessera.inference.tasks.answer import Found
 from tessera.inference.tasks.classify import ClassifiedText
-from tessera.inference.tasks.fill_mask import Hidden
+from tessera.inference.tasks.fill_mask import Filled
 from tessera.inference.tasks.score import Likelihood
 from tessera.inference.tasks.translate import Put
 
@@ -83,28 +84,18 @@ def classifications(found: Iterable[ClassifiedText], version: int) -> pb.Classif
     )
 
 
-def filled(found: Iterable[Sequence[Hidden]], version: int) -> pb.FillMaskResponse:
+def filled(found: Iterable[Filled], version: int) -> pb.FillMaskResponse:
     """What is hidden in texts."""
-    return pb.FillMaskResponse(
-        texts=[
-            pb.FilledText(
-                masks=[
-                    pb.FilledMask(
-                        position=place.position,
-                        candidates=[
-                            pb.Candidate(
-                                token=each.token, text=each.text, probability=each.probability
-                            )
-                            for each in place.candidates
-                        ],
-                    )
-                    for place in places
-                ]
-            )
-            for places in found
-        ],
-        version=version,
-    )
+    reply = pb.FillMaskResponse(version=version)
+    for text in found:
+        masks = reply.texts.add().masks
+        candidates = zip(text.tokens, text.texts, text.probabilities, strict=True)
+        for position in text.positions:
+            # They are many, and what is added where it belongs is not copied.
+            add = masks.add(position=position).candidates.add
+            for token, word, probability in islice(candidates, text.count):
+                add(token=token, text=word, probability=probability)
+    return reply
 
 
 def answers(found: Iterable[Found], version: int) -> pb.AnswerResponse:

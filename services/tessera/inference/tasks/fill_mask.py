@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,25 +23,25 @@ MAX_CANDIDATES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Filler:
-    """A token that may stand somewhere, as text, and its probability."""
+class Filled:
+    """What may stand at the hidden places of a text.
 
-    token: int
-    text: str
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hidden:
-    """A hidden place.
+    Candidates of all places are in one list: an object for each would keep the collector busy, and
+    while it is at work nothing else is.
 
     Args:
-        position: its index among the tokens that the model read.
-        candidates: the most likely first.
+        positions: [K], of the places among the tokens that the model read.
+        count: candidates of each.
+        tokens: [K * count], the most likely of a place first.
+        texts: what these tokens stand for.
+        probabilities: of them.
     """
 
-    position: int
-    candidates: tuple[Filler, ...]
+    positions: tuple[int, ...]
+    count: int
+    tokens: list[int]
+    texts: list[str]
+    probabilities: list[float]
 
 
 class FillMask:
@@ -99,19 +100,16 @@ class FillMask:
                 metadata={"places": str(places), "top_k": str(self._top_k)},
             )
 
-    def finish(self, results: Sequence[NDArray[Any]]) -> list[tuple[Hidden, ...]]:
+    def finish(self, results: Sequence[NDArray[Any]]) -> list[Filled]:
         """Candidates of every place of every text."""
-        return [
-            tuple(
-                Hidden(place, self._candidates(row))
-                for place, row in zip(places, choices, strict=True)
-            )
-            for places, choices in zip(self._places, results, strict=True)
-        ]
-
-    def _candidates(self, row: NDArray[Any]) -> tuple[Filler, ...]:
-        tokens, chances = row["token"].tolist(), np.exp(row["logprob"].astype(np.float64)).tolist()
-        return tuple(Filler(t, self._text(t), p) for t, p in zip(tokens, chances, strict=True))
+        text = cache(self._text)
+        filled = []
+        for positions, choices in zip(self._places, results, strict=True):
+            tokens = choices["token"].ravel().tolist()
+            chances = np.exp(choices["logprob"].astype(np.float64)).ravel().tolist()
+            texts = list(map(text, tokens))
+            filled.append(Filled(positions, choices.shape[1], tokens, texts, chances))
+        return filled
 
     def _text(self, token: int) -> str:
         return "" if self._tokenizer is None else self._tokenizer.token_text(token)
