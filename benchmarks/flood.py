@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import json
 import logging
+import os
 import statistics
 import subprocess
 import sys
@@ -58,6 +59,9 @@ from tessera.weights.coordinator import Coordinator
 SERVED = ServedModel(deployment="tiny", tenant="one", set="one/tiny", version=1)
 MASKS, WORDS = 512, 30_000
 MIB = 1 << 20
+ROUND_SECONDS = 5.0
+"""Of the victim's calls at a replica, quiet or beside an attack: the whole ends, however it is."""
+LEAST_CALLS = 5
 
 
 def texts(name: str) -> pb.FillMaskRequest:
@@ -163,11 +167,10 @@ async def submit(told: dict[str, str], begin: int, calls: int, workers: int) -> 
 
 
 async def fill(told: dict[str, str], name: str, workers: int) -> None:
-    """The attacker of the replica: one request after another, until it is killed."""
+    """The attacker of the replica: one request after another, between one line and the next."""
     request = texts(name)
     async with aio_channel(told["address"]) as connection:
         call = pb_grpc.InferenceServiceStub(connection).FillMask
-        print("begins", flush=True)
 
         async def worker() -> None:
             while True:
@@ -177,14 +180,21 @@ async def fill(told: dict[str, str], name: str, workers: int) -> None:
                     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                         await asyncio.sleep(0.05)
 
-        await asyncio.gather(*(worker() for _ in range(workers)))
+        while await asyncio.to_thread(sys.stdin.readline):
+            running = [asyncio.create_task(worker()) for _ in range(workers)]
+            print("begins", flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+            for each in running:
+                each.cancel()
+            await asyncio.wait(running)
 
 
 @contextmanager
 def process(*arguments: str) -> Iterator[Any]:
     """This file as another process, with what it says."""
     command = [sys.executable, __file__, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as running:
         try:
             yield running
         finally:
@@ -234,7 +244,7 @@ def measure_controller(rounds: int, calls: int, submissions: int) -> None:
                 )
 
 
-def measure_replica(rounds: int, calls: int, attacks: Sequence[str] = ATTACKS) -> None:
+def measure_replica(rounds: int, calls: int, attacks: Sequence[str], nice: int) -> None:
     """One principal asks for a lot, another for a word."""
     with process("--serve", "replica", "") as it:
         told = json.loads(said(it, "READY "))
@@ -243,18 +253,28 @@ def measure_replica(rounds: int, calls: int, attacks: Sequence[str] = ATTACKS) -
             call = pb_grpc.InferenceServiceStub(connection).FillMask
             small = pb.FillMaskRequest(model="tiny", inputs=[pb.Input(text="some [MASK] of")])
             ask = partial(call, small, metadata=bearer(told["bob"]), timeout=60)
-            median(ask, calls)
+            soon(ask, calls)
             for name in attacks:
                 before, pairs = memory().rss, []
-                for _ in range(rounds):
-                    quiet = median(ask, calls)
-                    with process("--fill", json.dumps(told), name) as attacker:
+                with process("--fill", json.dumps(told), name, "--nice", str(nice)) as attacker:
+                    for _ in range(rounds):
+                        quiet = soon(ask, calls)
+                        print(file=attacker.stdin, flush=True)
                         said(attacker, "begins")
                         time.sleep(1)
-                        pairs.append((quiet, median(ask, calls)))
-                    time.sleep(1)
+                        pairs.append((quiet, soon(ask, calls)))
+                        print(file=attacker.stdin, flush=True)
+                        time.sleep(1)
                 growth = round((memory().rss - before) / MIB)
                 report(f"FillMask, beside {name}", pairs, growth_mib=growth)
+
+
+def soon(action: Callable[[], Any], calls: int) -> float:
+    """Seconds of one of many calls: of so many, or of those that a few seconds suffice for."""
+    end, found = time.monotonic() + ROUND_SECONDS, list[float]()
+    while len(found) < calls and (time.monotonic() < end or len(found) < LEAST_CALLS):
+        found.append(median(action, 1))
+    return statistics.median(found)
 
 
 def report(metric: str, pairs: list[tuple[float, float]], **facts: Any) -> None:
@@ -280,6 +300,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=16, help="calls of the attacker at once")
     parser.add_argument("--only", choices=["controller", "replica"])
     parser.add_argument("--attack", choices=ATTACKS, help="of the replica: this one alone")
+    parser.add_argument("--nice", type=int, default=0, help="of the replica's attacker itself")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--submit", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--fill", nargs=2, help=argparse.SUPPRESS)
@@ -295,13 +316,14 @@ def main() -> None:
         told, begin, calls = options.submit
         asyncio.run(submit(json.loads(told), int(begin), int(calls), options.workers))
     elif options.fill:
+        os.nice(options.nice)
         asyncio.run(fill(json.loads(options.fill[0]), options.fill[1], options.workers))
     else:
         if options.only != "replica":
             measure_controller(options.rounds, options.calls, options.submissions)
         if options.only != "controller":
             attacks = [options.attack] if options.attack else ATTACKS
-            measure_replica(options.rounds, options.calls, attacks)
+            measure_replica(options.rounds, options.calls, attacks, options.nice)
 
 
 if __name__ == "__main__":
