@@ -18,8 +18,8 @@ from tessera import errors
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.inference.engine import weighing
 from tessera.inference.engine.loaded_model import LoadedModel
-from tessera.inference.tasks.fill_mask import MAX_CANDIDATES
-from tessera.inference.tasks.text_input import WORD
+from tessera.inference.tasks.fill_mask import MAX_CANDIDATES, FillMask
+from tessera.inference.tasks.text_input import WORD, TextInput
 from tessera.models.registry import FAMILIES, build
 from tessera.text.training import train
 
@@ -168,6 +168,37 @@ async def test_who_asks_for_too_much_keeps_nobody_waiting(serve, tmp_path, name)
     assert set(codes) <= {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"}
     assert medians[1] <= TIMES * medians[0] + SLACK_SECONDS
     assert peak.mib < 200
+
+
+@pytest.mark.measures
+async def test_what_is_allowed_keeps_nobody_waiting_either(serve):
+    """A step that looked at all places of a text took 30 times as long as another's."""
+    it = await serve(model())
+    engine, loaded = it.engine, it.engine.active
+
+    def works(text, count):
+        return FillMask([TextInput(text=text)] * count, 5).prepare(loaded, engine.bounds)
+
+    small, bulk = works("some [MASK] of a text", 1), works("[MASK]" * MASKS, 8)
+
+    async def median_seconds():
+        found = []
+        for _ in range(40):
+            begin = time.monotonic()
+            await engine.collect(small, loaded, client="b").results()
+            found.append(time.monotonic() - begin)
+        return statistics.median(found)
+
+    await median_seconds()
+    quiet = await median_seconds()
+    running = [engine.collect(bulk, loaded, client="a") for _ in range(4)]
+    await asyncio.sleep(0.5)
+    under = await median_seconds()
+    assert engine.status().waiting
+    for each in running:
+        each.cancel()
+    print(f"\n{1000 * quiet:.1f} ms quiet, {1000 * under:.1f} ms beside 32 texts")  # noqa: T201
+    assert under <= 3 * quiet + 0.02  # Without gRPC, and without the loop's part of both.
 
 
 @pytest.mark.measures

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tessera import errors
 from tessera.inference.engine.block_manager import BlockManager
+from tessera.inference.engine.fair_queue import FairQueue
 from tessera.inference.engine.plan import Limits
 from tessera.inference.engine.pooling import PoolingInput, PoolingRequest
 from tessera.inference.engine.scheduler import Scheduler
 from tessera.inference.engine.sequence import Sequence
-from tessera.inference.engine.step_budget import STEP_SECONDS
+from tessera.inference.engine.step_budget import LEAST_PLACES, STEP_SECONDS
 from tessera.inference.fair_pool import FairPool
 
 SIZE = 4
@@ -37,6 +41,13 @@ def texts(client, numbers, tokens=100, group=None):
         )
         for number in numbers
     ]
+
+
+def masked(client, number, places):
+    """A text of which much is hidden."""
+    tokens = (1,) * places
+    text = PoolingInput(head="masked", tokens=tokens, places=tuple(range(places)))
+    return PoolingRequest(number=number, group=number, version=1, text=text, client=client)
 
 
 def answer(client, number, prompt=4, limit=10_000):
@@ -167,6 +178,76 @@ def test_a_step_takes_on_what_can_be_done_in_its_time(seconds):
         it.remove(plan.read)
     wanted = STEP if seconds < STEP_SECONDS else STEP * STEP_SECONDS / seconds
     assert plan.tokens == pytest.approx(wanted, rel=0.15)
+
+
+def step_in_part(it, seconds, now=0.0):
+    """One step that lasts so long for each place; returns its plan, with what is read whole out."""
+    plan = it.schedule(now)
+    left = {}
+    for item in plan.read:
+        done = item.places if plan.places is None else min(plan.places, item.places)
+        if done < item.places:
+            left[item.number] = item.places - done
+    spent = 0.005 + seconds * (sum(item.places for item in plan.read) - sum(left.values()))
+    it.finish(plan, left, spent)
+    it.remove([item for item in plan.read if item.number not in left])
+    return plan, spent
+
+
+@pytest.mark.parametrize("seconds", [1e-6, 0.0003, 0.003])
+def test_a_text_is_read_in_parts_that_last_as_long_as_what_others_ask_for(seconds):
+    it = scheduler(max_waiting=5000)
+    for number in range(1, 500):
+        it.add([masked("a", number, 500)])
+    for _ in range(50):
+        plan, alone = step_in_part(it, seconds)
+    assert [item.client for item in plan.read] == ["a"]
+    for number in range(1000, 1100):
+        it.add([masked("b", number, 1)])
+        plan, _ = step_in_part(it, seconds)
+        assert [item.client for item in plan.read] == ["b"]
+        plan, beside = step_in_part(it, seconds)
+        assert [item.client for item in plan.read] == ["a"]
+    least = 0.005 + seconds * LEAST_PLACES
+    if seconds < 1e-3:
+        assert beside <= alone
+    assert beside <= max(least, 2 * (0.005 + seconds))
+
+
+def test_all_places_of_a_text_have_their_turn_once():
+    it, done = scheduler(), 0
+    it.add([masked("a", 1, 777)])
+    while not it.idle:
+        plan = it.schedule(0)
+        part = min(plan.places, plan.read[0].places)
+        left = plan.read[0].places - part
+        it.finish(plan, {1: left} if left else {}, 0.01)
+        it.remove([] if left else plan.read)
+        done += part
+    assert done == 777
+
+
+@settings(deadline=None)
+@given(
+    costs=st.lists(st.lists(st.integers(1, 50), min_size=30, max_size=30), min_size=2, max_size=4),
+    turns=st.integers(1, 30),
+)
+def test_nobody_is_ahead_by_more_than_what_was_asked_for_at_once(costs, turns):
+    queue, had, numbers = FairQueue(), [0] * len(costs), itertools.count()
+    for name, each in enumerate(costs):
+        for cost in each:
+            queue.append(texts(str(name), [next(numbers)], cost)[0])
+    for _ in range(turns):
+        item = queue.head()
+        queue.pop(item, item.cost)
+        had[int(item.client)] += item.cost
+    assert max(had) - min(had) <= 50
+    newcomer = texts("new", [next(numbers)], 50)[0]
+    queue.append(newcomer)
+    item = queue.head()
+    if item is not newcomer:  # Who has had as little may come before it, once.
+        queue.pop(item, item.cost)
+        assert had[int(item.client)] == min(had)
 
 
 async def test_a_client_leaves_a_thread_to_others():
