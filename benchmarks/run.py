@@ -38,7 +38,7 @@ AIMS = {
     "tls": "a unary call and a streamed message over TLS ≤ 1.25 times one in clear; what a push "
     "and a pull of 256 MiB lose by it is told, not bounded",
     "flood": "a call of another tenant ≤ 2 times as long beside 100,000 submissions of one, 1,000 "
-    "texts of 512 masks, and one of 5 MB",
+    "texts of 512 masks, 30 of them, which are allowed, and one of 5 MB",
     "startup": "submit to first optimizer step ≤ 1.1 times `ray job submit` of the same loop",
     "gpu_training": "GPT-2 124M, compiled, in bfloat16, at ≥ 50 % of one accelerator's peak (MFU)",
 }
