@@ -32,7 +32,8 @@ class StepBudget:
         # Of a token in a larger step, and of a step of few tokens.
         self._token_seconds = 0.0
         self._few_seconds = 0.0
-        self._places = {contested: float(LEAST_PLACES) for contested in (False, True)}
+        # By whether others ask for something: who is alone is not slowed down by a busy machine.
+        self._places = {True: float(LEAST_PLACES), False: float(4 * LEAST_PLACES)}
 
     @property
     def tokens(self) -> int:
@@ -69,7 +70,8 @@ class StepBudget:
         ratio = self._seconds(contested=contested) / max(seconds, 1e-6)
         # Twice as many take less than twice as long: it gets there in several steps.
         wanted = self._places[contested] * min(2.0, max(0.5, ratio)) ** 0.5
-        self._places[contested] = max(LEAST_PLACES, min(wanted, self._most))
+        least = LEAST_PLACES if contested else 4 * LEAST_PLACES
+        self._places[contested] = max(least, min(wanted, self._most))
 
     def _seconds(self, *, contested: bool) -> float:
         seconds = max(STEP_SECONDS, TIMES * self._few_seconds)
