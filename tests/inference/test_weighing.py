@@ -73,7 +73,7 @@ def test_parts_change_no_answer(tiny, places, counts):
 
 async def test_an_engine_reads_in_parts_what_has_many_places(start, tiny):
     model = tiny.model(family="bert")
-    works = [hidden(model, count) for count in (20, 1, 30)]
+    works = [hidden(model, count) for count in (40, 1, 50)]
     whole, _ = in_parts(model, works, None)
     engine = start(model)
     runs = count_steps(engine)
