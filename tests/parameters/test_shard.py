@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,6 +47,12 @@ def receive(inbox, parts, chunk=1000, target=TARGET):
     return pushed.finish()
 
 
+def content(store, source):
+    """All bytes of a slice."""
+    with store.piece(TARGET.key, source.piece).opened() as file:
+        return b"".join(part.tobytes() for part in file.read(source, 0, source.size))
+
+
 def noise(size, seed=1):
     return np.random.default_rng(seed).integers(0, 256, size, np.uint8)
 
@@ -66,8 +73,7 @@ def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, b
     assert store.disk_bytes == size
     for shard in (store, SliceStore(tmp_path)):
         for source in slices:
-            _, data = shard.piece(TARGET.key, source.piece).read(source.offset)
-            assert data.tobytes() == parts[source.tensor][1].tobytes()
+            assert content(shard, source) == parts[source.tensor][1].tobytes()
 
 
 def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path):
@@ -95,7 +101,7 @@ def test_streams_that_end_early_or_late_are_refused(tmp_path):
         pushed.take(noise(1))
 
 
-def test_torn_files_are_swept_away_and_whole_ones_kept(tmp_path):
+def test_what_was_being_written_is_swept_away_and_nothing_else(tmp_path):
     inbox = Inbox(SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100))])
     (source,) = inbox.persist(TARGET.key)
@@ -103,9 +109,12 @@ def test_torn_files_are_swept_away_and_whole_ones_kept(tmp_path):
     for name in ("0-model-1.tmp", "0-model-2.bin", "0.tmp"):
         (folder / name).write_bytes(b"torn")
     again = SliceStore(tmp_path)
-    assert {path.name for path in folder.iterdir()} == {"0.index", f"{source.piece}.bin"}
+    kept = {path.name for path in folder.iterdir()}
+    assert kept == {"0.index", "0-model-2.bin", f"{source.piece}.bin"}
     assert again.slices(TARGET.key) == [source]
     assert again.rank(TARGET.key, 0) == [source]
+    again.drop(TARGET.key)
+    assert not folder.exists()
 
 
 def test_a_dropped_group_stays_dropped_after_a_restart(tmp_path):
@@ -120,17 +129,35 @@ def test_a_dropped_group_stays_dropped_after_a_restart(tmp_path):
     assert SliceStore(tmp_path).versions == 0
 
 
-def test_readers_keep_what_they_have_mapped_when_it_is_dropped(tmp_path):
+def test_readers_keep_what_they_have_open_when_it_is_dropped(tmp_path):
     inbox = Inbox(store := SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
     data = noise(50_000)
     receive(inbox, [("model", data)])
     (source,) = inbox.persist(TARGET.key)
-    _, view = store.piece(TARGET.key, source.piece).read(0)
-    store.drop(TARGET.key)
-    assert view.tobytes() == data.tobytes()
+    with store.piece(TARGET.key, source.piece).opened() as file:
+        store.drop(TARGET.key)
+        assert b"".join(map(bytes, file.read(source, 0, source.size))) == data.tobytes()
     with pytest.raises(errors.NotFoundError) as caught:
         store.piece(TARGET.key, source.piece)
     assert caught.value.reason == "PIECE_NOT_FOUND"
+
+
+def test_a_disk_that_fails_while_it_is_made_durable_leaves_nothing(tmp_path, monkeypatch):
+    """Of two pieces, one was in its place already."""
+    inbox = Inbox(store := SliceStore(tmp_path), BufferPool(4 * BLOCK_BYTES))
+    receive(inbox, [("model", noise(100)), ("optimizer", noise(50, 2))])
+    land = slice_store._land
+
+    def full(piece, folder):
+        if piece.group == "optimizer":
+            raise OSError(errno.ENOSPC, "full")
+        land(piece, folder)
+
+    monkeypatch.setattr(slice_store, "_land", full)
+    with pytest.raises(OSError, match="full"):
+        inbox.persist(TARGET.key)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert (store.slices(TARGET.key), inbox.memory_bytes) == ([], 0)
 
 
 def test_late_writers_are_fenced(tmp_path):

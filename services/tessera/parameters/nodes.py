@@ -10,6 +10,7 @@ from tessera.api.parameters.v1 import coordinator_pb2_grpc, shard_pb2_grpc
 from tessera.meter import Meter, NoMeter
 from tessera.parameters.buffers import BufferPool
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
+from tessera.parameters.data_folder import DataFolder
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.push_grant import LABEL, GrantSigner, GrantVerifier
@@ -51,6 +52,7 @@ class CoordinatorNode:
         place, config = self._place, self._config
         tls = tls_of(place.token)
         verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters", tls)
+        self._folder = DataFolder(config.data_dir)
         names = [shard_name(index) for index in range(config.shards)]
         store = Store(
             config.data_dir / "coordinator.db", names, config.disk_cap_bytes, config.quota
@@ -87,6 +89,7 @@ class CoordinatorNode:
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
         await self._versions.stop()
+        self._folder.close()
 
 
 class ShardNode:
@@ -111,10 +114,9 @@ class ShardNode:
         place, config = self._place, self._config
         tls = tls_of(place.token)
         verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters", tls)
+        self._folder = DataFolder(config.data_dir)
         self._store = await asyncio.to_thread(SliceStore, config.data_dir)
-        if versions := self._store.versions:
-            size = self._store.disk_bytes / 1e6
-            self._begun = f"{size:.1f} MB (sets {self._store.sets}, versions {versions})"
+        self._begun = _amount(self._store)
         pool = await asyncio.to_thread(BufferPool, config.pool_bytes, config.warm_bytes)
         inbox = Inbox(self._store, pool)
         servicer = shard.ShardControl(config.name, inbox, self._store, self._meter)
@@ -155,12 +157,20 @@ class ShardNode:
         await self._server.drain(GRACE_SECONDS)
         await asyncio.to_thread(self._data.stop, GRACE_SECONDS)
         self._store.close()
+        self._folder.close()
 
     async def _measure(self) -> None:
         """Say again and again what is on disk: Ray forgets a gauge that is not set for 20 s."""
         while True:
             self._meter.record(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
             await asyncio.sleep(MEASURE_SECONDS)
+
+
+def _amount(store: SliceStore) -> str:
+    """What is on a disk."""
+    if not store.versions:
+        return "nothing"
+    return f"{store.disk_bytes / 1e6:.1f} MB (sets {store.sets}, versions {store.versions})"
 
 
 def _grant_key(place: ServiceAddress) -> str:

@@ -19,7 +19,7 @@ class PendingPiece:
         name: of the piece.
         group: of its tensors.
         pool: where its bytes land.
-        path: temporary file that it is written to, at the latest by `write`.
+        path: file that it is written to, at the latest by `write`.
     """
 
     def __init__(self, name: str, group: str, pool: BufferPool, path: Path) -> None:
@@ -57,6 +57,11 @@ class PendingPiece:
         if self._file is not None:
             os.fsync(self._file)
             self._close()
+
+    def move(self, path: Path) -> None:
+        """Give its file another name."""
+        self.path.rename(path)
+        self.path = path
 
     def discard(self) -> None:
         """Forget it."""

@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import xxhash
-
 from tessera import errors
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.pending import PendingPiece
+from tessera.weights.blocks import SliceHasher
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
@@ -44,7 +43,7 @@ class PushStream:
         self._queue: deque[Announced] = deque()
         self._pieces: dict[str, PendingPiece] = {}
         self._repeated: list[tuple[int, Box, int, int]] = []
-        self._hasher = xxhash.xxh3_64()
+        self._hasher = SliceHasher()
         self._filled = 0
         self._size = 0
 
@@ -66,7 +65,7 @@ class PushStream:
                 )
             header = self._queue[0]
             part = data[: header.size - self._filled]
-            self._hasher.update(part.data)
+            self._hasher.update(part)
             if self._durable is None:
                 self._piece(header).append(part)
             self._filled += part.size
@@ -111,7 +110,7 @@ class PushStream:
         return piece
 
     def _finish_slice(self, header: Announced) -> None:
-        digest = self._hasher.intdigest()
+        digest, blocks = self._hasher.finish()
         if digest != header.checksum:
             raise errors.DataLossError(
                 f"slice {list(header.box.offsets)}+{list(header.box.extents)} of tensor"
@@ -130,10 +129,10 @@ class PushStream:
                     offset=piece.size - header.size,
                     size=header.size,
                     checksum=header.checksum,
+                    blocks=blocks,
                 )
             )
         else:
             self._repeated.append((header.tensor, header.box, header.size, header.checksum))
-        self._hasher.reset()
         self._filled = 0
         self._size += header.size

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+import numpy as np
 import xxhash
 
 from tessera import errors
+from tessera.parameters.slice_file import OpenSliceFile
 from tessera.parameters.slice_store import Key, SliceStore
 from tessera.weights import strided
 from tessera.weights.box import Box
+from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
 
-BLOCK_BYTES = 1024 * 1024
-"""How much is hashed, or gathered from strided memory, at once."""
+SPAN_BYTES = 4 * 1024 * 1024
+"""How much of a slice is read at once, to gather from it what lies apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,39 +49,58 @@ class Reading:
         self.size = 0
 
     def blocks(self) -> Iterator[Bytes]:
-        """The bytes: views where they are contiguous on disk, else copies of at most a block.
+        """The bytes, verified, in parts of at most `SPAN_BYTES`.
 
         Raises:
             NotFoundError: a piece was dropped (reason PIECE_NOT_FOUND).
             InvalidArgumentError: an item does not fit its slice (reason BAD_ITEM).
             DataLossError: the disk is damaged.
         """
-        for item in self._items:
-            hasher = xxhash.xxh3_64()
-            for block in self._item(item):
-                hasher.update(block.data)
-                self.size += block.size
-                yield block
-            self.checksums.append(hasher.intdigest())
+        for name, items in groupby(self._items, lambda item: item.piece):
+            piece = self._store.piece(self._key, name)
+            with piece.opened() as file:
+                for item in items:
+                    source = piece.slice(item.offset)
+                    _check(item, source)
+                    yield from self._counted(_read(file, source, item))
 
-    def _item(self, item: Item) -> Iterator[Bytes]:
-        source, data = self._store.piece(self._key, item.piece).read(item.offset)
-        whole = Box.whole(item.extents)
-        if (
-            item.element_size < 1
-            or source.box.extents != item.extents
-            or whole.elements * item.element_size != source.size
-            or not whole.contains(item.box)
-        ):
-            raise errors.InvalidArgumentError(
-                f"box {list(item.box.offsets)}+{list(item.box.extents)} of extents"
-                f" {list(item.extents)} does not fit the slice at {item.offset} of {item.piece}",
-                reason="BAD_ITEM",
-            )
-        run = strided.run(data, item.extents, item.element_size, item.box)
-        if run is not None:
-            for start in range(0, run.size, BLOCK_BYTES):
-                yield run[start : start + BLOCK_BYTES]
-            return
-        for box in item.box.blocks(BLOCK_BYTES // item.element_size):
-            yield strided.gather(data, item.extents, item.element_size, box)
+    def _counted(self, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
+        hasher = xxhash.xxh3_64()
+        for block in blocks:
+            hasher.update(block.data)
+            self.size += block.size
+            yield block
+        self.checksums.append(hasher.intdigest())
+
+
+def _check(item: Item, source: SliceSpec) -> None:
+    whole = Box.whole(item.extents)
+    if (
+        item.element_size < 1
+        or source.box.extents != item.extents
+        or whole.elements * item.element_size != source.size
+        or not whole.contains(item.box)
+    ):
+        raise errors.InvalidArgumentError(
+            f"box {list(item.box.offsets)}+{list(item.box.extents)} of extents"
+            f" {list(item.extents)} does not fit the slice at {item.offset} of {item.piece}",
+            reason="BAD_ITEM",
+        )
+
+
+def _read(file: OpenSliceFile, source: SliceSpec, item: Item) -> Iterator[Bytes]:
+    if not item.box.elements:
+        return
+    size, extents = item.element_size, item.extents
+    if item.box.is_run_of(extents):
+        start = item.box.first_of(extents) * size
+        yield from file.read(source, start, start + item.box.elements * size)
+        return
+    kept_start, kept = 0, np.empty(0, np.uint8)
+    for box in item.box.within(extents, SPAN_BYTES // size):
+        start, end = (place * size for place in box.span_of(extents))
+        if not kept_start <= start <= end <= kept_start + kept.size:
+            # More than is needed now: rows that follow lie in the same blocks.
+            kept_start, last = start, min(source.size, max(end, start + SPAN_BYTES))
+            kept = np.concatenate(list(file.read(source, start, last)))
+        yield strided.gather_from(kept[start - kept_start :], extents, size, box)

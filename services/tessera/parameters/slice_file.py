@@ -1,16 +1,17 @@
-"""A piece as a file: mapped, read in place, and held against its checksums once."""
+"""A piece as a file: read block by block, and each block held against its checksum."""
 
 from __future__ import annotations
 
-import mmap
-import threading
-from collections.abc import Iterable
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import xxhash
 
 from tessera import errors
+from tessera.weights.blocks import BLOCK_BYTES, is_whole
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
 
@@ -22,53 +23,115 @@ class SliceFile:
         path: its file.
         group: of its tensors.
         slices: what lies in it.
-        verified: whether the bytes have been checked since this process started.
     """
 
-    def __init__(
-        self, path: Path, group: str, slices: Iterable[SliceSpec], *, verified: bool
-    ) -> None:
+    def __init__(self, path: Path, group: str, slices: Iterable[SliceSpec]) -> None:
         self.path = path
         self.group = group
         self.slices = {source.offset: source for source in slices}
         self.size = sum(source.size for source in self.slices.values())
-        self._unverified = set() if verified else set(self.slices)
-        self._lock = threading.Lock()
-        self._bytes: Bytes | None = None
 
-    def read(self, offset: int) -> tuple[SliceSpec, Bytes]:
-        """A slice and its bytes: a view of the page cache, valid even if the file is removed.
+    def slice(self, offset: int) -> SliceSpec:
+        """The slice that begins there.
 
         Raises:
-            InvalidArgumentError: no slice begins there (reason SLICE_NOT_FOUND).
-            DataLossError: the bytes on disk were damaged (reason CHECKSUM_MISMATCH).
+            InvalidArgumentError: there is none (reason SLICE_NOT_FOUND).
         """
         source = self.slices.get(offset)
         if source is None:
             raise errors.InvalidArgumentError(
                 f"no slice of piece {self.path.stem} begins at {offset}", reason="SLICE_NOT_FOUND"
             )
-        data = self._mapped()[offset : offset + source.size]
-        if offset in self._unverified:
-            # Bytes that a killed process left behind are not trusted until they are read once.
-            if xxhash.xxh3_64_intdigest(data.data) != source.checksum:
-                raise errors.DataLossError(
-                    f"slice at {offset} of {self.path.name} does not match its checksum: the disk"
-                    " is damaged; read another version",
-                    reason="CHECKSUM_MISMATCH",
-                )
-            self._unverified.discard(offset)
-        return source, data
+        return source
 
-    def _mapped(self) -> Bytes:
-        with self._lock:
-            if self._bytes is None:
-                try:
-                    with self.path.open("rb") as file:
-                        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                except FileNotFoundError:
-                    raise errors.NotFoundError(
-                        f"piece {self.path.stem} was dropped", reason="PIECE_NOT_FOUND"
-                    ) from None
-                self._bytes = np.frombuffer(mapped, np.uint8)
-            return self._bytes
+    @contextmanager
+    def opened(self) -> Iterator[OpenSliceFile]:
+        """The file for reading; what is open can be read even if it is removed.
+
+        Raises:
+            DataLossError: it is not there (PIECE_LOST), or cannot be read (READ_FAILED).
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise errors.DataLossError(
+                f"the disk has lost {self.path.name} of {self.group}; read another version",
+                reason="PIECE_LOST",
+                metadata={"group": self.group},
+            ) from None
+        except OSError as error:
+            raise self._unreadable(error) from None
+        try:
+            yield OpenSliceFile(self, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _unreadable(self, error: OSError) -> errors.DataLossError:
+        return errors.DataLossError(
+            f"the disk does not give {self.path.name} of {self.group}: {os.strerror(error.errno)}"
+            if error.errno
+            else f"the disk does not give {self.path.name} of {self.group}",
+            reason="READ_FAILED",
+            metadata={"group": self.group},
+        )
+
+
+class OpenSliceFile:
+    """A piece whose file is open.
+
+    Args:
+        piece: which.
+        descriptor: of its file.
+    """
+
+    def __init__(self, piece: SliceFile, descriptor: int) -> None:
+        self._piece = piece
+        self._descriptor = descriptor
+
+    def read(self, source: SliceSpec, start: int, end: int) -> Iterator[Bytes]:
+        """Bytes `start` to `end` of a slice, in parts that lie in one block each.
+
+        Whole blocks are read, so that nothing is given away that was not verified.
+
+        Raises:
+            DataLossError: the file is too short (SHORT_FILE), a block is not what was written
+                (CHECKSUM_MISMATCH), or the disk does not give it (READ_FAILED).
+        """
+        first = start - start % BLOCK_BYTES
+        for begin in range(first, end, BLOCK_BYTES):
+            block = self._block(source, begin)
+            yield block[max(0, start - begin) : end - begin]
+
+    def _block(self, source: SliceSpec, begin: int) -> Bytes:
+        """The block of a slice that begins at a byte of it."""
+        block = np.empty(min(BLOCK_BYTES, source.size - begin), np.uint8)
+        filled = 0
+        while filled < block.size:
+            place = source.offset + begin + filled
+            try:
+                read = os.preadv(self._descriptor, [block[filled:].data], place)
+            except OSError as error:
+                name = errno.errorcode.get(error.errno or 0, "")
+                raise self._lost(source, "READ_FAILED", f"cannot be read ({name})") from None
+            if not read:
+                raise self._lost(source, "SHORT_FILE", "ends too early")
+            filled += read
+        if not is_whole(block, source.blocks[begin // BLOCK_BYTES]):
+            raise self._lost(source, "CHECKSUM_MISMATCH", f"is damaged at byte {begin}")
+        return block
+
+    def _lost(self, source: SliceSpec, reason: str, what: str) -> errors.DataLossError:
+        box, piece = source.box, self._piece
+        return errors.DataLossError(
+            f"slice {list(box.offsets)}+{list(box.extents)} of {piece.group} tensor"
+            f" {source.tensor}, on {source.shard}, {what}: its disk is at fault; read another"
+            " version",
+            reason=reason,
+            metadata={
+                "group": piece.group,
+                "tensor": str(source.tensor),
+                "shard": source.shard,
+                "piece": source.piece,
+                "offset": str(source.offset),
+            },
+        )

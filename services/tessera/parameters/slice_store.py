@@ -2,29 +2,27 @@
 
 `{tenant}/{set}/{version}/{piece}.bin` holds bytes, `{rank}.index` says what lies in the rank's
 pieces. Bytes are written to `.tmp`, fsynced and renamed; the index comes last, the same way. So a
-rank's slices are all there, or (if the process dies before) none, and files that no index names
-are swept away at the next start.
+rank's slices are all there, or (if the process dies before) none. Nothing but a `.tmp` is ever
+deleted because of what the files say: what is damaged stays, costs no other version anything, and
+is said to be damaged when it is asked for.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import structlog
-from google.protobuf.message import DecodeError
 
 from tessera import errors
-from tessera.api.parameters.v1 import manifest_pb2 as pb
+from tessera.parameters.index_file import read_index, sync_folder, write_index
 from tessera.parameters.pending import PendingPiece
 from tessera.parameters.slice_file import SliceFile
 from tessera.paths import below
-from tessera.weights import messages
 from tessera.weights.manifest import SliceSpec
 
 log = structlog.get_logger()
@@ -47,6 +45,7 @@ class SliceStore:
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="fsync")
         self._ranks: dict[Key, dict[int, list[SliceSpec]]] = defaultdict(dict)
         self._pieces: dict[Key, dict[str, SliceFile]] = defaultdict(dict)
+        self._damaged: dict[Key, list[str]] = defaultdict(list)
         for folder in sorted(root.glob("*/*/*")):
             if folder.is_dir() and folder.name.isdigit():
                 self._scan(folder)
@@ -63,29 +62,18 @@ class SliceStore:
         """Make what a rank pushed durable; the memory is free afterwards."""
         folder = self.folder(key)
         _make_folders(folder, self.root)
-        list(self._writers.map(lambda piece: _land(piece, folder), pieces))
-        # One entry for each group; the piece is the group's when the index is read back.
-        index = pb.Manifest(
-            slices=[messages.slice_to_pb(source) for piece in pieces for source in piece.slices],
-            tensors=[pb.Tensor(name=piece.name, group=piece.group) for piece in pieces],
+        landing = [self._writers.submit(_land, piece, folder) for piece in pieces]
+        # All of them have ended before anything is said of one: whoever gives up removes files.
+        wait(landing)
+        for landed in landing:
+            landed.result()
+        write_index(
+            folder / f"{rank}.index", {(piece.name, piece.group): piece.slices for piece in pieces}
         )
-        target = folder / f"{rank}.index"
-        temporary = target.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(index.SerializeToString())
-            file.flush()
-            os.fsync(file.fileno())
-        # The bytes' names must be durable before the index that counts on them.
-        _sync_folder(folder)
-        temporary.rename(target)
-        _sync_folder(folder)
         with self._lock:
             self._ranks[key][rank] = [source for piece in pieces for source in piece.slices]
             for piece in pieces:
-                path = folder / f"{piece.name}.bin"
-                self._pieces[key][piece.name] = SliceFile(
-                    path, piece.group, piece.slices, verified=True
-                )
+                self._pieces[key][piece.name] = SliceFile(piece.path, piece.group, piece.slices)
 
     def rank(self, key: Key, rank: int) -> list[SliceSpec] | None:
         """What a rank has here, durably; None if nothing."""
@@ -103,18 +91,27 @@ class SliceStore:
 
         Raises:
             NotFoundError: it is not here, or was dropped (reason PIECE_NOT_FOUND).
+            DataLossError: what would say where it is was damaged (INDEX_DAMAGED).
         """
         with self._lock:
             found = self._pieces.get(key, {}).get(name)
-        if found is None:
-            raise errors.NotFoundError(
-                f"{key[0]}@{key[1]} has no piece {name} here; it was dropped, read a newer version",
-                reason="PIECE_NOT_FOUND",
+            damaged = self._damaged.get(key)
+        if found is not None:
+            return found
+        if damaged:
+            raise errors.DataLossError(
+                f"{key[0]}@{key[1]} may have piece {name} here, but the disk has damaged"
+                f" {', '.join(damaged)}; read another version",
+                reason="INDEX_DAMAGED",
             )
-        return found
+        raise errors.NotFoundError(
+            f"{key[0]}@{key[1]} has no piece {name} here; it was dropped, read a newer version",
+            reason="PIECE_NOT_FOUND",
+        )
 
     def drop(self, key: Key, groups: Sequence[str] = ()) -> int:
         """Forget a version, or some groups of it; returns the bytes freed."""
+        folder = self.folder(key)
         with self._lock:
             pieces = self._pieces.get(key, {})
             gone = [piece for piece in pieces.values() if not groups or piece.group in groups]
@@ -123,9 +120,11 @@ class SliceStore:
             if not groups:
                 self._pieces.pop(key, None)
                 self._ranks.pop(key, None)
-        folder = self.folder(key)
-        if not groups:
-            # Indices first: a version of which only some bytes are left must not come back.
+                self._damaged.pop(key, None)
+        # Indices first: what was dropped must not be missed, nor come back.
+        if groups:
+            _forget(folder, gone)
+        else:
             for index in folder.glob("*.index"):
                 index.unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -157,40 +156,43 @@ class SliceStore:
 
     def _scan(self, folder: Path) -> None:
         key = (folder.parent.relative_to(self.root).as_posix(), int(folder.name))
+        for path in folder.glob("*.tmp"):
+            log.info("removed what a killed process left", path=path.name)
+            path.unlink()
         named: set[str] = set()
         for path in folder.glob("*.index"):
             try:
-                index = pb.Manifest.FromString(path.read_bytes())
-            except DecodeError:
-                log.error("unreadable index", path=str(path))  # noqa: TRY400 - no stack needed
+                contents = read_index(path)
+            except errors.DataLossError as error:
+                log.error("unreadable index", path=str(path), reason=error.reason)  # noqa: TRY400
+                self._damaged[key].append(path.name)
                 continue
-            groups = {tensor.name: tensor.group for tensor in index.tensors}
-            by_piece: dict[str, list[SliceSpec]] = {name: [] for name in groups}
-            for message in index.slices:
-                by_piece[message.piece].append(messages.slice_from_pb(message))
-            named.update(groups)
-            self._ranks[key][int(path.stem)] = [s for part in by_piece.values() for s in part]
-            for name, slices in by_piece.items():
-                piece = SliceFile(folder / f"{name}.bin", groups[name], slices, verified=False)
-                self._admit(key, name, piece)
-        for path in folder.iterdir():
-            if path.suffix == ".tmp" or (path.suffix == ".bin" and path.stem not in named):
-                log.info("removed what a killed process left", path=path.name)
-                path.unlink()
+            self._ranks[key][int(path.stem)] = [s for part in contents.values() for s in part]
+            for (name, group), slices in contents.items():
+                self._pieces[key][name] = SliceFile(folder / f"{name}.bin", group, slices)
+                named.add(name)
+        # Of a rank that was killed before its index was there, or whose index was lost.
+        for path in folder.glob("*.bin"):
+            if path.stem not in named:
+                self._damaged[key].append(f"the index of {path.name}")
 
-    def _admit(self, key: Key, name: str, piece: SliceFile) -> None:
-        if not piece.path.exists():
-            return  # Its group was dropped.
-        size = piece.path.stat().st_size
-        if size != piece.size:
-            log.error("damaged piece", path=piece.path.name, size=size, expected=piece.size)
-            return
-        self._pieces[key][name] = piece
+
+def _forget(folder: Path, gone: Sequence[SliceFile]) -> None:
+    """Take pieces out of the indices of a version."""
+    names = {piece.path.stem for piece in gone}
+    for path in folder.glob("*.index"):
+        try:
+            contents = read_index(path)
+        except errors.DataLossError:
+            continue  # Of what it said nothing can be read any more.
+        left = {key: slices for key, slices in contents.items() if key[0] not in names}
+        if len(left) < len(contents):
+            write_index(path, left)
 
 
 def _land(piece: PendingPiece, folder: Path) -> None:
     piece.write()
-    piece.path.rename(folder / f"{piece.name}.bin")
+    piece.move(folder / f"{piece.name}.bin")
 
 
 def _make_folders(folder: Path, root: Path) -> None:
@@ -198,12 +200,4 @@ def _make_folders(folder: Path, root: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     while folder != root:
         folder = folder.parent
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder)

@@ -97,6 +97,30 @@ class Box:
             position = position * full + offset
         return position
 
+    def span_of(self, extents: Sequence[int]) -> tuple[int, int]:
+        """Row-major positions of the first element in a tensor of these extents, and past the last.
+
+        The block must not be empty.
+        """
+        last = Box(tuple(end - 1 for end in self.ends), (1,) * len(self.extents))
+        return self.first_of(extents), last.first_of(extents) + 1
+
+    def within(self, extents: Sequence[int], limit: int) -> Iterator[Box]:
+        """Blocks in row-major order, each of which spans at most `limit` elements, or is a run."""
+        first, last = self.span_of(extents)
+        if last - first <= max(limit, 1) or self.is_run_of(extents):
+            yield self
+            return
+        axis = next(i for i, extent in enumerate(self.extents) if extent > 1)
+        stride = math.prod(extents[axis + 1 :])
+        rows = max(1, limit // stride)
+        for start in range(0, self.extents[axis], rows):
+            count = min(rows, self.extents[axis] - start)
+            offsets, own = list(self.offsets), list(self.extents)
+            offsets[axis] += start
+            own[axis] = count
+            yield from Box(tuple(offsets), tuple(own)).within(extents, limit)
+
     def blocks(self, limit: int) -> Iterator[Box]:
         """Blocks of at most `limit` elements that follow one another in row-major order."""
         if self.elements <= max(limit, 1):

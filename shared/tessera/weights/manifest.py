@@ -50,7 +50,7 @@ class SliceSpec:
     """A box of a tensor as one shard keeps it: dense and row-major from `offset` of a piece.
 
     `tensor` is the index of the tensor in the list beside it, `size` is in bytes, `checksum` is
-    the xxh3-64 of the bytes.
+    the xxh3-64 of the bytes, `blocks` those of its blocks (`tessera.weights.blocks`).
     """
 
     tensor: int
@@ -60,6 +60,7 @@ class SliceSpec:
     offset: int
     size: int
     checksum: int
+    blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

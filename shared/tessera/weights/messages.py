@@ -70,6 +70,7 @@ def slice_to_pb(source: SliceSpec) -> pb.Slice:
         offset=source.offset,
         size=source.size,
         checksum=source.checksum,
+        blocks=source.blocks,
     )
 
 
@@ -83,6 +84,7 @@ def slice_from_pb(message: pb.Slice) -> SliceSpec:
         offset=message.offset,
         size=message.size,
         checksum=message.checksum,
+        blocks=tuple(message.blocks),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
 
 from tessera.weights.box import Box
 
@@ -35,6 +36,18 @@ def gather(buffer: Bytes, extents: Sequence[int], element_size: int, box: Box) -
     if view is not None:
         return view
     return np.ascontiguousarray(region(buffer, extents, element_size, box)).reshape(-1)
+
+
+def gather_from(span: Bytes, extents: Sequence[int], element_size: int, box: Box) -> Bytes:
+    """The bytes of the block, row-major, 1-D, where `span` begins with its first element.
+
+    `span` may hold any more of the tensor that follows, but need not hold all of it.
+    """
+    strides = [element_size]
+    for extent in reversed(extents[1:]):
+        strides.append(strides[-1] * extent)
+    view = as_strided(span, (*box.extents, element_size), (*reversed(strides), 1), writeable=False)
+    return np.ascontiguousarray(view).reshape(-1)
 
 
 def scatter(

@@ -131,6 +131,7 @@ class Slice(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     CHECKSUM_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     """Index of the tensor in the version's list."""
     shard: _builtins.str
@@ -147,6 +148,10 @@ class Slice(_message.Message):
     def box(self) -> Global___Box:
         """Where it lies in the tensor."""
 
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """xxh3-64 of each block of 1 MiB, the last one shorter: any part can be verified."""
+
     def __init__(
         self,
         *,
@@ -157,10 +162,11 @@ class Slice(_message.Message):
         offset: _builtins.int = ...,
         size: _builtins.int = ...,
         checksum: _builtins.int = ...,
+        blocks: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "checksum", b"checksum", "offset", b"offset", "piece", b"piece", "shard", b"shard", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "box", b"box", "checksum", b"checksum", "offset", b"offset", "piece", b"piece", "shard", b"shard", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
