@@ -21,7 +21,7 @@ class Box:
     def __post_init__(self) -> None:
         if len(self.offsets) != len(self.extents):
             raise ValueError(f"{len(self.offsets)} offsets but {len(self.extents)} extents")
-        if any(value < 0 for value in (*self.offsets, *self.extents)):
+        if min(*self.offsets, *self.extents, 0, 0) < 0:
             raise ValueError(f"negative number in box {self.offsets} {self.extents}")
 
     @staticmethod

@@ -6,9 +6,11 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tessera.dtypes import element_size
 from tessera.weights.box import Box
+from tessera.weights.slice_index import SliceIndex
 
 
 class VersionState(enum.Enum):
@@ -123,7 +125,7 @@ class OpenedVersion:
     grant: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """All about a committed version; `slices[i].tensor` counts in `tensors`."""
 
@@ -140,10 +142,24 @@ class Manifest:
         Raises:
             KeyError: there is none of that name in that group.
         """
-        for position, tensor in enumerate(self.tensors):
-            if tensor.group == group and tensor.name == name:
-                return position
-        raise KeyError(f"{self.version.set}@{self.version.number} has no {group} tensor {name!r}")
+        found = self._positions.get((group, name))
+        if found is None:
+            text = f"{self.version.set}@{self.version.number} has no {group} tensor {name!r}"
+            raise KeyError(text)
+        return found
+
+    @cached_property
+    def _positions(self) -> dict[tuple[str, str], int]:
+        return {(tensor.group, tensor.name): at for at, tensor in enumerate(self.tensors)}
+
+    @cached_property
+    def slice_index(self) -> SliceIndex:
+        """The slices by tensor, for all that is read of the version."""
+        return SliceIndex(
+            [tensor.shape for tensor in self.tensors],
+            [source.tensor for source in self.slices],
+            [source.box for source in self.slices],
+        )
 
     def group(self, group: str) -> dict[str, TensorSpec]:
         """The tensors of a group by name, in order."""

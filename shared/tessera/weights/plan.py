@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tessera import errors
 from tessera.weights.box import Box
-from tessera.weights.manifest import SliceSpec, TensorSpec
+from tessera.weights.box_tree import Numbers
+from tessera.weights.layout import Cover, View
+from tessera.weights.manifest import Manifest, SliceSpec, TensorSpec
+from tessera.weights.reshape import ReshapeError
 
 BLOCK_BYTES = 4 * 1024 * 1024
 """Largest strided transfer: what a reader must stage before it can be scattered."""
@@ -16,10 +19,14 @@ BLOCK_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A box of the tensor of that index; the reader keeps it dense and row-major."""
+    """A box of the tensor of that index; the reader keeps it dense and row-major.
+
+    `view`: the box is one of the tensor's elements in this shape; None: in its own.
+    """
 
     tensor: int
     box: Box
+    view: View = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,73 +45,83 @@ class Transfer:
         return self.within.elements * self.element_size
 
 
-def plan(
-    tensors: Sequence[TensorSpec], slices: Iterable[SliceSpec], wants: Sequence[Wanted]
-) -> list[Transfer]:
+class TransferPlan:
+    """Transfers that fill every wanted box exactly once, made as they are asked for.
+
+    Args:
+        manifest: of the version.
+        covers: for every wanted box its tensor, what makes it up, and the slices of the manifest
+            that this counts in.
+    """
+
+    def __init__(
+        self, manifest: Manifest, covers: Sequence[tuple[TensorSpec, Cover, Numbers]]
+    ) -> None:
+        self._manifest = manifest
+        self._covers = covers
+
+    def __len__(self) -> int:
+        return sum(len(cover.parts) for _, cover, _ in self._covers)
+
+    def __iter__(self) -> Iterator[Transfer]:
+        slices = self._manifest.slices
+        for want, (tensor, cover, numbers) in enumerate(self._covers):
+            size, places = tensor.element_size, numbers.tolist()
+            for part in cover.parts:
+                yield Transfer(
+                    want=want,
+                    source=slices[places[part.slice]],
+                    within=part.within,
+                    into=part.into,
+                    element_size=size,
+                )
+
+
+def plan(manifest: Manifest, wants: Sequence[Wanted]) -> TransferPlan:
     """Transfers that fill every wanted box exactly once.
 
     Where slices overlap (replicas), the one that gives most wins, so that few holders are asked.
+    What was planned for a tensor that is cut alike is not planned again, in whatever version.
 
     Raises:
         DataLossError: no slice holds some wanted element (reason GAP).
-        InvalidArgumentError: a wanted box does not lie in its tensor (reason BOX_OUT_OF_TENSOR).
+        InvalidArgumentError: a wanted box does not lie in its tensor (reason BOX_OUT_OF_TENSOR), or
+            the slices cannot be seen in its view (reason VIEW_MISMATCH).
     """
-    held = defaultdict(list)
-    for source in slices:
-        held[source.tensor].append(source)
-    transfers = []
-    for position, want in enumerate(wants):
-        tensor = tensors[want.tensor]
-        if not tensor.box.contains(want.box):
-            raise errors.InvalidArgumentError(
-                f"box {want.box.offsets}+{want.box.extents} does not lie in {tensor.group} tensor"
-                f" {tensor.name} of shape {tensor.shape}",
-                reason="BOX_OUT_OF_TENSOR",
+    covers = []
+    for want in wants:
+        tensor = manifest.tensors[want.tensor]
+        _check(tensor, want)
+        layout, numbers = manifest.slice_index.of(want.tensor)
+        try:
+            cover = layout.cover(want.box, want.view, BLOCK_BYTES // tensor.element_size)
+        except ReshapeError as error:
+            raise _mismatch(tensor, str(error)) from None
+        if cover.missing is not None:
+            raise errors.DataLossError(
+                f"no slice holds {cover.missing.offsets}+{cover.missing.extents} of {tensor.group}"
+                f" tensor {tensor.name}; the version is not whole",
+                reason="GAP",
+                metadata={"group": tensor.group, "tensor": tensor.name},
             )
-        for source, part in _cover(tensor, want.box, held[want.tensor]):
-            within, into = part.relative_to(source.box), part.relative_to(want.box)
-            runs = within.is_run_of(source.box.extents) and into.is_run_of(want.box.extents)
-            limit = part.elements if runs else BLOCK_BYTES // tensor.element_size
-            transfers += [
-                Transfer(
-                    want=position,
-                    source=source,
-                    within=block.relative_to(source.box),
-                    into=block.relative_to(want.box),
-                    element_size=tensor.element_size,
-                )
-                for block in part.blocks(limit)
-            ]
-    return transfers
+        covers.append((tensor, cover, numbers))
+    return TransferPlan(manifest, covers)
 
 
-def _cover(
-    tensor: TensorSpec, wanted: Box, slices: Sequence[SliceSpec]
-) -> list[tuple[SliceSpec, Box]]:
-    """Disjoint parts of `wanted` and the slice that gives each."""
-    found = []
-    for source in slices:
-        common = source.box.intersect(wanted)
-        if common is not None:
-            found.append((common.elements, source))
-    found.sort(key=lambda pair: (-pair[0], pair[1].shard, pair[1].piece, pair[1].offset))
-    missing = [wanted] if wanted.elements else []
-    parts = []
-    for _, source in found:
-        rest = []
-        for hole in missing:
-            common = hole.intersect(source.box)
-            if common is not None:
-                parts.append((source, common))
-            rest.extend(hole.subtract(source.box))
-        missing = rest
-        if not missing:
-            return parts
-    if missing:
-        raise errors.DataLossError(
-            f"no slice holds {missing[0].offsets}+{missing[0].extents} of {tensor.group} tensor"
-            f" {tensor.name}; the version is not whole",
-            reason="GAP",
-            metadata={"group": tensor.group, "tensor": tensor.name},
+def _check(tensor: TensorSpec, want: Wanted) -> None:
+    shape = tensor.shape if want.view is None else want.view
+    if math.prod(shape) != math.prod(tensor.shape):
+        raise _mismatch(tensor, f"a view of shape {shape} has another number of elements")
+    if not Box.whole(shape).contains(want.box):
+        raise errors.InvalidArgumentError(
+            f"box {want.box.offsets}+{want.box.extents} does not lie in {tensor.group} tensor"
+            f" {tensor.name} of shape {shape}",
+            reason="BOX_OUT_OF_TENSOR",
         )
-    return parts
+
+
+def _mismatch(tensor: TensorSpec, text: str) -> errors.InvalidArgumentError:
+    return errors.InvalidArgumentError(
+        f"{tensor.group} tensor {tensor.name} of shape {tensor.shape}: {text}",
+        reason="VIEW_MISMATCH",
+    )

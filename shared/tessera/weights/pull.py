@@ -29,12 +29,17 @@ SLOWEST_BYTES_PER_SECOND = 5e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
-    """A box of a tensor; `out` is writable contiguous uint8 of exactly its bytes, row-major."""
+    """A box of a tensor; `out` is writable contiguous uint8 of exactly its bytes, row-major.
+
+    `view`: the box is one of the tensor's elements in this shape, for example (3, h, d) of a
+    matrix of shape (3 h, d); None: in its own.
+    """
 
     group: str
     name: str
     box: Box
     out: Bytes
+    view: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +71,7 @@ def pull(
     begin = time.monotonic()
     wanted = [_checked(manifest, want) for want in wants]
     streams: dict[str, list[Transfer]] = defaultdict(list)
-    for transfer in plan(manifest.tensors, manifest.slices, wanted):
+    for transfer in plan(manifest, wanted):
         streams[transfer.source.shard].append(transfer)
     addresses = {shard.name: shard.data_address for shard in manifest.shards}
     with ThreadPoolExecutor(max(1, len(streams)), thread_name_prefix="pull") as pool:
@@ -93,7 +98,7 @@ def _checked(manifest: Manifest, want: Want) -> Wanted:
             f" (uint8); it is {want.out.size} of {want.out.dtype}",
             reason="BAD_BUFFER",
         )
-    return Wanted(index, want.box)
+    return Wanted(index, want.box, want.view)
 
 
 def _pull(  # noqa: PLR0917 - what one thread needs

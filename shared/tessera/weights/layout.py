@@ -1,0 +1,211 @@
+"""How the slices of a tensor lie in it, and what a reader takes from which of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tessera.weights import reshape
+from tessera.weights.box import Box
+from tessera.weights.box_tree import Numbers
+from tessera.weights.reshape import Shape
+from tessera.weights.tiling import Tiling, boxes_of, corners, missing
+from tessera.weights.weighted_cache import WeightedCache
+
+View = Shape | None
+"""A shape of the tensor's elements that a box is a box of; None: the tensor's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverPart:
+    """A block of a slice: `within` counts in the slice, `into` in the wanted box."""
+
+    slice: int
+    within: Box
+    into: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Blocks that make up a wanted box; `missing`: some block that no slice holds, if there is."""
+
+    parts: tuple[CoverPart, ...]
+    missing: Box | None = None
+
+
+class Layout:
+    """The boxes of a tensor's slices, in an order of their own; made by `interned`.
+
+    Tensors, versions and ranks that are cut alike share one layout, and so what was planned for it.
+
+    Args:
+        shape: of the tensor.
+        boxes: sorted.
+        views: what each is a box of; empty: all of the tensor itself.
+    """
+
+    def __init__(self, shape: Shape, boxes: tuple[Box, ...], views: tuple[View, ...]) -> None:
+        self.shape = shape
+        self.boxes = boxes
+        self.views = views
+        self._seen: dict[Shape, tuple[Tiling, Numbers]] = {}
+
+    def cover(self, wanted: Box, view: View, limit: int) -> Cover:
+        """Disjoint blocks that make up a box, each from one slice.
+
+        Args:
+            wanted: a box that the reader keeps dense and row-major.
+            view: what it is a box of.
+            limit: elements of a block that is no run of memory at both ends.
+
+        Raises:
+            ReshapeError: the axes of `view` and those of the slices' views cross.
+        """
+        key = (self, wanted, view, limit)
+        found = _COVERS.get(key)
+        if found is None:
+            found = self._cover(wanted, view or self.shape, limit)
+            found = _COVERS.keep(key, found, 1 + len(found.parts))
+        return found
+
+    @cached_property
+    def volume(self) -> int:
+        """Elements of all slices; those that several hold count as often."""
+        return self._tiling(self._finest(self.shape))[0].volume
+
+    @cached_property
+    def overlap(self) -> tuple[int, int] | None:
+        """Two slices that share an element; None: no two do.
+
+        Raises:
+            ReshapeError: the axes of the slices' views cross.
+        """
+        tiling, owners = self._tiling(self._finest(self.shape))
+        if tiling.overlap is None:
+            return None
+        first, second = owners[list(tiling.overlap)].tolist()
+        return first, second
+
+    def view(self, number: int) -> Shape:
+        """What a slice's box is a box of."""
+        return (self.views[number] if self.views else None) or self.shape
+
+    def _finest(self, view: Shape) -> Shape:
+        return reshape.common([self.shape, view, *(known or self.shape for known in self.views)])
+
+    def _tiling(self, finer: Shape) -> tuple[Tiling, Numbers]:
+        """The slices as boxes of one shape, and the slice that each is part of."""
+        if finer not in self._seen:
+            found = [
+                reshape.refined(box, self.view(number), finer)
+                for number, box in enumerate(self.boxes)
+            ]
+            tiling = Tiling(*corners([box for boxes in found for box in boxes], len(finer)))
+            owners = np.repeat(np.arange(len(found)), [len(boxes) for boxes in found])
+            self._seen[finer] = tiling, owners
+        return self._seen[finer]
+
+    def _cover(self, wanted: Box, view: Shape, limit: int) -> Cover:
+        if not wanted.elements:
+            return Cover(())
+        finer = self._finest(view)
+        tiling, owners = self._tiling(finer)
+        parts: list[CoverPart] = []
+        for box in reshape.refined(wanted, view, finer):
+            numbers, low, high = tiling.find(box)
+            hole = missing(box, low, high)
+            if hole is not None:
+                return Cover((), hole)
+            numbers = owners[numbers]
+            if view == finer == self.shape and not self.views:
+                parts += self._alike(numbers, low, high, wanted, limit)
+                continue
+            for number, part in zip(numbers.tolist(), boxes_of(low, high), strict=True):
+                for block in reshape.split(part, finer, (self.view(number), view)):
+                    parts += self._reshaped(number, block, finer, wanted, view, limit)
+        return Cover(tuple(parts))
+
+    def _alike(
+        self, numbers: Numbers, low: Numbers, high: Numbers, wanted: Box, limit: int
+    ) -> Iterator[CoverPart]:
+        """Parts of slices whose boxes, like the wanted one, are the tensor's own."""
+        first = corners([self.boxes[number] for number in numbers.tolist()], len(self.shape))[0]
+        within, into = low - first, low - np.array(wanted.offsets, np.int64)
+        columns = (numbers, within, into, high - low)
+        for number, a, b, c in zip(*(column.tolist() for column in columns), strict=True):
+            extents = tuple(c)
+            part = CoverPart(number, Box(tuple(a), extents), Box(tuple(b), extents))
+            if self._moves_whole(part, wanted, limit):
+                yield part
+                continue
+            for blocks in zip(part.within.blocks(limit), part.into.blocks(limit), strict=True):
+                yield CoverPart(number, *blocks)
+
+    def _reshaped(  # noqa: PLR0917 - a block and the three shapes that it lies in
+        self, number: int, block: Box, finer: Shape, wanted: Box, view: Shape, limit: int
+    ) -> Iterator[CoverPart]:
+        """The same of a block of the shape that refines the slice's and the wanted box's."""
+
+        def part(block: Box) -> CoverPart:
+            within = reshape.merged(block, finer, self.view(number))
+            into = reshape.merged(block, finer, view)
+            return CoverPart(
+                number, within.relative_to(self.boxes[number]), into.relative_to(wanted)
+            )
+
+        whole = part(block)
+        if self._moves_whole(whole, wanted, limit):
+            yield whole
+        else:
+            yield from map(part, block.blocks(limit))
+
+    def _moves_whole(self, part: CoverPart, wanted: Box, limit: int) -> bool:
+        return part.within.elements <= limit or (
+            part.within.is_run_of(self.boxes[part.slice].extents)
+            and part.into.is_run_of(wanted.extents)
+        )
+
+
+def interned(shape: Shape, boxes: Sequence[Box], views: Sequence[View]) -> tuple[Layout, Numbers]:
+    """The layout of boxes, and the number among them of each of its slices.
+
+    Args:
+        shape: of the tensor.
+        boxes: in any order.
+        views: what each is a box of; empty: all of the tensor itself.
+
+    Raises:
+        ValueError: a box has not the axes of its view.
+    """
+    if any(views):
+        order = sorted(range(len(boxes)), key=lambda i: (views[i] or shape, boxes[i].offsets))
+        key = (shape, tuple((views[i] or shape, boxes[i]) for i in order))
+        numbers = np.array(order, np.int64)
+    else:
+        offsets, extents = corners(boxes, len(shape))
+        numbers = np.arange(len(boxes))
+        if len(shape) and len(boxes) > 1:
+            numbers = np.lexsort(offsets.T[::-1])
+            offsets, extents = offsets[numbers], extents[numbers]
+        # The bytes of scalars, which have no axes, do not say how many there are.
+        key = (shape, len(boxes), offsets.tobytes(), extents.tobytes())
+    found = _LAYOUTS.get(key)
+    if found is None:
+        order = numbers.tolist()
+        made = Layout(
+            shape,
+            tuple(boxes[i] for i in order),
+            tuple(views[i] for i in order) if any(views) else (),
+        )
+        found = _LAYOUTS.keep(key, made, 1 + len(boxes))
+    return found, numbers
+
+
+_LAYOUTS: WeightedCache[object, Layout] = WeightedCache(1 << 18)
+"""By geometry; in slices, of about 300 bytes each."""
+
+_COVERS: WeightedCache[tuple[Layout, Box, View, int], Cover] = WeightedCache(1 << 18)
+"""By layout and wanted box; in blocks, of about 500 bytes each."""
