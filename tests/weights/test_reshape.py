@@ -9,26 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tilings import reshapes
 
 from tessera.weights.box import Box
 from tessera.weights.reshape import ReshapeError, common, merged, refined, split
-
-
-def reshapes(dice):
-    """Shapes of the same elements whose axes do not cross, some with axes of one or none."""
-    factors = [dice.choice([1, 2, 3, 4, 5]) for _ in range(dice.randint(0, 4))]
-    if dice.random() < 0.05:
-        factors.append(0)
-    found = []
-    for _ in range(dice.randint(2, 3)):
-        shape = [1] * dice.randint(0, 1)
-        for factor in factors:
-            if shape and dice.random() < 0.5:
-                shape[-1] *= factor
-            else:
-                shape.append(factor)
-        found.append(tuple(shape))
-    return found
 
 
 def some_box(dice, shape):
@@ -46,7 +30,7 @@ def elements(box, shape):
 @given(st.integers(0, 2**63))
 def test_a_box_is_the_same_elements_in_a_finer_shape_and_back(seed):
     dice = random.Random(seed)
-    shapes = reshapes(dice)
+    shapes = reshapes(dice, 2)
     finer = common(shapes)
     assert math.prod(finer) == math.prod(shapes[0])
     shape, other = shapes[0], shapes[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tessera import errors
 from tessera.weights.box import Box
 from tessera.weights.layout import Layout
@@ -34,19 +36,30 @@ def check_coverage(tensors: Sequence[TensorSpec], slices: Sequence[SliceSpec]) -
         [source.box for source in slices],
     )
     for number, tensor in enumerate(tensors):
-        _check_boxes(tensor, [slices[place] for place in index.slices(number).tolist()])
-        _check_layout(tensor, index.of(number)[0])
+        _check_axes(tensor, [slices[place] for place in index.slices(number).tolist()])
+        layout, places = index.of(number)
+        _check_sizes(tensor, [slices[place] for place in places.tolist()], layout)
+        _check_layout(tensor, layout)
 
 
-def _check_boxes(tensor: TensorSpec, slices: Sequence[SliceSpec]) -> None:
-    whole, element_size = tensor.box, tensor.element_size
+def _check_axes(tensor: TensorSpec, slices: Sequence[SliceSpec]) -> None:
+    axes = len(tensor.shape)
     for source in slices:
-        box = source.box
-        if not whole.contains(box):
-            raise _refusal(tensor, "BOX_OUT_OF_TENSOR", f"{_text(box)} lies outside of it")
-        if source.size != box.elements * element_size:
-            text = f"{_text(box)} came with {source.size} bytes"
-            raise _refusal(tensor, "SIZE_MISMATCH", text)
+        if len(source.box.offsets) != axes:
+            raise _refusal(tensor, "BOX_OUT_OF_TENSOR", f"{_text(source.box)} has not its axes")
+
+
+def _check_sizes(tensor: TensorSpec, slices: Sequence[SliceSpec], layout: Layout) -> None:
+    """Of slices in the order of their layout."""
+    if layout.outside is not None:
+        text = f"{_text(layout.boxes[layout.outside])} lies outside of it"
+        raise _refusal(tensor, "BOX_OUT_OF_TENSOR", text)
+    sizes = np.fromiter((source.size for source in slices), np.int64, len(slices))
+    (wrong,) = np.nonzero(sizes != layout.elements * tensor.element_size)
+    if len(wrong):
+        source = slices[wrong[0]]
+        text = f"{_text(source.box)} came with {source.size} bytes"
+        raise _refusal(tensor, "SIZE_MISMATCH", text)
 
 
 def _check_layout(tensor: TensorSpec, layout: Layout) -> None:

@@ -44,10 +44,10 @@ class Layout:
     Args:
         shape: of the tensor.
         boxes: sorted.
-        views: what each is a box of; empty: all of the tensor itself.
+        views: the shape that each is a box of; empty: all of the tensor's own.
     """
 
-    def __init__(self, shape: Shape, boxes: tuple[Box, ...], views: tuple[View, ...]) -> None:
+    def __init__(self, shape: Shape, boxes: tuple[Box, ...], views: tuple[Shape, ...]) -> None:
         self.shape = shape
         self.boxes = boxes
         self.views = views
@@ -64,12 +64,26 @@ class Layout:
         Raises:
             ReshapeError: the axes of `view` and those of the slices' views cross.
         """
-        key = (self, wanted, view, limit)
+        seen = self.shape if view is None else view
+        key = (self, wanted, seen, limit)
         found = _COVERS.get(key)
         if found is None:
-            found = self._cover(wanted, view or self.shape, limit)
+            found = self._cover(wanted, seen, limit)
             found = _COVERS.keep(key, found, 1 + len(found.parts))
         return found
+
+    @cached_property
+    def outside(self) -> int | None:
+        """The first slice whose box does not lie in its view; None: all do."""
+        for number, box in enumerate(self.boxes):
+            if not Box.whole(self.view(number)).contains(box):
+                return number
+        return None
+
+    @cached_property
+    def elements(self) -> Numbers:
+        """Elements of every slice; none may lie outside."""
+        return np.array([box.elements for box in self.boxes], np.int64)
 
     @cached_property
     def volume(self) -> int:
@@ -91,10 +105,10 @@ class Layout:
 
     def view(self, number: int) -> Shape:
         """What a slice's box is a box of."""
-        return (self.views[number] if self.views else None) or self.shape
+        return self.views[number] if self.views else self.shape
 
     def _finest(self, view: Shape) -> Shape:
-        return reshape.common([self.shape, view, *(known or self.shape for known in self.views)])
+        return reshape.common([self.shape, view, *self.views])
 
     def _tiling(self, finer: Shape) -> tuple[Tiling, Numbers]:
         """The slices as boxes of one shape, and the slice that each is part of."""
@@ -111,6 +125,10 @@ class Layout:
     def _cover(self, wanted: Box, view: Shape, limit: int) -> Cover:
         if not wanted.elements:
             return Cover(())
+        if len(self.boxes) == 1 and view == self.view(0) and self.boxes[0].contains(wanted):
+            # A small tensor is one slice: nothing to search for.
+            low, high = corners([wanted], len(view))
+            return Cover(tuple(self._alike(np.zeros(1, np.int64), low, low + high, wanted, limit)))
         finer = self._finest(view)
         tiling, owners = self._tiling(finer)
         parts: list[CoverPart] = []
@@ -131,8 +149,8 @@ class Layout:
     def _alike(
         self, numbers: Numbers, low: Numbers, high: Numbers, wanted: Box, limit: int
     ) -> Iterator[CoverPart]:
-        """Parts of slices whose boxes, like the wanted one, are the tensor's own."""
-        first = corners([self.boxes[number] for number in numbers.tolist()], len(self.shape))[0]
+        """Parts of slices whose boxes are of one shape with the wanted one."""
+        first = corners([self.boxes[number] for number in numbers.tolist()], low.shape[1])[0]
         within, into = low - first, low - np.array(wanted.offsets, np.int64)
         columns = (numbers, within, into, high - low)
         for number, a, b, c in zip(*(column.tolist() for column in columns), strict=True):
@@ -180,10 +198,13 @@ def interned(shape: Shape, boxes: Sequence[Box], views: Sequence[View]) -> tuple
     Raises:
         ValueError: a box has not the axes of its view.
     """
-    if any(views):
-        order = sorted(range(len(boxes)), key=lambda i: (views[i] or shape, boxes[i].offsets))
-        key = (shape, tuple((views[i] or shape, boxes[i]) for i in order))
+    seen = [shape if view is None else view for view in views]
+    reshaped = any(view != shape for view in seen)
+    key: object
+    if reshaped:
+        order = sorted(range(len(boxes)), key=lambda i: (seen[i], boxes[i].offsets))
         numbers = np.array(order, np.int64)
+        key = (shape, tuple((seen[i], boxes[i]) for i in order))
     else:
         offsets, extents = corners(boxes, len(shape))
         numbers = np.arange(len(boxes))
@@ -195,11 +216,8 @@ def interned(shape: Shape, boxes: Sequence[Box], views: Sequence[View]) -> tuple
     found = _LAYOUTS.get(key)
     if found is None:
         order = numbers.tolist()
-        made = Layout(
-            shape,
-            tuple(boxes[i] for i in order),
-            tuple(views[i] for i in order) if any(views) else (),
-        )
+        shapes = tuple(seen[i] for i in order) if reshaped else ()
+        made = Layout(shape, tuple(boxes[i] for i in order), shapes)
         found = _LAYOUTS.keep(key, made, 1 + len(boxes))
     return found, numbers
 
@@ -207,5 +225,5 @@ def interned(shape: Shape, boxes: Sequence[Box], views: Sequence[View]) -> tuple
 _LAYOUTS: WeightedCache[object, Layout] = WeightedCache(1 << 18)
 """By geometry; in slices, of about 300 bytes each."""
 
-_COVERS: WeightedCache[tuple[Layout, Box, View, int], Cover] = WeightedCache(1 << 18)
+_COVERS: WeightedCache[tuple[Layout, Box, Shape, int], Cover] = WeightedCache(1 << 18)
 """By layout and wanted box; in blocks, of about 500 bytes each."""

@@ -31,7 +31,7 @@ class SliceIndex:
     ) -> None:
         self._shapes = shapes
         self._boxes = boxes
-        self._views = views if any(views) else ()
+        self._views = views
         of = np.fromiter(tensors, np.int64, len(boxes))
         self._order = np.argsort(of, kind="stable")
         self._starts = np.searchsorted(of[self._order], np.arange(len(shapes) + 1))
