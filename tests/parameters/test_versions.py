@@ -43,6 +43,19 @@ def test_a_reader_takes_only_the_groups_and_boxes_that_it_wants(writer):
     assert report.size == out.size
 
 
+def test_a_reader_takes_what_is_a_box_of_the_reshaped_tensor_only(writer):
+    writer.publish(3)
+    manifest = writer.client.get_manifest(writer.set, groups=["model"])
+    view = (43, 7, 64)
+    seen = writer.content(3)[writer.tensors[0]].reshape(*view, 4)
+    box = Box((3, 2, 8), (30, 3, 20))
+    out = np.zeros(30 * 3 * 20 * 4, np.uint8)
+    want = Want(group="model", name="embed", box=box, out=out, view=view)
+    report = pull(manifest, [want], writer.token)
+    assert out.tobytes() == seen[3:33, 2:5, 8:28].tobytes()
+    assert report.size == out.size
+
+
 def test_numbers_only_grow_and_nothing_is_visible_before_the_commit(writer):
     writer.acquire()
     first = writer.open(1)

@@ -127,8 +127,8 @@ class Layout:
             return Cover(())
         if len(self.boxes) == 1 and view == self.view(0) and self.boxes[0].contains(wanted):
             # A small tensor is one slice: nothing to search for.
-            low, high = corners([wanted], len(view))
-            return Cover(tuple(self._alike(np.zeros(1, np.int64), low, low + high, wanted, limit)))
+            within, into = wanted.relative_to(self.boxes[0]), wanted.relative_to(wanted)
+            return Cover(tuple(self._moves(CoverPart(0, within, into), wanted, limit)))
         finer = self._finest(view)
         tiling, owners = self._tiling(finer)
         parts: list[CoverPart] = []
@@ -156,11 +156,15 @@ class Layout:
         for number, a, b, c in zip(*(column.tolist() for column in columns), strict=True):
             extents = tuple(c)
             part = CoverPart(number, Box(tuple(a), extents), Box(tuple(b), extents))
-            if self._moves_whole(part, wanted, limit):
-                yield part
-                continue
-            for blocks in zip(part.within.blocks(limit), part.into.blocks(limit), strict=True):
-                yield CoverPart(number, *blocks)
+            yield from self._moves(part, wanted, limit)
+
+    def _moves(self, part: CoverPart, wanted: Box, limit: int) -> Iterator[CoverPart]:
+        """A part whose two boxes have the same extents, in blocks if it must be."""
+        if self._moves_whole(part, wanted, limit):
+            yield part
+            return
+        for blocks in zip(part.within.blocks(limit), part.into.blocks(limit), strict=True):
+            yield CoverPart(part.slice, *blocks)
 
     def _reshaped(  # noqa: PLR0917 - a block and the three shapes that it lies in
         self, number: int, block: Box, finer: Shape, wanted: Box, view: Shape, limit: int
