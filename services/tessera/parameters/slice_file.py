@@ -68,9 +68,7 @@ class SliceFile:
 
     def _unreadable(self, error: OSError) -> errors.DataLossError:
         return errors.DataLossError(
-            f"the disk does not give {self.path.name} of {self.group}: {os.strerror(error.errno)}"
-            if error.errno
-            else f"the disk does not give {self.path.name} of {self.group}",
+            f"the disk does not give {self.path.name} of {self.group}: {error.strerror}",
             reason="READ_FAILED",
             metadata={"group": self.group},
         )
@@ -117,7 +115,8 @@ class OpenSliceFile:
                 raise self._lost(source, "SHORT_FILE", "ends too early")
             filled += read
         if not is_whole(block, source.blocks[begin // BLOCK_BYTES]):
-            raise self._lost(source, "CHECKSUM_MISMATCH", f"is damaged at byte {begin}")
+            what = f"does not match its checksum at byte {begin}"
+            raise self._lost(source, "CHECKSUM_MISMATCH", what)
         return block
 
     def _lost(self, source: SliceSpec, reason: str, what: str) -> errors.DataLossError:
