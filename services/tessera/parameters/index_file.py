@@ -24,10 +24,7 @@ Contents = Mapping[tuple[str, str], Sequence[SliceSpec]]
 
 
 def write_index(path: Path, contents: Contents) -> None:
-    """Put the file in its place; the caller makes its name durable.
-
-    The bytes' names must be durable before the index that counts on them: so is the folder.
-    """
+    """Put the file in its place, durably."""
     message = pb.Manifest(
         # One entry for each piece: the group is the piece's when the index is read back.
         tensors=[pb.Tensor(name=name, group=group) for name, group in contents],
@@ -40,6 +37,7 @@ def write_index(path: Path, contents: Contents) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    # The names of the pieces must be durable before the index that counts on them.
     sync_folder(path.parent)
     temporary.rename(path)
     sync_folder(path.parent)

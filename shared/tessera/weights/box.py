@@ -111,15 +111,9 @@ class Box:
         if last - first <= max(limit, 1) or self.is_run_of(extents):
             yield self
             return
-        axis = next(i for i, extent in enumerate(self.extents) if extent > 1)
-        stride = math.prod(extents[axis + 1 :])
-        rows = max(1, limit // stride)
-        for start in range(0, self.extents[axis], rows):
-            count = min(rows, self.extents[axis] - start)
-            offsets, own = list(self.offsets), list(self.extents)
-            offsets[axis] += start
-            own[axis] = count
-            yield from Box(tuple(offsets), tuple(own)).within(extents, limit)
+        axis = self._first_axis()
+        for slab in self._slabs(axis, limit // math.prod(extents[axis + 1 :])):
+            yield from slab.within(extents, limit)
 
     def blocks(self, limit: int) -> Iterator[Box]:
         """Blocks of at most `limit` elements that follow one another in row-major order."""
@@ -127,15 +121,22 @@ class Box:
             if self.elements:
                 yield self
             return
-        axis = next(i for i, extent in enumerate(self.extents) if extent > 1)
-        row = self.elements // self.extents[axis]
-        rows = max(1, limit // row)
+        axis = self._first_axis()
+        for slab in self._slabs(axis, limit // (self.elements // self.extents[axis])):
+            yield from slab.blocks(limit)
+
+    def _first_axis(self) -> int:
+        """The first axis on which there is more than one index."""
+        return next(axis for axis, extent in enumerate(self.extents) if extent > 1)
+
+    def _slabs(self, axis: int, rows: int) -> Iterator[Box]:
+        """The block in parts of at most so many indices of an axis, and at least one."""
+        rows = max(1, rows)
         for start in range(0, self.extents[axis], rows):
-            count = min(rows, self.extents[axis] - start)
             offsets, extents = list(self.offsets), list(self.extents)
             offsets[axis] += start
-            extents[axis] = count
-            yield from Box(tuple(offsets), tuple(extents)).blocks(limit)
+            extents[axis] = min(rows, self.extents[axis] - start)
+            yield Box(tuple(offsets), tuple(extents))
 
 
 def _between(low: Sequence[int], high: Sequence[int]) -> Box:
