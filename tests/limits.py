@@ -47,6 +47,12 @@ REQUIRED = {
     *(f"{name}Request.name" for name in ("Deregister", "Heartbeat")),
     *(f"{name}Request.ref" for name in ("AppendLogs", "FinishAttempt", "GetAttempt")),
     *(f"{name}VersionRequest.set" for name in ("Abort", "Commit", "Drop", "Open", "Persist")),
+    *(f"{name}VersionRequest.set" for name in ("Record", "Verify")),
+    *(f"{name}VersionRequest.store" for name in ("Drop", "Persist", "Record")),
+    *(f"{name}HeldRequest.set" for name in ("Read", "Verify")),
+    "RecordVersionRequest.manifest",
+    "RecordVersionRequest.keep",
+    "Version.set",
     *(f"{name}Request.set" for name in ("AcquireWriter", "GetManifest", "ListVersions")),
     *(f"{name}Request.set" for name in ("PinVersion", "PullSlices", "ReleasePin", "SealVersion")),
     *(f"{name}BlobRequest.digest" for name in ("Get", "Stat")),
@@ -101,7 +107,7 @@ REQUIRED = {
     "JoinRequest.host",
 }
 WORDS = ("", "-", "A b", "é", "../a", "a\n", "a" * 64, "a" * 5000)
-GOOD = ("a0", "a/a", "0" * 64, "driver", "a:1", "http://a", "TESSERA_SECRET_A")
+GOOD = ("a0", "a/a", "0" * 32, "0" * 64, "driver", "a:1", "http://a", "TESSERA_SECRET_A")
 """Texts; every pattern that may not be left out takes one of them."""
 TEXT = FieldDescriptor.CPPTYPE_STRING
 OTHERS_OWN = "google.protobuf."

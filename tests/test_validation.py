@@ -45,8 +45,10 @@ PLACES = {
     "Box": {"offsets", "extents"},
     "DigestQuery": {"offsets", "extents"},
     "PullItem": {"extents", "offset"},
+    "Slice": {"offset", "size"},
     "SliceHeader": {"size"},
     "Tensor": {"shape"},
+    "Version": {"number", "size"},
 }
 # Numbers that may be as far below zero as anybody likes.
 SIGNED = {"loss", "held_out_loss", "baseline_loss", "exit_code", "ids", "epoch"}

@@ -22,3 +22,24 @@ def test_sets_versions_and_export(on, tiny, tmp_path):
     assert again.code == 2
     assert "--force" in again.err
     assert on("export", "tiny@1", "out", "--force").code == 0
+
+
+def test_verify_says_what_is_damaged(on, tiny, platform):
+    done = on("verify", "tiny@1")
+    assert (done.code, done.out.split(" is whole")[0]) == (0, "tiny@1")
+    (victim, *_) = sorted((platform.home / "parameters").glob("shard-*/default/tiny/1/*.bin"))
+    whole = victim.read_bytes()
+    victim.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    try:
+        found = on("verify", "tiny")
+        assert found.code == 1
+        assert row(found.out, victim.relative_to(platform.home / "parameters").parts[0])[1:3] == [
+            "model",
+            "CHECKSUM_MISMATCH",
+        ]
+        assert "damaged: model" in on("versions", "tiny").out
+    finally:
+        victim.write_bytes(whole)
+    assert on("verify", "tiny", "--output", "json").json["damage"] == []
+    assert "good" in on("versions", "tiny").out
+    assert on("verify", "tiny@9").code == 2

@@ -53,7 +53,8 @@ PATHS = {f"/{s}/{m.name}": m for s, found in METHODS.items() for m in found}
 
 VERSIONED = frozenset(
     ("SealVersion", "CommitVersion", "AbortVersion", "GetManifest", "PinVersion", "ReleasePin",
-     "PushSlices", "PersistVersion", "DropVersion", "OpenVersion")
+     "PushSlices", "PersistVersion", "DropVersion", "OpenVersion", "VerifyVersion", "ReadHeld",
+     "VerifyHeld", "RecordVersion")
 )  # fmt: skip
 ANSWERS = {
     "Generate": ("tiny",), "Translate": ("translator",), "Classify": ("stars", "names"),
@@ -245,6 +246,9 @@ class Cases:
         request.set = opened.set
         if method.name == "OpenVersion" and not request.tensors:
             request.tensors.extend(TENSORS)
+        if method.name == "RecordVersion":
+            request.manifest.version.set = opened.set
+            request.manifest.version.number = opened.version
         for name in ("version", "epoch"):
             if name in method.input_type.fields_by_name:
                 setattr(request, name, getattr(opened, name))

@@ -113,6 +113,8 @@ class World:
                 self.hear("token", message.id)
             case "DigestQuery":
                 self.hear("tensor", message.tensor)
+            case "GetShardStatusResponse" | "ListHeldResponse":
+                self.hear("store", message.store)
             case "Version":
                 self.hear(f"version of {message.set}", message.number)
             case "Slice":
@@ -154,6 +156,8 @@ class World:
                     return random.choice((0, 1, 2, 3))
                 case "tenant":
                     return random.choice(("", tenant))
+                case "store":
+                    return self.pick("store", random)
                 case "digest":
                     return self.pick("digest", random)
             return None

@@ -14,7 +14,7 @@ import xxhash
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
-from tessera.parameters import nodes, slice_store
+from tessera.parameters import nodes, version_folder
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.inbox import Inbox, Target
@@ -146,14 +146,14 @@ def test_a_disk_that_fails_while_it_is_made_durable_leaves_nothing(tmp_path, mon
     """Of two pieces, one was in its place already."""
     inbox = Inbox(store := SliceStore(tmp_path), BufferPool(4 * BLOCK_BYTES))
     receive(inbox, [("model", noise(100)), ("optimizer", noise(50, 2))])
-    land = slice_store._land
+    land = version_folder._land
 
     def full(piece, folder):
         if piece.group == "optimizer":
             raise OSError(errno.ENOSPC, "full")
         land(piece, folder)
 
-    monkeypatch.setattr(slice_store, "_land", full)
+    monkeypatch.setattr(version_folder, "_land", full)
     with pytest.raises(OSError, match="full"):
         inbox.persist(TARGET.key)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -179,14 +179,14 @@ def test_late_writers_are_fenced(tmp_path):
 def test_a_version_is_dropped_before_it_is_made_durable_or_after(tmp_path, monkeypatch):
     inbox = Inbox(store := SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100))])
-    landing, go, land = threading.Event(), threading.Event(), slice_store._land
+    landing, go, land = threading.Event(), threading.Event(), version_folder._land
 
     def slowly(piece, folder):
         landing.set()
         assert go.wait(5)
         land(piece, folder)
 
-    monkeypatch.setattr(slice_store, "_land", slowly)
+    monkeypatch.setattr(version_folder, "_land", slowly)
     with ThreadPoolExecutor(2) as threads:
         durable = threads.submit(inbox.persist, TARGET.key)
         assert landing.wait(5)

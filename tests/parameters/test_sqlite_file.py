@@ -44,8 +44,8 @@ def test_a_file_of_an_older_build_goes_on(tmp_path):
 
 def test_what_was_opened_long_ago_is_given_up(tmp_path, monkeypatch):
     store = Store(tmp_path / "it.db", ["shard-0"])
-    store.acquire("a/s", "j", 1, 0, "me")
-    writer = Writer(set="a/s", epoch=1, holder="me")
+    grant = store.acquire("a/s", "j", 1, 0, "me")
+    writer = Writer(set="a/s", epoch=grant.epoch, holder="me")
     number = store.open(writer, 1, [], {}, {})
     store.give_up()
     assert store.unsealed(writer, number) == ()

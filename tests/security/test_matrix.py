@@ -112,6 +112,7 @@ ENDPOINTS = {
 """What an endpoint is called, and who may say that it is that; b's has a place of its own."""
 
 SET = {"set": "a/s"}
+STORE = "0" * 32
 REF = {"ref": {"job": "job-1", "attempt": 1}}
 PUBLIC = {"ExchangeTicket", "RenewToken", "ExchangeOidcToken", "GetKeys"}
 EXAMPLES = {
@@ -123,6 +124,9 @@ EXAMPLES = {
     "AppendLogs": {**REF, "source": "driver", "first_line": 1},
     "AcquireWriter": {**SET, "job": "job-1", "attempt": 1},
     "PushSlices": {"target": {**SET, "grant": "g"}},
+    "PersistVersion": {**SET, "store": STORE},
+    "DropVersion": {**SET, "store": STORE},
+    "RecordVersion": {**SET, "store": STORE, "keep": 1, "manifest": {"version": SET}},
     "PinVersion": {**SET, "version": 1, "owner": "o", "ttl": {"seconds": 5}},
 }
 """Requests whose resource is elsewhere than in `set` or `ref`, or that need more."""

@@ -116,7 +116,7 @@ def test_nobody_but_the_coordinator_says_which_epoch_is_pushed(
     victim, other = writer("a/gpt"), writer("a/mine", job="j2")
     opened, theirs = victim.open(), other.open()
     address = opened.shards[0].data_address
-    great = PushGrant(set="a/gpt", version=10**6, epoch=10**12)
+    great = PushGrant(store="0" * 32, set="a/gpt", version=10**6, epoch=10**12)
     own = GrantSigner(tmp_path / "own.pem")
     eve = platform.issue(subject="eve", role=Role.SUBMITTER, tenant="a")
     for grant in (own.sign(great), theirs.grant, opened.grant[:-4] + "AAAA", victim.token):
@@ -160,7 +160,7 @@ def test_a_grant_outlives_its_coordinator_and_ends_with_its_time(start, writer, 
     it.client.seal_version(opened)
     signer = GrantSigner(tmp_path / "coordinator" / "grants.pem")
     assert (tmp_path / "coordinator" / "grants.pem").stat().st_mode & 0o077 == 0
-    grant = PushGrant(set="a/gpt", version=1, epoch=1)
+    grant = PushGrant(store="0" * 32, set="a/gpt", version=1, epoch=1)
     verifier = GrantVerifier(lambda: signer.public_key)
     assert verifier.verify(signer.sign(grant)) == grant
     with pytest.raises(errors.PermissionDeniedError):

@@ -50,13 +50,15 @@ class CoordinatorConfig:
 class ShardConfig:
     """A shard: its place among the shards, its directory, and its memory for pushes in bytes.
 
-    `calls` is what callers may have of its servers.
+    `scrub_rate` is bytes of it in a second that are read to see whether they are still what was
+    written, 0: none; `calls` is what callers may have of its servers.
     """
 
     index: int
     data_dir: Path
     pool_bytes: int = 512 * MIB
     warm_bytes: int = 32 * MIB
+    scrub_rate: int = 4 * MIB
     calls: CallLimits = LIMITS
 
     @property

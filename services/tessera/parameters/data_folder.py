@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tessera import errors
 
-LOCK = "lock"
+LOCK = ".lock"
+"""No tenant has such a name."""
 
 
 class DataFolder:

@@ -117,6 +117,11 @@ class Inbox:
                 _discard(arrived)
             return self._store.drop(key, groups)
 
+    def marks(self) -> dict[str, tuple[int, int]]:
+        """The highest epoch and version that anyone has pushed to, of every set."""
+        with self._lock:
+            return dict(self._marks)
+
     @property
     def memory_bytes(self) -> int:
         """Bytes of the pool that are in use."""

@@ -18,4 +18,9 @@ DISK_BYTES = Metric(
     text="Bytes of slices on a shard's disk.",
     kind=MetricKind.GAUGE,
 )
-METRICS = (PUSHED_BYTES, PULLED_BYTES, VERSIONS_COMMITTED, DISK_BYTES)
+DAMAGED_VERSIONS = Metric(
+    name="tessera_parameters_damaged_versions",
+    text="Committed versions of which a shard has lost something, or has it damaged.",
+    kind=MetricKind.GAUGE,
+)
+METRICS = (PUSHED_BYTES, PULLED_BYTES, VERSIONS_COMMITTED, DISK_BYTES, DAMAGED_VERSIONS)

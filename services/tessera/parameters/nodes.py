@@ -14,10 +14,12 @@ from tessera.parameters.data_folder import DataFolder
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.push_grant import LABEL, GrantSigner, GrantVerifier
+from tessera.parameters.scrubber import Scrubber
 from tessera.parameters.services import coordinator, data, shard
 from tessera.parameters.shards import Shards
 from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store import Store
+from tessera.parameters.store_id import StoreId
 from tessera.parameters.versions import Versions
 from tessera.rpc.address import join
 from tessera.rpc.data_server import DataServer
@@ -119,13 +121,14 @@ class ShardNode:
         self._begun = _amount(self._store)
         pool = await asyncio.to_thread(BufferPool, config.pool_bytes, config.warm_bytes)
         inbox = Inbox(self._store, pool)
-        servicer = shard.ShardControl(config.name, inbox, self._store, self._meter)
+        owner = StoreId(config.data_dir)
+        servicer = shard.ShardControl(config.name, inbox, self._store, owner, self._meter)
 
         def register(server: Any) -> None:
             shard_pb2_grpc.add_ShardServiceServicer_to_server(servicer, server)
 
         grants = GrantVerifier(lambda: _grant_key(place))
-        bulk = data.ShardData(config.name, inbox, grants, self._store, self._meter)
+        bulk = data.ShardData(config.name, inbox, grants, self._store, owner, self._meter)
         door, listener = Door(verifier), listener_of(tls)
         self._server = Server(
             door, [(shard.NAME, register)], limits=config.calls, listener=listener
@@ -136,23 +139,22 @@ class ShardNode:
         self.address = join(place.host, await self._server.start(place.host))
         self.data_address = join(place.host, self._data.start(place.host))
         self._measuring = asyncio.create_task(self._measure())
-        self._registration = Registration(
-            place.controller,
-            place.token,
-            endpoint(
-                registry_pb2.ROLE_SHARD,
-                config.name,
-                self.address,
-                data_address=self.data_address,
-                labels={"actor": place.actor},
-            ),
-            verifier,
+        self._scrubber = Scrubber(self._store, config.scrub_rate)
+        self._scrubber.start()
+        known_as = endpoint(
+            registry_pb2.ROLE_SHARD,
+            config.name,
+            self.address,
+            data_address=self.data_address,
+            labels={"actor": place.actor},
         )
+        self._registration = Registration(place.controller, place.token, known_as, verifier)
         await self._registration.start()
 
     async def stop(self) -> None:
         """Withdraw, and let streams end."""
         self._measuring.cancel()
+        await self._scrubber.stop()
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
         await asyncio.to_thread(self._data.stop, GRACE_SECONDS)
@@ -170,7 +172,8 @@ def _amount(store: SliceStore) -> str:
     """What is on a disk."""
     if not store.versions:
         return "nothing"
-    return f"{store.disk_bytes / 1e6:.1f} MB (sets {store.sets}, versions {store.versions})"
+    sets = len({name for name, _ in store.held()})
+    return f"{store.disk_bytes / 1e6:.1f} MB (sets {sets}, versions {store.versions})"
 
 
 def _grant_key(place: ServiceAddress) -> str:

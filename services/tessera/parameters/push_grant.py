@@ -29,8 +29,12 @@ _REFRESH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushGrant:
-    """What may be pushed: slices of one version of a set, as of one epoch of its writers."""
+    """What may be pushed: slices of one version of a set, as of one epoch of its writers.
 
+    `store` is the id of the coordinator's store: shards of another one refuse it.
+    """
+
+    store: str
     set: str
     version: int
     epoch: int
@@ -62,6 +66,7 @@ class GrantSigner:
         claims = {
             "aud": _AUDIENCE,
             "exp": int(time.time() + seconds),
+            "store": grant.store,
             "set": grant.set,
             "version": grant.version,
             "epoch": grant.epoch,
@@ -114,4 +119,6 @@ class GrantVerifier:
             said = jwt.decode(token, key, algorithms=[ALGORITHM], audience=_AUDIENCE)
         except jwt.InvalidTokenError:
             return None
-        return PushGrant(set=said["set"], version=said["version"], epoch=said["epoch"])
+        return PushGrant(
+            store=said["store"], set=said["set"], version=said["version"], epoch=said["epoch"]
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from tessera import errors
-from tessera.parameters.slice_file import OpenSliceFile
+from tessera.parameters.slice_file import OpenSliceFile, SliceFile
 from tessera.parameters.slice_store import Key, SliceStore
 from tessera.weights import strided
 from tessera.weights.box import Box
@@ -58,11 +58,18 @@ class Reading:
         """
         for name, items in groupby(self._items, lambda item: item.piece):
             piece = self._store.piece(self._key, name)
-            with piece.opened() as file:
-                for item in items:
-                    source = piece.slice(item.offset)
-                    _check(item, source)
-                    yield from self._counted(_read(file, source, item))
+            try:
+                yield from self._piece(piece, items)
+            except errors.DataLossError as error:
+                self._store.note(self._key, piece, error)
+                raise
+
+    def _piece(self, piece: SliceFile, items: Iterable[Item]) -> Iterator[Bytes]:
+        with piece.opened() as file:
+            for item in items:
+                source = piece.slice(item.offset)
+                _check(item, source)
+                yield from self._counted(_read(file, source, item))
 
     def _counted(self, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
         hasher = xxhash.xxh3_64()

@@ -13,6 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+DEFAULT_KEEP = 3
+"""Whole versions that a set keeps if nobody says otherwise."""
+
 RESUME_GROUPS = ("optimizer", "state")
 """Groups that only a resume reads."""
 

@@ -8,11 +8,22 @@ import time
 
 from tessera import errors
 from tessera.parameters.quota import tenant_of
-from tessera.parameters.retention import Held
+from tessera.parameters.retention import DEFAULT_KEEP, Held
 from tessera.weights.manifest import Version, VersionState
 
 UNFINISHED = (VersionState.OPEN.value, VersionState.SEALED.value)
 """States of versions that are being written."""
+
+
+def make_set(db: sqlite3.Connection, name: str, holder: str) -> None:
+    """Make a set, unless it is there.
+
+    Its epochs begin at the millisecond: they go on, too, if the file is lost and made anew.
+    """
+    db.execute(
+        "INSERT INTO sets VALUES (?, ?, '', 0, ?, 1, 0, ?) ON CONFLICT DO NOTHING",
+        (name, int(time.time() * 1000), DEFAULT_KEEP, holder),
+    )
 
 
 def set_row(db: sqlite3.Connection, name: str) -> sqlite3.Row:
@@ -36,7 +47,7 @@ def version_row(db: sqlite3.Connection, name: str, number: int) -> sqlite3.Row:
         NotFoundError: there is none (reason SET_NOT_FOUND or VERSION_NOT_FOUND).
     """
     row: sqlite3.Row | None = db.execute(
-        "SELECT * FROM versions WHERE set_name = ? AND number = ?", (name, number)
+        "SELECT * FROM catalogue WHERE set_name = ? AND number = ?", (name, number)
     ).fetchone()
     if row is None:
         set_row(db, name)
@@ -48,8 +59,9 @@ def version_row(db: sqlite3.Connection, name: str, number: int) -> sqlite3.Row:
 
 
 def version_of(row: sqlite3.Row) -> Version:
-    """A row of `versions` as a version; its size counts only what is held."""
+    """A row of `catalogue` as a version; its size counts only what is held."""
     sizes, held = json.loads(row["sizes"]), json.loads(row["held"])
+    damaged = json.loads(row["damaged"])
     return Version(
         set=row["set_name"],
         number=row["number"],
@@ -62,6 +74,8 @@ def version_of(row: sqlite3.Row) -> Version:
         groups=tuple(held),
         size=sum(sizes[group] for group in held),
         labels=json.loads(row["labels"]),
+        # What could be of any group may be of each.
+        damaged_groups=tuple(group for group in held if group in damaged or "" in damaged),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc
 
@@ -13,15 +13,16 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
+from tessera.parameters.damage import Damage
+from tessera.parameters.holding import HeldRecord, HeldSet, HeldVersion, Holding, Verified
+from tessera.parameters.version_record import VersionRecord
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
 from tessera.rpc.registration import resolve
 from tessera.rpc.tls.names import shard_server_name
 from tessera.rpc.token import Token, tls_of
 from tessera.weights.manifest import ShardAddress, SliceSpec
-from tessera.weights.messages import slice_from_pb
-
-T = TypeVar("T")
+from tessera.weights.messages import manifest_from_pb, manifest_to_pb, slice_from_pb
 
 PERSIST_SECONDS = 300.0
 WAIT_SECONDS = 20.0
@@ -35,10 +36,14 @@ class Shards:
         controller: host:port of the controller.
         token: of the coordinator.
         names: in the order that placement counts on.
+
+    Attributes:
+        store: id of the coordinator's store, as soon as it is known.
     """
 
     def __init__(self, controller: str, token: Token, names: Sequence[str]) -> None:
         self.names = tuple(names)
+        self.store = ""
         self._controller = controller
         self._token = token
         self._known: dict[str, registry_pb2.Endpoint] = {}
@@ -73,43 +78,92 @@ class Shards:
 
     async def persist(self, shard: str, name: str, version: int) -> list[SliceSpec]:
         """Make a version durable on a shard, and list what it holds of it."""
-        request = pb.PersistVersionRequest(set=name, version=version)
-        reply = await self._call(
-            shard,
-            lambda stub, timeout: stub.PersistVersion(
-                request, metadata=bearer(self._token), timeout=timeout
-            ),
-            PERSIST_SECONDS,
-        )
+        request = pb.PersistVersionRequest(store=self.store, set=name, version=version)
+        reply = await self._call(shard, "PersistVersion", request, PERSIST_SECONDS)
         return [slice_from_pb(message) for message in reply.slices]
+
+    async def record(self, shard: str, record: VersionRecord) -> None:
+        """Have a shard keep what makes a version a committed one."""
+        request = pb.RecordVersionRequest(
+            store=self.store,
+            set=record.manifest.version.set,
+            manifest=manifest_to_pb(record.manifest),
+            keep=record.keep,
+        )
+        await self._call(shard, "RecordVersion", request, WAIT_SECONDS)
 
     async def drop(self, shard: str, name: str, version: int, groups: Sequence[str]) -> int:
         """Make a shard forget a version or groups of it; returns the bytes freed."""
-        request = pb.DropVersionRequest(set=name, version=version, groups=groups)
-        reply = await self._call(
-            shard,
-            lambda stub, timeout: stub.DropVersion(
-                request, metadata=bearer(self._token), timeout=timeout
-            ),
-            WAIT_SECONDS,
-        )
+        request = pb.DropVersionRequest(store=self.store, set=name, version=version, groups=groups)
+        reply = await self._call(shard, "DropVersion", request, WAIT_SECONDS)
         return int(reply.size)
+
+    async def held(
+        self,
+        shard: str,
+        name: str = "",
+        *,
+        damaged_only: bool = False,
+        check: bool = False,
+        patience: float = WAIT_SECONDS,
+    ) -> Holding:
+        """What a shard holds of a set, or of all.
+
+        Args:
+            shard: which.
+            name: of the set; empty: all.
+            damaged_only: only versions that are known to be damaged.
+            check: have it look first whether the files are there.
+            patience: seconds to wait for it.
+        """
+        request = pb.ListHeldRequest(
+            set=name, damaged_only=damaged_only, check=check, store=self.store
+        )
+        reply = await self._call(shard, "ListHeld", request, patience)
+        return Holding(store=reply.store, sets={one.name: _held_set(one) for one in reply.sets})
+
+    async def read(self, shard: str, name: str, version: int) -> HeldRecord:
+        """What a shard knows of a version."""
+        request = pb.ReadHeldRequest(set=name, version=version)
+        reply = await self._call(shard, "ReadHeld", request, WAIT_SECONDS)
+        record = None
+        if reply.HasField("manifest"):
+            record = VersionRecord(manifest=manifest_from_pb(reply.manifest), keep=reply.keep)
+        return HeldRecord(
+            shard=shard,
+            record=record,
+            slices=tuple(slice_from_pb(message) for message in reply.slices),
+            dropped=reply.dropped,
+        )
+
+    async def verify(self, shard: str, name: str, version: int) -> AsyncIterator[Verified]:
+        """Have a shard read all of a version; yields how far it is."""
+        request = pb.VerifyHeldRequest(set=name, version=version)
+        stub = await self._stub(shard)
+        with mapped_errors():
+            async for reply in stub.VerifyHeld(request, metadata=bearer(self._token)):
+                yield Verified(
+                    done=reply.verified,
+                    size=reply.size,
+                    damage={shard: tuple(map(_damage, reply.damage))},
+                )
 
     async def close(self) -> None:
         """Close the connections."""
         for channel in self._channels.values():
             await channel.close()
 
-    async def _call(
-        self, shard: str, call: Callable[[Any, float], Awaitable[T]], seconds: float
-    ) -> T:
+    async def _call(self, shard: str, method: str, request: Any, seconds: float) -> Any:
         """Call a shard; while it is away, find it again and repeat."""
         end = time.monotonic() + remaining(seconds)
         while True:
             try:
                 stub = await self._stub(shard)
+                timeout = max(0.1, end - time.monotonic())
                 with mapped_errors():
-                    return await call(stub, max(0.1, end - time.monotonic()))
+                    return await getattr(stub, method)(
+                        request, metadata=bearer(self._token), timeout=timeout
+                    )
             except errors.UnavailableError:
                 if time.monotonic() + _PAUSE > end:
                     raise
@@ -135,3 +189,15 @@ class Shards:
         there = {(endpoint.name, endpoint.control_address) for endpoint in found}
         for gone in [key for key in self._channels if key not in there]:
             await self._channels.pop(gone).close()
+
+
+def _held_set(message: pb.HeldSet) -> HeldSet:
+    versions = {
+        one.number: HeldVersion(recorded=one.recorded, damage=tuple(map(_damage, one.damage)))
+        for one in message.versions
+    }
+    return HeldSet(epoch=message.epoch, number=message.number, versions=versions)
+
+
+def _damage(message: pb.Damage) -> Damage:
+    return Damage(group=message.group, reason=message.reason, text=message.text)

@@ -66,6 +66,34 @@ class SliceFile:
         finally:
             os.close(descriptor)
 
+    def check(self) -> None:
+        """Look whether the file is there, and as long as it should be.
+
+        Raises:
+            DataLossError: it is not (PIECE_LOST, SHORT_FILE or READ_FAILED).
+        """
+        with self.opened() as file:
+            found = file.size
+        needed = max((source.offset + source.size for source in self.slices.values()), default=0)
+        if found < needed:
+            raise errors.DataLossError(
+                f"{self.path.name} of {self.group} has {found} of {needed} bytes; read another"
+                " version",
+                reason="SHORT_FILE",
+                metadata={"group": self.group},
+            )
+
+    def verify(self) -> Iterator[int]:
+        """Read all of it; yields the bytes of each block.
+
+        Raises:
+            DataLossError: as `OpenSliceFile.read` does.
+        """
+        with self.opened() as file:
+            for source in self.slices.values():
+                for block in file.read(source, 0, source.size):
+                    yield block.size
+
     def _unreadable(self, error: OSError) -> errors.DataLossError:
         return errors.DataLossError(
             f"the disk does not give {self.path.name} of {self.group}: {error.strerror}",
@@ -85,6 +113,11 @@ class OpenSliceFile:
     def __init__(self, piece: SliceFile, descriptor: int) -> None:
         self._piece = piece
         self._descriptor = descriptor
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._descriptor).st_size
 
     def read(self, source: SliceSpec, start: int, end: int) -> Iterator[Bytes]:
         """Bytes `start` to `end` of a slice, in parts that lie in one block each.

@@ -67,6 +67,29 @@ ALTER TABLE sets ADD COLUMN holder TEXT NOT NULL DEFAULT '';
 ALTER TABLE versions ADD COLUMN opened REAL NOT NULL DEFAULT 0;
 PRAGMA user_version = 2;
 """
+_FROM_2 = """
+CREATE TABLE store (            -- one row, as soon as it is known whose shards these are
+    id TEXT NOT NULL,
+    recovered REAL NOT NULL     -- when versions were last found that only shards knew; 0: never
+) STRICT;
+CREATE TABLE damage (           -- what shards have said of their files
+    set_name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    shard TEXT NOT NULL,
+    tensor_group TEXT NOT NULL, -- empty: it may be any
+    reason TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE INDEX damage_of_version ON damage (set_name, number);
+CREATE VIEW catalogue AS        -- versions, and as JSON the groups of which something is damaged
+    SELECT versions.*, (
+        SELECT json_group_array(DISTINCT tensor_group) FROM damage
+        WHERE damage.set_name = versions.set_name AND damage.number = versions.number
+    ) AS damaged FROM versions;
+PRAGMA user_version = 3;
+"""
+_STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2}
+"""What makes the schema of a later version out of that of each one."""
 
 
 class SQLiteFile:
@@ -79,10 +102,7 @@ class SQLiteFile:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
-        steps = {0: _TABLES, 1: _FROM_1}
-        step = steps.get(self._connection.execute("PRAGMA user_version").fetchone()[0])
-        if step is not None:
-            self._connection.executescript(f"BEGIN IMMEDIATE;{step}COMMIT;")
+        self._migrate()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -98,3 +118,7 @@ class SQLiteFile:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _migrate(self) -> None:
+        while step := _STEPS.get(self._connection.execute("PRAGMA user_version").fetchone()[0]):
+            self._connection.executescript(f"BEGIN IMMEDIATE;{step}COMMIT;")

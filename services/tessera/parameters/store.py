@@ -10,22 +10,29 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.push_grant import GRANT_SECONDS
 from tessera.parameters.quota import DEFAULT, TenantQuota, names_of, tenant_of
-from tessera.parameters.rows import UNFINISHED, set_row, version_of, version_row
+from tessera.parameters.recovery import Recovery
+from tessera.parameters.rows import (
+    UNFINISHED,
+    make_set,
+    readable_version,
+    set_row,
+    version_of,
+    version_row,
+)
 from tessera.parameters.sqlite_file import SQLiteFile
+from tessera.parameters.version_health import VersionHealth
 from tessera.parameters.version_reader import VersionReader
+from tessera.parameters.version_record import VersionRecord
 from tessera.parameters.version_retention import VersionRetention
 from tessera.weights import messages
-from tessera.weights.manifest import Grant, SliceSpec, TensorSpec, Version, VersionState
-
-DEFAULT_KEEP = 3
-"""Whole versions that a set keeps if nobody says otherwise."""
+from tessera.weights.manifest import Grant, Manifest, SliceSpec, TensorSpec, Version, VersionState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +60,8 @@ class Store:
     Attributes:
         reader: the reading side of the same file.
         retention: which of its versions stay.
+        health: which of them are damaged.
+        recovery: what shards know and it does not.
     """
 
     def __init__(
@@ -65,6 +74,8 @@ class Store:
         self._database = SQLiteFile(path)
         self._quota = quota
         self.reader = VersionReader(self._database)
+        self.health = VersionHealth(self._database)
+        self.recovery = Recovery(self._database, shards)
         self.retention = VersionRetention(self._database, shards, cap, quota)
 
     def close(self) -> None:
@@ -82,8 +93,7 @@ class Store:
             found = db.execute("SELECT * FROM sets WHERE name = ?", (name,)).fetchone()
             if found is None:
                 self._check(db, "sets", name, _SETS)
-                row = (name, DEFAULT_KEEP)
-                db.execute("INSERT INTO sets VALUES (?, 0, '', 0, ?, 1, 0, '')", row)
+                make_set(db, name, holder)
             latest = db.execute(
                 "SELECT attempt FROM writers WHERE set_name = ? AND job = ?", (name, job)
             ).fetchone()
@@ -180,26 +190,48 @@ class Store:
             self.retention.make_room(db, name, sum(source.size for source in slices))
             _set_state(db, name, number, VersionState.SEALED)
 
+    def record(self, writer: Writer, number: int) -> VersionRecord | None:
+        """What shards are to keep of a sealed version before it is committed; None if it is.
+
+        Raises:
+            FailedPreconditionError: it is not sealed (NOT_SEALED), or the writer is FENCED.
+        """
+        name = writer.set
+        with self._database.transaction() as db:
+            row = _own(db, writer, number)
+            if row["state"] == VersionState.COMMITTED.value:
+                return None
+            if row["state"] != VersionState.SEALED.value:
+                raise errors.FailedPreconditionError(
+                    f"{name}@{number} is not sealed; seal it first", reason="NOT_SEALED"
+                )
+            version = replace(version_of(row), state=VersionState.COMMITTED)
+            return _record(db, replace(version, commit_time=time.time()))
+
+    def committed_record(self, name: str, number: int) -> VersionRecord:
+        """What shards are to keep of a committed version."""
+        with self._database.transaction() as db:
+            return _record(db, readable_version(db, name, number))
+
     def sealed_size(self, name: str, number: int) -> tuple[int, int]:
         """Number of slices and bytes of a version."""
         with self._database.transaction() as db:
             content = _content(db, name, number)
             return len(content.slices), sum(source.size for source in content.slices)
 
-    def commit(self, writer: Writer, number: int) -> Version:
-        """Make a sealed version the head; doing it twice is harmless."""
+    def commit(self, writer: Writer, number: int, commit_time: float) -> Version:
+        """Make a sealed version, of which shards keep a record, the head.
+
+        Doing it twice is harmless.
+        """
         name = writer.set
         with self._database.transaction() as db:
             row = _own(db, writer, number)
-            if row["state"] == VersionState.OPEN.value:
-                raise errors.FailedPreconditionError(
-                    f"{name}@{number} is not sealed; seal it first", reason="NOT_SEALED"
-                )
             if row["state"] == VersionState.SEALED.value:
                 db.execute(
                     "UPDATE versions SET state = ?, commit_time = ?"
                     " WHERE set_name = ? AND number = ?",
-                    (VersionState.COMMITTED.value, time.time(), name, number),
+                    (VersionState.COMMITTED.value, commit_time, name, number),
                 )
                 moved = db.execute(
                     "UPDATE sets SET head = ? WHERE name = ? AND head < ? AND epoch = ?",
@@ -313,13 +345,25 @@ def _content(db: sqlite3.Connection, name: str, number: int) -> pb.Manifest:
     return pb.Manifest.FromString(row["content"])
 
 
+def _record(db: sqlite3.Connection, version: Version) -> VersionRecord:
+    content = _content(db, version.set, version.number)
+    manifest = Manifest(
+        version=version,
+        tensors=tuple(messages.tensor_from_pb(tensor) for tensor in content.tensors),
+        slices=(),
+        assets=messages.assets_from_pb(content.assets),
+    )
+    return VersionRecord(manifest=manifest, keep=int(set_row(db, version.set)["keep"]))
+
+
 def _resume(db: sqlite3.Connection, name: str, job: str) -> Version | None:
-    """The newest version that the job committed and that still holds every group."""
+    """The newest version that the job committed, that still holds every group, and all intact."""
     for row in db.execute(
-        "SELECT * FROM versions WHERE set_name = ? AND job = ? AND state = ? AND dropped = 0"
+        "SELECT * FROM catalogue WHERE set_name = ? AND job = ? AND state = ? AND dropped = 0"
         " ORDER BY number DESC",
         (name, job, VersionState.COMMITTED.value),
     ):
-        if set(json.loads(row["held"])) == set(json.loads(row["sizes"])):
-            return version_of(row)
+        version = version_of(row)
+        if set(version.groups) == set(json.loads(row["sizes"])) and not version.damaged_groups:
+            return version
     return None

@@ -42,12 +42,7 @@ class VersionReader:
     def manifest(self, name: str, number: int, groups: Sequence[str], min_version: int) -> Manifest:
         """A committed version for reading; number 0 is the newest, no groups all that it holds."""
         with self._database.transaction() as db:
-            head = int(set_row(db, name)["head"])
-            number = number or head
-            if not number:
-                raise errors.NotFoundError(
-                    f"{name} has no committed version yet", reason="VERSION_NOT_FOUND"
-                )
+            number = number or _newest(db, name)
             if number < min_version:
                 raise errors.FailedPreconditionError(
                     f"{name} is at version {number}, older than the {min_version} asked for",
@@ -62,12 +57,21 @@ class VersionReader:
             ).fetchone()
         return _selected(version, pb.Manifest.FromString(row["content"]), groups)
 
+    def version(self, name: str, number: int) -> Version:
+        """A committed version; number 0 is the newest.
+
+        Raises:
+            NotFoundError: there is none (SET_NOT_FOUND, VERSION_NOT_FOUND or VERSION_DROPPED).
+        """
+        with self._database.transaction() as db:
+            return readable_version(db, name, number or _newest(db, name))
+
     def versions(self, name: str, before: int, limit: int) -> list[Version]:
         """Committed versions with numbers below `before` (0: any), newest first."""
         with self._database.transaction() as db:
             set_row(db, name)
             rows = db.execute(
-                "SELECT * FROM versions WHERE set_name = ? AND state = ? AND dropped = 0"
+                "SELECT * FROM catalogue WHERE set_name = ? AND state = ? AND dropped = 0"
                 " AND (? = 0 OR number < ?) ORDER BY number DESC LIMIT ?",
                 (name, _COMMITTED, before, before, limit),
             ).fetchall()
@@ -84,6 +88,16 @@ class VersionReader:
             ).fetchall()
             held = held_versions(db)
             return [_summary(db, row["name"], row["head"], held) for row in rows]
+
+
+def _newest(db: sqlite3.Connection, name: str) -> int:
+    """The number of the newest committed version of a set."""
+    head = int(set_row(db, name)["head"])
+    if not head:
+        raise errors.NotFoundError(
+            f"{name} has no committed version yet", reason="VERSION_NOT_FOUND"
+        )
+    return head
 
 
 def _check_groups(version: Version, sizes: dict[str, int], groups: Sequence[str]) -> None:

@@ -28,6 +28,9 @@ from tessera.parameters.rows import (
 )
 from tessera.parameters.sqlite_file import SQLiteFile
 
+RENEWED_SECONDS = 900.0
+"""Within these every replica renews its pin: a third of half an hour, and some."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingDrop:
@@ -92,10 +95,11 @@ class VersionRetention:
         """Drop what may go by sets' `keep` and tenants' quotas; returns what was dropped."""
         with self._database.transaction() as db:
             db.execute("DELETE FROM pins WHERE expires <= ?", (time.time(),))
-            rows = db.execute("SELECT name, keep FROM sets")
-            drops = self._drop(
-                db, outdated(held_versions(db), {row["name"]: row["keep"] for row in rows})
-            )
+            drops: list[Drop] = []
+            if not _just_recovered(db):
+                rows = db.execute("SELECT name, keep FROM sets")
+                keep = {row["name"]: row["keep"] for row in rows}
+                drops = self._drop(db, outdated(held_versions(db), keep))
             for tenant, held in _by_tenant(held_versions(db)).items():
                 if (most := self._most(tenant)) is not None:
                     drops += self._drop(db, shrink(held, total_bytes(held) - most))
@@ -181,6 +185,10 @@ class VersionRetention:
         if not groups:
             db.execute("DELETE FROM manifests WHERE set_name = ? AND number = ?", (name, number))
         db.executemany(
+            "DELETE FROM damage WHERE set_name = ? AND number = ? AND ? IN ('', tensor_group)",
+            [(name, number, group) for group in groups or ("",)],
+        )
+        db.executemany(
             "INSERT INTO drops (set_name, number, groups, shard) VALUES (?, ?, ?, ?)",
             [(name, number, json.dumps(list(groups)), shard) for shard in self._shards],
         )
@@ -197,6 +205,12 @@ class VersionRetention:
             )
             self.forget(db, drop.set, drop.number, () if drop.whole else drop.groups)
         return drops
+
+
+def _just_recovered(db: sqlite3.Connection) -> bool:
+    """Whether pins may have been lost that nobody has renewed yet."""
+    row = db.execute("SELECT recovered FROM store").fetchone()
+    return row is not None and time.time() < row["recovered"] + RENEWED_SECONDS
 
 
 def _by_tenant(versions: Sequence[Held]) -> dict[str, list[Held]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +14,14 @@ import structlog
 
 from tessera import errors
 from tessera.meter import Meter
-from tessera.parameters.metrics import VERSIONS_COMMITTED
+from tessera.parameters.holding import Verified
+from tessera.parameters.metrics import DAMAGED_VERSIONS, VERSIONS_COMMITTED
 from tessera.parameters.quota import TenantQuota, tenant_of
+from tessera.parameters.reconciler import Reconciler
 from tessera.parameters.shards import Shards
 from tessera.parameters.store import Store, Writer
 from tessera.weights.coverage import check_coverage
-from tessera.weights.manifest import ShardAddress, TensorSpec, Version
+from tessera.weights.manifest import Grant, ShardAddress, TensorSpec, Version
 
 log = structlog.get_logger()
 
@@ -26,6 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SWEEP_SECONDS = 15.0
+PROGRESS_SECONDS = 0.5
 
 
 class Versions:
@@ -46,16 +50,20 @@ class Versions:
         self.shards = shards
         self._meter = meter
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._reconciler = Reconciler(store, shards, self._on_thread)
         self._changed: dict[str, asyncio.Event] = {}
         self._sweep = asyncio.Event()
+        self._hear_at = 0.0
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to forget what may go."""
+        """Begin to know what the shards know, and to forget what may go."""
+        await self._reconciler.start()
         self._sweeper = asyncio.create_task(self._sweeping())
 
     async def stop(self) -> None:
         """End all work and close the store."""
+        await self._reconciler.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -65,9 +73,19 @@ class Versions:
         await self.shards.close()
 
     async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a method of the store on its thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: method(*args, **kwargs))
+        """Run a method of the store on its thread, as soon as it knows what there is.
+
+        Raises:
+            UnavailableError: it does not yet, since shards are away (RECOVERING).
+        """
+        await self._reconciler.known()
+        return await self._on_thread(method, *args, **kwargs)
+
+    async def acquire(self, name: str, job: str, attempt: int, keep: int, holder: str) -> Grant:
+        """Make an attempt the writer of a set; what it resumes from is whole on every shard."""
+        await self._reconciler.known()
+        await self._reconciler.examine(name)
+        return await self.ask(self.store.acquire, name, job, attempt, keep, holder)
 
     async def open(
         self,
@@ -79,6 +97,7 @@ class Versions:
     ) -> tuple[int, list[ShardAddress]]:
         """Begin a version once all shards are there; returns its number and the shards."""
         addresses = await self.shards.addresses(wait=True)
+        await self._reconciler.done()
         number = await self.ask(self.store.open, writer, step, tensors, assets, labels)
         self._sweep.set()
         return number, addresses
@@ -101,8 +120,15 @@ class Versions:
         return await self.ask(self.store.sealed_size, writer.set, number)
 
     async def commit(self, writer: Writer, number: int) -> Version:
-        """Publish a version, then let older ones go."""
-        version = await self.ask(self.store.commit, writer, number)
+        """Publish a version, then let older ones go.
+
+        Shards keep its manifest first: what anybody has seen as committed, they can tell again.
+        """
+        record = await self.ask(self.store.record, writer, number)
+        if record is not None:
+            await asyncio.gather(*(self.shards.record(name, record) for name in self.shards.names))
+        commit_time = record.manifest.version.commit_time if record else 0.0
+        version = await self.ask(self.store.commit, writer, number, commit_time)
         self._meter.record(VERSIONS_COMMITTED, 1)
         self._notify(writer.set)
         await self.ask(self.store.retention.retain)
@@ -114,6 +140,38 @@ class Versions:
         """Give a version up."""
         await self.ask(self.store.abort, writer, number)
         self._sweep.set()
+
+    async def verify(self, name: str, number: int) -> AsyncIterator[tuple[int, Verified]]:
+        """Have all of a version read and held against its checksums; yields its number, how far.
+
+        Args:
+            name: of the set.
+            number: of the version; 0: the newest.
+
+        Raises:
+            NotFoundError: there is none.
+            UnavailableError: a shard is away (SHARD_UNAVAILABLE).
+        """
+        version = await self.ask(self.store.reader.version, name, number)
+        parts: dict[str, Verified] = {}
+
+        async def follow(shard: str) -> None:
+            async for part in self.shards.verify(shard, name, version.number):
+                parts[shard] = part
+
+        pending = {asyncio.create_task(follow(shard)) for shard in self.shards.names}
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, timeout=PROGRESS_SECONDS)
+                for task in done:
+                    task.result()
+                yield version.number, Verified.together(parts.values())
+        finally:
+            for task in pending:
+                task.cancel()
+        for shard, part in parts.items():
+            damage = part.damage[shard]
+            await self.ask(self.store.health.verified, name, version.number, shard, damage)
 
     async def watch(self, name: str) -> AsyncIterator[Version]:
         """The head now, if there is one, and at every change; each version at most once.
@@ -158,10 +216,26 @@ class Versions:
                 await asyncio.wait_for(self._sweep.wait(), SWEEP_SECONDS)
             self._sweep.clear()
             try:
-                await self.ask(self.store.give_up)
-                await self.ask(self.store.retention.retain)
-                for drop in await self.ask(self.store.retention.pending_drops):
-                    await self.shards.drop(drop.shard, drop.set, drop.number, drop.groups)
-                    await self.ask(self.store.retention.dropped, drop)
+                await self._tidy()
             except errors.TesseraError as error:
                 log.info("cannot forget yet", reason=error.reason, message=error.message)
+            except Exception:
+                # Whatever it was: without sweeps the disks fill up for good.
+                log.exception("a sweep broke")
+
+    async def _tidy(self) -> None:
+        await self.ask(self.store.give_up)
+        await self.ask(self.store.retention.retain)
+        for drop in await self.ask(self.store.retention.pending_drops):
+            await self.shards.drop(drop.shard, drop.set, drop.number, drop.groups)
+            await self.ask(self.store.retention.dropped, drop)
+        if time.monotonic() < self._hear_at:
+            return
+        self._hear_at = time.monotonic() + SWEEP_SECONDS
+        await self._reconciler.hear()
+        damaged = await self.ask(self.store.health.damaged_versions)
+        self._meter.record(DAMAGED_VERSIONS, damaged)
+
+    async def _on_thread(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: method(*args, **kwargs))

@@ -43,6 +43,7 @@ COMMANDS = {
     "checkpoint": ("tessera.cli.checkpoint", "Let a running job commit a version now."),
     "sets": ("tessera.cli.sets", "List parameter sets."),
     "versions": ("tessera.cli.sets", "List the versions of a set."),
+    "verify": ("tessera.cli.sets", "Hold a version against its checksums."),
     "export": ("tessera.cli.sets", "Write a version as a folder that transformers loads."),
     "import": ("tessera.cli.sets", "Commit a model that transformers wrote as a version."),
     "deploy": ("tessera.cli.deployments", "Have a version served."),

@@ -1,4 +1,4 @@
-"""`tessera sets`, `versions`, `export` and `import`."""
+"""`tessera sets`, `versions`, `verify`, `export` and `import`."""
 
 from __future__ import annotations
 
@@ -72,6 +72,7 @@ def versions(
             show.age(version.commit_time),
             f"{version.job}/{version.attempt}",
             ",".join(version.groups),
+            f"damaged: {','.join(version.damaged_groups)}" if version.damaged_groups else "good",
             " ".join(
                 f"{key}={value}"
                 for key, value in sorted(version.labels.items())
@@ -80,8 +81,38 @@ def versions(
         )
         for version in found
     ]
-    columns = ("VERSION", "STEP", "SIZE", "AGE", "JOB/ATTEMPT", "GROUPS", "LABELS")
+    columns = ("VERSION", "STEP", "SIZE", "AGE", "JOB/ATTEMPT", "GROUPS", "HEALTH", "LABELS")
     show.table(columns, rows, empty=f"{set_} has no committed version")
+
+
+def verify(
+    context: typer.Context,
+    version: Annotated[
+        str, typer.Argument(metavar="SET[@VERSION]", help="What to read.", show_default=False)
+    ],
+) -> None:
+    """Read all of a version on its shards, and hold it against its checksums.
+
+    Ends with 1 if anything is lost or damaged. `tessera versions` shows it from then on, and no
+    job resumes from it; what a replica has loaded already goes on being served.
+    """
+    terminal = show.console(stderr=True)
+    bar = Bar(console=terminal, transient=True, disable=not terminal.is_terminal)
+    with connect(context) as client, bar:
+        task = bar.add_task("reading …", total=None)
+        for so_far in client.verify(version):
+            found = so_far
+            bar.update(task, completed=found.verified, total=found.size)
+    name = f"{version.partition('@')[0]}@{found.version}"
+    if options_of(context).json:
+        show.as_json({"set": name.partition("@")[0], **dataclasses.asdict(found)})
+    elif not found.damage:
+        show.line(f"{name} is whole: {show.size(found.size)} match their checksums")
+    else:
+        rows = [(one.shard, one.group or "any", one.reason, one.text) for one in found.damage]
+        show.table(("SHARD", "GROUP", "REASON", "WHAT"), rows, empty="")
+    if found.damage:
+        raise typer.Exit(1)
 
 
 def export(
@@ -170,5 +201,6 @@ def _plain(version: Version) -> dict[str, Any]:
         "commit_time": version.commit_time,
         "groups": list(version.groups),
         "size": version.size,
+        "damaged_groups": list(version.damaged_groups),
         "labels": dict(version.labels),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +23,7 @@ from tessera.client.processes import Processes
 from tessera.client.replicas import Replicas
 from tessera.spec.reference import parse_reference, parse_set
 from tessera.weights.coordinator import Coordinator
-from tessera.weights.manifest import ParameterSet, Version
+from tessera.weights.manifest import ParameterSet, Verification, Version
 
 ACTIVE = ("QUEUED", "STARTING", "RUNNING", "CANCELLING")
 """States of jobs that have not ended."""
@@ -146,6 +146,22 @@ class Client(Answers):
         return self._coordinator.list_versions(
             parse_reference(name).full_name(self._connection.tenant)
         )
+
+    def verify(self, reference: str) -> Iterator[Verification]:
+        """Have all of `set@version` (or the newest of `set`) read and held against its checksums.
+
+        Yields:
+            How far it is, about twice a second; the last says all that is damaged.
+
+        Raises:
+            InvalidArgumentError: INVALID_REFERENCE.
+            NotFoundError: there is no such set or version.
+            UnavailableError: a shard is away (SHARD_UNAVAILABLE).
+        """
+        self._reach()
+        named = parse_reference(reference, "version")
+        name = named.full_name(self._connection.tenant)
+        return self._coordinator.verify_version(name, named.version)
 
     def export(self, reference: str, folder: str | Path, *, force: bool = False) -> Exported:
         """Write `set@version` (or the newest of `set`) as a folder that transformers loads.

@@ -27,6 +27,7 @@ from tessera.weights.manifest import (
     OpenedVersion,
     ParameterSet,
     TensorSpec,
+    Verification,
     Version,
 )
 
@@ -165,6 +166,23 @@ class Coordinator:
         reply = self._call("GetManifest", request)
         shards = messages.shards_from_pb(reply.shards)
         return messages.manifest_from_pb(reply.manifest, shards, self._controller)
+
+    def verify_version(
+        self,
+        set: str,  # noqa: A002 - what it is called
+        version: int = 0,
+    ) -> Iterator[Verification]:
+        """Have the shards read all of a version; the last item says what is damaged.
+
+        Raises:
+            NotFoundError: there is no such version.
+            UnavailableError: a shard is away (SHARD_UNAVAILABLE).
+        """
+        request = pb.VerifyVersionRequest(set=set, version=version)
+        stub = self.stub(again=False)
+        with mapped_errors():
+            for reply in stub.VerifyVersion(request, metadata=self.metadata):
+                yield messages.verification_from_pb(reply)
 
     def watch_set(self, set: str) -> Watch:  # noqa: A002 - what it is called
         """The newest version now and at every commit, for ever; `close` ends it."""

@@ -75,7 +75,10 @@ class ShardAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One version of a set. `commit_time` in seconds since the epoch; 0 if not committed."""
+    """One version of a set. `commit_time` in seconds since the epoch; 0 if not committed.
+
+    Of `damaged_groups` a shard has lost something, or has it damaged.
+    """
 
     set: str
     number: int
@@ -88,6 +91,27 @@ class Version:
     groups: tuple[str, ...] = ()
     size: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    damaged_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardDamage:
+    """What is wrong with a file of a version on a shard; an empty group: it may be any."""
+
+    shard: str
+    group: str
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """How far shards are with reading a version, in bytes, and what they found damaged so far."""
+
+    version: int
+    verified: int
+    size: int
+    damage: tuple[ShardDamage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

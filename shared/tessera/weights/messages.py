@@ -14,8 +14,10 @@ from tessera.weights.manifest import (
     Manifest,
     ParameterSet,
     ShardAddress,
+    ShardDamage,
     SliceSpec,
     TensorSpec,
+    Verification,
     Version,
     VersionState,
 )
@@ -114,6 +116,7 @@ def version_to_pb(version: Version) -> pb.Version:
         groups=version.groups,
         size=version.size,
         labels=version.labels,
+        damaged_groups=version.damaged_groups,
     )
 
 
@@ -131,6 +134,20 @@ def version_from_pb(message: pb.Version) -> Version:
         groups=tuple(message.groups),
         size=message.size,
         labels=dict(message.labels),
+        damaged_groups=tuple(message.damaged_groups),
+    )
+
+
+def verification_from_pb(message: control.VerifyVersionResponse) -> Verification:
+    """Progress of a verification from a message."""
+    return Verification(
+        version=message.version,
+        verified=message.verified,
+        size=message.size,
+        damage=tuple(
+            ShardDamage(shard=m.shard, group=m.group, reason=m.reason, text=m.text)
+            for m in message.damage
+        ),
     )
 
 

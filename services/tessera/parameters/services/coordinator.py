@@ -47,8 +47,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.AcquireWriterResponse:
         """Make the caller the one writer of a set."""
         del context
-        grant = await self._versions.ask(
-            self._store.acquire,
+        grant = await self._versions.acquire(
             request.set,
             request.job,
             request.attempt,
@@ -71,7 +70,12 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             messages.assets_from_pb(request.assets),
             dict(request.labels),
         )
-        grant = PushGrant(set=request.set, version=number, epoch=request.epoch)
+        grant = PushGrant(
+            store=self._versions.shards.store,
+            set=request.set,
+            version=number,
+            epoch=request.epoch,
+        )
         return pb.OpenVersionResponse(
             version=number, shards=messages.shards_to_pb(shards), grant=self._signer.sign(grant)
         )
@@ -180,6 +184,23 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             self._store.retention.release, request.set, request.version, _owner(request.owner)
         )
         return pb.ReleasePinResponse()
+
+    async def VerifyVersion(
+        self, request: pb.VerifyVersionRequest, context: Any
+    ) -> AsyncIterator[pb.VerifyVersionResponse]:
+        """Have a version read, and say what is damaged."""
+        del context
+        async for number, so_far in self._versions.verify(request.set, request.version):
+            yield pb.VerifyVersionResponse(
+                version=number,
+                verified=so_far.done,
+                size=so_far.size,
+                damage=[
+                    pb.ShardDamage(shard=shard, group=one.group, reason=one.reason, text=one.text)
+                    for shard, damage in sorted(so_far.damage.items())
+                    for one in damage
+                ],
+            )
 
 
 class _Written(Protocol):

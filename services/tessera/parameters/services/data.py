@@ -20,6 +20,7 @@ from tessera.parameters.push_grant import GrantVerifier
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.reading import Item, Reading
 from tessera.parameters.slice_store import SliceStore
+from tessera.parameters.store_id import StoreId
 from tessera.weights import wire
 from tessera.weights.box import Box
 from tessera.weights.messages import box_from_pb
@@ -38,13 +39,21 @@ class ShardData:
         inbox: where pushes go.
         grants: tell what may be pushed.
         store: where pulls come from.
+        owner: whose store it is.
         meter: counts bytes.
     """
 
-    def __init__(
-        self, name: str, inbox: Inbox, grants: GrantVerifier, store: SliceStore, meter: Meter
+    def __init__(  # noqa: PLR0917 - what a shard is made of
+        self,
+        name: str,
+        inbox: Inbox,
+        grants: GrantVerifier,
+        store: SliceStore,
+        owner: StoreId,
+        meter: Meter,
     ) -> None:
         self._name = name
+        self._owner = owner
         self._grants = grants
         self._inbox = inbox
         self._store = store
@@ -92,6 +101,7 @@ class ShardData:
             raise errors.PermissionDeniedError(
                 f"the grant is for another set than {target.set!r}", reason="GRANT_INVALID"
             )
+        self._owner.require(grant.store)
         return Target(set=grant.set, version=grant.version, epoch=grant.epoch, rank=target.rank)
 
     def pull(

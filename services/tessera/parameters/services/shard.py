@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
+from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
+from tessera.api.parameters.v1.manifest_pb2 import VERSION_STATE_COMMITTED
+from tessera.dtypes import element_size
 from tessera.meter import Meter
+from tessera.parameters.damage import Damage
 from tessera.parameters.disk import disk_errors
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
-from tessera.parameters.slice_store import SliceStore
-from tessera.weights.manifest import SliceSpec
-from tessera.weights.messages import slice_to_pb
+from tessera.parameters.scrubber import advance
+from tessera.parameters.slice_store import Key, SliceStore
+from tessera.parameters.store_id import StoreId
+from tessera.parameters.version_folder import VersionFolder
+from tessera.parameters.version_record import VersionRecord
+from tessera.weights.manifest import Manifest, SliceSpec
+from tessera.weights.messages import manifest_from_pb, manifest_to_pb, slice_to_pb
 
 NAME = pb.DESCRIPTOR.services_by_name["ShardService"].full_name
 
+PROGRESS_BYTES = 64 * 1024 * 1024
+"""How much is verified between two messages."""
+
 
 class ShardControl(pb_grpc.ShardServiceServicer):
-    """Makes pushes durable and forgets versions; disk work is done on threads."""
+    """Makes pushes durable, and forgets and verifies versions; disk work is done on threads.
 
-    def __init__(self, name: str, inbox: Inbox, store: SliceStore, meter: Meter) -> None:
+    Args:
+        name: of the shard.
+        inbox: what has been pushed.
+        store: what is on the disk.
+        owner: whose store it is.
+        meter: counts bytes.
+    """
+
+    def __init__(
+        self, name: str, inbox: Inbox, store: SliceStore, owner: StoreId, meter: Meter
+    ) -> None:
         self._name = name
         self._inbox = inbox
         self._store = store
+        self._owner = owner
         self._meter = meter
 
     async def PersistVersion(
@@ -32,36 +55,145 @@ class ShardControl(pb_grpc.ShardServiceServicer):
     ) -> pb.PersistVersionResponse:
         """Make what has arrived durable."""
         del context
-        slices = await asyncio.to_thread(self._persist, request.set, request.version)
+        slices = await asyncio.to_thread(self._persist, request)
         self._meter.record(DISK_BYTES, self._store.disk_bytes)
         return pb.PersistVersionResponse(slices=[slice_to_pb(source) for source in slices])
+
+    async def RecordVersion(
+        self, request: pb.RecordVersionRequest, context: Any
+    ) -> pb.RecordVersionResponse:
+        """Keep the manifest of a committed version."""
+        del context
+        await asyncio.to_thread(self._record, request)
+        return pb.RecordVersionResponse()
 
     async def DropVersion(
         self, request: pb.DropVersionRequest, context: Any
     ) -> pb.DropVersionResponse:
         """Forget a version, or groups of it."""
         del context
-        size = await asyncio.to_thread(
-            self._drop, request.set, request.version, list(request.groups)
-        )
+        size = await asyncio.to_thread(self._drop, request)
         self._meter.record(DISK_BYTES, self._store.disk_bytes)
         return pb.DropVersionResponse(size=size)
+
+    async def ListHeld(self, request: pb.ListHeldRequest, context: Any) -> pb.ListHeldResponse:
+        """Tell what the shard holds."""
+        del context
+        return await asyncio.to_thread(self._held, request)
+
+    async def ReadHeld(self, request: pb.ReadHeldRequest, context: Any) -> pb.ReadHeldResponse:
+        """Tell what the shard knows of a version."""
+        del context
+        return await asyncio.to_thread(self._read, (request.set, request.version))
+
+    async def VerifyHeld(
+        self, request: pb.VerifyHeldRequest, context: Any
+    ) -> AsyncIterator[pb.VerifyHeldResponse]:
+        """Read all of a version."""
+        del context
+        key = (request.set, request.version)
+        parts, verified, more = self._store.verify(key), 0, True
+        while more:
+            read, more = await asyncio.to_thread(advance, parts, PROGRESS_BYTES)
+            verified += read
+            folder = self._store.held(request.set).get(key)
+            yield pb.VerifyHeldResponse(
+                verified=verified,
+                size=folder.size if folder else 0,
+                damage=_damage(folder) if folder else [],
+            )
 
     async def GetShardStatus(
         self, request: pb.GetShardStatusRequest, context: Any
     ) -> pb.GetShardStatusResponse:
-        """Tell what the shard holds."""
+        """Tell how much the shard holds."""
         del request, context
         return pb.GetShardStatusResponse(
             name=self._name,
             disk_bytes=self._store.disk_bytes,
             memory_bytes=self._inbox.memory_bytes,
             versions=self._store.versions,
+            store=self._owner.value,
+            damaged_versions=self._store.damaged_versions,
         )
 
-    def _persist(self, name: str, version: int) -> list[SliceSpec]:
+    def _persist(self, request: pb.PersistVersionRequest) -> list[SliceSpec]:
         with disk_errors():
-            return self._inbox.persist((name, version))
+            self._owner.require(request.store)
+            return self._inbox.persist((request.set, request.version))
 
-    def _drop(self, name: str, version: int, groups: list[str]) -> int:
-        return self._inbox.drop((name, version), groups)
+    def _record(self, request: pb.RecordVersionRequest) -> None:
+        record = VersionRecord(manifest=_manifest(request), keep=request.keep)
+        with disk_errors():
+            self._owner.require(request.store)
+            self._store.record((request.set, record.manifest.version.number), record)
+
+    def _drop(self, request: pb.DropVersionRequest) -> int:
+        with disk_errors():
+            self._owner.require(request.store)
+            return self._inbox.drop((request.set, request.version), list(request.groups))
+
+    def _held(self, request: pb.ListHeldRequest) -> pb.ListHeldResponse:
+        if request.store:
+            with disk_errors():
+                self._owner.claim(request.store)
+        folders = self._store.held(request.set)
+        if request.check:
+            for folder in folders.values():
+                folder.check()
+        highest, marks = self._store.highest(), self._inbox.marks()
+        sets = {}
+        for name in sorted({*highest, *marks}):
+            epoch, number = marks.get(name, (0, 0))
+            number = max(number, highest.get(name, 0))
+            if request.set in {"", name}:
+                sets[name] = pb.HeldSet(name=name, epoch=epoch, number=number)
+        for (name, number), folder in sorted(folders.items()):
+            damage = _damage(folder)
+            if name in sets and (damage or not request.damaged_only):
+                sets[name].versions.append(
+                    pb.HeldVersion(number=number, recorded=folder.recorded, damage=damage)
+                )
+        return pb.ListHeldResponse(store=self._owner.value, sets=sets.values())
+
+    def _read(self, key: Key) -> pb.ReadHeldResponse:
+        if self._store.was_dropped(key):
+            return pb.ReadHeldResponse(dropped=True)
+        try:
+            record = self._store.read(key)
+        except errors.DataLossError:
+            record = None
+        return pb.ReadHeldResponse(
+            manifest=manifest_to_pb(record.manifest) if record else None,
+            keep=record.keep if record else 0,
+            slices=[slice_to_pb(source) for source in self._store.slices(key)],
+        )
+
+
+def _manifest(request: pb.RecordVersionRequest) -> Manifest:
+    """The manifest of a committed version, without slices.
+
+    Raises:
+        InvalidArgumentError: it is none (INVALID_MANIFEST, INVALID_TENSOR).
+    """
+    version = request.manifest.version
+    if version.state != VERSION_STATE_COMMITTED or version.set != request.set:
+        raise errors.InvalidArgumentError.at(
+            "manifest.version", "it must be a committed version of the set", "INVALID_MANIFEST"
+        )
+    del request.manifest.slices[:]
+    manifest = manifest_from_pb(request.manifest)
+    for index, tensor in enumerate(manifest.tensors):
+        element_size(tensor.dtype)
+        if any(extent < 0 for extent in tensor.shape):
+            field = f"manifest.tensors[{index}].shape"
+            raise errors.InvalidArgumentError.at(field, "it is negative", "INVALID_TENSOR")
+    return manifest
+
+
+def _damage(folder: VersionFolder) -> list[pb.Damage]:
+    return [_damage_to_pb(damage) for damage in folder.damage]
+
+
+def _damage_to_pb(damage: Damage) -> pb.Damage:
+    return pb.Damage(group=damage.group, reason=damage.reason, text=damage.text)

@@ -133,13 +133,18 @@ TABLE: Table = (
             "WatchSet": (VIEWER | REPLICA, [READ]),
             "PinVersion": (SUBMITTER | ATTEMPT | REPLICA, [READ]),
             "ReleasePin": (SUBMITTER | ATTEMPT | REPLICA, [READ]),
+            "VerifyVersion": (VIEWER, [READ]),
         },
     )
     | _rows(
         "parameters.v1.ShardService",
         {
             "PersistVersion": (COORDINATOR, []),
+            "RecordVersion": (COORDINATOR, []),
             "DropVersion": (COORDINATOR, []),
+            "ListHeld": (COORDINATOR, []),
+            "ReadHeld": (COORDINATOR, []),
+            "VerifyHeld": (COORDINATOR, []),
             "GetShardStatus": (COORDINATOR | OPERATOR, []),
         },
     )

@@ -724,3 +724,99 @@ class ReleasePinResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleasePinResponse: _TypeAlias = ReleasePinResponse  # noqa: Y015
+
+@_typing.final
+class VerifyVersionRequest(_message.Message):
+    """VerifyVersionRequest chooses a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    version: _builtins.int
+    """The version; 0: the newest."""
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyVersionRequest: _TypeAlias = VerifyVersionRequest  # noqa: Y015
+
+@_typing.final
+class VerifyVersionResponse(_message.Message):
+    """VerifyVersionResponse is progress of all shards together; the last one says what was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    DAMAGE_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version that is verified."""
+    verified: _builtins.int
+    """Bytes read so far."""
+    size: _builtins.int
+    """Bytes that it has."""
+    @_builtins.property
+    def damage(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardDamage]:
+        """What was found damaged so far, each with its shard."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        verified: _builtins.int = ...,
+        size: _builtins.int = ...,
+        damage: _abc.Iterable[Global___ShardDamage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damage", b"damage", "size", b"size", "verified", b"verified", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyVersionResponse: _TypeAlias = VerifyVersionResponse  # noqa: Y015
+
+@_typing.final
+class ShardDamage(_message.Message):
+    """ShardDamage is damage, and where."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    shard: _builtins.str
+    """Name of the shard."""
+    group: _builtins.str
+    """Group of its tensors; empty: it may be any."""
+    reason: _builtins.str
+    """Stable reason: CHECKSUM_MISMATCH, SHORT_FILE, PIECE_LOST, INDEX_DAMAGED, READ_FAILED …"""
+    text: _builtins.str
+    """What is wrong, with the slice."""
+    def __init__(
+        self,
+        *,
+        shard: _builtins.str = ...,
+        group: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "reason", b"reason", "shard", b"shard", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShardDamage: _TypeAlias = ShardDamage  # noqa: Y015

@@ -85,6 +85,11 @@ class CoordinatorServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.PinVersionRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.PinVersionResponse.FromString,
                 _registered_method=True)
+        self.VerifyVersion = channel.unary_stream(
+                '/tessera.api.parameters.v1.CoordinatorService/VerifyVersion',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.VerifyVersionRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.VerifyVersionResponse.FromString,
+                _registered_method=True)
         self.ReleasePin = channel.unary_unary(
                 '/tessera.api.parameters.v1.CoordinatorService/ReleasePin',
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ReleasePinRequest.SerializeToString,
@@ -166,6 +171,13 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VerifyVersion(self, request, context):
+        """VerifyVersion has every block of a version read on its shards and held against its checksum.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReleasePin(self, request, context):
         """ReleasePin gives a pin back.
         """
@@ -225,6 +237,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.PinVersion,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.PinVersionRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.PinVersionResponse.SerializeToString,
+            ),
+            'VerifyVersion': grpc.unary_stream_rpc_method_handler(
+                    servicer.VerifyVersion,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.VerifyVersionRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.VerifyVersionResponse.SerializeToString,
             ),
             'ReleasePin': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleasePin,
@@ -503,6 +520,33 @@ class CoordinatorService:
             '/tessera.api.parameters.v1.CoordinatorService/PinVersion',
             tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.PinVersionRequest.SerializeToString,
             tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.PinVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.api.parameters.v1.CoordinatorService/VerifyVersion',
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.VerifyVersionRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.VerifyVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,8 @@ class CoordinatorServiceStub:
     """WatchSet streams the head of a set: at once, then at every commit."""
     PinVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.PinVersionRequest, _coordinator_pb2.PinVersionResponse]
     """PinVersion keeps a version from being dropped for a while."""
+    VerifyVersion: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.VerifyVersionRequest, _coordinator_pb2.VerifyVersionResponse]
+    """VerifyVersion has every block of a version read on its shards and held against its checksum."""
     ReleasePin: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReleasePinRequest, _coordinator_pb2.ReleasePinResponse]
     """ReleasePin gives a pin back."""
 
@@ -81,6 +83,8 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """WatchSet streams the head of a set: at once, then at every commit."""
     PinVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PinVersionRequest, _coordinator_pb2.PinVersionResponse]  # type: ignore[assignment]
     """PinVersion keeps a version from being dropped for a while."""
+    VerifyVersion: _aio.UnaryStreamMultiCallable[_coordinator_pb2.VerifyVersionRequest, _coordinator_pb2.VerifyVersionResponse]  # type: ignore[assignment]
+    """VerifyVersion has every block of a version read on its shards and held against its checksum."""
     ReleasePin: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReleasePinRequest, _coordinator_pb2.ReleasePinResponse]  # type: ignore[assignment]
     """ReleasePin gives a pin back."""
 
@@ -166,6 +170,14 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.PinVersionResponse, _abc.Awaitable[_coordinator_pb2.PinVersionResponse]]:
         """PinVersion keeps a version from being dropped for a while."""
+
+    @_abc_1.abstractmethod
+    def VerifyVersion(
+        self,
+        request: _coordinator_pb2.VerifyVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.VerifyVersionResponse], _abc.AsyncIterator[_coordinator_pb2.VerifyVersionResponse]]:
+        """VerifyVersion has every block of a version read on its shards and held against its checksum."""
 
     @_abc_1.abstractmethod
     def ReleasePin(

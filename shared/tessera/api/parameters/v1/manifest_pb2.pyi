@@ -235,6 +235,7 @@ class Version(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    DAMAGED_GROUPS_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """Name of the set, `{tenant}/{name}`."""
     number: _builtins.int
@@ -263,6 +264,10 @@ class Version(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free facts: loss, held-out loss, family."""
 
+    @_builtins.property
+    def damaged_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups of which something is lost or damaged on a shard; a resume takes a version without."""
+
     def __init__(
         self,
         *,
@@ -277,10 +282,11 @@ class Version(_message.Message):
         groups: _abc.Iterable[_builtins.str] | None = ...,
         size: _builtins.int = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        damaged_groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "commit_time", b"commit_time", "epoch", b"epoch", "groups", b"groups", "job", b"job", "labels", b"labels", "number", b"number", "set", b"set", "size", b"size", "state", b"state", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "commit_time", b"commit_time", "damaged_groups", b"damaged_groups", "epoch", b"epoch", "groups", b"groups", "job", b"job", "labels", b"labels", "number", b"number", "set", b"set", "size", b"size", "state", b"state", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

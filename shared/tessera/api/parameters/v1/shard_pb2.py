@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tessera.api.parameters.v1 import manifest_pb2 as tessera_dot_api_dot_parameters_dot_v1_dot_manifest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\xab\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x19\n\x05grant\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"\xae\x01\n\x0bSliceHeader\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x05group\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x15\n\x04size\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\"\xaf\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x1a\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01H\x00\x42\t\n\x07\x63ontent\"S\n\x0cSliceHeaders\x12\x43\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeaderB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\xa5\x01\n\x08PullItem\x12\x17\n\x05piece\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x07\x65xtents\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x1f\n\x0c\x65lement_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\xca\x01\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12>\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItemB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\x8e\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"J\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"\xc5\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x38\n\x06groups\x18\x03 \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x17\n\x15GetShardStatusRequest\"b\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x32\xea\x02\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xec\x01\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\xab\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x19\n\x05grant\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"\xae\x01\n\x0bSliceHeader\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x05group\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x15\n\x04size\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\"\xaf\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x1a\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01H\x00\x42\t\n\x07\x63ontent\"S\n\x0cSliceHeaders\x12\x43\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeaderB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\xa5\x01\n\x08PullItem\x12\x17\n\x05piece\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x07\x65xtents\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x1f\n\x0c\x65lement_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\xca\x01\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12>\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItemB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\xb4\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12$\n\x05store\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\"J\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"\xeb\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x38\n\x06groups\x18\x03 \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12$\n\x05store\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\xf2\x01\n\x14RecordVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12=\n\x08manifest\x18\x02 \x01(\x0b\x32#.tessera.api.parameters.v1.ManifestB\x06\xbaH\x03\xc8\x01\x01\x12\x18\n\x04keep\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12$\n\x05store\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\"\x17\n\x15RecordVersionResponse\"\xbf\x01\n\x0fListHeldRequest\x12^\n\x03set\x18\x01 \x01(\tBQ\xbaHNrL2J^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$\x12\x14\n\x0c\x64\x61maged_only\x18\x02 \x01(\x08\x12\r\n\x05\x63heck\x18\x03 \x01(\x08\x12\'\n\x05store\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{32})?$\"S\n\x10ListHeldResponse\x12\r\n\x05store\x18\x01 \x01(\t\x12\x30\n\x04sets\x18\x02 \x03(\x0b\x32\".tessera.api.parameters.v1.HeldSet\"p\n\x07HeldSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\x03\x12\x38\n\x08versions\x18\x04 \x03(\x0b\x32&.tessera.api.parameters.v1.HeldVersion\"b\n\x0bHeldVersion\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x10\n\x08recorded\x18\x02 \x01(\x08\x12\x31\n\x06\x64\x61mage\x18\x03 \x03(\x0b\x32!.tessera.api.parameters.v1.Damage\"5\n\x06\x44\x61mage\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x88\x01\n\x0fReadHeldRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x9a\x01\n\x10ReadHeldResponse\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.tessera.api.parameters.v1.Manifest\x12\x0c\n\x04keep\x18\x02 \x01(\x05\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x08\x12\x30\n\x06slices\x18\x04 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\"\x8a\x01\n\x11VerifyHeldRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"g\n\x12VerifyHeldResponse\x12\x10\n\x08verified\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x31\n\x06\x64\x61mage\x18\x03 \x03(\x0b\x32!.tessera.api.parameters.v1.Damage\"\x17\n\x15GetShardStatusRequest\"\x8b\x01\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x12\r\n\x05store\x18\x05 \x01(\t\x12\x18\n\x10\x64\x61maged_versions\x18\x06 \x01(\x05\x32\x95\x06\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12r\n\rRecordVersion\x12/.tessera.api.parameters.v1.RecordVersionRequest\x1a\x30.tessera.api.parameters.v1.RecordVersionResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12\x63\n\x08ListHeld\x12*.tessera.api.parameters.v1.ListHeldRequest\x1a+.tessera.api.parameters.v1.ListHeldResponse\x12\x63\n\x08ReadHeld\x12*.tessera.api.parameters.v1.ReadHeldRequest\x1a+.tessera.api.parameters.v1.ReadHeldResponse\x12k\n\nVerifyHeld\x12,.tessera.api.parameters.v1.VerifyHeldRequest\x1a-.tessera.api.parameters.v1.VerifyHeldResponse0\x01\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xec\x01\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -68,12 +68,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSISTVERSIONREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
   _globals['_PERSISTVERSIONREQUEST'].fields_by_name['version']._loaded_options = None
   _globals['_PERSISTVERSIONREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_PERSISTVERSIONREQUEST'].fields_by_name['store']._loaded_options = None
+  _globals['_PERSISTVERSIONREQUEST'].fields_by_name['store']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{32}$'
   _globals['_DROPVERSIONREQUEST'].fields_by_name['set']._loaded_options = None
   _globals['_DROPVERSIONREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
   _globals['_DROPVERSIONREQUEST'].fields_by_name['version']._loaded_options = None
   _globals['_DROPVERSIONREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._loaded_options = None
   _globals['_DROPVERSIONREQUEST'].fields_by_name['groups']._serialized_options = b'\272H%\222\001\"\020@\"\036r\0342\032^[a-z0-9][-_a-z0-9]{0,62}$'
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['store']._loaded_options = None
+  _globals['_DROPVERSIONREQUEST'].fields_by_name['store']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{32}$'
+  _globals['_RECORDVERSIONREQUEST'].fields_by_name['set']._loaded_options = None
+  _globals['_RECORDVERSIONREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_RECORDVERSIONREQUEST'].fields_by_name['manifest']._loaded_options = None
+  _globals['_RECORDVERSIONREQUEST'].fields_by_name['manifest']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_RECORDVERSIONREQUEST'].fields_by_name['keep']._loaded_options = None
+  _globals['_RECORDVERSIONREQUEST'].fields_by_name['keep']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
+  _globals['_RECORDVERSIONREQUEST'].fields_by_name['store']._loaded_options = None
+  _globals['_RECORDVERSIONREQUEST'].fields_by_name['store']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{32}$'
+  _globals['_LISTHELDREQUEST'].fields_by_name['set']._loaded_options = None
+  _globals['_LISTHELDREQUEST'].fields_by_name['set']._serialized_options = b'\272HNrL2J^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$'
+  _globals['_LISTHELDREQUEST'].fields_by_name['store']._loaded_options = None
+  _globals['_LISTHELDREQUEST'].fields_by_name['store']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{32})?$'
+  _globals['_READHELDREQUEST'].fields_by_name['set']._loaded_options = None
+  _globals['_READHELDREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_READHELDREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_READHELDREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_VERIFYHELDREQUEST'].fields_by_name['set']._loaded_options = None
+  _globals['_VERIFYHELDREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
+  _globals['_VERIFYHELDREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_VERIFYHELDREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_PUSHTARGET']._serialized_start=140
   _globals['_PUSHTARGET']._serialized_end=311
   _globals['_SLICEHEADER']._serialized_start=314
@@ -93,19 +117,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PULLCHECKSUMS']._serialized_start=1274
   _globals['_PULLCHECKSUMS']._serialized_end=1308
   _globals['_PERSISTVERSIONREQUEST']._serialized_start=1311
-  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1453
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1455
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1529
-  _globals['_DROPVERSIONREQUEST']._serialized_start=1532
-  _globals['_DROPVERSIONREQUEST']._serialized_end=1729
-  _globals['_DROPVERSIONRESPONSE']._serialized_start=1731
-  _globals['_DROPVERSIONRESPONSE']._serialized_end=1766
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=1768
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=1791
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=1793
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=1891
-  _globals['_SHARDSERVICE']._serialized_start=1894
-  _globals['_SHARDSERVICE']._serialized_end=2256
-  _globals['_SHARDDATASERVICE']._serialized_start=2259
-  _globals['_SHARDDATASERVICE']._serialized_end=2495
+  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1491
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1493
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1567
+  _globals['_DROPVERSIONREQUEST']._serialized_start=1570
+  _globals['_DROPVERSIONREQUEST']._serialized_end=1805
+  _globals['_DROPVERSIONRESPONSE']._serialized_start=1807
+  _globals['_DROPVERSIONRESPONSE']._serialized_end=1842
+  _globals['_RECORDVERSIONREQUEST']._serialized_start=1845
+  _globals['_RECORDVERSIONREQUEST']._serialized_end=2087
+  _globals['_RECORDVERSIONRESPONSE']._serialized_start=2089
+  _globals['_RECORDVERSIONRESPONSE']._serialized_end=2112
+  _globals['_LISTHELDREQUEST']._serialized_start=2115
+  _globals['_LISTHELDREQUEST']._serialized_end=2306
+  _globals['_LISTHELDRESPONSE']._serialized_start=2308
+  _globals['_LISTHELDRESPONSE']._serialized_end=2391
+  _globals['_HELDSET']._serialized_start=2393
+  _globals['_HELDSET']._serialized_end=2505
+  _globals['_HELDVERSION']._serialized_start=2507
+  _globals['_HELDVERSION']._serialized_end=2605
+  _globals['_DAMAGE']._serialized_start=2607
+  _globals['_DAMAGE']._serialized_end=2660
+  _globals['_READHELDREQUEST']._serialized_start=2663
+  _globals['_READHELDREQUEST']._serialized_end=2799
+  _globals['_READHELDRESPONSE']._serialized_start=2802
+  _globals['_READHELDRESPONSE']._serialized_end=2956
+  _globals['_VERIFYHELDREQUEST']._serialized_start=2959
+  _globals['_VERIFYHELDREQUEST']._serialized_end=3097
+  _globals['_VERIFYHELDRESPONSE']._serialized_start=3099
+  _globals['_VERIFYHELDRESPONSE']._serialized_end=3202
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=3204
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=3227
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=3230
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=3369
+  _globals['_SHARDSERVICE']._serialized_start=3372
+  _globals['_SHARDSERVICE']._serialized_end=4161
+  _globals['_SHARDDATASERVICE']._serialized_start=4164
+  _globals['_SHARDDATASERVICE']._serialized_end=4400
 # @@protoc_insertion_point(module_scope)

@@ -307,19 +307,23 @@ class PersistVersionRequest(_message.Message):
 
     SET_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The set."""
     version: _builtins.int
     """The version."""
+    store: _builtins.str
+    """Id of the coordinator's store; a shard of another store refuses."""
     def __init__(
         self,
         *,
         set: _builtins.str = ...,
         version: _builtins.int = ...,
+        store: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "store", b"store", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,10 +362,13 @@ class DropVersionRequest(_message.Message):
     SET_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The set."""
     version: _builtins.int
     """The version."""
+    store: _builtins.str
+    """Id of the coordinator's store; a shard of another store refuses."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these groups; empty: all."""
@@ -372,10 +379,11 @@ class DropVersionRequest(_message.Message):
         set: _builtins.str = ...,
         version: _builtins.int = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
+        store: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "set", b"set", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "set", b"set", "store", b"store", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -404,6 +412,341 @@ class DropVersionResponse(_message.Message):
 Global___DropVersionResponse: _TypeAlias = DropVersionResponse  # noqa: Y015
 
 @_typing.final
+class RecordVersionRequest(_message.Message):
+    """RecordVersionRequest brings a manifest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    keep: _builtins.int
+    """Whole versions that the set keeps."""
+    store: _builtins.str
+    """Id of the coordinator's store; a shard of another store refuses."""
+    @_builtins.property
+    def manifest(self) -> _manifest_pb2.Manifest:
+        """Version, tensors and assets; slices are each shard's own to know."""
+
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        manifest: _manifest_pb2.Manifest | None = ...,
+        keep: _builtins.int = ...,
+        store: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep", b"keep", "manifest", b"manifest", "set", b"set", "store", b"store"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordVersionRequest: _TypeAlias = RecordVersionRequest  # noqa: Y015
+
+@_typing.final
+class RecordVersionResponse(_message.Message):
+    """RecordVersionResponse acknowledges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordVersionResponse: _TypeAlias = RecordVersionResponse  # noqa: Y015
+
+@_typing.final
+class ListHeldRequest(_message.Message):
+    """ListHeldRequest chooses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    DAMAGED_ONLY_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """Of this set only; empty: of all."""
+    damaged_only: _builtins.bool
+    """Only versions that are known to be damaged."""
+    check: _builtins.bool
+    """Look first whether every file is there and as long as it should be."""
+    store: _builtins.str
+    """Id of the coordinator's store: a shard that belongs to none yet belongs to it from now on."""
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        damaged_only: _builtins.bool = ...,
+        check: _builtins.bool = ...,
+        store: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "damaged_only", b"damaged_only", "set", b"set", "store", b"store"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldRequest: _TypeAlias = ListHeldRequest  # noqa: Y015
+
+@_typing.final
+class ListHeldResponse(_message.Message):
+    """ListHeldResponse lists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORE_FIELD_NUMBER: _builtins.int
+    SETS_FIELD_NUMBER: _builtins.int
+    store: _builtins.str
+    """Id of the store that the shard belongs to; empty: none yet."""
+    @_builtins.property
+    def sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldSet]:
+        """What it holds of the sets asked for."""
+
+    def __init__(
+        self,
+        *,
+        store: _builtins.str = ...,
+        sets: _abc.Iterable[Global___HeldSet] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sets", b"sets", "store", b"store"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeldResponse: _TypeAlias = ListHeldResponse  # noqa: Y015
+
+@_typing.final
+class HeldSet(_message.Message):
+    """HeldSet is what a shard holds of a set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`{tenant}/{name}`."""
+    epoch: _builtins.int
+    """Highest epoch that it has seen since it started."""
+    number: _builtins.int
+    """Highest number that it has seen of a version, also of dropped ones."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldVersion]:
+        """Versions."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        number: _builtins.int = ...,
+        versions: _abc.Iterable[Global___HeldVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "name", b"name", "number", b"number", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldSet: _TypeAlias = HeldSet  # noqa: Y015
+
+@_typing.final
+class HeldVersion(_message.Message):
+    """HeldVersion is what a shard holds of a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    DAMAGE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The number."""
+    recorded: _builtins.bool
+    """Whether its manifest is here and can be read: it was committed."""
+    @_builtins.property
+    def damage(self) -> _containers.RepeatedCompositeFieldContainer[Global___Damage]:
+        """What is damaged of it."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        recorded: _builtins.bool = ...,
+        damage: _abc.Iterable[Global___Damage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damage", b"damage", "number", b"number", "recorded", b"recorded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldVersion: _TypeAlias = HeldVersion  # noqa: Y015
+
+@_typing.final
+class Damage(_message.Message):
+    """Damage is a file of a version that is not what was written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    """Group of its tensors; empty: it may be any."""
+    reason: _builtins.str
+    """Stable reason: CHECKSUM_MISMATCH, SHORT_FILE, PIECE_LOST, INDEX_DAMAGED, READ_FAILED …"""
+    text: _builtins.str
+    """What is wrong, with the slice."""
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "reason", b"reason", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Damage: _TypeAlias = Damage  # noqa: Y015
+
+@_typing.final
+class ReadHeldRequest(_message.Message):
+    """ReadHeldRequest names a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    version: _builtins.int
+    """The version."""
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadHeldRequest: _TypeAlias = ReadHeldRequest  # noqa: Y015
+
+@_typing.final
+class ReadHeldResponse(_message.Message):
+    """ReadHeldResponse tells of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
+    SLICES_FIELD_NUMBER: _builtins.int
+    keep: _builtins.int
+    """Whole versions that its set keeps."""
+    dropped: _builtins.bool
+    """Whether it was dropped."""
+    @_builtins.property
+    def manifest(self) -> _manifest_pb2.Manifest:
+        """The manifest without slices; absent: none is here, or it cannot be read."""
+
+    @_builtins.property
+    def slices(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.Slice]:
+        """The slices that this shard has."""
+
+    def __init__(
+        self,
+        *,
+        manifest: _manifest_pb2.Manifest | None = ...,
+        keep: _builtins.int = ...,
+        dropped: _builtins.bool = ...,
+        slices: _abc.Iterable[_manifest_pb2.Slice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "keep", b"keep", "manifest", b"manifest", "slices", b"slices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadHeldResponse: _TypeAlias = ReadHeldResponse  # noqa: Y015
+
+@_typing.final
+class VerifyHeldRequest(_message.Message):
+    """VerifyHeldRequest names a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    version: _builtins.int
+    """The version."""
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyHeldRequest: _TypeAlias = VerifyHeldRequest  # noqa: Y015
+
+@_typing.final
+class VerifyHeldResponse(_message.Message):
+    """VerifyHeldResponse is progress, about every 64 MiB, and at the end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERIFIED_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    DAMAGE_FIELD_NUMBER: _builtins.int
+    verified: _builtins.int
+    """Bytes read so far."""
+    size: _builtins.int
+    """Bytes there should be."""
+    @_builtins.property
+    def damage(self) -> _containers.RepeatedCompositeFieldContainer[Global___Damage]:
+        """What was found damaged so far."""
+
+    def __init__(
+        self,
+        *,
+        verified: _builtins.int = ...,
+        size: _builtins.int = ...,
+        damage: _abc.Iterable[Global___Damage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damage", b"damage", "size", b"size", "verified", b"verified"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyHeldResponse: _TypeAlias = VerifyHeldResponse  # noqa: Y015
+
+@_typing.final
 class GetShardStatusRequest(_message.Message):
     """GetShardStatusRequest asks for the status."""
 
@@ -430,6 +773,8 @@ class GetShardStatusResponse(_message.Message):
     DISK_BYTES_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    DAMAGED_VERSIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the shard."""
     disk_bytes: _builtins.int
@@ -438,6 +783,10 @@ class GetShardStatusResponse(_message.Message):
     """Bytes in memory."""
     versions: _builtins.int
     """Versions held."""
+    store: _builtins.str
+    """Id of the store that it belongs to; empty: none yet."""
+    damaged_versions: _builtins.int
+    """Versions of which something is known to be damaged."""
     def __init__(
         self,
         *,
@@ -445,10 +794,12 @@ class GetShardStatusResponse(_message.Message):
         disk_bytes: _builtins.int = ...,
         memory_bytes: _builtins.int = ...,
         versions: _builtins.int = ...,
+        store: _builtins.str = ...,
+        damaged_versions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_bytes", b"disk_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged_versions", b"damaged_versions", "disk_bytes", b"disk_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "store", b"store", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,10 +40,30 @@ class ShardServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionResponse.FromString,
                 _registered_method=True)
+        self.RecordVersion = channel.unary_unary(
+                '/tessera.api.parameters.v1.ShardService/RecordVersion',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionResponse.FromString,
+                _registered_method=True)
         self.DropVersion = channel.unary_unary(
                 '/tessera.api.parameters.v1.ShardService/DropVersion',
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.DropVersionRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.DropVersionResponse.FromString,
+                _registered_method=True)
+        self.ListHeld = channel.unary_unary(
+                '/tessera.api.parameters.v1.ShardService/ListHeld',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ListHeldRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ListHeldResponse.FromString,
+                _registered_method=True)
+        self.ReadHeld = channel.unary_unary(
+                '/tessera.api.parameters.v1.ShardService/ReadHeld',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ReadHeldRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ReadHeldResponse.FromString,
+                _registered_method=True)
+        self.VerifyHeld = channel.unary_stream(
+                '/tessera.api.parameters.v1.ShardService/VerifyHeld',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.VerifyHeldRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.VerifyHeldResponse.FromString,
                 _registered_method=True)
         self.GetShardStatus = channel.unary_unary(
                 '/tessera.api.parameters.v1.ShardService/GetShardStatus',
@@ -63,8 +83,36 @@ class ShardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordVersion(self, request, context):
+        """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DropVersion(self, request, context):
         """DropVersion forgets a version, or some groups of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHeld(self, request, context):
+        """ListHeld tells whose store the shard is of, and which versions it holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadHeld(self, request, context):
+        """ReadHeld returns what the shard knows of a version: its manifest, and its own slices.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyHeld(self, request, context):
+        """VerifyHeld reads every block of a version that is here and holds it against its checksum.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,10 +133,30 @@ def add_ShardServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionResponse.SerializeToString,
             ),
+            'RecordVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordVersion,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionResponse.SerializeToString,
+            ),
             'DropVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DropVersion,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.DropVersionRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.DropVersionResponse.SerializeToString,
+            ),
+            'ListHeld': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeld,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ListHeldRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ListHeldResponse.SerializeToString,
+            ),
+            'ReadHeld': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadHeld,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ReadHeldRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ReadHeldResponse.SerializeToString,
+            ),
+            'VerifyHeld': grpc.unary_stream_rpc_method_handler(
+                    servicer.VerifyHeld,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.VerifyHeldRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.VerifyHeldResponse.SerializeToString,
             ),
             'GetShardStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetShardStatus,
@@ -135,6 +203,33 @@ class ShardService:
             _registered_method=True)
 
     @staticmethod
+    def RecordVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardService/RecordVersion',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DropVersion(request,
             target,
             options=(),
@@ -151,6 +246,87 @@ class ShardService:
             '/tessera.api.parameters.v1.ShardService/DropVersion',
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.DropVersionRequest.SerializeToString,
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.DropVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeld(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardService/ListHeld',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ListHeldRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ListHeldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadHeld(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardService/ReadHeld',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ReadHeldRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ReadHeldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyHeld(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardService/VerifyHeld',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.VerifyHeldRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.VerifyHeldResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,8 +35,16 @@ class ShardServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ShardServiceAsyncStub: ...
     PersistVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.PersistVersionRequest, _shard_pb2.PersistVersionResponse]
     """PersistVersion makes what was pushed of a version durable and lists it."""
+    RecordVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.RecordVersionRequest, _shard_pb2.RecordVersionResponse]
+    """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
     DropVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.DropVersionRequest, _shard_pb2.DropVersionResponse]
     """DropVersion forgets a version, or some groups of it."""
+    ListHeld: _grpc.UnaryUnaryMultiCallable[_shard_pb2.ListHeldRequest, _shard_pb2.ListHeldResponse]
+    """ListHeld tells whose store the shard is of, and which versions it holds."""
+    ReadHeld: _grpc.UnaryUnaryMultiCallable[_shard_pb2.ReadHeldRequest, _shard_pb2.ReadHeldResponse]
+    """ReadHeld returns what the shard knows of a version: its manifest, and its own slices."""
+    VerifyHeld: _grpc.UnaryStreamMultiCallable[_shard_pb2.VerifyHeldRequest, _shard_pb2.VerifyHeldResponse]
+    """VerifyHeld reads every block of a version that is here and holds it against its checksum."""
     GetShardStatus: _grpc.UnaryUnaryMultiCallable[_shard_pb2.GetShardStatusRequest, _shard_pb2.GetShardStatusResponse]
     """GetShardStatus tells what the shard holds."""
 
@@ -47,8 +55,16 @@ class ShardServiceAsyncStub(ShardServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PersistVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.PersistVersionRequest, _shard_pb2.PersistVersionResponse]  # type: ignore[assignment]
     """PersistVersion makes what was pushed of a version durable and lists it."""
+    RecordVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.RecordVersionRequest, _shard_pb2.RecordVersionResponse]  # type: ignore[assignment]
+    """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
     DropVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.DropVersionRequest, _shard_pb2.DropVersionResponse]  # type: ignore[assignment]
     """DropVersion forgets a version, or some groups of it."""
+    ListHeld: _aio.UnaryUnaryMultiCallable[_shard_pb2.ListHeldRequest, _shard_pb2.ListHeldResponse]  # type: ignore[assignment]
+    """ListHeld tells whose store the shard is of, and which versions it holds."""
+    ReadHeld: _aio.UnaryUnaryMultiCallable[_shard_pb2.ReadHeldRequest, _shard_pb2.ReadHeldResponse]  # type: ignore[assignment]
+    """ReadHeld returns what the shard knows of a version: its manifest, and its own slices."""
+    VerifyHeld: _aio.UnaryStreamMultiCallable[_shard_pb2.VerifyHeldRequest, _shard_pb2.VerifyHeldResponse]  # type: ignore[assignment]
+    """VerifyHeld reads every block of a version that is here and holds it against its checksum."""
     GetShardStatus: _aio.UnaryUnaryMultiCallable[_shard_pb2.GetShardStatusRequest, _shard_pb2.GetShardStatusResponse]  # type: ignore[assignment]
     """GetShardStatus tells what the shard holds."""
 
@@ -64,12 +80,44 @@ class ShardServiceServicer(metaclass=_abc_1.ABCMeta):
         """PersistVersion makes what was pushed of a version durable and lists it."""
 
     @_abc_1.abstractmethod
+    def RecordVersion(
+        self,
+        request: _shard_pb2.RecordVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.RecordVersionResponse, _abc.Awaitable[_shard_pb2.RecordVersionResponse]]:
+        """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
+
+    @_abc_1.abstractmethod
     def DropVersion(
         self,
         request: _shard_pb2.DropVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_shard_pb2.DropVersionResponse, _abc.Awaitable[_shard_pb2.DropVersionResponse]]:
         """DropVersion forgets a version, or some groups of it."""
+
+    @_abc_1.abstractmethod
+    def ListHeld(
+        self,
+        request: _shard_pb2.ListHeldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.ListHeldResponse, _abc.Awaitable[_shard_pb2.ListHeldResponse]]:
+        """ListHeld tells whose store the shard is of, and which versions it holds."""
+
+    @_abc_1.abstractmethod
+    def ReadHeld(
+        self,
+        request: _shard_pb2.ReadHeldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.ReadHeldResponse, _abc.Awaitable[_shard_pb2.ReadHeldResponse]]:
+        """ReadHeld returns what the shard knows of a version: its manifest, and its own slices."""
+
+    @_abc_1.abstractmethod
+    def VerifyHeld(
+        self,
+        request: _shard_pb2.VerifyHeldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_shard_pb2.VerifyHeldResponse], _abc.AsyncIterator[_shard_pb2.VerifyHeldResponse]]:
+        """VerifyHeld reads every block of a version that is here and holds it against its checksum."""
 
     @_abc_1.abstractmethod
     def GetShardStatus(

@@ -1,0 +1,73 @@
+"""Reads what a shard has on its disk, again and again, before anybody needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import structlog
+
+from tessera.parameters.slice_store import SliceStore
+
+log = structlog.get_logger()
+
+PART_BYTES = 4 * 1024 * 1024
+PAUSE_SECONDS = 60.0
+"""Between two rounds: what is small needs not be read all the time."""
+
+
+class Scrubber:
+    """Verifies every version in turn; what is damaged is known to the store afterwards.
+
+    Args:
+        store: of the shard.
+        rate: bytes to read in a second; 0: none.
+    """
+
+    def __init__(self, store: SliceStore, rate: int) -> None:
+        self._store = store
+        self._rate = rate
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, inside a running loop."""
+        if self._rate:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End, when what is being read has been."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            for key, folder in self._store.held().items():
+                known = folder.damage
+                parts, more = self._store.verify(key), True
+                while more:
+                    read, more = await asyncio.to_thread(advance, parts, PART_BYTES)
+                    await asyncio.sleep(read / self._rate)
+                for damage in set(folder.damage) - set(known):
+                    log.error("damaged", set=key[0], version=key[1], text=damage.text)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+def advance(parts: Iterator[int], size: int) -> tuple[int, bool]:
+    """Read at least so many bytes of a version, if it has them.
+
+    Args:
+        parts: what `SliceStore.verify` returned.
+        size: bytes.
+
+    Returns:
+        Bytes that were read, and whether there may be more.
+    """
+    read = 0
+    for part in parts:
+        read += part
+        if read >= size:
+            return read, True
+    return read, False

@@ -1,0 +1,57 @@
+"""What a shard keeps of a committed version beside its bytes, so that a catalogue can be made anew.
+
+The slices are not in it: each shard's indices say which of them it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from tessera.api.parameters.v1 import shard_pb2
+from tessera.parameters.checked_file import FileKind, read_checked, write_checked
+from tessera.weights import messages
+from tessera.weights.manifest import Manifest
+
+NAME = "manifest"
+MANIFEST = FileKind("tessera-manifest-1", "manifest", "MANIFEST_DAMAGED")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRecord:
+    """A committed version, and how many whole versions its set keeps."""
+
+    manifest: Manifest
+    keep: int
+
+    def without(self, groups: frozenset[str]) -> VersionRecord:
+        """The record when some groups have been dropped."""
+        version = self.manifest.version
+        left = tuple(group for group in version.groups if group not in groups)
+        return replace(self, manifest=replace(self.manifest, version=replace(version, groups=left)))
+
+
+def write_record(folder: Path, record: VersionRecord) -> None:
+    """Put the record into the folder of its version, durably."""
+    message = shard_pb2.ReadHeldResponse(
+        manifest=messages.manifest_to_pb(record.manifest), keep=record.keep
+    )
+    write_checked(folder / NAME, MANIFEST, message.SerializeToString())
+
+
+def read_record(folder: Path) -> VersionRecord | None:
+    """The record in the folder of a version; None if there is none.
+
+    Raises:
+        DataLossError: it is not what was written (MANIFEST_DAMAGED).
+    """
+    path = folder / NAME
+    try:
+        message = shard_pb2.ReadHeldResponse.FromString(read_checked(path, MANIFEST))
+    except FileNotFoundError:
+        return None
+    except DecodeError:
+        raise MANIFEST.damaged(path) from None
+    return VersionRecord(manifest=messages.manifest_from_pb(message.manifest), keep=message.keep)
