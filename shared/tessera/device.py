@@ -89,6 +89,10 @@ class Device:
         if self.type == "cuda":
             torch.cuda.synchronize()
 
+    def host_buffer(self, like: Tensor) -> Tensor:
+        """Memory of the host for a tensor's content, which copies from the device are fast to."""
+        return torch.empty(like.shape, dtype=like.dtype, pin_memory=self.type == "cuda")
+
     def peak_memory(self) -> int | None:
         """Most bytes of device memory that were in use at once; None where nobody counts."""
         return int(torch.cuda.max_memory_allocated()) if self.type == "cuda" else None

@@ -35,7 +35,8 @@ def start(told: dict[str, Any], log: Path, environment: dict[str, str]) -> BaseP
 
     Args:
         told: `spec`, `out`, `store` (controller, token, job, attempt or null), `kill` ({"rank",
-            "step"} or null: SIGKILL oneself there) and `order`.
+            "step", "durable"} or null: SIGKILL oneself there, as soon as a version of that step
+            is durable) and `order`.
         log: what it prints is added to it.
         environment: its place in the gang, as torchrun sets it.
     """
@@ -69,7 +70,8 @@ def work(told: dict[str, Any]) -> None:
     store, kill, order = told["store"], told["kill"], told.get("order") or {}
 
     def on_progress(progress) -> None:
-        if kill and kill["rank"] == ranks.rank and progress.step >= kill["step"]:
+        durable = progress.version_step >= (kill or {}).get("durable", 0)
+        if kill and kill["rank"] == ranks.rank and progress.step >= kill["step"] and durable:
             os.kill(os.getpid(), signal.SIGKILL)
         if order and progress.step >= order["step"]:
             commands.update(order["checkpoints"], stop=order["stop"], checkpoint_before_stop=True)

@@ -59,7 +59,7 @@ def test_a_killed_rank_costs_no_bit(  # noqa: PLR0917 - fixtures
 ):
     job = f"killed-{rank}"
     told = {"spec": ranks.spec(texts, name=job), "store": platform.store(job, 1)}
-    first = ranks.run({**told, "kill": {"rank": rank, "step": 7}}, tmp_path / "first")
+    first = ranks.run({**told, "kill": {"rank": rank, "step": 7, "durable": 4}}, tmp_path / "first")
     assert first.ranks[rank] is None
     survivor = first.ranks[1 - rank]
     assert (survivor["category"], survivor["collateral"]) == ("WORKER_LOST", True)
@@ -87,7 +87,11 @@ def test_another_number_of_ranks_goes_on_too(platform, texts, tmp_path, ranks):
     two = ranks.spec(texts, name="shrunk", **changes)
     alone = ranks.spec(texts, name="shrunk", resources={"workers": 1}, **changes)
     first = ranks.run(
-        {"spec": two, "store": platform.store("shrunk", 1), "kill": {"rank": 1, "step": 9}},
+        {
+            "spec": two,
+            "store": platform.store("shrunk", 1),
+            "kill": {"rank": 1, "step": 9, "durable": 8},
+        },
         tmp_path / "first",
     )
     assert first.ranks[1] is None
@@ -114,8 +118,8 @@ def test_epochs_are_the_same_steps_on_any_number_of_ranks(whole, platform, texts
         store = platform.store("epochs", attempt)
         return ranks.run({"spec": told, "store": store, **changes}, tmp_path / f"out{attempt}")
 
-    first = run(1, kill={"rank": 1, "step": 7})
-    again = run(2, kill={"rank": 1, "step": 10})
+    first = run(1, kill={"rank": 1, "step": 7, "durable": 4})
+    again = run(2, kill={"rank": 1, "step": 10, "durable": 8})
     assert [event["step"] for event in again.events("resume")] == [4], again.output
     told["resources"] = {"workers": 1}
     last = run(3)
@@ -241,10 +245,10 @@ def test_every_family_goes_on_bit_for_bit(  # noqa: PLR0917 - fixtures
 
     reference = ranks.run(told("reference", 1), tmp_path / "reference")
     assert reference.lead["finished"], reference.output
-    kill = {"rank": 1, "step": 4}
+    kill = {"rank": 1, "step": 4, "durable": 3}
     first = ranks.run({**told("hurt", 1), "kill": kill}, tmp_path / "first")
     assert first.ranks[1] is None
-    kill["step"] = 10
+    kill |= {"step": 10, "durable": 9}
     second = ranks.run({**told("hurt", 2), "kill": kill}, tmp_path / "second")
     assert [event["step"] for event in second.events("resume")] == [3], second.output
     third = ranks.run(told("hurt", 3), tmp_path / "third")
@@ -265,7 +269,7 @@ def curve(result):
         (step, name): value
         for step, values in result.lead["metrics"]
         for name, value in values.items()
-        if name not in {"tokens_per_second", "commit_seconds"}
+        if name not in {"tokens_per_second", "commit_seconds", "stalled_seconds"}
     }
 
 

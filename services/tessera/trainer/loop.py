@@ -28,6 +28,7 @@ from tessera.trainer.step.evaluate import evaluate
 from tessera.trainer.step.prefetch import StepPrefetcher
 from tessera.trainer.step.step import Stepper, TrainedStep
 from tessera.trainer.timeline import Timeline
+from tessera.trainer.versions.background_publisher import BackgroundPublisher
 from tessera.trainer.versions.digests import tell_digests
 from tessera.trainer.versions.publish import Publisher
 
@@ -84,7 +85,8 @@ class Loop:
             reporter=reporter,
             terms=len(stepper.objective.terms),
         )
-        self._publisher = publisher
+        self._publisher = BackgroundPublisher(publisher) if publisher is not None else None
+        self._begun_at = version[1]
         self.position = position
         self._on_progress = on_progress
         self._window = (time.monotonic(), 0)
@@ -92,6 +94,13 @@ class Loop:
 
     def run(self) -> Outcome:
         """Train; returns when it is over."""
+        try:
+            return self._run()
+        finally:
+            if self._publisher is not None:
+                self._publisher.close()
+
+    def _run(self) -> Outcome:
         self._stepper.parallel.model.train()
         self._tell(phase="training")
         self._window = (time.monotonic(), 0)
@@ -99,9 +108,11 @@ class Loop:
         while self.position.step < self._timeline.steps:
             now = pending
             counts, tokens, orders = now.wait()
+            self._take_committed()
             if orders.checkpoint:
                 self._commit()
             if orders.stop:
+                self._take_committed(wait=True)
                 return self._outcome(finished=False)
             # The ranks agree on the next step during this one, so that none waits for another.
             if self.position.step + 1 < self._timeline.steps:
@@ -113,6 +124,8 @@ class Loop:
                 self._evaluate()
             if self._timeline.publishes_at(step):
                 self._commit()
+        self._tell(phase="committing")
+        self._take_committed(wait=True)
         self._tell_digests()
         self._tell(phase="finished")
         return self._outcome(finished=True)
@@ -199,30 +212,46 @@ class Loop:
         )
 
     def _commit(self) -> None:
-        if self._publisher is None or self._progress.version_step == self.position.step > 0:
+        """Begin to commit what there is now; training goes on when it has been copied."""
+        if self._publisher is None or self._begun_at == self.position.step > 0:
             return
         self._tell(phase="committing")
         begin = time.monotonic()
+        self._take_committed(wait=True)
         if self._settings.tuning.merge and self.position.step == self._timeline.steps:
-            self._publisher.merge()
-        done = self._publisher.commit(self.position, self._labels())
-        self._tell(phase="training", version=done.number, version_step=done.step)
+            self._publisher.publisher.merge()
+        self._publisher.begin(self.position, self._labels())
+        self._begun_at = self.position.step
+        stalled = time.monotonic() - begin
+        if self._ranks.is_main:
+            self._reporter.metric(self.position.step, {"stalled_seconds": stalled})
+        self._pause(stalled)
+        self._tell(phase="training")
+
+    def _take_committed(self, *, wait: bool = False) -> None:
+        """Tell of the version that was begun: if it is there by now, or as soon as it is."""
+        if self._publisher is None:
+            return
+        done = self._publisher.finish() if wait else self._publisher.poll()
+        if done is None:
+            return
+        self._tell(version=done.number, version_step=done.step)
         if self._ranks.is_main:
             details = {
                 "version": done.number,
                 "step": done.step,
                 "seconds": done.seconds,
                 "bytes": done.size,
-                "set": self._publisher.set,
+                "set": self._publisher.publisher.set,
             }
             self._reporter.event("version", f"version {done.number} at step {done.step}", details)
-            self._reporter.metric(self.position.step, {"commit_seconds": done.seconds})
-        self._pause(time.monotonic() - begin)
+            self._reporter.metric(done.step, {"commit_seconds": done.seconds})
 
     def _tell_digests(self) -> None:
         if self._publisher is not None:
             version = (self._progress.version, self._progress.version_step)
-            tell_digests(self._reporter, self._ranks, self._publisher.model(), version)
+            placed = self._publisher.publisher.model()
+            tell_digests(self._reporter, self._ranks, placed, version)
 
     def _labels(self) -> dict[str, str]:
         labels = {"family": self._settings.family, "job_name": self._settings.name}

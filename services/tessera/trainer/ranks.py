@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -18,11 +18,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """This process's place among the ranks; the process group must exist."""
+    """This process's place among the ranks; the process group must exist.
+
+    `group` is what they exchange things by; None: the process group of all.
+    """
 
     rank: int
     world_size: int
     local_rank: int
+    group: dist.ProcessGroup | None = field(default=None, compare=False)
 
     @classmethod
     def joined(cls) -> Ranks:
@@ -32,6 +36,13 @@ class Ranks:
             world_size=dist.get_world_size(),
             local_rank=int(os.environ.get("LOCAL_RANK", "0")),
         )
+
+    def apart(self) -> Ranks:
+        """The same ranks for another thread: what it exchanges never meets what this one does.
+
+        Every rank calls it, at the same place among what they exchange.
+        """
+        return replace(self, group=dist.new_group(backend="gloo"))
 
     @property
     def is_main(self) -> bool:
@@ -46,13 +57,13 @@ class Ranks:
     def broadcast(self, value: T | None) -> T:
         """Rank 0's value, on every rank."""
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=HOST)
+        dist.broadcast_object_list(box, src=0, device=HOST, group=self.group)
         return box[0]  # type: ignore[return-value]
 
     def gather(self, value: T) -> list[T]:
         """Every rank's value, by rank, on every rank."""
         values: list[Any] = [None] * self.world_size
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.group)
         return values
 
     def sum(self, *values: float) -> list[float]:
@@ -62,7 +73,7 @@ class Ranks:
     def begin_sum(self, *values: float) -> Callable[[], list[float]]:
         """Begin to sum over all ranks, in float64; what is returned waits for the sums."""
         tensor = torch.tensor(values, dtype=torch.float64)
-        work = dist.all_reduce(tensor, async_op=True)
+        work = dist.all_reduce(tensor, group=self.group, async_op=True)
 
         def finish() -> list[float]:
             work.wait()

@@ -1,4 +1,7 @@
-"""Commits what the ranks hold as a version, each rank pushing its own slices."""
+"""Commits what the ranks hold as a version, each rank pushing its own slices.
+
+What they hold is copied first; then it is pushed, sealed and committed, on whatever thread.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.step import learning
 from tessera.trainer.versions import layout, randomness
+from tessera.trainer.versions.snapshot import SnapshotBuffers
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
@@ -36,12 +40,22 @@ _FATAL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A committed version: number, step, seconds that training stood still, bytes pushed."""
+    """A committed version: number, step, seconds from its beginning to its end, bytes pushed."""
 
     number: int
     step: int
     seconds: float
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionSnapshot:
+    """What is to be committed: tensors as they were at a step, and what goes with them."""
+
+    placed: Sequence[layout.LocalTensor]
+    step: int
+    labels: Mapping[str, str]
+    config: ModelConfig
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,23 +83,33 @@ class Publisher:
     assets: Mapping[str, bytes]
     pause: float = field(default=2.0)
     merged: bool = field(default=False, init=False)
+    _apart: Ranks = field(init=False)
+    _buffers: SnapshotBuffers = field(init=False)
 
-    def commit(self, position: Position, labels: Mapping[str, str]) -> Published:
-        """Open, push, seal, commit; every rank calls it.
+    def __post_init__(self) -> None:
+        self._apart = self.ranks.apart()
+        self._buffers = SnapshotBuffers(self.device)
+
+    def snapshot(self, position: Position, labels: Mapping[str, str]) -> VersionSnapshot:
+        """Copy what is to be committed; training may go on, and the next one waits for this one."""
+        placed = self._buffers.take(self._placed(position), self.ranks.rank, self.ranks.world_size)
+        return VersionSnapshot(placed=placed, step=position.step, labels=labels, config=self.config)
+
+    def commit(self, snapshot: VersionSnapshot) -> Published:
+        """Open, push, seal, commit; every rank calls it, on whatever thread.
 
         Raises:
             FencedError: a newer attempt writes this set.
             TesseraError: it did not succeed in several tries.
         """
         begin = time.monotonic()
-        placed = self._placed(position)
         for attempt in range(1, TRIES + 1):
-            done = self._once(placed, position, labels, last=attempt == TRIES)
+            done = self._once(snapshot, last=attempt == TRIES)
             if done is not None:
                 version, size = done
                 return Published(
                     number=version.number,
-                    step=position.step,
+                    step=snapshot.step,
                     seconds=time.monotonic() - begin,
                     size=size,
                 )
@@ -105,22 +129,15 @@ class Publisher:
         """The tensors of the model as they are in memory now."""
         return layout.layout(self.module, adapters=not self.merged)
 
-    def _once(
-        self,
-        placed: Sequence[layout.LocalTensor],
-        position: Position,
-        labels: Mapping[str, str],
-        *,
-        last: bool,
-    ) -> tuple[Version, int] | None:
-        specs = [item.spec for item in placed]
-        opened = self.ranks.on_main(lambda: self._open(specs, position.step, labels))
-        report, error, failed = self.ranks.on_all(lambda: self._push(opened, placed))
+    def _once(self, snapshot: VersionSnapshot, *, last: bool) -> tuple[Version, int] | None:
+        ranks = self._apart
+        opened = ranks.on_main(lambda: self._open(snapshot))
+        report, error, failed = ranks.on_all(lambda: self._push(opened, snapshot.placed))
         if self._settle(error, failed, last=last) and report is not None:
-            version, error, failed = self.ranks.on_all(lambda: self._finish(opened))
+            version, error, failed = ranks.on_all(lambda: self._finish(opened))
             if self._settle(error, failed, last=last):
-                found = self.ranks.broadcast(version)
-                return found, int(self.ranks.sum(report.size)[0])
+                found = ranks.broadcast(version)
+                return found, int(ranks.sum(report.size)[0])
         return None
 
     def _settle(self, error: Exception | None, failed: Sequence[str], *, last: bool) -> bool:
@@ -130,7 +147,7 @@ class Publisher:
             or getattr(error, "reason", "") == "FENCED"
             or (error is not None and not isinstance(error, errors.TesseraError))
         )
-        if any(self.ranks.gather(hopeless)) or (last and any(failed)):
+        if any(self._apart.gather(hopeless)) or (last and any(failed)):
             if error is not None and getattr(error, "reason", "") == "FENCED":
                 raise FencedError(f"a newer attempt writes {self.set}") from error
             if error is not None:
@@ -138,11 +155,12 @@ class Publisher:
             raise CollateralError(f"another rank could not commit: {next(filter(None, failed))}")
         return not any(failed)
 
-    def _open(
-        self, specs: Sequence[TensorSpec], step: int, labels: Mapping[str, str]
-    ) -> OpenedVersion:
-        assets = {"config.json": self.config.to_json().encode(), **self.assets}
-        return self.coordinator.open_version(self.set, self.epoch, step, specs, assets, labels)
+    def _open(self, snapshot: VersionSnapshot) -> OpenedVersion:
+        specs = [item.spec for item in snapshot.placed]
+        assets = {"config.json": snapshot.config.to_json().encode(), **self.assets}
+        return self.coordinator.open_version(
+            self.set, self.epoch, snapshot.step, specs, assets, snapshot.labels
+        )
 
     def _push(self, opened: OpenedVersion, placed: Sequence[layout.LocalTensor]) -> PushReport:
         slices = [
