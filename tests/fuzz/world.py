@@ -152,7 +152,7 @@ class World:
                     return self.pick(f"page of {name}", random) or ""
                 case "model" if kind.file.package.startswith("tessera.api.inference"):
                     return random.choice((model, f"deployments/default/{model}"))
-                case "version" | "min_version":
+                case "version" | "min_version" if field.message_type is None:
                     return random.choice((0, 1, 2, 3))
                 case "tenant":
                     return random.choice(("", tenant))
