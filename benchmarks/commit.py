@@ -160,7 +160,7 @@ def main() -> None:
         "--sizes",
         type=int,
         nargs="*",
-        default=[64, 256],
+        default=[64, 256, 900],
         help="MiB of the state, in turn",
     )
     options = parser.parse_args()
