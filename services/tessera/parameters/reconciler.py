@@ -93,8 +93,11 @@ class Reconciler:
                 await self._ask(self._store.health.known, shard, held.sets)
 
     async def _wait(self, event: asyncio.Event) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), remaining(WAIT_SECONDS))
+        if not event.is_set():
+            # Not by `wait_for`, which loses a cancellation that comes as the event does.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(remaining(WAIT_SECONDS)):
+                    await event.wait()
         if event.is_set():
             return
         if self._mismatch:
