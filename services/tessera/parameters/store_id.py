@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from pathlib import Path
 
@@ -28,11 +27,12 @@ class StoreId:
         self._path = root / NAME
         self._lock = threading.Lock()
         self._id = ""
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                self._id = read_checked(self._path, STORE).decode()
-            except errors.DataLossError:
-                log.error("unreadable store id: the next coordinator's counts", path=str(root))  # noqa: TRY400
+        try:
+            self._id = read_checked(self._path, STORE).decode()
+        except FileNotFoundError:
+            pass
+        except errors.DataLossError:
+            log.error("unreadable store id: the next coordinator's counts", path=str(root))  # noqa: TRY400
 
     @property
     def value(self) -> str:

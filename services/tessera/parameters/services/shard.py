@@ -12,7 +12,6 @@ from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1.manifest_pb2 import VERSION_STATE_COMMITTED
 from tessera.dtypes import element_size
 from tessera.meter import Meter
-from tessera.parameters.damage import Damage
 from tessera.parameters.disk import disk_errors
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
@@ -192,8 +191,4 @@ def _manifest(request: pb.RecordVersionRequest) -> Manifest:
 
 
 def _damage(folder: VersionFolder) -> list[pb.Damage]:
-    return [_damage_to_pb(damage) for damage in folder.damage]
-
-
-def _damage_to_pb(damage: Damage) -> pb.Damage:
-    return pb.Damage(group=damage.group, reason=damage.reason, text=damage.text)
+    return [pb.Damage(group=one.group, reason=one.reason, text=one.text) for one in folder.damage]
