@@ -13,6 +13,7 @@ from tessera.api.controller.v1 import deployment_pb2, registry_pb2
 from tessera.api.controller.v1 import deployment_pb2_grpc as deployment_grpc
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
+from tessera.background import Background, comes
 from tessera.device import Device
 from tessera.inference import metrics
 from tessera.inference.activation import Activation
@@ -81,7 +82,8 @@ class Replica:
             listener=listener,
         )
         self._registration: Registration | None = None
-        self._watchdog: asyncio.Task[None] | None = None
+        self._watchdog = Background("watchdog", self._watch)
+        self._serving = False
         self.address = ""
 
     def __repr__(self) -> str:
@@ -107,14 +109,13 @@ class Replica:
             self._config.controller, self._config.token, announced, self._verifier
         )
         await registration.start()
-        self._registration = registration
-        self._watchdog = asyncio.create_task(self._watch())
+        self._registration, self._told = registration, self._labels()
+        self._watchdog.start()
         self._activation.start()
 
     async def stop(self, grace: float = 10.0) -> None:
         """Withdraw, finish what runs within `grace` seconds, and end the threads."""
-        if self._watchdog is not None:
-            self._watchdog.cancel()
+        await self._watchdog.stop()
         if self._registration is not None:
             await self._registration.stop()
         await self._server.drain(grace)
@@ -135,25 +136,22 @@ class Replica:
 
     async def _watch(self) -> None:
         """Health and labels follow the state: at once when it changes, and at every tick."""
-        serving, labels = False, self._labels()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), TICK_SECONDS)
-            self._changed.clear()
-            if self.state.healthy != serving:
-                serving = not serving
-                await self._server.set_serving(serving=serving)
-                log.info("health", serving=serving, message=self.state.message)
-            if (now := self._labels()) != labels and self._registration is not None:
-                labels = now
-                self._registration.set_labels(labels)
-            if self.state.engine is not None:
-                status = self.state.engine.status()
-                # Ray forgets a gauge that is not set for 20 seconds.
-                self._meter.record(metrics.VERSION, status.version)
-                self._meter.record(metrics.RUNNING, status.running)
-                self._meter.record(metrics.WAITING, status.waiting)
-                self._meter.record(metrics.FREE_BLOCKS, status.free_blocks)
+        await comes(self._changed, TICK_SECONDS)
+        self._changed.clear()
+        if self.state.healthy != self._serving:
+            self._serving = not self._serving
+            await self._server.set_serving(serving=self._serving)
+            log.info("health", serving=self._serving, message=self.state.message)
+        if (labels := self._labels()) != self._told and self._registration is not None:
+            self._told = labels
+            self._registration.set_labels(labels)
+        if self.state.engine is not None:
+            status = self.state.engine.status()
+            # Ray forgets a gauge that is not set for 20 seconds.
+            self._meter.record(metrics.VERSION, status.version)
+            self._meter.record(metrics.RUNNING, status.running)
+            self._meter.record(metrics.WAITING, status.waiting)
+            self._meter.record(metrics.FREE_BLOCKS, status.free_blocks)
 
 
 def services(state: ReplicaState, meter: Meter) -> list[tuple[str, Register]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import coordinator_pb2_grpc, shard_pb2_grpc
+from tessera.background import Background
 from tessera.meter import Meter, NoMeter
 from tessera.parameters.buffers import BufferPool
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
@@ -104,6 +105,7 @@ class ShardNode:
         self._place = place
         self._meter = meter or NoMeter()
         self._begun = "nothing"
+        self._measuring = Background("measure", self._measure)
         self.address = ""
         self.data_address = ""
 
@@ -138,7 +140,7 @@ class ShardNode:
         )
         self.address = join(place.host, await self._server.start(place.host))
         self.data_address = join(place.host, self._data.start(place.host))
-        self._measuring = asyncio.create_task(self._measure())
+        self._measuring.start()
         self._scrubber = Scrubber(self._store, config.scrub_rate)
         self._scrubber.start()
         known_as = endpoint(
@@ -153,7 +155,7 @@ class ShardNode:
 
     async def stop(self) -> None:
         """Withdraw, and let streams end."""
-        self._measuring.cancel()
+        await self._measuring.stop()
         await self._scrubber.stop()
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
@@ -163,9 +165,8 @@ class ShardNode:
 
     async def _measure(self) -> None:
         """Say again and again what is on disk: Ray forgets a gauge that is not set for 20 s."""
-        while True:
-            self._meter.record(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
-            await asyncio.sleep(MEASURE_SECONDS)
+        self._meter.record(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
+        await asyncio.sleep(MEASURE_SECONDS)
 
 
 def _amount(store: SliceStore) -> str:

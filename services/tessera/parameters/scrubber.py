@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
 
 import structlog
 
+from tessera.background import Background
 from tessera.parameters.slice_store import SliceStore
 
 log = structlog.get_logger()
@@ -28,31 +28,27 @@ class Scrubber:
     def __init__(self, store: SliceStore, rate: int) -> None:
         self._store = store
         self._rate = rate
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Background("scrubber", self._round)
 
     def start(self) -> None:
         """Begin, inside a running loop."""
         if self._rate:
-            self._task = asyncio.create_task(self._run())
+            self._rounds.start()
 
     async def stop(self) -> None:
         """End, when what is being read has been."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._rounds.stop()
 
-    async def _run(self) -> None:
-        while True:
-            for key, folder in self._store.held().items():
-                known = folder.damage
-                parts, more = self._store.verify(key), True
-                while more:
-                    read, more = await asyncio.to_thread(advance, parts, PART_BYTES)
-                    await asyncio.sleep(read / self._rate)
-                for damage in set(folder.damage) - set(known):
-                    log.error("damaged", set=key[0], version=key[1], text=damage.text)
-            await asyncio.sleep(PAUSE_SECONDS)
+    async def _round(self) -> None:
+        for key, folder in self._store.held().items():
+            known = folder.damage
+            parts, more = self._store.verify(key), True
+            while more:
+                read, more = await asyncio.to_thread(advance, parts, PART_BYTES)
+                await asyncio.sleep(read / self._rate)
+            for damage in set(folder.damage) - set(known):
+                log.error("damaged", set=key[0], version=key[1], text=damage.text)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 def advance(parts: Iterator[int], size: int) -> tuple[int, bool]:

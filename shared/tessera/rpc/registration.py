@@ -9,6 +9,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from importlib import metadata
 
 import grpc
@@ -17,6 +18,7 @@ import structlog
 from tessera import errors, validation
 from tessera.api.controller.v1 import registry_pb2 as pb
 from tessera.api.controller.v1 import registry_pb2_grpc as pb_grpc
+from tessera.background import Background, comes
 from tessera.rpc.channel import DEFAULT_SECONDS, aio_channel, bearer, channel, mapped_errors
 from tessera.rpc.credentials import Credentials, settle
 from tessera.rpc.identity import Verifier
@@ -174,7 +176,7 @@ class Registration:
         self._token = token
         self.endpoint = validation.fit(endpoint)
         self.endpoint.build = build_version()
-        self._task: asyncio.Task[None] | None = None
+        self._beating: Background | None = None
         self._channel: grpc.aio.Channel | None = None
         self._changed = asyncio.Event()
 
@@ -184,7 +186,8 @@ class Registration:
         stub = pb_grpc.RegistryServiceStub(self._channel)
         await settle(self._token)
         lease = await self._register(stub)
-        self._task = asyncio.create_task(self._beat(stub, lease))
+        self._beating = Background("heartbeat", partial(self._beat, stub, lease))
+        self._beating.start()
 
     def set_labels(self, labels: Mapping[str, str]) -> None:
         """Replace labels; they travel at once."""
@@ -194,11 +197,9 @@ class Registration:
 
     async def stop(self) -> None:
         """Withdraw the endpoint."""
-        if self._task is None or self._channel is None:
+        if self._beating is None or self._channel is None:
             return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._beating.stop()
         request = pb.DeregisterRequest(
             role=self.endpoint.role,
             name=self.endpoint.name,
@@ -218,27 +219,25 @@ class Registration:
         return float(reply.lease.ToNanoseconds() / 1e9)
 
     async def _beat(self, stub: pb_grpc.RegistryServiceAsyncStub, lease: float) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), lease / 3)
-            self._changed.clear()
-            request = pb.HeartbeatRequest(
-                role=self.endpoint.role,
-                name=self.endpoint.name,
-                incarnation=self.endpoint.incarnation,
-                labels=self.endpoint.labels,
-            )
-            try:
-                with mapped_errors():
-                    told = await stub.Heartbeat(
-                        request, metadata=bearer(self._token), timeout=lease / 2
-                    )
-                if self._verifier is not None:
-                    self._verifier.update(told.keys, told.revoked_tokens)
-            except errors.NotFoundError:
-                await self._again(stub)
-            except errors.TesseraError as error:
-                log.info("heartbeat failed", reason=error.reason, message=error.message)
+        await comes(self._changed, lease / 3)
+        self._changed.clear()
+        request = pb.HeartbeatRequest(
+            role=self.endpoint.role,
+            name=self.endpoint.name,
+            incarnation=self.endpoint.incarnation,
+            labels=self.endpoint.labels,
+        )
+        try:
+            with mapped_errors():
+                told = await stub.Heartbeat(
+                    request, metadata=bearer(self._token), timeout=lease / 2
+                )
+            if self._verifier is not None:
+                self._verifier.update(told.keys, told.revoked_tokens)
+        except errors.NotFoundError:
+            await self._again(stub)
+        except errors.TesseraError as error:
+            log.info("heartbeat failed", reason=error.reason, message=error.message)
 
     async def _again(self, stub: pb_grpc.RegistryServiceAsyncStub) -> None:
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 from tessera.api.controller.v1 import job_pb2
 from tessera.api.trainer.v1 import trainer_pb2 as pb
 from tessera.api.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from tessera.attempt.messages import failure_from_pb
+from tessera.background import comes
 from tessera.trainer.control.attempt import AttemptRecord, AttemptStatus, Ended
 from tessera.trainer.failure import RankFailure
 
@@ -89,8 +89,7 @@ class RankService(pb_grpc.RankServiceServicer):
             self._record.rank_failures[request.rank] = failure
             if self._record.explained:
                 self._explained.set()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._explained.wait(), GUILTY_SECONDS)
+            await comes(self._explained, GUILTY_SECONDS)
         elif request.rank == 0:
             stopped = kind == "stopped"
             version = request.stopped.version if stopped else request.success.version
