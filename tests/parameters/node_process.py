@@ -1,6 +1,7 @@
 """One node in a process of its own, to be killed: `python node_process.py KIND CONTROLLER DIR`.
 
-The token comes on standard input; the process runs until it is killed.
+The token comes on standard input; the process says `ready`, and runs until it is killed. What is
+logged goes to standard error: nobody reads on, and a pipe that is full would stop it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import asyncio
 import sys
 from pathlib import Path
 
+import structlog
+
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 
 
 async def main() -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     kind, controller, folder = sys.argv[1:]
     place = ServiceAddress(controller=controller, token=sys.stdin.readline().strip())
     if kind == "coordinator":

@@ -33,12 +33,14 @@ class Nodes:
             assert process.stdout.readline() == "ready\n"
 
     def start(self, name: str) -> None:
-        process = subprocess.Popen(
-            [sys.executable, SCRIPT, name, self._platform.address, self._folder / name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        with (self._folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, SCRIPT, name, self._platform.address, self._folder / name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         number = ("coordinator", "shard-0", "shard-1").index(name)
         process.stdin.write(self._platform.node_tokens()[number] + "\n")
         process.stdin.flush()

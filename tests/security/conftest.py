@@ -16,12 +16,18 @@ import pytest
 def served(tmp_path_factory):
     """A platform's servers: `addresses` and `tokens` by name, and `rss()` of them all in MiB."""
     script = Path(__file__).with_name("served_process.py")
-    with subprocess.Popen(
-        [sys.executable, script, tmp_path_factory.mktemp("served")],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        told = json.loads(next(line for line in process.stdout if line.startswith("{")))
-        memory = psutil.Process(process.pid).memory_info
-        yield SimpleNamespace(**told, rss=lambda: memory().rss / 2**20)
-        process.kill()
+    folder = tmp_path_factory.mktemp("served")
+    log = folder.with_suffix(".log")
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(
+            [sys.executable, script, folder], stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as process,
+    ):
+        try:
+            line = process.stdout.readline()
+            assert line, log.read_text()
+            memory = psutil.Process(process.pid).memory_info
+            yield SimpleNamespace(**json.loads(line), rss=lambda: memory().rss / 2**20)
+        finally:
+            process.kill()

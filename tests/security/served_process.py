@@ -1,18 +1,18 @@
 """A controller, a coordinator, a shard and a replica's server in a process of their own: to attack.
 
-`python served_process.py HOME` prints their addresses and a token of each of two tenants, as JSON,
-and runs until it is killed.
+`python served_process.py HOME` prints their addresses and a token of each of two tenants, a line of
+JSON, and runs until it is killed. What is logged goes to standard error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from functools import partial
 from pathlib import Path
 
+import structlog
 from in_process import InProcessPlatform
 
 from tessera.api.inference.v1 import inference_pb2, inference_pb2_grpc
@@ -39,6 +39,7 @@ KEPT: list[object] = []
 
 
 def main() -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     platform = InProcessPlatform(Path(sys.argv[1]))
     coordinator, shard = reversed(platform.start_parameters(platform.home, shards=1).nodes)
     key = platform.controller.runtime.issuer.public_key()
@@ -55,8 +56,6 @@ def main() -> None:
     }
     sys.stdout.write(json.dumps({"addresses": addresses, "tokens": tokens}) + "\n")
     sys.stdout.flush()
-    # Nobody reads on: what is logged would fill the pipe, and then everything waits.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     asyncio.run(asyncio.Event().wait())
 
 
