@@ -39,6 +39,7 @@ SELDOM = {
     "RegisterPool": 0.1, "RotateKeys": 0.02, "CreateDeployment": 0.4, "DeleteDeployment": 0.3,
     "OpenVersion": 3.0, "SealVersion": 2.0, "CommitVersion": 2.0, "AbortVersion": 0.4,
     "Embed": 0.5, "Translate": 0.4, "Answer": 0.4, "Score": 0.5, "Drain": 0.3, "PutBlob": 0.6,
+    "DeleteSet": 0.02,
 }  # fmt: skip
 """How often methods come, of the times that another one would: some take long, some lead on."""
 
@@ -54,7 +55,7 @@ PATHS = {f"/{s}/{m.name}": m for s, found in METHODS.items() for m in found}
 VERSIONED = frozenset(
     ("SealVersion", "CommitVersion", "AbortVersion", "GetManifest", "PinVersion", "ReleasePin",
      "PushSlices", "PersistVersion", "DropVersion", "OpenVersion", "VerifyVersion", "ReadHeld",
-     "VerifyHeld", "RecordVersion")
+     "VerifyHeld", "RecordVersion", "RecordHead", "RollbackSet")
 )  # fmt: skip
 ANSWERS = {
     "Generate": ("tiny",), "Translate": ("translator",), "Classify": ("stars", "names"),
@@ -249,6 +250,8 @@ class Cases:
         if method.name == "RecordVersion":
             request.manifest.version.set = opened.set
             request.manifest.version.number = opened.version
+        if method.name == "RecordHead":
+            request.move.version = opened.version
         for name in ("version", "epoch"):
             if name in method.input_type.fields_by_name:
                 setattr(request, name, getattr(opened, name))

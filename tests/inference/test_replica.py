@@ -133,6 +133,22 @@ async def test_every_family_is_served_as_it_was_committed(platform, serve, tiny,
     assert await client.generate((5, 6), 20) == (version, expected)
 
 
+async def test_it_follows_a_set_that_is_rolled_back(platform, serve, tiny):
+    writer = Writer(platform, "back")
+    versions = [writer.publish(tiny.model(seed)) for seed in (1, 2)]
+    platform.deploy("back", "back")
+    client = await serve("back")
+    await client.until(active(versions[1]))
+    person = Coordinator(platform.address, platform.token)
+    for number, seed in ((versions[0], 1), (versions[1], 2), (versions[0], 1)):
+        await asyncio.to_thread(person.rollback_set, "default/back", number)
+        await client.until(active(number))
+        assert await client.generate((1,), 5) == (number, tiny.naive(tiny.model(seed), (1,), 5))
+    person.close()
+    newest = await asyncio.to_thread(writer.publish, tiny.model(3))
+    await client.until(active(newest))
+
+
 async def test_a_version_that_does_not_fit_changes_nothing(platform, serve, tiny):
     writer = Writer(platform, "unfit")
     good = writer.publish(tiny.model(1))

@@ -34,22 +34,26 @@ class Crash(BaseException):
 
 
 class Fuse:
-    """Counts the steps that touch a disk; at one of them, and at all that follow, it crashes."""
+    """Counts the steps that touch a disk; at one of them, and at all that follow, it crashes.
+
+    Only what lies below `root` counts: other services may run in this process.
+    """
 
     def __init__(self):
         self.left = None
+        self.root = ""
 
-    def burn(self):
-        if self.left is None:
+    def burn(self, path):
+        if self.left is None or not str(path).startswith(self.root):
             return
         self.left -= 1
         if self.left < 0:
             raise Crash
 
-    def before(self, call):
-        def burning(*args, **kwargs):
-            self.burn()
-            return call(*args, **kwargs)
+    def before(self, call, path_of=lambda path: path):
+        def burning(first, *args, **kwargs):
+            self.burn(path_of(first))
+            return call(first, *args, **kwargs)
 
         return burning
 
@@ -77,6 +81,7 @@ class World:
 
     def __init__(self, root):
         self.root = root
+        FUSE.root = f"{root}/"
         self.loop = asyncio.new_event_loop()
         self.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ from tessera import errors
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.data_folder import DataFolder
 from tessera.parameters.inbox import Inbox, Target
+from tessera.parameters.index_file import read_index, write_index
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.reading import Item, Reading
 from tessera.parameters.slice_store import SliceStore
-from tessera.weights import blocks
 from tessera.weights.blocks import SliceHasher
 from tessera.weights.box import Box
 
@@ -30,10 +31,8 @@ FAULTS = {"CHECKSUM_MISMATCH", "SHORT_FILE", "PIECE_LOST", "INDEX_DAMAGED"}
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """Blocks, of which a slice of a few KiB has several."""
+    """Spans, of which a slice of a few KiB has several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK_BYTES", 1024)
-        patch.setattr("tessera.parameters.slice_file.BLOCK_BYTES", 1024)
         patch.setattr("tessera.parameters.reading.SPAN_BYTES", 4096)
         yield
 
@@ -48,7 +47,8 @@ def fill(root):
     for name in SETS:
         data = matrix(name)
         for rank in range(2):
-            stream = PushStream(inbox, Target(set=name, version=1, epoch=1, rank=rank), "shard-0")
+            target = Target(set=name, version=1, epoch=1, rank=rank)
+            stream = PushStream(inbox, target, "shard-0", block_bytes=1024)
             for tensor, group in enumerate(("model", "optimizer")):
                 raw = np.frombuffer(data[48 * rank : 48 * (rank + 1)].tobytes(), np.uint8)
                 hasher = SliceHasher()
@@ -188,6 +188,21 @@ def test_any_part_of_a_slice_that_is_whole(filled, seed):
     store.close()
 
 
+def test_an_index_with_too_few_checksums_is_a_damaged_one(filled, tmp_path):
+    """Be it what was written: nothing that it names can be verified."""
+    root = Path(shutil.copytree(filled[0], tmp_path / "shard"))
+    path = next(root.glob(f"{SETS[0]}/1/*.index"))
+    contents = {
+        key: [replace(source, blocks=source.blocks[:-1]) for source in slices]
+        for key, slices in read_index(path).items()
+    }
+    write_index(path, contents)
+    store = SliceStore(root)
+    folders = store.held(SETS[0]).values()
+    assert {one.reason for folder in folders for one in folder.damage} == {"INDEX_DAMAGED"}
+    store.close()
+
+
 def test_a_folder_is_of_one_process_at_a_time(tmp_path):
     first = DataFolder(tmp_path / "shard")
     with pytest.raises(errors.FailedPreconditionError) as caught:
@@ -200,7 +215,7 @@ def test_a_folder_is_of_one_process_at_a_time(tmp_path):
 @given(st.lists(st.integers(0, 3000), max_size=6))
 def test_parts_of_any_length_have_the_checksums_of_the_whole(sizes):
     parts = [np.frombuffer(random.Random(size).randbytes(size), np.uint8) for size in sizes]
-    whole, apart = SliceHasher(), SliceHasher()
+    whole, apart = SliceHasher(1024), SliceHasher(1024)
     for part in parts:
         apart.update(part)
     whole.update(np.concatenate([*parts, np.empty(0, np.uint8)]))

@@ -37,14 +37,18 @@ def wired():
 
     @contextlib.contextmanager
     def burning(self):
-        FUSE.burn()
+        path = self._connection.execute("PRAGMA database_list").fetchone()["file"]
+        FUSE.burn(path)
         with transaction(self) as db:
             yield db
-            FUSE.burn()
-        FUSE.burn()
+            FUSE.burn(path)
+        FUSE.burn(path)
+
+    def path_of(descriptor):
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", FUSE.before(os.fsync))
+        patch.setattr(os, "fsync", FUSE.before(os.fsync, path_of))
         patch.setattr(shutil, "rmtree", FUSE.before(shutil.rmtree))
         for name in ("rename", "unlink"):
             patch.setattr(Path, name, FUSE.before(getattr(Path, name)))
@@ -59,6 +63,8 @@ class Known:
     committed: dict[int, int] = field(default_factory=dict)  # number → seed
     maybe: dict[int, int] = field(default_factory=dict)  # …, of a commit that crashed
     pinned: set[int] = field(default_factory=set)
+    heads: set[int] = field(default_factory=set)  # one of these, if it is not 0
+    going: bool = False  # a deletion crashed
     highest: int = 0
     epochs: dict[str, int] = field(default_factory=dict)  # by job; the last one is the writer's
     writer: str = ""
@@ -192,8 +198,10 @@ class Life(RuleBasedStateMachine):
         del known.open[job]
         if version:
             known.committed[number] = seed
+            known.heads = {number}
         else:
             known.maybe[number] = seed
+            known.heads.add(number)
 
     @rule(name=st.sampled_from(SETS), crashes=st.lists(crashes, min_size=4, max_size=4))
     def publish(self, name, crashes):
@@ -213,6 +221,48 @@ class Life(RuleBasedStateMachine):
         if number and known.writer == job:
             writer = self.writer(name, job)
             self.call(crash, lambda: self.world.versions.abort(writer, number))
+
+    @rule(name=st.sampled_from(SETS), dice=st.randoms(use_true_random=False), crash=crashes)
+    def roll_back(self, name, dice, crash):
+        known = self.known[name]
+        if not known.committed:
+            return
+        number = dice.choice(sorted(known.committed))
+
+        def work():
+            return self.world.versions.roll_back(name, number, "me")
+
+        try:
+            move = self.call(crash, work)
+        except errors.NotFoundError as error:
+            assert error.reason == "VERSION_DROPPED"  # noqa: PT017
+            return
+        if move:
+            assert move.version == number
+            known.heads = {number}
+        else:
+            known.heads.add(number)
+
+    @rule(name=st.sampled_from(SETS), crash=crashes)
+    def delete(self, name, crash):
+        known = self.known[name]
+
+        def work():
+            return self.world.versions.delete(name, force=True)
+
+        try:
+            known.going = self.call(crash, work) is None
+        except errors.NotFoundError:
+            return
+        if not known.going:
+            self.gone(known)
+
+    def gone(self, known):
+        """A set was deleted, and the shards have heard of it."""
+        self.world.run(self.world.versions._tidy())
+        known.going, known.writer = False, ""
+        for what in (known.committed, known.maybe, known.pinned, known.heads, known.open):
+            what.clear()
 
     @rule(crash=crashes)
     def tidy(self, crash):
@@ -272,11 +322,17 @@ class Life(RuleBasedStateMachine):
         for name, known in self.known.items():
             if not known.committed and not known.maybe:
                 continue
-            reader = self.world.versions.store.reader
+            store = self.world.versions.store
             try:
-                versions = self.world.run(self.world.versions.ask(reader.versions, name, 0, 100))
+                ask = self.world.versions.ask
+                versions = self.world.run(ask(store.reader.versions, name, 0, 100))
+                head, _ = self.world.run(ask(store.heads.head, name))
             except errors.NotFoundError:
-                versions = []
+                versions, head = [], None
+                if known.going:
+                    self.gone(known)
+                    continue
+            known.going = False
             numbers = {version.number for version in versions}
             # A commit that crashed has happened, or has not, and is what it was from now on.
             for number, seed in known.maybe.items():
@@ -286,6 +342,9 @@ class Life(RuleBasedStateMachine):
             newest = sorted(known.committed)[-KEEP:]
             assert numbers <= known.committed.keys()
             assert numbers >= {*newest, *known.pinned}
+            if known.committed:
+                assert head.number in known.heads & numbers
+                known.heads = {head.number}
             for version in versions:
                 assert version.damaged_groups == ()
                 self.check(name, version.number, known.committed[version.number])

@@ -9,9 +9,9 @@ from tessera.parameters.store import Store, Writer
 
 _AT_1 = (
     sqlite_file._TABLES.replace(
-        "    head INTEGER NOT NULL,      -- newest committed version, 0 if none\n"
+        "    head INTEGER NOT NULL,      -- version of readers who name none, 0 if none\n"
         "    holder TEXT NOT NULL        -- who acquired the epoch; empty: before this was noted\n",
-        "    head INTEGER NOT NULL       -- newest committed version, 0 if none\n",
+        "    head INTEGER NOT NULL       -- version of readers who name none, 0 if none\n",
     )
     .replace(
         "    opened REAL NOT NULL,       -- seconds since the epoch; 0: before this was noted\n", ""

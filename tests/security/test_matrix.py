@@ -127,6 +127,8 @@ EXAMPLES = {
     "PersistVersion": {**SET, "store": STORE},
     "DropVersion": {**SET, "store": STORE},
     "RecordVersion": {**SET, "store": STORE, "keep": 1, "manifest": {"version": SET}},
+    "RecordHead": {**SET, "store": STORE, "move": {"version": 1}},
+    "RollbackSet": {**SET, "version": 1},
     "PinVersion": {**SET, "version": 1, "owner": "o", "ttl": {"seconds": 5}},
 }
 """Requests whose resource is elsewhere than in `set` or `ref`, or that need more."""

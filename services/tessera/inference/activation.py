@@ -142,7 +142,7 @@ class Activation:
     @property
     def _due(self) -> bool:
         active = 0 if self.engine is None else self.engine.active.version
-        return self._wanted > active and self._wanted != self._given_up
+        return self._wanted not in {0, active, self._given_up}
 
     def _switch(self, version: int) -> None:
         if self.engine is not None and not self.engine.wait(RETRY_SECONDS, versions=MOST_VERSIONS):

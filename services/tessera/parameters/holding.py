@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tessera.parameters.damage import Damage
 from tessera.parameters.version_record import VersionRecord
-from tessera.weights.manifest import SliceSpec
+from tessera.weights.manifest import HeadMove, SliceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +26,12 @@ class HeldSet:
         epoch: the highest that it has seen since it started.
         number: the highest of a version that it has ever seen.
         versions: by number.
+        head: the last rollback.
     """
 
     epoch: int = 0
     number: int = 0
+    head: HeadMove | None = None
     versions: Mapping[int, HeldVersion] = field(default_factory=dict)
 
 

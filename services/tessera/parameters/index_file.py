@@ -42,6 +42,9 @@ def read_index(path: Path) -> Contents:
     keys = {tensor.name: (tensor.name, tensor.group) for tensor in message.tensors}
     for key in keys.values():
         contents[key] = []
-    for source in message.slices:
-        contents[keys[source.piece]].append(messages.slice_from_pb(source))
+    for found in message.slices:
+        source = messages.slice_from_pb(found)
+        if len(source.blocks) != -(-source.size // source.block_bytes):
+            raise INDEX.damaged(path)
+        contents[keys[source.piece]].append(source)
     return contents

@@ -24,7 +24,7 @@ class NumberRanges:
     @property
     def highest(self) -> int:
         """The highest number; 0 if there is none."""
-        return self._ranges[-1][1] if self._ranges else 0
+        return self._ranges[-1][1] if self._ranges else 0  # Runs never go, they only join.
 
     def add(self, number: int) -> None:
         """Take one more."""
@@ -32,8 +32,9 @@ class NumberRanges:
             self._ranges = _joined([*self._ranges, (number, number)])
 
     def __contains__(self, number: int) -> bool:
-        at = bisect_right(self._ranges, number, key=lambda pair: pair[0]) - 1
-        return at >= 0 and number <= self._ranges[at][1]
+        ranges = self._ranges  # Another thread may put others in their place.
+        at = bisect_right(ranges, number, key=lambda pair: pair[0]) - 1
+        return at >= 0 and number <= ranges[at][1]
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tessera import errors
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.pending import PendingPiece
-from tessera.weights.blocks import SliceHasher
+from tessera.weights.blocks import BLOCK_BYTES, SliceHasher
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
@@ -33,9 +33,12 @@ class PushStream:
         inbox: where it goes.
         target: what it writes to.
         shard: name of this shard.
+        block_bytes: how much has a checksum of its own.
     """
 
-    def __init__(self, inbox: Inbox, target: Target, shard: str) -> None:
+    def __init__(
+        self, inbox: Inbox, target: Target, shard: str, block_bytes: int = BLOCK_BYTES
+    ) -> None:
         self._inbox = inbox
         self._target = target
         self._shard = shard
@@ -43,7 +46,8 @@ class PushStream:
         self._queue: deque[Announced] = deque()
         self._pieces: dict[str, PendingPiece] = {}
         self._repeated: list[tuple[int, Box, int, int]] = []
-        self._hasher = SliceHasher()
+        self._block_bytes = block_bytes
+        self._hasher = SliceHasher(block_bytes)
         self._filled = 0
         self._size = 0
 
@@ -130,6 +134,7 @@ class PushStream:
                     size=header.size,
                     checksum=header.checksum,
                     blocks=blocks,
+                    block_bytes=self._block_bytes,
                 )
             )
         else:

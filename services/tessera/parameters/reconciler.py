@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import structlog
 
 from tessera import errors
+from tessera.background import comes
 from tessera.parameters.holding import HeldSet, Holding
 from tessera.parameters.shards import Shards
 from tessera.parameters.store import Store
 from tessera.rpc.deadline import remaining
+from tessera.weights.manifest import HeadMove
 
 log = structlog.get_logger()
 
@@ -94,10 +97,7 @@ class Reconciler:
 
     async def _wait(self, event: asyncio.Event) -> None:
         if not event.is_set():
-            # Not by `wait_for`, which loses a cancellation that comes as the event does.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(remaining(WAIT_SECONDS)):
-                    await event.wait()
+            await comes(event, remaining(WAIT_SECONDS))
         if event.is_set():
             return
         if self._mismatch:
@@ -141,11 +141,16 @@ class Reconciler:
             found_again = await self._ask(recovery.adopt, key, records)
             log.info("found on the shards", set=key[0], version=key[1], committed=found_again)
             committed.setdefault(key[0], set()).add(key[1])
+        recovered = bool(unknown)
+        for name, move in _rollbacks(holdings.values()).items():
+            if await self._ask(self._store.heads.found, name, move):
+                log.info("found on the shards", set=name, rolled_back_to=move.version)
+                recovered = True
         for name, numbers in committed.items():
             for shard, holding in holdings.items():
                 await self._compare(shard, name, holding, numbers)
         await self.hear()  # From now on the shards belong to this store.
-        await self._ask(recovery.finish, self._shards.store, recovered=bool(unknown))
+        await self._ask(recovery.finish, self._shards.store, recovered=recovered)
 
     async def _compare(self, shard: str, name: str, holding: Holding, committed: set[int]) -> None:
         """Know what a shard has lost of a set, and have it keep what it should know."""
@@ -154,3 +159,14 @@ class Reconciler:
             with contextlib.suppress(errors.NotFoundError):
                 record = await self._ask(self._store.committed_record, name, number)
                 await self._shards.record(shard, record)
+
+
+def _rollbacks(holdings: Iterable[Holding]) -> dict[str, HeadMove]:
+    """The last rollback that any shard knows of, by set."""
+    found: dict[str, HeadMove] = {}
+    for holding in holdings:
+        for name, held in holding.sets.items():
+            known = found.get(name)
+            if held.head and (known is None or known.sequence < held.head.sequence):
+                found[name] = held.head
+    return found

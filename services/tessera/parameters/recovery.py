@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
+from tessera.parameters.heads import move_head
 from tessera.parameters.holding import HeldRecord, Holding
-from tessera.parameters.rows import make_set
+from tessera.parameters.rows import NOBODY, make_set
 from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.parameters.version_record import VersionRecord
 from tessera.weights import messages
@@ -21,9 +22,6 @@ from tessera.weights.manifest import SliceSpec, TensorSpec, VersionState
 
 Key = tuple[str, int]
 """Set and version."""
-
-NOBODY = "-"
-"""Holder of a set that was found: its writer has to acquire it again."""
 
 
 class Recovery:
@@ -89,10 +87,17 @@ class Recovery:
         with self._database.transaction() as db:
             for holding in holdings.values():
                 for name, held in holding.sets.items():
-                    make_set(db, name, NOBODY)
+                    # As one that was deleted, unless a version of it is found.
+                    make_set(db, name, NOBODY, deleted=time.time())
                     db.execute(
-                        "UPDATE sets SET next = max(next, ?), epoch = max(epoch, ?) WHERE name = ?",
-                        (held.number + 1, held.epoch, name),
+                        "UPDATE sets SET next = max(next, ?), epoch = max(epoch, ?),"
+                        " moves = max(moves, ?) WHERE name = ?",
+                        (
+                            held.number + 1,
+                            held.epoch,
+                            held.head.sequence if held.head else 0,
+                            name,
+                        ),
                     )
                     known = _numbers(db, name)
                     recorded = {n for n, version in held.versions.items() if version.recorded}
@@ -111,7 +116,7 @@ class Recovery:
         dropped = any(one.dropped for one in found)
         groups = _held(records)
         slices = [source for one in found for source in one.slices]
-        record = records[0]
+        record = max(records, key=lambda one: one.sequence)
         with self._database.transaction() as db:
             for table in ("versions", "manifests"):
                 db.execute(f"DELETE FROM {table} WHERE set_name = ? AND number = ?", key)  # noqa: S608 - two names
@@ -154,7 +159,8 @@ def _insert_version(
         sizes[tensor.group] = sizes.get(tensor.group, 0) + tensor.size
     db.execute(
         "INSERT INTO versions (set_name, number, state, dropped, epoch, job, attempt, step,"
-        " commit_time, sizes, held, labels, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        " commit_time, move, sizes, size, held, labels, opened)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
         (
             *key,
             VersionState.COMMITTED.value,
@@ -164,7 +170,9 @@ def _insert_version(
             version.attempt,
             version.step,
             version.commit_time,
+            record.sequence,
             json.dumps(sizes),
+            0 if dropped else sum(sizes[group] for group in groups),
             json.dumps([] if dropped else list(groups)),
             json.dumps(dict(version.labels)),
         ),
@@ -185,12 +193,13 @@ def _insert_manifest(
 def _advance_set(db: sqlite3.Connection, key: Key, record: VersionRecord) -> None:
     """Let the set and its writers be where the version says that they were."""
     version, (name, number) = record.manifest.version, key
+    if move_head(db, name, record.move):
+        db.execute(
+            "UPDATE sets SET job = ?, attempt = ?, keep = ? WHERE name = ?",
+            (version.job, version.attempt, record.keep, name),
+        )
     db.execute(
-        "UPDATE sets SET job = ?, attempt = ?, keep = ?, head = ? WHERE name = ? AND head < ?",
-        (version.job, version.attempt, record.keep, number, name, number),
-    )
-    db.execute(
-        "UPDATE sets SET next = max(next, ?), epoch = max(epoch, ?) WHERE name = ?",
+        "UPDATE sets SET next = max(next, ?), epoch = max(epoch, ?), deleted = 0 WHERE name = ?",
         (number + 1, version.epoch, name),
     )
     db.execute(

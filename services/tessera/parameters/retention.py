@@ -3,8 +3,8 @@
 1. Every set keeps its newest `keep` versions whole.
 2. Where a tenant needs room, first `optimizer` and `state` of its versions that are not their
    set's newest go, oldest first; then whole versions, oldest first.
-The newest version of a set and pinned versions are never touched, nor anything for the sake of
-another tenant.
+The newest version of a set, its head and pinned versions are never touched, nor anything for the
+sake of another tenant.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ RESUME_GROUPS = ("optimizer", "state")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A committed version: `groups` maps those that it holds to their bytes."""
+    """A committed version: `groups` maps those that it holds to their bytes.
+
+    `pinned`: somebody reads it, or may at any time.
+    """
 
     set: str
     number: int

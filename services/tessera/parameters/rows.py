@@ -15,14 +15,25 @@ UNFINISHED = (VersionState.OPEN.value, VersionState.SEALED.value)
 """States of versions that are being written."""
 
 
-def make_set(db: sqlite3.Connection, name: str, holder: str) -> None:
+NOBODY = "-"
+"""Holder of a set that was found or deleted: whoever writes it has to acquire it again."""
+
+
+def make_set(db: sqlite3.Connection, name: str, holder: str, *, deleted: float = 0.0) -> None:
     """Make a set, unless it is there.
 
     Its epochs begin at the millisecond: they go on, too, if the file is lost and made anew.
+
+    Args:
+        db: connection of a transaction.
+        name: of the set.
+        holder: who may write it.
+        deleted: when it was; 0: it was not.
     """
     db.execute(
-        "INSERT INTO sets VALUES (?, ?, '', 0, ?, 1, 0, ?) ON CONFLICT DO NOTHING",
-        (name, int(time.time() * 1000), DEFAULT_KEEP, holder),
+        "INSERT INTO sets (name, epoch, job, attempt, keep, next, head, holder, deleted)"
+        " VALUES (?, ?, '', 0, ?, 1, 0, ?, ?) ON CONFLICT DO NOTHING",
+        (name, int(time.time() * 1000), DEFAULT_KEEP, holder, deleted),
     )
 
 
@@ -30,10 +41,10 @@ def set_row(db: sqlite3.Connection, name: str) -> sqlite3.Row:
     """The row of a set.
 
     Raises:
-        NotFoundError: there is none (reason SET_NOT_FOUND).
+        NotFoundError: there is none, or it was deleted (reason SET_NOT_FOUND).
     """
     row: sqlite3.Row | None = db.execute("SELECT * FROM sets WHERE name = ?", (name,)).fetchone()
-    if row is None:
+    if row is None or row["deleted"]:
         raise errors.NotFoundError(
             f"there is no set {name!r}; `tessera sets` lists them", reason="SET_NOT_FOUND"
         )
@@ -85,6 +96,7 @@ def readable_version(db: sqlite3.Connection, name: str, number: int) -> Version:
     Raises:
         NotFoundError: it is not (reason SET_NOT_FOUND, VERSION_NOT_FOUND or VERSION_DROPPED).
     """
+    set_row(db, name)
     row = version_row(db, name, number)
     if row["dropped"]:
         raise errors.NotFoundError(
@@ -98,15 +110,23 @@ def readable_version(db: sqlite3.Connection, name: str, number: int) -> Version:
     return version_of(row)
 
 
-def held_versions(db: sqlite3.Connection) -> list[Held]:
-    """Every committed version of which something is held, and whether somebody pins it."""
+def held_versions(db: sqlite3.Connection, name: str = "") -> list[Held]:
+    """Every committed version of which something is held, of a set or (empty) of all.
+
+    A head counts as pinned: whoever names no version reads it, be it the newest or not.
+    """
     pinned = {
         (row["set_name"], row["number"])
-        for row in db.execute("SELECT set_name, number FROM pins WHERE expires > ?", (time.time(),))
+        for row in db.execute(
+            "SELECT set_name, number FROM pins WHERE expires > ?"
+            " UNION SELECT name, head FROM sets WHERE head > 0",
+            (time.time(),),
+        )
     }
     held = []
     for row in db.execute(
-        "SELECT * FROM versions WHERE state = ? AND dropped = 0", (VersionState.COMMITTED.value,)
+        "SELECT * FROM versions WHERE state = ? AND dropped = 0 AND ? IN ('', set_name)",
+        (VersionState.COMMITTED.value, name),
     ).fetchall():
         sizes = json.loads(row["sizes"])
         held.append(

@@ -15,14 +15,19 @@ from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.parameters.damage import Damage
 from tessera.parameters.holding import HeldRecord, HeldSet, HeldVersion, Holding, Verified
-from tessera.parameters.version_record import VersionRecord
+from tessera.parameters.version_record import VersionRecord, record_of
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
 from tessera.rpc.registration import resolve
 from tessera.rpc.tls.names import shard_server_name
 from tessera.rpc.token import Token, tls_of
-from tessera.weights.manifest import ShardAddress, SliceSpec
-from tessera.weights.messages import manifest_from_pb, manifest_to_pb, slice_from_pb
+from tessera.weights.manifest import HeadMove, ShardAddress, SliceSpec
+from tessera.weights.messages import (
+    head_move_from_pb,
+    head_move_to_pb,
+    manifest_to_pb,
+    slice_from_pb,
+)
 
 PERSIST_SECONDS = 300.0
 WAIT_SECONDS = 20.0
@@ -89,8 +94,14 @@ class Shards:
             set=record.manifest.version.set,
             manifest=manifest_to_pb(record.manifest),
             keep=record.keep,
+            sequence=record.sequence,
         )
         await self._call(shard, "RecordVersion", request, WAIT_SECONDS)
+
+    async def record_head(self, shard: str, name: str, move: HeadMove) -> None:
+        """Have a shard keep a rollback."""
+        request = pb.RecordHeadRequest(store=self.store, set=name, move=head_move_to_pb(move))
+        await self._call(shard, "RecordHead", request, WAIT_SECONDS)
 
     async def drop(self, shard: str, name: str, version: int, groups: Sequence[str]) -> int:
         """Make a shard forget a version or groups of it; returns the bytes freed."""
@@ -126,12 +137,9 @@ class Shards:
         """What a shard knows of a version."""
         request = pb.ReadHeldRequest(set=name, version=version)
         reply = await self._call(shard, "ReadHeld", request, WAIT_SECONDS)
-        record = None
-        if reply.HasField("manifest"):
-            record = VersionRecord(manifest=manifest_from_pb(reply.manifest), keep=reply.keep)
         return HeldRecord(
             shard=shard,
-            record=record,
+            record=record_of(reply) if reply.HasField("manifest") else None,
             slices=tuple(slice_from_pb(message) for message in reply.slices),
             dropped=reply.dropped,
         )
@@ -196,7 +204,12 @@ def _held_set(message: pb.HeldSet) -> HeldSet:
         one.number: HeldVersion(recorded=one.recorded, damage=tuple(map(_damage, one.damage)))
         for one in message.versions
     }
-    return HeldSet(epoch=message.epoch, number=message.number, versions=versions)
+    return HeldSet(
+        epoch=message.epoch,
+        number=message.number,
+        versions=versions,
+        head=head_move_from_pb(message.head) if message.HasField("head") else None,
+    )
 
 
 def _damage(message: pb.Damage) -> Damage:

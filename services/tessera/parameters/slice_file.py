@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tessera import errors
-from tessera.weights.blocks import BLOCK_BYTES, is_whole
+from tessera.weights.blocks import is_whole
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
 
@@ -128,14 +128,14 @@ class OpenSliceFile:
             DataLossError: the file is too short (SHORT_FILE), a block is not what was written
                 (CHECKSUM_MISMATCH), or the disk does not give it (READ_FAILED).
         """
-        first = start - start % BLOCK_BYTES
-        for begin in range(first, end, BLOCK_BYTES):
+        first = start - start % source.block_bytes
+        for begin in range(first, end, source.block_bytes):
             block = self._block(source, begin)
             yield block[max(0, start - begin) : end - begin]
 
     def _block(self, source: SliceSpec, begin: int) -> Bytes:
         """The block of a slice that begins at a byte of it."""
-        block = np.empty(min(BLOCK_BYTES, source.size - begin), np.uint8)
+        block = np.empty(min(source.block_bytes, source.size - begin), np.uint8)
         filled = 0
         while filled < block.size:
             place = source.offset + begin + filled
@@ -147,7 +147,7 @@ class OpenSliceFile:
             if not read:
                 raise self._lost(source, "SHORT_FILE", "ends too early")
             filled += read
-        if not is_whole(block, source.blocks[begin // BLOCK_BYTES]):
+        if not is_whole(block, source.blocks[begin // source.block_bytes]):
             what = f"does not match its checksum at byte {begin}"
             raise self._lost(source, "CHECKSUM_MISMATCH", what)
         return block

@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tessera import errors
+from tessera.parameters.checked_file import make_folders
 from tessera.parameters.dropped_versions import DroppedVersions
+from tessera.parameters.head_file import read_head, write_head
 from tessera.parameters.pending import PendingPiece
 from tessera.parameters.slice_file import SliceFile
 from tessera.parameters.version_folder import VersionFolder, dropped, lost
 from tessera.parameters.version_record import VersionRecord
 from tessera.paths import below
-from tessera.weights.manifest import SliceSpec
+from tessera.weights.manifest import HeadMove, SliceSpec
 
 Key = tuple[str, int]
 """Set and version."""
@@ -31,12 +33,17 @@ class SliceStore:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._dropping = threading.Lock()
+        self._changing = threading.Lock()
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="fsync")
         self._dropped = {
             folder.relative_to(root).as_posix(): DroppedVersions(folder)
             for folder in sorted(root.glob("*/*"))
             if folder.is_dir()
+        }
+        self._heads = {
+            folder.relative_to(root).as_posix(): move
+            for folder in sorted(root.glob("*/*"))
+            if folder.is_dir() and (move := read_head(folder)) is not None
         }
         self._folders = {
             (folder.parent.relative_to(root).as_posix(), int(folder.name)): VersionFolder.scan(
@@ -61,6 +68,20 @@ class SliceStore:
     def record(self, key: Key, record: VersionRecord) -> None:
         """Keep what makes a version a committed one, durably."""
         self._made(key).record(record)
+
+    def record_head(self, name: str, move: HeadMove) -> None:
+        """Keep a rollback of a set, durably, unless a later one is known."""
+        folder = below(self.root, *name.split("/"))
+        with self._changing:
+            known = self._heads.get(name)
+            if known is None or known.sequence < move.sequence:
+                make_folders(folder, self.root)
+                write_head(folder, move)
+                self._heads[name] = move
+
+    def heads(self) -> dict[str, HeadMove]:
+        """The last rollback of every set that was rolled back."""
+        return dict(self._heads)
 
     def read(self, key: Key) -> VersionRecord | None:
         """What makes a version a committed one; None if it is not here.
@@ -101,7 +122,7 @@ class SliceStore:
         path = self.folder(key)
         if not path.parent.exists():
             return 0
-        with self._dropping:
+        with self._changing:
             if key[0] not in self._dropped:
                 self._dropped[key[0]] = DroppedVersions(path.parent)
             # Before anything is deleted: what is missing and was not dropped was lost.

@@ -15,7 +15,7 @@ CREATE TABLE sets (
     attempt INTEGER NOT NULL,
     keep INTEGER NOT NULL,
     next INTEGER NOT NULL,      -- number of the next version: only ever grows
-    head INTEGER NOT NULL,      -- newest committed version, 0 if none
+    head INTEGER NOT NULL,      -- version of readers who name none, 0 if none
     holder TEXT NOT NULL        -- who acquired the epoch; empty: before this was noted
 ) STRICT;
 CREATE TABLE writers (          -- the latest attempt of each job that ever wrote
@@ -88,7 +88,39 @@ CREATE VIEW catalogue AS        -- versions, and as JSON the groups of which som
     ) AS damaged FROM versions;
 PRAGMA user_version = 3;
 """
-_STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2}
+_FROM_3 = """
+-- Number of the head's last move that was begun, and of the one that made it what it is.
+ALTER TABLE sets ADD COLUMN moves INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sets ADD COLUMN move INTEGER NOT NULL DEFAULT 0;
+UPDATE sets SET moves = next - 1, move = head;
+-- When, in seconds since the epoch; 0: it is there.
+ALTER TABLE sets ADD COLUMN deleted REAL NOT NULL DEFAULT 0;
+-- Number of the move that made it the head; 0: before this was noted.
+ALTER TABLE versions ADD COLUMN move INTEGER NOT NULL DEFAULT 0;
+-- Bytes of the groups held.
+ALTER TABLE versions ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+UPDATE versions SET size = (
+    SELECT coalesce(sum(sized.value), 0) FROM json_each(versions.sizes) AS sized
+    JOIN json_each(versions.held) AS kept ON kept.value = sized.key
+);
+CREATE TABLE head_moves (
+    set_name TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    time REAL NOT NULL,
+    mover TEXT NOT NULL,
+    rollback INTEGER NOT NULL,
+    PRIMARY KEY (set_name, sequence)
+) STRICT;
+DROP VIEW catalogue;            -- it has the columns of when it was made
+CREATE VIEW catalogue AS
+    SELECT versions.*, (
+        SELECT json_group_array(DISTINCT tensor_group) FROM damage
+        WHERE damage.set_name = versions.set_name AND damage.number = versions.number
+    ) AS damaged FROM versions;
+PRAGMA user_version = 4;
+"""
+_STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}
 """What makes the schema of a later version out of that of each one."""
 
 

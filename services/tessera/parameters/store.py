@@ -15,6 +15,8 @@ from pathlib import Path
 
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
+from tessera.parameters.deletion import Deletion
+from tessera.parameters.heads import Heads, move_head, next_move
 from tessera.parameters.push_grant import GRANT_SECONDS
 from tessera.parameters.quota import DEFAULT, TenantQuota, names_of, tenant_of
 from tessera.parameters.recovery import Recovery
@@ -62,6 +64,8 @@ class Store:
         retention: which of its versions stay.
         health: which of them are damaged.
         recovery: what shards know and it does not.
+        heads: what readers get who name no version.
+        deletion: ends sets.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Store:
         self.health = VersionHealth(self._database)
         self.recovery = Recovery(self._database, shards)
         self.retention = VersionRetention(self._database, shards, cap, quota)
+        self.heads = Heads(self._database)
+        self.deletion = Deletion(self._database, self.retention)
 
     def close(self) -> None:
         """Close the file."""
@@ -91,9 +97,10 @@ class Store:
         """
         with self._database.transaction() as db:
             found = db.execute("SELECT * FROM sets WHERE name = ?", (name,)).fetchone()
-            if found is None:
+            if found is None or found["deleted"]:
                 self._check(db, "sets", name, _SETS)
                 make_set(db, name, holder)
+                db.execute("UPDATE sets SET deleted = 0 WHERE name = ?", (name,))
             latest = db.execute(
                 "SELECT attempt FROM writers WHERE set_name = ? AND job = ?", (name, job)
             ).fetchone()
@@ -140,7 +147,7 @@ class Store:
             db.execute("UPDATE sets SET next = next + 1 WHERE name = ?", (name,))
             db.execute(
                 "INSERT INTO versions (set_name, number, state, epoch, job, attempt, step, sizes,"
-                " held, labels, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " size, held, labels, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     name,
                     number,
@@ -150,6 +157,7 @@ class Store:
                     found["attempt"],
                     step,
                     json.dumps(sizes),
+                    sum(sizes.values()),
                     json.dumps(list(sizes)),
                     json.dumps(dict(labels)),
                     time.time(),
@@ -193,6 +201,8 @@ class Store:
     def record(self, writer: Writer, number: int) -> VersionRecord | None:
         """What shards are to keep of a sealed version before it is committed; None if it is.
 
+        It says which move of the head it is: the last, unless a rollback comes meanwhile.
+
         Raises:
             FailedPreconditionError: it is not sealed (NOT_SEALED), or the writer is FENCED.
         """
@@ -206,12 +216,14 @@ class Store:
                     f"{name}@{number} is not sealed; seal it first", reason="NOT_SEALED"
                 )
             version = replace(version_of(row), state=VersionState.COMMITTED)
-            return _record(db, replace(version, commit_time=time.time()))
+            version = replace(version, commit_time=time.time())
+            return _record(db, version, next_move(db, name))
 
     def committed_record(self, name: str, number: int) -> VersionRecord:
         """What shards are to keep of a committed version."""
         with self._database.transaction() as db:
-            return _record(db, readable_version(db, name, number))
+            version = readable_version(db, name, number)
+            return _record(db, version, version_row(db, name, number)["move"])
 
     def sealed_size(self, name: str, number: int) -> tuple[int, int]:
         """Number of slices and bytes of a version."""
@@ -219,26 +231,25 @@ class Store:
             content = _content(db, name, number)
             return len(content.slices), sum(source.size for source in content.slices)
 
-    def commit(self, writer: Writer, number: int, commit_time: float) -> Version:
-        """Make a sealed version, of which shards keep a record, the head.
+    def commit(self, writer: Writer, number: int, record: VersionRecord | None) -> Version:
+        """Make a sealed version the head, unless the head was moved since it was recorded.
 
-        Doing it twice is harmless.
+        Args:
+            writer: of the set.
+            number: of the version.
+            record: what shards keep of it; None: it was committed before, which is harmless.
         """
         name = writer.set
         with self._database.transaction() as db:
             row = _own(db, writer, number)
-            if row["state"] == VersionState.SEALED.value:
+            if record is not None and row["state"] == VersionState.SEALED.value:
+                commit_time = record.manifest.version.commit_time
                 db.execute(
-                    "UPDATE versions SET state = ?, commit_time = ?"
+                    "UPDATE versions SET state = ?, commit_time = ?, move = ?"
                     " WHERE set_name = ? AND number = ?",
-                    (VersionState.COMMITTED.value, commit_time, name, number),
+                    (VersionState.COMMITTED.value, commit_time, record.sequence, name, number),
                 )
-                moved = db.execute(
-                    "UPDATE sets SET head = ? WHERE name = ? AND head < ? AND epoch = ?",
-                    (number, name, number, writer.epoch),
-                )
-                if moved.rowcount != 1:
-                    raise errors.AbortedError(f"{name} has a newer version than {number}")
+                move_head(db, name, record.move)
                 row = version_row(db, name, number)
             return version_of(row)
 
@@ -253,7 +264,7 @@ class Store:
                     f"{name}@{number} is committed and stays", reason="COMMITTED"
                 )
             if row["state"] in UNFINISHED:
-                self._abort(db, name, number)
+                self.retention.give_up(db, name, number)
 
     def give_up(self) -> None:
         """Abort what has been open for longer than its grant: nobody can push to it any more."""
@@ -263,7 +274,7 @@ class Store:
                 (*UNFINISHED, time.time() - GRANT_SECONDS),
             ).fetchall()
             for row in rows:
-                self._abort(db, row["set_name"], row["number"])
+                self.retention.give_up(db, row["set_name"], row["number"])
 
     def _admit(self, db: sqlite3.Connection, name: str, size: int) -> None:
         """Raise unless the tenant of a set may have one more version, of `size` bytes."""
@@ -284,14 +295,10 @@ class Store:
             "SELECT number FROM versions WHERE set_name = ? AND state IN (?, ?)",
             (name, *UNFINISHED),
         ).fetchall():
-            self._abort(db, name, row["number"])
-
-    def _abort(self, db: sqlite3.Connection, name: str, number: int) -> None:
-        _set_state(db, name, number, VersionState.ABORTED)
-        self.retention.forget(db, name, number, ())
+            self.retention.give_up(db, name, row["number"])
 
 
-_SETS = "SELECT count(*) FROM sets WHERE name > ? AND name < ?"
+_SETS = "SELECT count(*) FROM sets WHERE name > ? AND name < ? AND deleted = 0"
 _HELD = (
     "SELECT count(*) FROM versions WHERE set_name > ? AND set_name < ?"
     " AND state = ? AND dropped = 0"
@@ -308,6 +315,13 @@ def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:
 
 
 def _fenced(db: sqlite3.Connection, writer: Writer) -> sqlite3.Row:
+    found: sqlite3.Row | None = db.execute(
+        "SELECT * FROM sets WHERE name = ?", (writer.set,)
+    ).fetchone()
+    if found is not None and found["deleted"]:
+        raise errors.FailedPreconditionError(
+            f"{writer.set} was deleted; to write it anew, acquire it again", reason="FENCED"
+        )
     row = set_row(db, writer.set)
     if row["epoch"] != writer.epoch or row["holder"] not in ("", writer.holder):
         raise errors.FailedPreconditionError(
@@ -345,7 +359,7 @@ def _content(db: sqlite3.Connection, name: str, number: int) -> pb.Manifest:
     return pb.Manifest.FromString(row["content"])
 
 
-def _record(db: sqlite3.Connection, version: Version) -> VersionRecord:
+def _record(db: sqlite3.Connection, version: Version, sequence: int) -> VersionRecord:
     content = _content(db, version.set, version.number)
     manifest = Manifest(
         version=version,
@@ -353,7 +367,8 @@ def _record(db: sqlite3.Connection, version: Version) -> VersionRecord:
         slices=(),
         assets=messages.assets_from_pb(content.assets),
     )
-    return VersionRecord(manifest=manifest, keep=int(set_row(db, version.set)["keep"]))
+    keep = int(set_row(db, version.set)["keep"])
+    return VersionRecord(manifest=manifest, keep=keep, sequence=sequence)
 
 
 def _resume(db: sqlite3.Connection, name: str, job: str) -> Version | None:

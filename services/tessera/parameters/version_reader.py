@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
-from tessera.parameters.retention import Held
+from tessera.parameters.quota import names_of
 from tessera.parameters.rows import (
-    held_versions,
     readable_version,
     set_row,
     version_of,
@@ -32,12 +31,6 @@ class VersionReader:
 
     def __init__(self, database: SQLiteFile) -> None:
         self._database = database
-
-    def head(self, name: str) -> Version | None:
-        """The newest committed version of a set; None if it has none."""
-        with self._database.transaction() as db:
-            number = set_row(db, name)["head"]
-            return version_of(version_row(db, name, number)) if number else None
 
     def manifest(self, name: str, number: int, groups: Sequence[str], min_version: int) -> Manifest:
         """A committed version for reading; number 0 is the newest, no groups all that it holds."""
@@ -79,19 +72,44 @@ class VersionReader:
 
     def sets(self, tenant: str, after: str, limit: int) -> list[ParameterSet]:
         """Sets of a tenant (empty: of all) whose names follow `after`, by name."""
-        prefix = f"{tenant}/" if tenant else ""
+        first, last = names_of(tenant) if tenant else ("", _AFTER_ALL)
         with self._database.transaction() as db:
-            rows = db.execute(
-                "SELECT name, head FROM sets WHERE name > ? AND substr(name, 1, ?) = ?"
-                " ORDER BY name LIMIT ?",
-                (after, len(prefix), prefix, limit),
-            ).fetchall()
-            held = held_versions(db)
-            return [_summary(db, row["name"], row["head"], held) for row in rows]
+            rows = db.execute(_SUMMARIES, (_COMMITTED, max(after, first), last, limit)).fetchall()
+            named = [row["name"] for row in rows]
+            heads = {
+                row["set_name"]: version_of(row)
+                for row in db.execute(_HEADS, (named[0], named[-1]) if named else ("", ""))
+            }
+        return [
+            ParameterSet(
+                name=row["name"],
+                head=heads.get(row["name"]),
+                versions=row["versions"],
+                size=row["size"],
+                damaged_versions=row["damaged"],
+            )
+            for row in rows
+        ]
+
+
+_AFTER_ALL = "\x7f"
+"""Follows every name."""
+
+_SUMMARIES = """
+SELECT name, count(versions.number) AS versions, coalesce(sum(versions.size), 0) AS size,
+    (SELECT count(DISTINCT number) FROM damage WHERE damage.set_name = name) AS damaged
+FROM sets LEFT JOIN versions
+    ON versions.set_name = name AND versions.state = ? AND versions.dropped = 0
+WHERE name > ? AND name < ? AND deleted = 0 GROUP BY name ORDER BY name LIMIT ?
+"""
+_HEADS = """
+SELECT catalogue.* FROM sets JOIN catalogue ON set_name = name AND number = head
+WHERE name >= ? AND name <= ?
+"""
 
 
 def _newest(db: sqlite3.Connection, name: str) -> int:
-    """The number of the newest committed version of a set."""
+    """The number of the version that readers get who name none."""
     head = int(set_row(db, name)["head"])
     if not head:
         raise errors.NotFoundError(
@@ -134,14 +152,4 @@ def _selected(version: Version, content: pb.Manifest, groups: Sequence[str]) -> 
         tensors=tuple(tensors),
         slices=tuple(slices),
         assets=messages.assets_from_pb(content.assets),
-    )
-
-
-def _summary(db: sqlite3.Connection, name: str, head: int, every: Sequence[Held]) -> ParameterSet:
-    held = [version for version in every if version.set == name]
-    return ParameterSet(
-        name=name,
-        head=version_of(version_row(db, name, head)) if head else None,
-        versions=len(held),
-        size=sum(version.size for version in held),
     )

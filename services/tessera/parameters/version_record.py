@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from tessera.api.parameters.v1 import shard_pb2
 from tessera.parameters.checked_file import FileKind, read_checked, write_checked
 from tessera.weights import messages
-from tessera.weights.manifest import Manifest
+from tessera.weights.manifest import HeadMove, Manifest
 
 NAME = "manifest"
 MANIFEST = FileKind("tessera-manifest-1", "manifest", "MANIFEST_DAMAGED")
@@ -21,10 +21,26 @@ MANIFEST = FileKind("tessera-manifest-1", "manifest", "MANIFEST_DAMAGED")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRecord:
-    """A committed version, and how many whole versions its set keeps."""
+    """A committed version, how many whole versions its set keeps, and which move of the head it is.
+
+    A `sequence` of 0: older than such numbers are.
+    """
 
     manifest: Manifest
     keep: int
+    sequence: int = 0
+
+    @property
+    def move(self) -> HeadMove:
+        """The move that made it the head."""
+        version = self.manifest.version
+        return HeadMove(
+            sequence=self.sequence or version.number,
+            version=version.number,
+            time=version.commit_time,
+            mover=f"{version.job}/{version.attempt}",
+            rollback=False,
+        )
 
     def without(self, groups: frozenset[str]) -> VersionRecord:
         """The record when some groups have been dropped."""
@@ -36,7 +52,9 @@ class VersionRecord:
 def write_record(folder: Path, record: VersionRecord) -> None:
     """Put the record into the folder of its version, durably."""
     message = shard_pb2.ReadHeldResponse(
-        manifest=messages.manifest_to_pb(record.manifest), keep=record.keep
+        manifest=messages.manifest_to_pb(record.manifest),
+        keep=record.keep,
+        sequence=record.sequence,
     )
     write_checked(folder / NAME, MANIFEST, message.SerializeToString())
 
@@ -54,4 +72,13 @@ def read_record(folder: Path) -> VersionRecord | None:
         return None
     except DecodeError:
         raise MANIFEST.damaged(path) from None
-    return VersionRecord(manifest=messages.manifest_from_pb(message.manifest), keep=message.keep)
+    return record_of(message)
+
+
+def record_of(message: shard_pb2.ReadHeldResponse) -> VersionRecord:
+    """The record that a message carries."""
+    return VersionRecord(
+        manifest=messages.manifest_from_pb(message.manifest),
+        keep=message.keep,
+        sequence=message.sequence,
+    )

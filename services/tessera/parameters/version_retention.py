@@ -27,6 +27,7 @@ from tessera.parameters.rows import (
     version_row,
 )
 from tessera.parameters.sqlite_file import SQLiteFile
+from tessera.weights.manifest import VersionState
 
 RENEWED_SECONDS = 900.0
 """Within these every replica renews its pin: a third of half an hour, and some."""
@@ -97,12 +98,12 @@ class VersionRetention:
             db.execute("DELETE FROM pins WHERE expires <= ?", (time.time(),))
             drops: list[Drop] = []
             if not _just_recovered(db):
-                rows = db.execute("SELECT name, keep FROM sets")
+                rows = db.execute("SELECT name, keep FROM sets WHERE deleted = 0")
                 keep = {row["name"]: row["keep"] for row in rows}
-                drops = self._drop(db, outdated(held_versions(db), keep))
+                drops += self.drop(db, outdated(held_versions(db), keep))
             for tenant, held in _by_tenant(held_versions(db)).items():
                 if (most := self._most(tenant)) is not None:
-                    drops += self._drop(db, shrink(held, total_bytes(held) - most))
+                    drops += self.drop(db, shrink(held, total_bytes(held) - most))
             return drops
 
     def reserve(self, db: sqlite3.Connection, name: str, size: int) -> None:
@@ -153,7 +154,7 @@ class VersionRetention:
             excess = min(size, total_bytes(held) + size + others - self._cap)
         if (most := self._most(tenant)) is not None:
             excess = max(excess, total_bytes(held) + size - most)
-        self._drop(db, shrink(held, excess))
+        self.drop(db, shrink(held, excess))
 
     def _most(self, tenant: str) -> int | None:
         """Bytes that a tenant may hold."""
@@ -193,15 +194,32 @@ class VersionRetention:
             [(name, number, json.dumps(list(groups)), shard) for shard in self._shards],
         )
 
-    def _drop(self, db: sqlite3.Connection, drops: list[Drop]) -> list[Drop]:
+    def give_up(self, db: sqlite3.Connection, name: str, number: int) -> None:
+        """Let nobody finish a version that is being written."""
+        db.execute(
+            "UPDATE versions SET state = ? WHERE set_name = ? AND number = ?",
+            (VersionState.ABORTED.value, name, number),
+        )
+        self.forget(db, name, number, ())
+
+    def drop(self, db: sqlite3.Connection, drops: Sequence[Drop]) -> Sequence[Drop]:
+        """Drop versions or groups of them, and note what shards have to forget."""
         for drop in drops:
             row = version_row(db, drop.set, drop.number)
             held = (
                 [] if drop.whole else [g for g in json.loads(row["held"]) if g not in drop.groups]
             )
+            sizes = json.loads(row["sizes"])
             db.execute(
-                "UPDATE versions SET held = ?, dropped = ? WHERE set_name = ? AND number = ?",
-                (json.dumps(held), int(drop.whole), drop.set, drop.number),
+                "UPDATE versions SET held = ?, size = ?, dropped = ?"
+                " WHERE set_name = ? AND number = ?",
+                (
+                    json.dumps(held),
+                    sum(sizes[group] for group in held),
+                    int(drop.whole),
+                    drop.set,
+                    drop.number,
+                ),
             )
             self.forget(db, drop.set, drop.number, () if drop.whole else drop.groups)
         return drops

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from tessera import errors
+from tessera.background import Background, comes
 from tessera.meter import Meter
 from tessera.parameters.holding import Verified
 from tessera.parameters.metrics import DAMAGED_VERSIONS, VERSIONS_COMMITTED
@@ -21,7 +21,7 @@ from tessera.parameters.reconciler import Reconciler
 from tessera.parameters.shards import Shards
 from tessera.parameters.store import Store, Writer
 from tessera.weights.coverage import check_coverage
-from tessera.weights.manifest import Grant, ShardAddress, TensorSpec, Version
+from tessera.weights.manifest import Grant, HeadMove, ShardAddress, TensorSpec, Version
 
 log = structlog.get_logger()
 
@@ -54,20 +54,17 @@ class Versions:
         self._changed: dict[str, asyncio.Event] = {}
         self._sweep = asyncio.Event()
         self._hear_at = 0.0
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sweeper = Background("sweeper", self._sweep_once)
 
     async def start(self) -> None:
         """Begin to know what the shards know, and to forget what may go."""
         await self._reconciler.start()
-        self._sweeper = asyncio.create_task(self._sweeping())
+        self._sweeper.start()
 
     async def stop(self) -> None:
         """End all work and close the store."""
         await self._reconciler.stop()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+        await self._sweeper.stop()
         self._thread.shutdown()
         self.store.close()
         await self.shards.close()
@@ -127,8 +124,7 @@ class Versions:
         record = await self.ask(self.store.record, writer, number)
         if record is not None:
             await asyncio.gather(*(self.shards.record(name, record) for name in self.shards.names))
-        commit_time = record.manifest.version.commit_time if record else 0.0
-        version = await self.ask(self.store.commit, writer, number, commit_time)
+        version = await self.ask(self.store.commit, writer, number, record)
         self._meter.record(VERSIONS_COMMITTED, 1)
         self._notify(writer.set)
         await self.ask(self.store.retention.retain)
@@ -140,6 +136,29 @@ class Versions:
         """Give a version up."""
         await self.ask(self.store.abort, writer, number)
         self._sweep.set()
+
+    async def roll_back(self, name: str, number: int, mover: str) -> HeadMove:
+        """Make a committed version the head again.
+
+        Shards keep the move first, as they do with a commit.
+        """
+        move, new = await self.ask(self.store.heads.begin, name, number, mover)
+        if new:
+            await asyncio.gather(
+                *(self.shards.record_head(shard, name, move) for shard in self.shards.names)
+            )
+            await self.ask(self.store.heads.finish, name, move)
+            self._notify(name)
+            log.info("rolled back", set=name, version=number, mover=mover)
+        return move
+
+    async def delete(self, name: str, *, force: bool) -> tuple[int, int]:
+        """Drop all versions of a set, and the set; returns how many, and their bytes."""
+        found = await self.ask(self.store.deletion.delete, name, force=force)
+        self._notify(name)
+        self._sweep.set()
+        log.info("deleted", set=name, versions=found[0], size=found[1])
+        return found
 
     async def verify(self, name: str, number: int) -> AsyncIterator[tuple[int, Verified]]:
         """Have all of a version read and held against its checksums; yields its number, how far.
@@ -173,8 +192,8 @@ class Versions:
             damage = part.damage[shard]
             await self.ask(self.store.health.verified, name, version.number, shard, damage)
 
-    async def watch(self, name: str) -> AsyncIterator[Version]:
-        """The head now, if there is one, and at every change; each version at most once.
+    async def watch(self, name: str) -> AsyncIterator[tuple[Version, int]]:
+        """The head now, if there is one, and at every move, with the number of the move.
 
         Raises:
             NotFoundError: there is no such set (SET_NOT_FOUND).
@@ -185,22 +204,22 @@ class Versions:
         self._watchers[tenant] += 1
         try:
             # Nothing is kept for a name before there is a set of that name.
-            await self.ask(self.store.reader.head, name)
-            async for version in self._heads(name):
-                yield version
+            await self.ask(self.store.heads.head, name)
+            async for head in self._heads(name):
+                yield head
         finally:
             self._watchers[tenant] -= 1
             if not self._watchers[tenant]:
                 del self._watchers[tenant]
 
-    async def _heads(self, name: str) -> AsyncIterator[Version]:
-        seen = 0
+    async def _heads(self, name: str) -> AsyncIterator[tuple[Version, int]]:
+        seen = -1
         while True:
             changed = self._changed.setdefault(name, asyncio.Event())
-            head = await self.ask(self.store.reader.head, name)
-            if head is not None and head.number > seen:
-                seen = head.number
-                yield head
+            head, move = await self.ask(self.store.heads.head, name)
+            if head is not None and move != seen:
+                seen = move
+                yield head, move
             await changed.wait()
 
     def _notify(self, name: str) -> None:
@@ -209,19 +228,14 @@ class Versions:
         if event is not None:
             event.set()
 
-    async def _sweeping(self) -> None:
+    async def _sweep_once(self) -> None:
         """Apply retention as pins run out, and tell shards what to forget until they have."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sweep.wait(), SWEEP_SECONDS)
-            self._sweep.clear()
-            try:
-                await self._tidy()
-            except errors.TesseraError as error:
-                log.info("cannot forget yet", reason=error.reason, message=error.message)
-            except Exception:
-                # Whatever it was: without sweeps the disks fill up for good.
-                log.exception("a sweep broke")
+        await comes(self._sweep, SWEEP_SECONDS)
+        self._sweep.clear()
+        try:
+            await self._tidy()
+        except errors.TesseraError as error:
+            log.info("cannot forget yet", reason=error.reason, message=error.message)
 
     async def _tidy(self) -> None:
         await self.ask(self.store.give_up)

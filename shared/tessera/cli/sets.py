@@ -13,14 +13,22 @@ from rich.progress import Progress as Bar
 from tessera.cli import show
 from tessera.cli.connect import connect, options_of
 from tessera.client.imports import Imported
-from tessera.weights.manifest import Version
+from tessera.weights.manifest import ParameterSet, Version
 
 _PLAIN = ("family", "job_name")
 """Labels that say what the set and its job say already."""
 
 
-def sets(context: typer.Context) -> None:
-    """List parameter sets."""
+def sets(
+    context: typer.Context,
+    health: Annotated[
+        bool, typer.Option("--health", help="Also whether anything of them is damaged.")
+    ] = False,
+) -> None:
+    """List parameter sets.
+
+    VERSION is what readers get who name none: the newest, unless the set was rolled back.
+    """
     with connect(context) as client:
         found = client.sets()
     if options_of(context).json:
@@ -30,6 +38,7 @@ def sets(context: typer.Context) -> None:
                     "name": item.name,
                     "versions": item.versions,
                     "size": item.size,
+                    "damaged_versions": item.damaged_versions,
                     "head": _plain(item.head) if item.head else None,
                 }
                 for item in found
@@ -44,11 +53,12 @@ def sets(context: typer.Context) -> None:
             str(item.versions),
             show.size(item.size),
             show.age(item.head.commit_time) if item.head else "",
+            *((_health(item),) if health else ()),
         )
         for item in found
     ]
     show.table(
-        ("SET", "VERSION", "STEP", "VERSIONS", "SIZE", "AGE"),
+        ("SET", "VERSION", "STEP", "VERSIONS", "SIZE", "AGE", *(("HEALTH",) if health else ())),
         rows,
         empty="no sets; a job makes one when it commits its first version",
     )
@@ -57,8 +67,14 @@ def sets(context: typer.Context) -> None:
 def versions(
     context: typer.Context,
     set_: Annotated[str, typer.Argument(metavar="SET", help="The set.", show_default=False)],
+    history: Annotated[
+        bool, typer.Option("--history", help="What its readers got, and who made it so.")
+    ] = False,
 ) -> None:
     """List the versions of a set, newest first."""
+    if history:
+        _history(context, set_)
+        return
     with connect(context) as client:
         found = client.versions(set_)
     if options_of(context).json:
@@ -82,6 +98,25 @@ def versions(
         for version in found
     ]
     columns = ("VERSION", "STEP", "SIZE", "AGE", "JOB/ATTEMPT", "GROUPS", "HEALTH", "LABELS")
+    show.table(columns, rows, empty=f"{set_} has no committed version")
+
+
+def _history(context: typer.Context, set_: str) -> None:
+    with connect(context) as client:
+        found = client.head_moves(set_)
+    if options_of(context).json:
+        show.as_json([dataclasses.asdict(move) for move in found])
+        return
+    rows = [
+        (
+            str(move.version),
+            "rollback" if move.rollback else "commit",
+            move.mover,
+            show.age(move.time),
+        )
+        for move in found
+    ]
+    columns = ("VERSION", "BY", "WHO", "AGE")
     show.table(columns, rows, empty=f"{set_} has no committed version")
 
 
@@ -176,6 +211,12 @@ def import_(
         return
     show.line(_imported(done))
     _warn(done.notes)
+
+
+def _health(item: ParameterSet) -> str:
+    if not item.damaged_versions:
+        return "good"
+    return f"{item.damaged_versions} of {item.versions} damaged; see `tessera versions {item.name}`"
 
 
 def _imported(done: Imported) -> str:

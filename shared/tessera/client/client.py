@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,26 +10,20 @@ from typing import Any, Self
 from tessera import errors
 from tessera.api.controller.v1 import pool_pb2
 from tessera.api.controller.v1.pool_pb2_grpc import PoolServiceStub
-from tessera.client import checked_folder, hub, imports
 from tessera.client.access import AccessControl
 from tessera.client.answers import Answers
-from tessera.client.blobs import Blobs, Progress
+from tessera.client.blobs import Blobs
 from tessera.client.connection import PATIENCE_SECONDS, Connection
 from tessera.client.deployments import Deployments
-from tessera.client.export import Exported, export
 from tessera.client.home import find
 from tessera.client.jobs import Jobs
+from tessera.client.parameter_sets import ParameterSets
 from tessera.client.processes import Processes
 from tessera.client.replicas import Replicas
-from tessera.spec.reference import parse_reference, parse_set
 from tessera.weights.coordinator import Coordinator
-from tessera.weights.manifest import ParameterSet, Verification, Version
-
-ACTIVE = ("QUEUED", "STARTING", "RUNNING", "CANCELLING")
-"""States of jobs that have not ended."""
 
 
-class Client(Answers):
+class Client(Answers, ParameterSets):
     """A connection to a platform; use it in a `with` statement, or close it.
 
     Jobs, deployments, pools and answers are the messages of the API (`tessera.api`); sets and
@@ -69,11 +63,12 @@ class Client(Answers):
         self.deployments = Deployments(self._connection)
         self.access = AccessControl(self._connection)
         self.processes = Processes(self._connection, self.jobs, self.deployments)
-        super().__init__(Replicas(self._connection, self.deployments))
         self._pools: Any = PoolServiceStub(self._connection.channel)
-        self._coordinator = Coordinator(
+        coordinator = Coordinator(
             self._connection.address, self._connection.token, patience=4 * patience
         )
+        Answers.__init__(self, Replicas(self._connection, self.deployments))
+        ParameterSets.__init__(self, self._connection, self.jobs, coordinator, self.pools)
 
     def __enter__(self) -> Self:
         return self
@@ -130,103 +125,3 @@ class Client(Answers):
             return {pool.name: pool.dashboard_url for pool in self.pools()}
         except errors.PermissionDeniedError:
             return {}
-
-    def sets(self) -> list[ParameterSet]:
-        """The parameter sets, by name."""
-        self._reach()
-        return self._coordinator.list_sets()
-
-    def versions(self, name: str) -> list[Version]:
-        """The committed versions of a set, newest first.
-
-        Raises:
-            NotFoundError: there is no such set.
-        """
-        self._reach()
-        return self._coordinator.list_versions(
-            parse_reference(name).full_name(self._connection.tenant)
-        )
-
-    def verify(self, reference: str) -> Iterator[Verification]:
-        """Have all of `set@version` (or the newest of `set`) read and held against its checksums.
-
-        Yields:
-            How far it is, about twice a second; the last says all that is damaged.
-
-        Raises:
-            InvalidArgumentError: INVALID_REFERENCE.
-            NotFoundError: there is no such set or version.
-            UnavailableError: a shard is away (SHARD_UNAVAILABLE).
-        """
-        self._reach()
-        named = parse_reference(reference, "version")
-        name = named.full_name(self._connection.tenant)
-        return self._coordinator.verify_version(name, named.version)
-
-    def export(self, reference: str, folder: str | Path, *, force: bool = False) -> Exported:
-        """Write `set@version` (or the newest of `set`) as a folder that transformers loads.
-
-        Raises:
-            InvalidArgumentError: INVALID_REFERENCE.
-            AlreadyExistsError: the folder is not empty and `force` is not set.
-            NotFoundError: there is no such set or version.
-            FailedPreconditionError: EXPORT_UNSUPPORTED: transformers has no such model.
-        """
-        named = parse_reference(reference, "version")
-        name = named.full_name(self._connection.tenant)
-        self._reach()
-        return export(
-            self._coordinator,
-            self._connection.token,
-            name,
-            named.version,
-            Path(folder),
-            force=force,
-        )
-
-    def import_model(
-        self,
-        source: str | Path,
-        name: str,
-        *,
-        revision: str = "",
-        base: str | Path = "",
-        progress: Progress | None = None,
-    ) -> imports.Imported:
-        """Commit a model of Hugging Face's as a version of a set.
-
-        Args:
-            source: a folder that `save_pretrained` wrote, or a repository of the hub.
-            name: of the set, which is made if need be.
-            revision: of the repository: a branch, tag or commit; empty: its main branch.
-            base: of an adapter: the folder or repository of the model that it is for; empty: the
-                one that the adapter names.
-            progress: called with bytes done and bytes in all.
-
-        Raises:
-            InvalidArgumentError: INVALID_REFERENCE, or what it holds cannot be imported.
-            NotFoundError: there is no such folder or repository, or no model in it.
-            FailedPreconditionError: a job that has not ended writes this set (SET_BUSY), an
-                adapter's base cannot be had, or a package is not installed.
-            UnavailableError: the hub does not answer.
-        """
-        whole = f"{self._connection.tenant}/{parse_set(name)}"
-        self._check_free(whole)
-        found = checked_folder.read(hub.locate(str(source), revision), str(base))
-        origin = f"{source}@{revision}" if revision else str(source)
-        token = self._connection.token
-        return imports.commit(self._coordinator, token, whole, found, origin, progress)
-
-    def _check_free(self, name: str) -> None:
-        """Raise where a job still writes a set: an import would take it away from the job."""
-        for state in ACTIVE:
-            for job in self.jobs.list(f"state={state}"):
-                if f"{job.tenant}/{job.spec.publish.set}" == name:
-                    raise errors.FailedPreconditionError(
-                        f"job {job.id} writes the set {name}: import into another one, or wait",
-                        reason="SET_BUSY",
-                    )
-
-    def _reach(self) -> None:
-        """Fail at once, and clearly, where no controller answers: looking for others may wait."""
-        self.pools()

@@ -7,13 +7,18 @@ import xxhash
 from tessera.weights.strided import Bytes
 
 BLOCK_BYTES = 1024 * 1024
-"""Bytes of a block; the last one of a slice may be shorter."""
+"""Bytes of a block of what is written now; the last one of a slice may be shorter."""
 
 
 class SliceHasher:
-    """Checksums of a slice whose bytes come in parts of any length: of all of it, and by block."""
+    """Checksums of a slice whose bytes come in parts of any length: of all of it, and by block.
 
-    def __init__(self) -> None:
+    Args:
+        block_bytes: bytes of a block.
+    """
+
+    def __init__(self, block_bytes: int = BLOCK_BYTES) -> None:
+        self._block_bytes = block_bytes
         self._whole = xxhash.xxh3_64()
         self._block = xxhash.xxh3_64()
         self._filled = 0
@@ -23,11 +28,11 @@ class SliceHasher:
         """The next bytes."""
         self._whole.update(data.data)
         while data.size:
-            part = data[: BLOCK_BYTES - self._filled]
+            part = data[: self._block_bytes - self._filled]
             self._block.update(part.data)
             self._filled += part.size
             data = data[part.size :]
-            if self._filled == BLOCK_BYTES:
+            if self._filled == self._block_bytes:
                 self._end_block()
 
     def finish(self) -> tuple[int, tuple[int, ...]]:

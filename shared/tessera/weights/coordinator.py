@@ -23,6 +23,7 @@ from tessera.weights import messages
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.manifest import (
     Grant,
+    HeadMove,
     Manifest,
     OpenedVersion,
     ParameterSet,
@@ -185,7 +186,7 @@ class Coordinator:
                 yield messages.verification_from_pb(reply)
 
     def watch_set(self, set: str) -> Watch:  # noqa: A002 - what it is called
-        """The newest version now and at every commit, for ever; `close` ends it."""
+        """The head now and at every commit and rollback, for ever; `close` ends it."""
         return Watch(self, set)
 
     def list_sets(self) -> list[ParameterSet]:
@@ -198,6 +199,32 @@ class Coordinator:
         request = pb.ListVersionsRequest(set=set, page_size=500)
         pages = every_page(partial(self._call, "ListVersions"), request)
         return [messages.version_from_pb(message) for page in pages for message in page.versions]
+
+    def rollback_set(self, set: str, version: int) -> HeadMove:  # noqa: A002
+        """Make a committed version the head of its set again; nothing is dropped.
+
+        Raises:
+            NotFoundError: there is no such version any more.
+            FailedPreconditionError: something of it is damaged (VERSION_DAMAGED).
+        """
+        request = pb.RollbackSetRequest(set=set, version=version)
+        return messages.head_move_from_pb(self._call("RollbackSet", request).move)
+
+    def list_head_moves(self, set: str) -> list[HeadMove]:  # noqa: A002 - what it is called
+        """What the head of a set was, newest first; the last 200 moves."""
+        reply = self._call("ListHeadMoves", pb.ListHeadMovesRequest(set=set))
+        return [messages.head_move_from_pb(message) for message in reply.moves]
+
+    def delete_set(self, set: str, *, force: bool = False) -> tuple[int, int]:  # noqa: A002
+        """Drop all versions of a set, and the set; returns how many, and their bytes.
+
+        Raises:
+            NotFoundError: there is no such set.
+            FailedPreconditionError: versions are pinned or being written (SET_IN_USE), without
+                `force`.
+        """
+        reply = self._call("DeleteSet", pb.DeleteSetRequest(set=set, force=force))
+        return reply.versions, reply.size
 
     def pin_version(self, set: str, version: int, owner: str, ttl: float) -> None:  # noqa: A002
         """Keep a version whole for `ttl` seconds, at most an hour; pinning again renews."""
@@ -232,7 +259,7 @@ class Coordinator:
 
 
 class Watch(Iterator[Version]):
-    """Iterates over the heads of a set, newer ones only, across restarts of the coordinator.
+    """Iterates over the heads of a set as they move, across restarts of the coordinator.
 
     Raises, from `next`:
         NotFoundError: there is no such set (reason SET_NOT_FOUND).
@@ -256,13 +283,13 @@ class Watch(Iterator[Version]):
         return next(self._versions)
 
     def _follow(self) -> Iterator[Version]:
-        seen, again, end = 0, False, 0.0
+        seen, again, end = -1, False, 0.0
         while not self._closed.is_set():
             begin = time.monotonic()
             try:
-                for version in self._stream(again=again):
-                    if version.number > seen:
-                        seen = version.number
+                for version, move in self._stream(again=again):
+                    if move > seen:
+                        seen = move
                         yield version
             except (errors.UnavailableError, errors.CancelledError):
                 # Patience counts from the failure of a stream that worked, not from its beginning.
@@ -273,11 +300,11 @@ class Watch(Iterator[Version]):
             again = True
             self._closed.wait(0.5)
 
-    def _stream(self, *, again: bool) -> Iterator[Version]:
+    def _stream(self, *, again: bool) -> Iterator[tuple[Version, int]]:
         stub = self._coordinator.stub(again=again)
         with mapped_errors():
             self._call = stub.WatchSet(self._request, metadata=self._coordinator.metadata)
             if self._closed.is_set():
                 self._call.cancel()
             for reply in self._call:
-                yield messages.version_from_pb(reply.head)
+                yield messages.version_from_pb(reply.head), reply.sequence

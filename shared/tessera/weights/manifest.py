@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tessera.dtypes import element_size
+from tessera.weights.blocks import BLOCK_BYTES
 from tessera.weights.box import Box
 from tessera.weights.slice_index import SliceIndex
 
@@ -52,7 +53,8 @@ class SliceSpec:
     """A box of a tensor as one shard keeps it: dense and row-major from `offset` of a piece.
 
     `tensor` is the index of the tensor in the list beside it, `size` is in bytes, `checksum` is
-    the xxh3-64 of the bytes, `blocks` those of its blocks (`tessera.weights.blocks`).
+    the xxh3-64 of the bytes, `blocks` those of its blocks, each of `block_bytes`, the last one
+    shorter.
     """
 
     tensor: int
@@ -63,6 +65,7 @@ class SliceSpec:
     size: int
     checksum: int
     blocks: tuple[int, ...] = ()
+    block_bytes: int = BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +119,32 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterSet:
-    """A named line of versions; `size` in bytes on disk."""
+    """A named line of versions; `size` in bytes on disk, `head` is what readers get by its name."""
 
     name: str
     head: Version | None
     versions: int
     size: int
+    damaged_versions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadMove:
+    """A move of a set's head: by a commit, or back to a version that was there before.
+
+    Attributes:
+        sequence: of the move: grows, whichever way the head goes.
+        version: that the head is since then.
+        time: seconds since the epoch.
+        mover: who did it: subject of a token, or job and attempt.
+        rollback: whether it was one.
+    """
+
+    sequence: int
+    version: int
+    time: float
+    mover: str
+    rollback: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

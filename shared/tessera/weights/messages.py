@@ -9,8 +9,10 @@ from google.protobuf import timestamp_pb2
 from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as control
 from tessera.api.parameters.v1 import manifest_pb2 as pb
+from tessera.weights.blocks import BLOCK_BYTES
 from tessera.weights.box import Box
 from tessera.weights.manifest import (
+    HeadMove,
     Manifest,
     ParameterSet,
     ShardAddress,
@@ -73,6 +75,7 @@ def slice_to_pb(source: SliceSpec) -> pb.Slice:
         size=source.size,
         checksum=source.checksum,
         blocks=source.blocks,
+        block_bytes=source.block_bytes,
     )
 
 
@@ -87,6 +90,7 @@ def slice_from_pb(message: pb.Slice) -> SliceSpec:
         size=message.size,
         checksum=message.checksum,
         blocks=tuple(message.blocks),
+        block_bytes=message.block_bytes or BLOCK_BYTES,
     )
 
 
@@ -102,8 +106,6 @@ def assets_from_pb(messages: Iterable[pb.Asset]) -> dict[str, bytes]:
 
 def version_to_pb(version: Version) -> pb.Version:
     """A version as a message."""
-    time = timestamp_pb2.Timestamp()
-    time.FromNanoseconds(int(version.commit_time * 1e9))
     return pb.Version(
         set=version.set,
         number=version.number,
@@ -112,12 +114,18 @@ def version_to_pb(version: Version) -> pb.Version:
         job=version.job,
         attempt=version.attempt,
         step=version.step,
-        commit_time=time if version.commit_time else None,
+        commit_time=_time_to_pb(version.commit_time) if version.commit_time else None,
         groups=version.groups,
         size=version.size,
         labels=version.labels,
         damaged_groups=version.damaged_groups,
     )
+
+
+def _time_to_pb(seconds: float) -> timestamp_pb2.Timestamp:
+    time = timestamp_pb2.Timestamp()
+    time.FromNanoseconds(int(seconds * 1e9))
+    return time
 
 
 def version_from_pb(message: pb.Version) -> Version:
@@ -158,6 +166,29 @@ def set_from_pb(message: control.ParameterSet) -> ParameterSet:
         head=version_from_pb(message.head) if message.HasField("head") else None,
         versions=message.versions,
         size=message.size,
+        damaged_versions=message.damaged_versions,
+    )
+
+
+def head_move_to_pb(move: HeadMove) -> pb.HeadMove:
+    """A move of a head as a message."""
+    return pb.HeadMove(
+        sequence=move.sequence,
+        version=move.version,
+        time=_time_to_pb(move.time),
+        mover=move.mover,
+        rollback=move.rollback,
+    )
+
+
+def head_move_from_pb(message: pb.HeadMove) -> HeadMove:
+    """A move of a head from a message."""
+    return HeadMove(
+        sequence=message.sequence,
+        version=message.version,
+        time=message.time.ToNanoseconds() / 1e9,
+        mover=message.mover,
+        rollback=message.rollback,
     )
 
 
@@ -168,6 +199,7 @@ def set_to_pb(found: ParameterSet) -> control.ParameterSet:
         head=version_to_pb(found.head) if found.head else None,
         versions=found.versions,
         size=found.size,
+        damaged_versions=found.damaged_versions,
     )
 
 

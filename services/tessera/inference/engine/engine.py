@@ -77,6 +77,7 @@ class Engine:
         self._clock = clock
         self._output_processor = OutputProcessor(OutputQueue(settings.coalesce_seconds, clock))
         self._active = model
+        self._staged: LoadedModel | None = None
         self._cancelled: list[Item] = []
         self._closed = False
         self._message = ""
@@ -109,12 +110,14 @@ class Engine:
     def stage(self, model: LoadedModel) -> None:
         """Keep a version ready beside the active one."""
         with self._changed:
+            self._staged = model
             self._model_runner.load(model)
+            self._retire()
 
     def activate(self, model: LoadedModel) -> None:
         """Give a staged version to all requests from now on; those that began end on theirs."""
         with self._changed:
-            self._active = model
+            self._active, self._staged = model, None
             self._retire()
             self._changed.notify_all()
 
@@ -287,9 +290,10 @@ class Engine:
             self._changed.notify_all()
 
     def _retire(self) -> None:
-        # A version that is newer than the active one is staged.
         needed = self._scheduler.versions() | {self._active.version}
-        if self._model_runner.retire(self._active.version, needed):
+        if self._staged is not None:
+            needed.add(self._staged.version)
+        if self._model_runner.retire(needed):
             self._output_processor.corruption.retain(self._model_runner.versions)
             self._changed.notify_all()
 

@@ -80,13 +80,13 @@ class ModelRunner:
             )
         self._slots = {**self._slots, model.version: new}
 
-    def retire(self, active: int, needed: set[int]) -> bool:
-        """Forget versions that are older than the active one and not needed any more.
+    def retire(self, needed: set[int]) -> bool:
+        """Forget versions that are not needed any more.
 
         Returns:
             Whether there were any; their memory is free once nothing refers to it.
         """
-        kept = {n: slot for n, slot in self._slots.items() if n >= active or n in needed}
+        kept = {number: slot for number, slot in self._slots.items() if number in needed}
         gone = len(kept) < len(self._slots)
         self._slots = kept
         return gone

@@ -156,8 +156,8 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> AsyncIterator[pb.WatchSetResponse]:
         """Stream the head of a set."""
         del context
-        async for version in self._versions.watch(request.set):
-            yield pb.WatchSetResponse(head=messages.version_to_pb(version))
+        async for head, move in self._versions.watch(request.set):
+            yield pb.WatchSetResponse(head=messages.version_to_pb(head), sequence=move)
 
     async def PinVersion(
         self, request: pb.PinVersionRequest, context: Any
@@ -184,6 +184,29 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             self._store.retention.release, request.set, request.version, _owner(request.owner)
         )
         return pb.ReleasePinResponse()
+
+    async def RollbackSet(
+        self, request: pb.RollbackSetRequest, context: Any
+    ) -> pb.RollbackSetResponse:
+        """Make a version the head again."""
+        del context
+        mover = current_principal().subject
+        move = await self._versions.roll_back(request.set, request.version, mover)
+        return pb.RollbackSetResponse(move=messages.head_move_to_pb(move))
+
+    async def ListHeadMoves(
+        self, request: pb.ListHeadMovesRequest, context: Any
+    ) -> pb.ListHeadMovesResponse:
+        """Tell what the head was."""
+        del context
+        moves = await self._versions.ask(self._store.heads.moves, request.set)
+        return pb.ListHeadMovesResponse(moves=[messages.head_move_to_pb(move) for move in moves])
+
+    async def DeleteSet(self, request: pb.DeleteSetRequest, context: Any) -> pb.DeleteSetResponse:
+        """Drop a set."""
+        del context
+        versions, size = await self._versions.delete(request.set, force=request.force)
+        return pb.DeleteSetResponse(versions=versions, size=size)
 
     async def VerifyVersion(
         self, request: pb.VerifyVersionRequest, context: Any

@@ -21,7 +21,13 @@ from tessera.parameters.store_id import StoreId
 from tessera.parameters.version_folder import VersionFolder
 from tessera.parameters.version_record import VersionRecord
 from tessera.weights.manifest import Manifest, SliceSpec
-from tessera.weights.messages import manifest_from_pb, manifest_to_pb, slice_to_pb
+from tessera.weights.messages import (
+    head_move_from_pb,
+    head_move_to_pb,
+    manifest_from_pb,
+    manifest_to_pb,
+    slice_to_pb,
+)
 
 NAME = pb.DESCRIPTOR.services_by_name["ShardService"].full_name
 
@@ -65,6 +71,14 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         del context
         await asyncio.to_thread(self._record, request)
         return pb.RecordVersionResponse()
+
+    async def RecordHead(
+        self, request: pb.RecordHeadRequest, context: Any
+    ) -> pb.RecordHeadResponse:
+        """Keep a rollback."""
+        del context
+        await asyncio.to_thread(self._record_head, request)
+        return pb.RecordHeadResponse()
 
     async def DropVersion(
         self, request: pb.DropVersionRequest, context: Any
@@ -122,10 +136,17 @@ class ShardControl(pb_grpc.ShardServiceServicer):
             return self._inbox.persist((request.set, request.version))
 
     def _record(self, request: pb.RecordVersionRequest) -> None:
-        record = VersionRecord(manifest=_manifest(request), keep=request.keep)
+        record = VersionRecord(
+            manifest=_manifest(request), keep=request.keep, sequence=request.sequence
+        )
         with disk_errors():
             self._owner.require(request.store)
             self._store.record((request.set, record.manifest.version.number), record)
+
+    def _record_head(self, request: pb.RecordHeadRequest) -> None:
+        with disk_errors():
+            self._owner.require(request.store)
+            self._store.record_head(request.set, head_move_from_pb(request.move))
 
     def _drop(self, request: pb.DropVersionRequest) -> int:
         with disk_errors():
@@ -140,13 +161,14 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         if request.check:
             for folder in folders.values():
                 folder.check()
-        highest, marks = self._store.highest(), self._inbox.marks()
+        highest, marks, heads = self._store.highest(), self._inbox.marks(), self._store.heads()
         sets = {}
-        for name in sorted({*highest, *marks}):
+        for name in sorted({*highest, *marks, *heads}):
             epoch, number = marks.get(name, (0, 0))
             number = max(number, highest.get(name, 0))
             if request.set in {"", name}:
-                sets[name] = pb.HeldSet(name=name, epoch=epoch, number=number)
+                move = head_move_to_pb(heads[name]) if name in heads else None
+                sets[name] = pb.HeldSet(name=name, epoch=epoch, number=number, head=move)
         for (name, number), folder in sorted(folders.items()):
             damage = _damage(folder)
             if name in sets and (damage or not request.damaged_only):
@@ -165,6 +187,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         return pb.ReadHeldResponse(
             manifest=manifest_to_pb(record.manifest) if record else None,
             keep=record.keep if record else 0,
+            sequence=record.sequence if record else 0,
             slices=[slice_to_pb(source) for source in self._store.slices(key)],
         )
 

@@ -134,6 +134,9 @@ TABLE: Table = (
             "PinVersion": (SUBMITTER | ATTEMPT | REPLICA, [READ]),
             "ReleasePin": (SUBMITTER | ATTEMPT | REPLICA, [READ]),
             "VerifyVersion": (VIEWER, [READ]),
+            "RollbackSet": (SUBMITTER, [WRITE]),
+            "ListHeadMoves": (VIEWER, [READ]),
+            "DeleteSet": (SUBMITTER, [WRITE]),
         },
     )
     | _rows(
@@ -141,6 +144,7 @@ TABLE: Table = (
         {
             "PersistVersion": (COORDINATOR, []),
             "RecordVersion": (COORDINATOR, []),
+            "RecordHead": (COORDINATOR, []),
             "DropVersion": (COORDINATOR, []),
             "ListHeld": (COORDINATOR, []),
             "ReadHeld": (COORDINATOR, []),

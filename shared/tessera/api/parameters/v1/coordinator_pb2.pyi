@@ -30,15 +30,18 @@ class ParameterSet(_message.Message):
     HEAD_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    DAMAGED_VERSIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`{tenant}/{name}`."""
     versions: _builtins.int
     """Committed versions that it holds."""
     size: _builtins.int
     """Bytes on disk."""
+    damaged_versions: _builtins.int
+    """Committed versions of which something is lost or damaged on a shard."""
     @_builtins.property
     def head(self) -> _manifest_pb2.Version:
-        """Newest committed version; absent if none."""
+        """Version that readers get who name none: the newest, unless it was rolled back; absent if none."""
 
     def __init__(
         self,
@@ -47,10 +50,11 @@ class ParameterSet(_message.Message):
         head: _manifest_pb2.Version | None = ...,
         versions: _builtins.int = ...,
         size: _builtins.int = ...,
+        damaged_versions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "name", b"name", "size", b"size", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged_versions", b"damaged_versions", "head", b"head", "name", b"name", "size", b"size", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -608,18 +612,22 @@ class WatchSetResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HEAD_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Number of the move that made it the head: grows, also where the version does not."""
     @_builtins.property
     def head(self) -> _manifest_pb2.Version:
-        """The newest committed version."""
+        """The head."""
 
     def __init__(
         self,
         *,
         head: _manifest_pb2.Version | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -724,6 +732,154 @@ class ReleasePinResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleasePinResponse: _TypeAlias = ReleasePinResponse  # noqa: Y015
+
+@_typing.final
+class RollbackSetRequest(_message.Message):
+    """RollbackSetRequest chooses a version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    version: _builtins.int
+    """The version: committed, held and whole."""
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackSetRequest: _TypeAlias = RollbackSetRequest  # noqa: Y015
+
+@_typing.final
+class RollbackSetResponse(_message.Message):
+    """RollbackSetResponse tells the move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def move(self) -> _manifest_pb2.HeadMove:
+        """The move; the last one, if the version is the head already."""
+
+    def __init__(
+        self,
+        *,
+        move: _manifest_pb2.HeadMove | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["move", b"move"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move", b"move"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackSetResponse: _TypeAlias = RollbackSetResponse  # noqa: Y015
+
+@_typing.final
+class ListHeadMovesRequest(_message.Message):
+    """ListHeadMovesRequest names a set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeadMovesRequest: _TypeAlias = ListHeadMovesRequest  # noqa: Y015
+
+@_typing.final
+class ListHeadMovesResponse(_message.Message):
+    """ListHeadMovesResponse lists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.HeadMove]:
+        """Newest first, at most the last 200."""
+
+    def __init__(
+        self,
+        *,
+        moves: _abc.Iterable[_manifest_pb2.HeadMove] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moves", b"moves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHeadMovesResponse: _TypeAlias = ListHeadMovesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteSetRequest(_message.Message):
+    """DeleteSetRequest names a set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    force: _builtins.bool
+    """Also if versions of it are pinned or being written."""
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "set", b"set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSetRequest: _TypeAlias = DeleteSetRequest  # noqa: Y015
+
+@_typing.final
+class DeleteSetResponse(_message.Message):
+    """DeleteSetResponse tells what goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    versions: _builtins.int
+    """Committed versions."""
+    size: _builtins.int
+    """Their bytes; shards free them as soon as they hear of it."""
+    def __init__(
+        self,
+        *,
+        versions: _builtins.int = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size", b"size", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSetResponse: _TypeAlias = DeleteSetResponse  # noqa: Y015
 
 @_typing.final
 class VerifyVersionRequest(_message.Message):

@@ -95,6 +95,21 @@ class CoordinatorServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ReleasePinRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ReleasePinResponse.FromString,
                 _registered_method=True)
+        self.RollbackSet = channel.unary_unary(
+                '/tessera.api.parameters.v1.CoordinatorService/RollbackSet',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RollbackSetRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RollbackSetResponse.FromString,
+                _registered_method=True)
+        self.ListHeadMoves = channel.unary_unary(
+                '/tessera.api.parameters.v1.CoordinatorService/ListHeadMoves',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListHeadMovesRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListHeadMovesResponse.FromString,
+                _registered_method=True)
+        self.DeleteSet = channel.unary_unary(
+                '/tessera.api.parameters.v1.CoordinatorService/DeleteSet',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServiceServicer:
@@ -158,7 +173,7 @@ class CoordinatorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchSet(self, request, context):
-        """WatchSet streams the head of a set: at once, then at every commit.
+        """WatchSet streams the head of a set: at once, then at every commit and rollback.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +195,27 @@ class CoordinatorServiceServicer:
 
     def ReleasePin(self, request, context):
         """ReleasePin gives a pin back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackSet(self, request, context):
+        """RollbackSet makes a committed version the head again; nothing is dropped.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHeadMoves(self, request, context):
+        """ListHeadMoves returns what the head of a set was, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSet(self, request, context):
+        """DeleteSet drops all versions of a set, and the set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,6 +283,21 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.ReleasePin,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ReleasePinRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ReleasePinResponse.SerializeToString,
+            ),
+            'RollbackSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackSet,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RollbackSetRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RollbackSetResponse.SerializeToString,
+            ),
+            'ListHeadMoves': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHeadMoves,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListHeadMovesRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListHeadMovesResponse.SerializeToString,
+            ),
+            'DeleteSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSet,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -574,6 +625,87 @@ class CoordinatorService:
             '/tessera.api.parameters.v1.CoordinatorService/ReleasePin',
             tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ReleasePinRequest.SerializeToString,
             tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ReleasePinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.CoordinatorService/RollbackSet',
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RollbackSetRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RollbackSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHeadMoves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.CoordinatorService/ListHeadMoves',
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListHeadMovesRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListHeadMovesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.CoordinatorService/DeleteSet',
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,13 +50,19 @@ class CoordinatorServiceStub:
     ListVersions: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListVersionsRequest, _coordinator_pb2.ListVersionsResponse]
     """ListVersions returns a set's versions, newest first, page by page."""
     WatchSet: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.WatchSetRequest, _coordinator_pb2.WatchSetResponse]
-    """WatchSet streams the head of a set: at once, then at every commit."""
+    """WatchSet streams the head of a set: at once, then at every commit and rollback."""
     PinVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.PinVersionRequest, _coordinator_pb2.PinVersionResponse]
     """PinVersion keeps a version from being dropped for a while."""
     VerifyVersion: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.VerifyVersionRequest, _coordinator_pb2.VerifyVersionResponse]
     """VerifyVersion has every block of a version read on its shards and held against its checksum."""
     ReleasePin: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ReleasePinRequest, _coordinator_pb2.ReleasePinResponse]
     """ReleasePin gives a pin back."""
+    RollbackSet: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RollbackSetRequest, _coordinator_pb2.RollbackSetResponse]
+    """RollbackSet makes a committed version the head again; nothing is dropped."""
+    ListHeadMoves: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListHeadMovesRequest, _coordinator_pb2.ListHeadMovesResponse]
+    """ListHeadMoves returns what the head of a set was, newest first."""
+    DeleteSet: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DeleteSetRequest, _coordinator_pb2.DeleteSetResponse]
+    """DeleteSet drops all versions of a set, and the set."""
 
 @_typing.type_check_only
 class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
@@ -80,13 +86,19 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     ListVersions: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListVersionsRequest, _coordinator_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """ListVersions returns a set's versions, newest first, page by page."""
     WatchSet: _aio.UnaryStreamMultiCallable[_coordinator_pb2.WatchSetRequest, _coordinator_pb2.WatchSetResponse]  # type: ignore[assignment]
-    """WatchSet streams the head of a set: at once, then at every commit."""
+    """WatchSet streams the head of a set: at once, then at every commit and rollback."""
     PinVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.PinVersionRequest, _coordinator_pb2.PinVersionResponse]  # type: ignore[assignment]
     """PinVersion keeps a version from being dropped for a while."""
     VerifyVersion: _aio.UnaryStreamMultiCallable[_coordinator_pb2.VerifyVersionRequest, _coordinator_pb2.VerifyVersionResponse]  # type: ignore[assignment]
     """VerifyVersion has every block of a version read on its shards and held against its checksum."""
     ReleasePin: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ReleasePinRequest, _coordinator_pb2.ReleasePinResponse]  # type: ignore[assignment]
     """ReleasePin gives a pin back."""
+    RollbackSet: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RollbackSetRequest, _coordinator_pb2.RollbackSetResponse]  # type: ignore[assignment]
+    """RollbackSet makes a committed version the head again; nothing is dropped."""
+    ListHeadMoves: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListHeadMovesRequest, _coordinator_pb2.ListHeadMovesResponse]  # type: ignore[assignment]
+    """ListHeadMoves returns what the head of a set was, newest first."""
+    DeleteSet: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DeleteSetRequest, _coordinator_pb2.DeleteSetResponse]  # type: ignore[assignment]
+    """DeleteSet drops all versions of a set, and the set."""
 
 class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """CoordinatorService owns sets and versions: what exists, who may write, what readers see."""
@@ -161,7 +173,7 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.WatchSetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.WatchSetResponse], _abc.AsyncIterator[_coordinator_pb2.WatchSetResponse]]:
-        """WatchSet streams the head of a set: at once, then at every commit."""
+        """WatchSet streams the head of a set: at once, then at every commit and rollback."""
 
     @_abc_1.abstractmethod
     def PinVersion(
@@ -186,5 +198,29 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ReleasePinResponse, _abc.Awaitable[_coordinator_pb2.ReleasePinResponse]]:
         """ReleasePin gives a pin back."""
+
+    @_abc_1.abstractmethod
+    def RollbackSet(
+        self,
+        request: _coordinator_pb2.RollbackSetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.RollbackSetResponse, _abc.Awaitable[_coordinator_pb2.RollbackSetResponse]]:
+        """RollbackSet makes a committed version the head again; nothing is dropped."""
+
+    @_abc_1.abstractmethod
+    def ListHeadMoves(
+        self,
+        request: _coordinator_pb2.ListHeadMovesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ListHeadMovesResponse, _abc.Awaitable[_coordinator_pb2.ListHeadMovesResponse]]:
+        """ListHeadMoves returns what the head of a set was, newest first."""
+
+    @_abc_1.abstractmethod
+    def DeleteSet(
+        self,
+        request: _coordinator_pb2.DeleteSetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.DeleteSetResponse, _abc.Awaitable[_coordinator_pb2.DeleteSetResponse]]:
+        """DeleteSet drops all versions of a set, and the set."""
 
 def add_CoordinatorServiceServicer_to_server(servicer: CoordinatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -132,6 +132,7 @@ class Slice(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     CHECKSUM_FIELD_NUMBER: _builtins.int
     BLOCKS_FIELD_NUMBER: _builtins.int
+    BLOCK_BYTES_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     """Index of the tensor in the version's list."""
     shard: _builtins.str
@@ -144,13 +145,15 @@ class Slice(_message.Message):
     """Bytes."""
     checksum: _builtins.int
     """xxh3-64 of the bytes."""
+    block_bytes: _builtins.int
+    """Bytes of a block; 0: 1 MiB."""
     @_builtins.property
     def box(self) -> Global___Box:
         """Where it lies in the tensor."""
 
     @_builtins.property
     def blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """xxh3-64 of each block of 1 MiB, the last one shorter: any part can be verified."""
+        """xxh3-64 of each block, the last one shorter: any part can be verified."""
 
     def __init__(
         self,
@@ -163,10 +166,11 @@ class Slice(_message.Message):
         size: _builtins.int = ...,
         checksum: _builtins.int = ...,
         blocks: _abc.Iterable[_builtins.int] | None = ...,
+        block_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "box", b"box", "checksum", b"checksum", "offset", b"offset", "piece", b"piece", "shard", b"shard", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_bytes", b"block_bytes", "blocks", b"blocks", "box", b"box", "checksum", b"checksum", "offset", b"offset", "piece", b"piece", "shard", b"shard", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,6 +295,46 @@ class Version(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Version: _TypeAlias = Version  # noqa: Y015
+
+@_typing.final
+class HeadMove(_message.Message):
+    """HeadMove is one move of a set's head: by a commit, or back to a version that was there before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    MOVER_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Number of the move: grows with each move of the set, whichever way it goes."""
+    version: _builtins.int
+    """The version that the head is since then."""
+    mover: _builtins.str
+    """Who did it: the subject of a token, or the job that committed."""
+    rollback: _builtins.bool
+    """Whether it was a rollback."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        version: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        mover: _builtins.str = ...,
+        rollback: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mover", b"mover", "rollback", b"rollback", "sequence", b"sequence", "time", b"time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeadMove: _TypeAlias = HeadMove  # noqa: Y015
 
 @_typing.final
 class Manifest(_message.Message):

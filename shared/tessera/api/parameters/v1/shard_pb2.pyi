@@ -421,12 +421,15 @@ class RecordVersionRequest(_message.Message):
     MANIFEST_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The set."""
     keep: _builtins.int
     """Whole versions that the set keeps."""
     store: _builtins.str
     """Id of the coordinator's store; a shard of another store refuses."""
+    sequence: _builtins.int
+    """Number of the move that makes it the head."""
     @_builtins.property
     def manifest(self) -> _manifest_pb2.Manifest:
         """Version, tensors and assets; slices are each shard's own to know."""
@@ -438,10 +441,11 @@ class RecordVersionRequest(_message.Message):
         manifest: _manifest_pb2.Manifest | None = ...,
         keep: _builtins.int = ...,
         store: _builtins.str = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep", b"keep", "manifest", b"manifest", "set", b"set", "store", b"store"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep", b"keep", "manifest", b"manifest", "sequence", b"sequence", "set", b"set", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -463,6 +467,55 @@ class RecordVersionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordVersionResponse: _TypeAlias = RecordVersionResponse  # noqa: Y015
+
+@_typing.final
+class RecordHeadRequest(_message.Message):
+    """RecordHeadRequest brings a move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    MOVE_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    store: _builtins.str
+    """Id of the coordinator's store; a shard of another store refuses."""
+    @_builtins.property
+    def move(self) -> _manifest_pb2.HeadMove:
+        """The move."""
+
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        move: _manifest_pb2.HeadMove | None = ...,
+        store: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["move", b"move"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["move", b"move", "set", b"set", "store", b"store"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordHeadRequest: _TypeAlias = RecordHeadRequest  # noqa: Y015
+
+@_typing.final
+class RecordHeadResponse(_message.Message):
+    """RecordHeadResponse acknowledges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordHeadResponse: _TypeAlias = RecordHeadResponse  # noqa: Y015
 
 @_typing.final
 class ListHeldRequest(_message.Message):
@@ -536,6 +589,7 @@ class HeldSet(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`{tenant}/{name}`."""
     epoch: _builtins.int
@@ -546,6 +600,10 @@ class HeldSet(_message.Message):
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldVersion]:
         """Versions."""
 
+    @_builtins.property
+    def head(self) -> _manifest_pb2.HeadMove:
+        """The last rollback; absent: none, or it cannot be read."""
+
     def __init__(
         self,
         *,
@@ -553,10 +611,11 @@ class HeldSet(_message.Message):
         epoch: _builtins.int = ...,
         number: _builtins.int = ...,
         versions: _abc.Iterable[Global___HeldVersion] | None = ...,
+        head: _manifest_pb2.HeadMove | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "name", b"name", "number", b"number", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "head", b"head", "name", b"name", "number", b"number", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -660,10 +719,13 @@ class ReadHeldResponse(_message.Message):
     KEEP_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
     SLICES_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     keep: _builtins.int
     """Whole versions that its set keeps."""
     dropped: _builtins.bool
     """Whether it was dropped."""
+    sequence: _builtins.int
+    """Number of the move that made it the head."""
     @_builtins.property
     def manifest(self) -> _manifest_pb2.Manifest:
         """The manifest without slices; absent: none is here, or it cannot be read."""
@@ -679,10 +741,11 @@ class ReadHeldResponse(_message.Message):
         keep: _builtins.int = ...,
         dropped: _builtins.bool = ...,
         slices: _abc.Iterable[_manifest_pb2.Slice] | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "keep", b"keep", "manifest", b"manifest", "slices", b"slices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "keep", b"keep", "manifest", b"manifest", "sequence", b"sequence", "slices", b"slices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,11 @@ class ShardServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionResponse.FromString,
                 _registered_method=True)
+        self.RecordHead = channel.unary_unary(
+                '/tessera.api.parameters.v1.ShardService/RecordHead',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordHeadRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordHeadResponse.FromString,
+                _registered_method=True)
         self.DropVersion = channel.unary_unary(
                 '/tessera.api.parameters.v1.ShardService/DropVersion',
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.DropVersionRequest.SerializeToString,
@@ -85,6 +90,13 @@ class ShardServiceServicer:
 
     def RecordVersion(self, request, context):
         """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordHead(self, request, context):
+        """RecordHead keeps a rollback of a set's head, durably: then it has happened.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +149,11 @@ def add_ShardServiceServicer_to_server(servicer, server):
                     servicer.RecordVersion,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionResponse.SerializeToString,
+            ),
+            'RecordHead': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordHead,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordHeadRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordHeadResponse.SerializeToString,
             ),
             'DropVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DropVersion,
@@ -219,6 +236,33 @@ class ShardService:
             '/tessera.api.parameters.v1.ShardService/RecordVersion',
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionRequest.SerializeToString,
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordHead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardService/RecordHead',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordHeadRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,

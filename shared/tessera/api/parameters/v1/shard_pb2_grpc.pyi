@@ -37,6 +37,8 @@ class ShardServiceStub:
     """PersistVersion makes what was pushed of a version durable and lists it."""
     RecordVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.RecordVersionRequest, _shard_pb2.RecordVersionResponse]
     """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
+    RecordHead: _grpc.UnaryUnaryMultiCallable[_shard_pb2.RecordHeadRequest, _shard_pb2.RecordHeadResponse]
+    """RecordHead keeps a rollback of a set's head, durably: then it has happened."""
     DropVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.DropVersionRequest, _shard_pb2.DropVersionResponse]
     """DropVersion forgets a version, or some groups of it."""
     ListHeld: _grpc.UnaryUnaryMultiCallable[_shard_pb2.ListHeldRequest, _shard_pb2.ListHeldResponse]
@@ -57,6 +59,8 @@ class ShardServiceAsyncStub(ShardServiceStub):
     """PersistVersion makes what was pushed of a version durable and lists it."""
     RecordVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.RecordVersionRequest, _shard_pb2.RecordVersionResponse]  # type: ignore[assignment]
     """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
+    RecordHead: _aio.UnaryUnaryMultiCallable[_shard_pb2.RecordHeadRequest, _shard_pb2.RecordHeadResponse]  # type: ignore[assignment]
+    """RecordHead keeps a rollback of a set's head, durably: then it has happened."""
     DropVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.DropVersionRequest, _shard_pb2.DropVersionResponse]  # type: ignore[assignment]
     """DropVersion forgets a version, or some groups of it."""
     ListHeld: _aio.UnaryUnaryMultiCallable[_shard_pb2.ListHeldRequest, _shard_pb2.ListHeldResponse]  # type: ignore[assignment]
@@ -86,6 +90,14 @@ class ShardServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shard_pb2.RecordVersionResponse, _abc.Awaitable[_shard_pb2.RecordVersionResponse]]:
         """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
+
+    @_abc_1.abstractmethod
+    def RecordHead(
+        self,
+        request: _shard_pb2.RecordHeadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.RecordHeadResponse, _abc.Awaitable[_shard_pb2.RecordHeadResponse]]:
+        """RecordHead keeps a rollback of a set's head, durably: then it has happened."""
 
     @_abc_1.abstractmethod
     def DropVersion(
