@@ -1,7 +1,7 @@
 """Fuzz every method of every service: within the process, and over sockets.
 
     make fuzz [SEED=1] [MESSAGES=1100000] [SECONDS=1080]
-    python -m fuzz [--seed N] [--messages N] [--seconds N] [--wire 0.33] [--json FILE]
+    python -m fuzz [--seed N] [--messages N] [--seconds N] [--wire 0.45] [--json FILE]
     make fuzz SEED=1 FIRST=NUMBER MESSAGES=1      one case again, of names that are there then
     make fuzz REPLAY=FILE                         one again, byte for byte: the JSON it was told by
 
@@ -89,7 +89,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--messages", type=int, default=DEFAULT_MESSAGES)
     parser.add_argument("--seconds", type=float, default=DEFAULT_SECONDS)
-    parser.add_argument("--wire", type=float, default=0.33, help="share that goes over sockets")
+    parser.add_argument("--wire", type=float, default=0.45, help="share that goes over sockets")
     parser.add_argument("--replay", type=Path, help="file with a case, as it is printed")
     parser.add_argument("--json", type=Path, help="also write what was found there")
     options = parser.parse_args()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessera import errors
-from tessera.parameters import scrubber, versions
+from tessera.parameters import scrubber, sweeper
 from tessera.parameters.local import LocalParameters
 from tessera.parameters.number_ranges import NumberRanges
 from tessera.parameters.slice_store import SliceStore
@@ -233,7 +233,7 @@ def test_what_a_reader_comes_upon_is_known_at_the_next_acquire(writer, tmp_path)
 
 def test_what_nobody_reads_is_found_by_the_scrubber(platform, writer, again, tmp_path, monkeypatch):
     writer.publish(1)
-    monkeypatch.setattr(versions, "SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 0.2)
     monkeypatch.setattr(scrubber, "PAUSE_SECONDS", 0.05)
     again()
     assert writer.check() == 1

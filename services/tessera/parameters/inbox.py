@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from tessera import errors
 from tessera.parameters.buffers import BufferPool
-from tessera.parameters.pending import PendingPiece
+from tessera.parameters.linked import EarlierVersion, LinkedPiece
+from tessera.parameters.pending import ArrivedPiece, PendingPiece
+from tessera.parameters.slice_file import SliceFile
 from tessera.parameters.slice_store import Key, SliceStore
 from tessera.paths import below
 from tessera.weights.manifest import SliceSpec
+
+WRITERS = 2
+NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,8 @@ class Target:
 class Inbox:
     """What was pushed and is not durable yet; a killed shard forgets it, and the seal says so.
 
+    It is written while it comes, by threads that leave the cores to whoever receives.
+
     A set's high-water mark is the highest (epoch, version) that anyone has pushed to; whoever comes
     with less is FENCED. The coordinator decides for good at seal and commit; the mark only
     keeps late writers from filling the memory.
@@ -42,10 +53,13 @@ class Inbox:
     def __init__(self, store: SliceStore, pool: BufferPool) -> None:
         self._store = store
         self._pool = pool
+        self._writers = ThreadPoolExecutor(
+            WRITERS, thread_name_prefix="write", initializer=_step_back
+        )
         self._lock = threading.Lock()
         self._persisting = threading.Lock()
         self._marks: dict[str, tuple[int, int]] = {}
-        self._arrived: dict[Key, dict[int, list[PendingPiece]]] = defaultdict(dict)
+        self._arrived: dict[Key, dict[int, list[ArrivedPiece]]] = defaultdict(dict)
 
     def begin(self, target: Target) -> list[SliceSpec] | None:
         """Admit a stream.
@@ -63,11 +77,26 @@ class Inbox:
 
     def piece(self, target: Target, group: str) -> PendingPiece:
         """A new, empty piece."""
-        name = f"{target.rank}-{group}-{uuid.uuid4().hex[:8]}"
-        path = below(self._store.folder(target.key), f"{name}.tmp")
-        return PendingPiece(name, group, self._pool, path)
+        name, path = self._place(target, group)
+        return PendingPiece(name, group, self._pool, path, self._writers)
 
-    def arrive(self, target: Target, pieces: list[PendingPiece]) -> None:
+    def earlier(self, target: Target, number: int) -> EarlierVersion:
+        """What can be taken over from another version of the set."""
+        return EarlierVersion(self._store, target.set, number)
+
+    def link(self, target: Target, piece: SliceFile) -> LinkedPiece:
+        """A piece with the bytes of an earlier one.
+
+        Raises:
+            OSError: it was dropped meanwhile, or the filesystem has no links.
+        """
+        return LinkedPiece(piece, *self._place(target, piece.group))
+
+    def _place(self, target: Target, group: str) -> tuple[str, Path]:
+        name = f"{target.rank}-{group}-{uuid.uuid4().hex[:8]}"
+        return name, below(self._store.folder(target.key), f"{name}.tmp")
+
+    def arrive(self, target: Target, pieces: list[ArrivedPiece]) -> None:
         """Keep what a stream brought, in place of what the rank had pushed before."""
         with self._lock:
             self._admit(target)
@@ -122,6 +151,10 @@ class Inbox:
         with self._lock:
             return dict(self._marks)
 
+    def close(self) -> None:
+        """End the threads."""
+        self._writers.shutdown()
+
     @property
     def memory_bytes(self) -> int:
         """Bytes of the pool that are in use."""
@@ -142,7 +175,13 @@ class Inbox:
                 _discard(self._arrived.pop(key))
 
 
-def _discard(arrived: dict[int, list[PendingPiece]]) -> None:
+def _step_back() -> None:
+    """Let other threads go first, where the system has a priority for each."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+def _discard(arrived: dict[int, list[ArrivedPiece]]) -> None:
     for pieces in arrived.values():
         for piece in pieces:
             piece.discard()

@@ -63,10 +63,10 @@ class CoordinatorNode:
         shards = Shards(place.controller, place.token, names)
         self._versions = Versions(store, shards, self._meter, config.quota)
         signer = GrantSigner(config.data_dir / "grants.pem")
-        servicer = coordinator.CoordinatorControl(self._versions, signer)
+        self._control = coordinator.CoordinatorControl(self._versions, signer)
 
         def register(server: Any) -> None:
-            coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(servicer, server)
+            coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(self._control, server)
 
         services = [(coordinator.NAME, register)]
         self._server = Server(
@@ -91,6 +91,7 @@ class CoordinatorNode:
         """Withdraw, let calls end, and close the store."""
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
+        await self._control.close()
         await self._versions.stop()
         self._folder.close()
 
@@ -122,12 +123,12 @@ class ShardNode:
         self._store = await asyncio.to_thread(SliceStore, config.data_dir)
         self._begun = _amount(self._store)
         pool = await asyncio.to_thread(BufferPool, config.pool_bytes, config.warm_bytes)
-        inbox = Inbox(self._store, pool)
+        self._inbox = inbox = Inbox(self._store, pool)
         owner = StoreId(config.data_dir)
-        servicer = shard.ShardControl(config.name, inbox, self._store, owner, self._meter)
+        self._control = shard.ShardControl(config.name, inbox, self._store, owner, self._meter)
 
         def register(server: Any) -> None:
-            shard_pb2_grpc.add_ShardServiceServicer_to_server(servicer, server)
+            shard_pb2_grpc.add_ShardServiceServicer_to_server(self._control, server)
 
         grants = GrantVerifier(lambda: _grant_key(place))
         bulk = data.ShardData(config.name, inbox, grants, self._store, owner, self._meter)
@@ -160,11 +161,13 @@ class ShardNode:
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
         await asyncio.to_thread(self._data.stop, GRACE_SECONDS)
+        await asyncio.to_thread(self._inbox.close)
         self._store.close()
         self._folder.close()
 
     async def _measure(self) -> None:
         """Say again and again what is on disk: Ray forgets a gauge that is not set for 20 s."""
+        await asyncio.to_thread(self._control.reserve.make)
         self._meter.record(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
         await asyncio.sleep(MEASURE_SECONDS)
 

@@ -1,9 +1,12 @@
-"""A piece that is being received: in memory as long as there is room, else in its file."""
+"""A piece that is being received: written to its file while it comes."""
 
 from __future__ import annotations
 
 import os
+from collections import deque
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -11,52 +14,102 @@ from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
 
+SYNC_BYTES = 64 * 1024 * 1024
+"""What is written before the disk is waited for, so that little is left to do at the end."""
+
+
+class ArrivedPiece(Protocol):
+    """A piece that a rank has pushed: `write` makes it durable, `move` puts it in its place."""
+
+    @property
+    def name(self) -> str:
+        """Of the piece."""
+
+    @property
+    def group(self) -> str:
+        """Of its tensors."""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+
+    @property
+    def slices(self) -> list[SliceSpec]:
+        """What lies in it."""
+
+    def write(self) -> None:
+        """Make it durable."""
+
+    def move(self, path: Path) -> None:
+        """Give its file another name."""
+
+    def discard(self) -> None:
+        """Forget it."""
+
 
 class PendingPiece:
     """The slices of one group that one rank pushes, one after another.
+
+    Its bytes land in blocks of memory; threads put full ones into the file meanwhile. If the disk
+    is slower than the network for so long that no block is free, whoever pushes waits for it.
 
     Args:
         name: of the piece.
         group: of its tensors.
         pool: where its bytes land.
-        path: file that it is written to, at the latest by `write`.
+        path: its file, until `move`.
+        writers: put full blocks into the file.
     """
 
-    def __init__(self, name: str, group: str, pool: BufferPool, path: Path) -> None:
+    def __init__(
+        self, name: str, group: str, pool: BufferPool, path: Path, writers: Executor
+    ) -> None:
         self.name = name
         self.group = group
         self.size = 0
         self.slices: list[SliceSpec] = []
         self.path = path
         self._pool = pool
-        self._blocks: list[Bytes] = []
-        self._fill = BLOCK_BYTES
+        self._writers = writers
+        self._block: Bytes | None = None
+        self._fill = 0
         self._file: int | None = None
+        self._writing: deque[Future[None]] = deque()
+        self._unsynced = 0
 
     def append(self, data: Bytes) -> None:
-        """Take more bytes."""
-        position = 0
-        while position < data.size:
+        """Take more bytes.
+
+        Raises:
+            OSError: what came before could not be written.
+        """
+        while data.size:
+            if self._block is None and not self._take():
+                _write(self._opened(), data, self.size)
+                self.size += data.size
+                return
+            assert self._block is not None
+            part = data[: BLOCK_BYTES - self._fill]
+            self._block[self._fill : self._fill + part.size] = part
+            self._fill += part.size
+            self.size += part.size
+            data = data[part.size :]
             if self._fill == BLOCK_BYTES:
-                block = self._pool.take()
-                if block is None:
-                    self._spill(data[position:])
-                    break
-                self._blocks.append(block)
-                self._fill = 0
-            taken = min(BLOCK_BYTES - self._fill, data.size - position)
-            block = self._blocks[-1]
-            block[self._fill : self._fill + taken] = data[position : position + taken]
-            self._fill += taken
-            position += taken
-        self.size += data.size
+                self._hand_over()
 
     def write(self) -> None:
-        """Put all of it in the file, durably, and free the memory."""
-        self._flush()
-        if self._file is not None:
-            os.fsync(self._file)
-            self._close()
+        """Put all of it in the file, durably, and free the memory.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        file = self._opened()
+        if self._block is not None:
+            self._hand_over()
+        while self._writing:
+            self._writing.popleft().result()
+        os.fsync(file)
+        self._close()
 
     def move(self, path: Path) -> None:
         """Give its file another name."""
@@ -65,25 +118,52 @@ class PendingPiece:
 
     def discard(self) -> None:
         """Forget it."""
-        self._pool.give(self._blocks)
+        if self._block is not None:
+            self._pool.give([self._block])
+            self._block = None
+        for writing in self._writing:
+            # One that had not begun still has to give its block back.
+            writing.exception()
+        self._writing.clear()
         self._close()
         self.path.unlink(missing_ok=True)
 
-    def _spill(self, data: Bytes) -> None:
-        """No block is free: what is here and what has come go to the file."""
-        self._flush()
-        assert self._file is not None
-        _write(self._file, data)
+    def _take(self) -> bool:
+        """Begin a block; returns whether there is one, if need be after one of its own is free."""
+        self._block, self._fill = self._pool.take(), 0
+        while self._block is None and self._writing:
+            self._writing.popleft().result()
+            self._block = self._pool.take()
+        return self._block is not None
 
-    def _flush(self) -> None:
+    def _hand_over(self) -> None:
+        """Let a thread write the block, and see whether those before could be."""
+        block, self._block = self._block, None
+        assert block is not None
+        start, file = self.size - self._fill, self._opened()
+        self._unsynced += self._fill
+        sync = self._unsynced >= SYNC_BYTES
+        if sync:
+            self._unsynced = 0
+        self._writing.append(
+            self._writers.submit(self._write_block, file, block, self._fill, start, sync=sync)
+        )
+        while self._writing and self._writing[0].done():
+            self._writing.popleft().result()
+
+    def _write_block(self, file: int, block: Bytes, fill: int, start: int, *, sync: bool) -> None:
+        try:
+            _write(file, block[:fill], start)
+        finally:
+            self._pool.give([block])
+        if sync:
+            os.fsync(file)
+
+    def _opened(self) -> int:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        for position, block in enumerate(self._blocks):
-            last = position == len(self._blocks) - 1
-            _write(self._file, block[: self._fill] if last else block)
-        self._pool.give(self._blocks)
-        self._fill = BLOCK_BYTES
+        return self._file
 
     def _close(self) -> None:
         if self._file is not None:
@@ -91,7 +171,8 @@ class PendingPiece:
             self._file = None
 
 
-def _write(file: int, data: Bytes) -> None:
+def _write(file: int, data: Bytes, start: int) -> None:
     rest = np.ascontiguousarray(data).data
     while rest:
-        rest = rest[os.write(file, rest) :]
+        written = os.pwrite(file, rest, start)
+        rest, start = rest[written:], start + written

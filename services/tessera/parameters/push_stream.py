@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tessera import errors
 from tessera.parameters.inbox import Inbox, Target
-from tessera.parameters.pending import PendingPiece
+from tessera.parameters.linked import EarlierVersion, LinkedPiece
+from tessera.parameters.pending import ArrivedPiece, PendingPiece
 from tessera.weights.blocks import BLOCK_BYTES, SliceHasher
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
@@ -17,13 +19,17 @@ from tessera.weights.strided import Bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
-    """A slice whose bytes follow."""
+    """A slice whose bytes follow; or, with `reuse`, one that an earlier version has.
+
+    `reuse` is the version, and the tensor's index in its list.
+    """
 
     tensor: int
     group: str
     box: Box
     size: int
     checksum: int
+    reuse: tuple[int, int] | None = None
 
 
 class PushStream:
@@ -46,14 +52,26 @@ class PushStream:
         self._queue: deque[Announced] = deque()
         self._pieces: dict[str, PendingPiece] = {}
         self._repeated: list[tuple[int, Box, int, int]] = []
+        self._earlier: dict[int, EarlierVersion] = {}
+        self._linked: dict[Path, LinkedPiece] = {}
         self._block_bytes = block_bytes
         self._hasher = SliceHasher(block_bytes)
         self._filled = 0
         self._size = 0
 
     def announce(self, headers: Sequence[Announced]) -> None:
-        """Slices whose bytes follow, in order."""
-        self._queue.extend(headers)
+        """Slices whose bytes follow, in order, and slices that are here already.
+
+        Raises:
+            FailedPreconditionError: one of those is not (NOT_HELD).
+        """
+        for header in headers:
+            if header.reuse is None:
+                self._queue.append(header)
+            elif self._durable is None:
+                self._take_over(header, header.reuse)
+            else:
+                self._repeat(header)
 
     def take(self, data: Bytes) -> None:
         """The next bytes; they may span slices.
@@ -71,7 +89,7 @@ class PushStream:
             part = data[: header.size - self._filled]
             self._hasher.update(part)
             if self._durable is None:
-                self._piece(header).append(part)
+                self._piece(header.group).append(part)
             self._filled += part.size
             data = data[part.size :]
             if self._filled == header.size:
@@ -90,7 +108,8 @@ class PushStream:
                 f"the stream ended {len(self._queue)} slices too early", reason="SHORT_PUSH"
             )
         if self._durable is None:
-            self._inbox.arrive(self._target, list(self._pieces.values()))
+            self._copy_scraps()
+            self._inbox.arrive(self._target, [*self._pieces.values(), *self._linked.values()])
             return self._size
         kept = [(s.tensor, s.box, s.size, s.checksum) for s in self._durable]
         if sorted(kept, key=repr) != sorted(self._repeated, key=repr):
@@ -103,15 +122,43 @@ class PushStream:
 
     def discard(self) -> None:
         """Forget what came."""
-        for piece in self._pieces.values():
+        pieces: list[ArrivedPiece] = [*self._pieces.values(), *self._linked.values()]
+        for piece in pieces:
             piece.discard()
 
-    def _piece(self, header: Announced) -> PendingPiece:
-        piece = self._pieces.get(header.group)
-        if piece is None:
-            piece = self._inbox.piece(self._target, header.group)
-            self._pieces[header.group] = piece
-        return piece
+    def _take_over(self, header: Announced, reuse: tuple[int, int]) -> None:
+        number, tensor = reuse
+        if number not in self._earlier:
+            self._earlier[number] = self._inbox.earlier(self._target, number)
+        identity = (tensor, header.box, header.size, header.checksum)
+        found = self._earlier[number].find(identity)
+        if found is None or found[0].group != header.group:
+            raise _not_held(self._target, number)
+        earlier, source = found
+        if earlier.path not in self._linked:
+            try:
+                self._linked[earlier.path] = self._inbox.link(self._target, earlier)
+            except OSError:
+                raise _not_held(self._target, number) from None
+        self._linked[earlier.path].take(source, header.tensor)
+        self._size += header.size
+
+    def _copy_scraps(self) -> None:
+        """Of files of which little counts, copy that."""
+        for path, linked in list(self._linked.items()):
+            if not linked.worth_it:
+                linked.copy(self._piece(linked.group))
+                del self._linked[path]
+                linked.discard()
+
+    def _repeat(self, header: Announced) -> None:
+        self._repeated.append((header.tensor, header.box, header.size, header.checksum))
+        self._size += header.size
+
+    def _piece(self, group: str) -> PendingPiece:
+        if group not in self._pieces:
+            self._pieces[group] = self._inbox.piece(self._target, group)
+        return self._pieces[group]
 
     def _finish_slice(self, header: Announced) -> None:
         digest, blocks = self._hasher.finish()
@@ -137,7 +184,15 @@ class PushStream:
                     block_bytes=self._block_bytes,
                 )
             )
+            self._size += header.size
         else:
-            self._repeated.append((header.tensor, header.box, header.size, header.checksum))
+            self._repeat(header)
         self._filled = 0
-        self._size += header.size
+
+
+def _not_held(target: Target, number: int) -> errors.FailedPreconditionError:
+    return errors.FailedPreconditionError(
+        f"not all that {target.set}@{number} should have in common with {target.set}"
+        f"@{target.version} is here; push all of it",
+        reason="NOT_HELD",
+    )

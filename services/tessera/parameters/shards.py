@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -29,7 +29,8 @@ from tessera.weights.messages import (
     slice_from_pb,
 )
 
-PERSIST_SECONDS = 300.0
+PERSIST_SECONDS = 60.0
+"""For a call that a shard answers within `operations.POLL_SECONDS`, if it lives."""
 WAIT_SECONDS = 20.0
 _PAUSE = 0.2
 
@@ -81,11 +82,23 @@ class Shards:
                 )
             await asyncio.sleep(_PAUSE)
 
-    async def persist(self, shard: str, name: str, version: int) -> list[SliceSpec]:
-        """Make a version durable on a shard, and list what it holds of it."""
+    async def persist(
+        self, shard: str, name: str, version: int, tell: Callable[[int], None]
+    ) -> list[SliceSpec]:
+        """Make a version durable on a shard, however long that takes; lists what it holds of it.
+
+        Args:
+            shard: which.
+            name: of the set.
+            version: its number.
+            tell: hears how many bytes are durable so far.
+        """
         request = pb.PersistVersionRequest(store=self.store, set=name, version=version)
-        reply = await self._call(shard, "PersistVersion", request, PERSIST_SECONDS)
-        return [slice_from_pb(message) for message in reply.slices]
+        while True:
+            reply = await self._call(shard, "PersistVersion", request, PERSIST_SECONDS)
+            tell(reply.written)
+            if not reply.pending:
+                return [slice_from_pb(message) for message in reply.slices]
 
     async def record(self, shard: str, record: VersionRecord) -> None:
         """Have a shard keep what makes a version a committed one."""
@@ -108,6 +121,11 @@ class Shards:
         request = pb.DropVersionRequest(store=self.store, set=name, version=version, groups=groups)
         reply = await self._call(shard, "DropVersion", request, WAIT_SECONDS)
         return int(reply.size)
+
+    async def free_bytes(self, shard: str) -> int:
+        """Bytes that a shard's disk has free."""
+        reply = await self._call(shard, "GetShardStatus", pb.GetShardStatusRequest(), WAIT_SECONDS)
+        return int(reply.free_bytes)
 
     async def held(
         self,

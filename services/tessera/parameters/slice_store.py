@@ -11,7 +11,7 @@ from tessera import errors
 from tessera.parameters.checked_file import make_folders
 from tessera.parameters.dropped_versions import DroppedVersions
 from tessera.parameters.head_file import read_head, write_head
-from tessera.parameters.pending import PendingPiece
+from tessera.parameters.pending import ArrivedPiece
 from tessera.parameters.slice_file import SliceFile
 from tessera.parameters.version_folder import VersionFolder, dropped, lost
 from tessera.parameters.version_record import VersionRecord
@@ -61,7 +61,7 @@ class SliceStore:
         """
         return below(self.root, *key[0].split("/"), str(key[1]))
 
-    def persist(self, key: Key, rank: int, pieces: Sequence[PendingPiece]) -> None:
+    def persist(self, key: Key, rank: int, pieces: Sequence[ArrivedPiece]) -> None:
         """Make what a rank pushed durable; the memory is free afterwards."""
         self._made(key).persist(rank, pieces, self._writers)
 

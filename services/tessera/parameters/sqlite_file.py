@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tessera.parameters.disk import database_errors
+
 _TABLES = """
 CREATE TABLE sets (
     name TEXT PRIMARY KEY,
@@ -125,10 +127,15 @@ _STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}
 
 
 class SQLiteFile:
-    """One connection; used by one thread at a time."""
+    """One connection; used by one thread at a time.
+
+    Args:
+        path: of the file.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode = WAL")
@@ -138,14 +145,21 @@ class SQLiteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing; on disk when it ends."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        """All of it or nothing; on disk when it ends.
+
+        Raises:
+            ResourceExhaustedError: the disk is full (DISK_FULL).
+        """
+        with database_errors(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # Of a disk that is full SQLite may have gone back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Close the file."""

@@ -64,6 +64,7 @@ class Store:
         retention: which of its versions stay.
         health: which of them are damaged.
         recovery: what shards know and it does not.
+        folder: that its file is in.
         heads: what readers get who name no version.
         deletion: ends sets.
     """
@@ -77,6 +78,7 @@ class Store:
     ) -> None:
         self._database = SQLiteFile(path)
         self._quota = quota
+        self.folder = path.parent
         self.reader = VersionReader(self._database)
         self.health = VersionHealth(self._database)
         self.recovery = Recovery(self._database, shards)

@@ -21,7 +21,7 @@ from tessera import errors
 from tessera.parameters.checked_file import make_folders
 from tessera.parameters.damage import Damage
 from tessera.parameters.index_file import read_index, write_index
-from tessera.parameters.pending import PendingPiece
+from tessera.parameters.pending import ArrivedPiece
 from tessera.parameters.slice_file import SliceFile
 from tessera.parameters.version_record import NAME as RECORD
 from tessera.parameters.version_record import VersionRecord, read_record, write_record
@@ -69,6 +69,12 @@ class VersionFolder:
             return tuple(self._damage.values())
 
     @property
+    def damaged_files(self) -> frozenset[str]:
+        """Names of its files that are known to be damaged."""
+        with self._lock:
+            return frozenset(self._damage)
+
+    @property
     def size(self) -> int:
         """Bytes of its pieces."""
         return sum(piece.size for piece in self.pieces)
@@ -81,7 +87,7 @@ class VersionFolder:
         """Everything durable of it."""
         return [source for piece in self.pieces for source in piece.slices.values()]
 
-    def persist(self, rank: int, pieces: Sequence[PendingPiece], writers: Executor) -> None:
+    def persist(self, rank: int, pieces: Sequence[ArrivedPiece], writers: Executor) -> None:
         """Make what a rank pushed durable; the memory is free afterwards."""
         make_folders(self.path, self._root)
         landing = [writers.submit(_land, piece, self.path) for piece in pieces]
@@ -279,6 +285,6 @@ def lost(version: str, piece: str) -> errors.DataLossError:
     )
 
 
-def _land(piece: PendingPiece, folder: Path) -> None:
+def _land(piece: ArrivedPiece, folder: Path) -> None:
     piece.write()
     piece.move(folder / f"{piece.name}.bin")

@@ -156,6 +156,17 @@ class VersionRetention:
             excess = max(excess, total_bytes(held) + size - most)
         self.drop(db, shrink(held, excess))
 
+    def free(self, name: str, size: int) -> None:
+        """Drop of a tenant's versions what may go, oldest first, until `size` bytes are free.
+
+        Args:
+            name: of a set of the tenant.
+            size: bytes.
+        """
+        with self._database.transaction() as db:
+            held = _by_tenant(held_versions(db)).get(tenant_of(name), [])
+            self.drop(db, shrink(held, size))
+
     def _most(self, tenant: str) -> int | None:
         """Bytes that a tenant may hold."""
         given = (self._quota.of(tenant).bytes, self._cap)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
 
-from tessera import errors
-from tessera.background import Background, comes
 from tessera.meter import Meter
 from tessera.parameters.holding import Verified
-from tessera.parameters.metrics import DAMAGED_VERSIONS, VERSIONS_COMMITTED
+from tessera.parameters.metrics import VERSIONS_COMMITTED
 from tessera.parameters.quota import TenantQuota, tenant_of
 from tessera.parameters.reconciler import Reconciler
 from tessera.parameters.shards import Shards
 from tessera.parameters.store import Store, Writer
+from tessera.parameters.sweeper import Sweeper
 from tessera.weights.coverage import check_coverage
 from tessera.weights.manifest import Grant, HeadMove, ShardAddress, TensorSpec, Version
 
@@ -28,7 +27,6 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SWEEP_SECONDS = 15.0
 PROGRESS_SECONDS = 0.5
 
 
@@ -52,19 +50,17 @@ class Versions:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._reconciler = Reconciler(store, shards, self._on_thread)
         self._changed: dict[str, asyncio.Event] = {}
-        self._sweep = asyncio.Event()
-        self._hear_at = 0.0
-        self._sweeper = Background("sweeper", self._sweep_once)
+        self.sweeper = Sweeper(store, shards, self._reconciler, self.ask, meter)
 
     async def start(self) -> None:
         """Begin to know what the shards know, and to forget what may go."""
         await self._reconciler.start()
-        self._sweeper.start()
+        self.sweeper.start()
 
     async def stop(self) -> None:
         """End all work and close the store."""
         await self._reconciler.stop()
-        await self._sweeper.stop()
+        await self.sweeper.stop()
         self._thread.shutdown()
         self.store.close()
         await self.shards.close()
@@ -95,25 +91,42 @@ class Versions:
         """Begin a version once all shards are there; returns its number and the shards."""
         addresses = await self.shards.addresses(wait=True)
         await self._reconciler.done()
+        await self.sweeper.make_room(writer.set, sum(tensor.size for tensor in tensors))
         number = await self.ask(self.store.open, writer, step, tensors, assets, labels)
-        self._sweep.set()
+        self.sweeper.wake()
         return number, addresses
 
-    async def seal(self, writer: Writer, number: int) -> tuple[int, int]:
+    async def seal(
+        self, writer: Writer, number: int, tell: Callable[[int], None] = lambda _: None
+    ) -> tuple[int, int]:
         """Make a version durable on every shard and check it; returns slices and bytes.
+
+        Args:
+            writer: of the set.
+            number: of the version.
+            tell: hears how many bytes are durable so far.
 
         Raises:
             FailedPreconditionError: it is not whole (INCOMPLETE, OVERLAP …), or FENCED.
         """
         tensors = await self.ask(self.store.unsealed, writer, number)
         if tensors is not None:
+            written: dict[str, int] = {}
+
+            def heard(shard: str, size: int) -> None:
+                written[shard] = size
+                tell(sum(written.values()))
+
             found = await asyncio.gather(
-                *(self.shards.persist(shard, writer.set, number) for shard in self.shards.names)
+                *(
+                    self.shards.persist(shard, writer.set, number, partial(heard, shard))
+                    for shard in self.shards.names
+                )
             )
             slices = [source for part in found for source in part]
             await asyncio.to_thread(check_coverage, tensors, slices)
             await self.ask(self.store.seal, writer, number, slices)
-            self._sweep.set()
+            self.sweeper.wake()
         return await self.ask(self.store.sealed_size, writer.set, number)
 
     async def commit(self, writer: Writer, number: int) -> Version:
@@ -128,14 +141,14 @@ class Versions:
         self._meter.record(VERSIONS_COMMITTED, 1)
         self._notify(writer.set)
         await self.ask(self.store.retention.retain)
-        self._sweep.set()
+        self.sweeper.wake()
         log.info("committed", set=writer.set, version=number, step=version.step, size=version.size)
         return version
 
     async def abort(self, writer: Writer, number: int) -> None:
         """Give a version up."""
-        await self.ask(self.store.abort, writer, number)
-        self._sweep.set()
+        await self.sweeper.spend(self.store.abort, writer, number)
+        self.sweeper.wake()
 
     async def roll_back(self, name: str, number: int, mover: str) -> HeadMove:
         """Make a committed version the head again.
@@ -154,9 +167,9 @@ class Versions:
 
     async def delete(self, name: str, *, force: bool) -> tuple[int, int]:
         """Drop all versions of a set, and the set; returns how many, and their bytes."""
-        found = await self.ask(self.store.deletion.delete, name, force=force)
+        found = await self.sweeper.spend(self.store.deletion.delete, name, force=force)
         self._notify(name)
-        self._sweep.set()
+        self.sweeper.wake()
         log.info("deleted", set=name, versions=found[0], size=found[1])
         return found
 
@@ -227,28 +240,6 @@ class Versions:
         event = self._changed.pop(name, None)
         if event is not None:
             event.set()
-
-    async def _sweep_once(self) -> None:
-        """Apply retention as pins run out, and tell shards what to forget until they have."""
-        await comes(self._sweep, SWEEP_SECONDS)
-        self._sweep.clear()
-        try:
-            await self._tidy()
-        except errors.TesseraError as error:
-            log.info("cannot forget yet", reason=error.reason, message=error.message)
-
-    async def _tidy(self) -> None:
-        await self.ask(self.store.give_up)
-        await self.ask(self.store.retention.retain)
-        for drop in await self.ask(self.store.retention.pending_drops):
-            await self.shards.drop(drop.shard, drop.set, drop.number, drop.groups)
-            await self.ask(self.store.retention.dropped, drop)
-        if time.monotonic() < self._hear_at:
-            return
-        self._hear_at = time.monotonic() + SWEEP_SECONDS
-        await self._reconciler.hear()
-        damaged = await self.ask(self.store.health.damaged_versions)
-        self._meter.record(DAMAGED_VERSIONS, damaged)
 
     async def _on_thread(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()

@@ -33,7 +33,8 @@ from tessera.weights.manifest import (
 )
 
 NAME = "coordinator"
-SEAL_SECONDS = 600.0
+SEAL_SECONDS = 60.0
+"""For a call that says how far the sealing is, at the latest after ten seconds."""
 _WORKED_SECONDS = 5.0
 
 
@@ -126,12 +127,17 @@ class Coordinator:
     def seal_version(self, opened: OpenedVersion) -> int:
         """Make what was pushed durable and check that it is whole; returns its bytes.
 
+        It takes as long as the disks take: the coordinator is asked until it is done.
+
         Raises:
             FailedPreconditionError: something is missing (reason INCOMPLETE, naming the tensor):
                 push again, the same slices, and seal again; or the writer is FENCED.
         """
         request = pb.SealVersionRequest(set=opened.set, version=opened.number, epoch=opened.epoch)
-        return int(self._call("SealVersion", request, SEAL_SECONDS).size)
+        while True:
+            reply = self._call("SealVersion", request, SEAL_SECONDS)
+            if not reply.pending:
+                return int(reply.size)
 
     def commit_version(self, opened: OpenedVersion) -> Version:
         """Make a sealed version the head of its set. Doing it twice is harmless.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import xxhash
@@ -47,14 +48,47 @@ class LocalSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushReport:
-    """What was pushed: bytes, seconds, and (tensor index, box, xxh3-64) of every slice as stored.
+    """What was pushed of a version.
 
-    A slice much bigger than a shard's share is stored in several blocks along its first axes.
+    Attributes:
+        version: its number.
+        tensors: all of it.
+        size: bytes that the shards have now.
+        sent: bytes that were sent for that; the others they had.
+        seconds: that it took.
+        digests: tensor index, box and xxh3-64 of every slice as stored. A slice much bigger than a
+            shard's share is stored in several blocks along its first axes.
     """
 
+    version: int
+    tensors: tuple[TensorSpec, ...]
     size: int
+    sent: int
     seconds: float
     digests: tuple[tuple[int, Box, int], ...]
+
+    @property
+    def known(self) -> dict[Identity, tuple[int, int]]:
+        """Index of the tensor, and checksum, of every slice."""
+        return {
+            (self.tensors[index].group, self.tensors[index].name, box): (index, checksum)
+            for index, box, checksum in self.digests
+        }
+
+
+Identity = tuple[str, str, Box]
+"""Group and name of a tensor, and the box of a slice of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What shards have of an earlier version."""
+
+    version: int
+    slices: Mapping[Identity, tuple[int, int]]
+
+
+_NOTHING = _Known(version=0, slices={})
 
 
 def push(
@@ -64,8 +98,12 @@ def push(
     token: Token,
     *,
     patience: float = PATIENCE_SECONDS,
+    before: PushReport | None = None,
 ) -> PushReport:
     """Send this rank's slices, one stream for each shard, all at once.
+
+    What is the same as in the version `before`, which this rank pushed and which is committed, is
+    not sent again: the shards take it over.
 
     Everything that a rank gives to a version goes in one call: a second one replaces the first as
     long as the version is not sealed. Afterwards only the same slices are accepted again, which
@@ -88,16 +126,28 @@ def push(
         streams[name].append(part)
     with ThreadPoolExecutor(len(opened.shards), thread_name_prefix="push") as pool:
         # A shard without slices gets a stream too: it may hold some of an earlier push.
+        known = _Known(version=before.version, slices=before.known) if before else _NOTHING
         jobs = [
-            pool.submit(_push, opened, rank, shard, streams[shard.name], token, patience)
+            pool.submit(_push, opened, rank, shard, streams[shard.name], known, token, patience)
             for shard in opened.shards
         ]
-        digests = [digest for job in jobs for digest in job.result()]
+        pushed = [job.result() for job in jobs]
     return PushReport(
+        version=opened.number,
+        tensors=opened.tensors,
         size=sum(part.data.size for part in parts),
+        sent=sum(one.sent for one in pushed),
         seconds=time.monotonic() - begin,
-        digests=tuple(digests),
+        digests=tuple(digest for one in pushed for digest in one.digests),
     )
+
+
+@dataclass(slots=True)
+class _Pushed:
+    """What went to one shard."""
+
+    digests: list[tuple[int, Box, int]] = field(default_factory=list)
+    sent: int = 0
 
 
 def _split(
@@ -148,15 +198,16 @@ def _push(  # noqa: PLR0917 - what one thread needs
     rank: int,
     shard: ShardAddress,
     slices: Sequence[LocalSlice],
+    known: _Known,
     token: Token,
     patience: float,
-) -> list[tuple[int, Box, int]]:
-    """One stream, from the start again whenever the shard goes away; returns the digests."""
+) -> _Pushed:
+    """One stream, from the start again whenever the shard goes away."""
     ordered = sorted(slices, key=lambda item: item.group)
     size = sum(item.data.size for item in ordered)
 
-    def attempt(again: bool) -> list[tuple[int, Box, int]]:
-        digests: list[tuple[int, Box, int]] = []
+    def attempt(again: bool, known: _Known = known) -> _Pushed:
+        pushed = _Pushed()
         address = shard.data_address
         if again:
             role = registry_pb2.ROLE_SHARD
@@ -169,22 +220,28 @@ def _push(  # noqa: PLR0917 - what one thread needs
                 response_deserializer=pb.PushSlicesResponse.FromString,
             )
             reply = send(
-                _requests(opened, rank, ordered, digests),
+                _requests(opened, rank, ordered, known, pushed),
                 metadata=bearer(token),
                 timeout=PATIENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND,
             )
         if reply.size != size:
             raise errors.DataLossError(f"{shard.name} stored {reply.size} of {size} bytes")
-        return digests
+        return pushed
 
-    return with_patience(attempt, patience)
+    try:
+        return with_patience(attempt, patience)
+    except errors.FailedPreconditionError as error:
+        if error.reason != "NOT_HELD":
+            raise
+    return with_patience(partial(attempt, known=_NOTHING), patience)
 
 
 def _requests(
     opened: OpenedVersion,
     rank: int,
     slices: Sequence[LocalSlice],
-    digests: list[tuple[int, Box, int]],
+    known: _Known,
+    pushed: _Pushed,
 ) -> Iterator[pb.PushSlicesRequest | bytes]:
     target = pb.PushTarget(set=opened.set, rank=rank, grant=opened.grant)
     yield pb.PushSlicesRequest(target=target)
@@ -197,12 +254,18 @@ def _requests(
             found = headers.result()
             if position + 1 < len(batches):
                 headers = ahead.submit(_headers, batches[position + 1])
-            digests += [
-                (item.tensor, item.box, header.checksum)
-                for item, header in zip(batch, found, strict=True)
-            ]
+            new = []
+            for item, header in zip(batch, found, strict=True):
+                pushed.digests.append((item.tensor, item.box, header.checksum))
+                tensor = opened.tensors[item.tensor]
+                index, checksum = known.slices.get((tensor.group, tensor.name, item.box), (0, None))
+                if checksum == header.checksum:
+                    header.reuse.version, header.reuse.tensor = known.version, index
+                else:
+                    new.append(item)
             yield pb.PushSlicesRequest(headers=pb.SliceHeaders(headers=found))
-            yield from wire.chunks((item.data for item in batch), wire.PUSH_DATA)
+            yield from wire.chunks((item.data for item in new), wire.PUSH_DATA)
+            pushed.sent += sum(item.data.size for item in new)
 
 
 def _headers(batch: Sequence[LocalSlice]) -> list[pb.SliceHeader]:

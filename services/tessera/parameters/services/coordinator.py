@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from tessera import errors
@@ -11,6 +12,7 @@ from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1 import manifest_pb2
 from tessera.dtypes import element_size
+from tessera.parameters.operations import Operations
 from tessera.parameters.push_grant import GrantSigner, PushGrant
 from tessera.parameters.store import Writer
 from tessera.parameters.versions import Versions
@@ -41,6 +43,11 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         self._versions = versions
         self._signer = signer
         self._store = versions.store
+        self._seals: Operations[tuple[int, int]] = Operations()
+
+    async def close(self) -> None:
+        """End what goes on between calls."""
+        await self._seals.close()
 
     async def AcquireWriter(
         self, request: pb.AcquireWriterRequest, context: Any
@@ -85,8 +92,14 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
     ) -> pb.SealVersionResponse:
         """Make a version durable and check that it is whole."""
         del context
-        slices, size = await self._versions.seal(_writer(request), request.version)
-        return pb.SealVersionResponse(slices=slices, size=size)
+        writer = _writer(request)
+        polled = await self._seals.poll(
+            (writer, request.version), partial(self._versions.seal, writer, request.version)
+        )
+        if polled.result is None:
+            return pb.SealVersionResponse(pending=True, written=polled.done)
+        slices, size = polled.result
+        return pb.SealVersionResponse(slices=slices, size=size, written=size)
 
     async def CommitVersion(
         self, request: pb.CommitVersionRequest, context: Any

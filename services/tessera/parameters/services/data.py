@@ -152,6 +152,7 @@ def _announced(header: pb.SliceHeader) -> Announced:
         box=box,
         size=header.size,
         checksum=header.checksum,
+        reuse=((header.reuse.version, header.reuse.tensor) if header.HasField("reuse") else None),
     )
 
 

@@ -12,9 +12,11 @@ from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1.manifest_pb2 import VERSION_STATE_COMMITTED
 from tessera.dtypes import element_size
 from tessera.meter import Meter
-from tessera.parameters.disk import disk_errors
+from tessera.parameters.disk import disk_errors, free_bytes
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
+from tessera.parameters.operations import Operations
+from tessera.parameters.reserve import Reserve
 from tessera.parameters.scrubber import advance
 from tessera.parameters.slice_store import Key, SliceStore
 from tessera.parameters.store_id import StoreId
@@ -44,6 +46,9 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         store: what is on the disk.
         owner: whose store it is.
         meter: counts bytes.
+
+    Attributes:
+        reserve: room for what gives room back.
     """
 
     def __init__(
@@ -54,15 +59,25 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         self._store = store
         self._owner = owner
         self._meter = meter
+        self.reserve = Reserve(store.root)
+        self._persists: Operations[list[SliceSpec]] = Operations()
 
     async def PersistVersion(
         self, request: pb.PersistVersionRequest, context: Any
     ) -> pb.PersistVersionResponse:
         """Make what has arrived durable."""
         del context
-        slices = await asyncio.to_thread(self._persist, request)
+        key = (request.set, request.version)
+        polled = await self._persists.poll(
+            (key, request.store), lambda _: asyncio.to_thread(self._persist, request)
+        )
+        folder = self._store.held(request.set).get(key)
+        written = folder.size if folder else 0
+        if polled.result is None:
+            return pb.PersistVersionResponse(pending=True, written=written)
         self._meter.record(DISK_BYTES, self._store.disk_bytes)
-        return pb.PersistVersionResponse(slices=[slice_to_pb(source) for source in slices])
+        slices = [slice_to_pb(source) for source in polled.result]
+        return pb.PersistVersionResponse(slices=slices, written=written)
 
     async def RecordVersion(
         self, request: pb.RecordVersionRequest, context: Any
@@ -128,6 +143,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
             versions=self._store.versions,
             store=self._owner.value,
             damaged_versions=self._store.damaged_versions,
+            free_bytes=free_bytes(self._store.root),
         )
 
     def _persist(self, request: pb.PersistVersionRequest) -> list[SliceSpec]:
@@ -149,9 +165,13 @@ class ShardControl(pb_grpc.ShardServiceServicer):
             self._store.record_head(request.set, head_move_from_pb(request.move))
 
     def _drop(self, request: pb.DropVersionRequest) -> int:
+        def drop() -> int:
+            with disk_errors():
+                return self._inbox.drop((request.set, request.version), list(request.groups))
+
         with disk_errors():
             self._owner.require(request.store)
-            return self._inbox.drop((request.set, request.version), list(request.groups))
+        return self.reserve.spend(drop)
 
     def _held(self, request: pb.ListHeldRequest) -> pb.ListHeldResponse:
         if request.store:

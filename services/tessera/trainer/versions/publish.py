@@ -84,6 +84,7 @@ class Publisher:
     pause: float = field(default=2.0)
     merged: bool = field(default=False, init=False)
     _apart: Ranks = field(init=False)
+    _before: PushReport | None = field(default=None, init=False)
     _buffers: SnapshotBuffers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,6 +137,7 @@ class Publisher:
         if self._settle(error, failed, last=last) and report is not None:
             version, error, failed = ranks.on_all(lambda: self._finish(opened))
             if self._settle(error, failed, last=last):
+                self._before = report
                 found = ranks.broadcast(version)
                 return found, int(ranks.sum(report.size)[0])
         return None
@@ -170,7 +172,7 @@ class Publisher:
             for index, item in layout.owned(placed, self.ranks.rank, self.ranks.world_size)
             if item.part is not None
         ]
-        return push(opened, self.ranks.rank, slices, self.token)
+        return push(opened, self.ranks.rank, slices, self.token, before=self._before)
 
     def _finish(self, opened: OpenedVersion) -> Version | None:
         if not self.ranks.is_main:

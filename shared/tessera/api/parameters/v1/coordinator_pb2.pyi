@@ -286,19 +286,27 @@ class SealVersionResponse(_message.Message):
 
     SLICES_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    WRITTEN_FIELD_NUMBER: _builtins.int
     slices: _builtins.int
     """Slices."""
     size: _builtins.int
     """Bytes."""
+    pending: _builtins.bool
+    """It is not done yet: call again."""
+    written: _builtins.int
+    """Bytes of it that are durable so far."""
     def __init__(
         self,
         *,
         slices: _builtins.int = ...,
         size: _builtins.int = ...,
+        pending: _builtins.bool = ...,
+        written: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["size", b"size", "slices", b"slices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "size", b"size", "slices", b"slices", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -131,7 +131,8 @@ class CoordinatorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SealVersion(self, request, context):
-        """SealVersion checks that every tensor is covered exactly once and makes the bytes durable.
+        """SealVersion makes the bytes durable and checks that every tensor is covered exactly once. It is
+        called again until it is done: each call says how far the shards are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

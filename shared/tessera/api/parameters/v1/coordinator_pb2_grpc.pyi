@@ -38,7 +38,9 @@ class CoordinatorServiceStub:
     OpenVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.OpenVersionRequest, _coordinator_pb2.OpenVersionResponse]
     """OpenVersion begins a version: its number, and the shards that take its slices."""
     SealVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SealVersionRequest, _coordinator_pb2.SealVersionResponse]
-    """SealVersion checks that every tensor is covered exactly once and makes the bytes durable."""
+    """SealVersion makes the bytes durable and checks that every tensor is covered exactly once. It is
+    called again until it is done: each call says how far the shards are.
+    """
     CommitVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.CommitVersionRequest, _coordinator_pb2.CommitVersionResponse]
     """CommitVersion makes a sealed version the head of its set."""
     AbortVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.AbortVersionRequest, _coordinator_pb2.AbortVersionResponse]
@@ -74,7 +76,9 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     OpenVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.OpenVersionRequest, _coordinator_pb2.OpenVersionResponse]  # type: ignore[assignment]
     """OpenVersion begins a version: its number, and the shards that take its slices."""
     SealVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SealVersionRequest, _coordinator_pb2.SealVersionResponse]  # type: ignore[assignment]
-    """SealVersion checks that every tensor is covered exactly once and makes the bytes durable."""
+    """SealVersion makes the bytes durable and checks that every tensor is covered exactly once. It is
+    called again until it is done: each call says how far the shards are.
+    """
     CommitVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.CommitVersionRequest, _coordinator_pb2.CommitVersionResponse]  # type: ignore[assignment]
     """CommitVersion makes a sealed version the head of its set."""
     AbortVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AbortVersionRequest, _coordinator_pb2.AbortVersionResponse]  # type: ignore[assignment]
@@ -125,7 +129,9 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _coordinator_pb2.SealVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.SealVersionResponse, _abc.Awaitable[_coordinator_pb2.SealVersionResponse]]:
-        """SealVersion checks that every tensor is covered exactly once and makes the bytes durable."""
+        """SealVersion makes the bytes durable and checks that every tensor is covered exactly once. It is
+        called again until it is done: each call says how far the shards are.
+        """
 
     @_abc_1.abstractmethod
     def CommitVersion(

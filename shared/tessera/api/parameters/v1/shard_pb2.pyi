@@ -60,6 +60,7 @@ class SliceHeader(_message.Message):
     BOX_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     CHECKSUM_FIELD_NUMBER: _builtins.int
+    REUSE_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     """Index of the tensor in the version's list."""
     group: _builtins.str
@@ -72,6 +73,10 @@ class SliceHeader(_message.Message):
     def box(self) -> _manifest_pb2.Box:
         """Where it lies in the tensor."""
 
+    @_builtins.property
+    def reuse(self) -> Global___SliceReuse:
+        """It is the same as in a committed version of the set: no bytes follow."""
+
     def __init__(
         self,
         *,
@@ -80,14 +85,41 @@ class SliceHeader(_message.Message):
         box: _manifest_pb2.Box | None = ...,
         size: _builtins.int = ...,
         checksum: _builtins.int = ...,
+        reuse: Global___SliceReuse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "reuse", b"reuse"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "checksum", b"checksum", "group", b"group", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "checksum", b"checksum", "group", b"group", "reuse", b"reuse", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SliceHeader: _TypeAlias = SliceHeader  # noqa: Y015
+
+@_typing.final
+class SliceReuse(_message.Message):
+    """SliceReuse names a slice that the shard has, with the box, the size and the checksum beside it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version."""
+    tensor: _builtins.int
+    """Index of the tensor in that version's list."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        tensor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tensor", b"tensor", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SliceReuse: _TypeAlias = SliceReuse  # noqa: Y015
 
 @_typing.final
 class PushSlicesRequest(_message.Message):
@@ -336,6 +368,12 @@ class PersistVersionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SLICES_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    pending: _builtins.bool
+    """It is not done yet: call again."""
+    written: _builtins.int
+    """Bytes of it that are durable so far."""
     @_builtins.property
     def slices(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.Slice]:
         """The slices; `shard` is this shard."""
@@ -344,10 +382,12 @@ class PersistVersionResponse(_message.Message):
         self,
         *,
         slices: _abc.Iterable[_manifest_pb2.Slice] | None = ...,
+        pending: _builtins.bool = ...,
+        written: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["slices", b"slices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "slices", b"slices", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -838,6 +878,7 @@ class GetShardStatusResponse(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
     DAMAGED_VERSIONS_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the shard."""
     disk_bytes: _builtins.int
@@ -850,6 +891,8 @@ class GetShardStatusResponse(_message.Message):
     """Id of the store that it belongs to; empty: none yet."""
     damaged_versions: _builtins.int
     """Versions of which something is known to be damaged."""
+    free_bytes: _builtins.int
+    """Bytes that its disk has free."""
     def __init__(
         self,
         *,
@@ -859,10 +902,11 @@ class GetShardStatusResponse(_message.Message):
         versions: _builtins.int = ...,
         store: _builtins.str = ...,
         damaged_versions: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged_versions", b"damaged_versions", "disk_bytes", b"disk_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "store", b"store", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged_versions", b"damaged_versions", "disk_bytes", b"disk_bytes", "free_bytes", b"free_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "store", b"store", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

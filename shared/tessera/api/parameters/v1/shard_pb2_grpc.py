@@ -82,7 +82,8 @@ class ShardServiceServicer:
     """
 
     def PersistVersion(self, request, context):
-        """PersistVersion makes what was pushed of a version durable and lists it.
+        """PersistVersion makes what was pushed of a version durable and lists it; it is called again until
+        it is done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

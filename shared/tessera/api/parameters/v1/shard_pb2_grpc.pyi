@@ -34,7 +34,9 @@ class ShardServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ShardServiceAsyncStub: ...
     PersistVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.PersistVersionRequest, _shard_pb2.PersistVersionResponse]
-    """PersistVersion makes what was pushed of a version durable and lists it."""
+    """PersistVersion makes what was pushed of a version durable and lists it; it is called again until
+    it is done.
+    """
     RecordVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.RecordVersionRequest, _shard_pb2.RecordVersionResponse]
     """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
     RecordHead: _grpc.UnaryUnaryMultiCallable[_shard_pb2.RecordHeadRequest, _shard_pb2.RecordHeadResponse]
@@ -56,7 +58,9 @@ class ShardServiceAsyncStub(ShardServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PersistVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.PersistVersionRequest, _shard_pb2.PersistVersionResponse]  # type: ignore[assignment]
-    """PersistVersion makes what was pushed of a version durable and lists it."""
+    """PersistVersion makes what was pushed of a version durable and lists it; it is called again until
+    it is done.
+    """
     RecordVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.RecordVersionRequest, _shard_pb2.RecordVersionResponse]  # type: ignore[assignment]
     """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
     RecordHead: _aio.UnaryUnaryMultiCallable[_shard_pb2.RecordHeadRequest, _shard_pb2.RecordHeadResponse]  # type: ignore[assignment]
@@ -81,7 +85,9 @@ class ShardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _shard_pb2.PersistVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_shard_pb2.PersistVersionResponse, _abc.Awaitable[_shard_pb2.PersistVersionResponse]]:
-        """PersistVersion makes what was pushed of a version durable and lists it."""
+        """PersistVersion makes what was pushed of a version durable and lists it; it is called again until
+        it is done.
+        """
 
     @_abc_1.abstractmethod
     def RecordVersion(

@@ -1,0 +1,104 @@
+"""A piece that is there already: slices of an earlier version that are the same in the next one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tessera.parameters.pending import PendingPiece
+from tessera.parameters.slice_file import SliceFile
+from tessera.parameters.slice_store import SliceStore
+from tessera.weights.box import Box
+from tessera.weights.manifest import SliceSpec
+
+Identity = tuple[int, Box, int, int]
+"""Tensor in the list of its version, box, bytes and checksum of a slice."""
+
+
+LEAST_SHARE = 0.5
+"""Of a file that has to count to have another name: what does not count takes room all the same."""
+
+
+class LinkedPiece:
+    """Another name of an earlier piece's file, which stays when that version is dropped.
+
+    Args:
+        earlier: the piece.
+        name: of this one.
+        path: its file, until `move`.
+
+    Raises:
+        OSError: the earlier one was dropped meanwhile, or the filesystem has no links.
+    """
+
+    def __init__(self, earlier: SliceFile, name: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(earlier.path, path)
+        self.name = name
+        self.group = earlier.group
+        self.path = path
+        self.slices: list[SliceSpec] = []
+
+    def take(self, source: SliceSpec, tensor: int) -> None:
+        """Let a slice of the file count, as one of a tensor in the new version's list."""
+        self.slices.append(replace(source, tensor=tensor, piece=self.name))
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether enough of the file counts."""
+        size = sum(source.size for source in self.slices)
+        return size >= LEAST_SHARE * self.path.stat().st_size
+
+    def copy(self, piece: PendingPiece) -> None:
+        """Put what counts into a piece of its own, verified.
+
+        Raises:
+            DataLossError: the disk is damaged.
+        """
+        here = SliceFile(self.path, self.group, self.slices)
+        with here.opened() as file:
+            for source in self.slices:
+                start = piece.size
+                for block in file.read(source, 0, source.size):
+                    piece.append(block)
+                piece.slices.append(replace(source, piece=piece.name, offset=start))
+
+    def write(self) -> None:
+        """Its bytes are durable already."""
+
+    def move(self, path: Path) -> None:
+        """Give its file another name."""
+        self.path.rename(path)
+        self.path = path
+
+    def discard(self) -> None:
+        """Forget it."""
+        self.path.unlink(missing_ok=True)
+
+
+class EarlierVersion:
+    """What can be taken over from a version that is here.
+
+    Args:
+        store: of the shard.
+        set: that the version is of.
+        number: of the version.
+    """
+
+    def __init__(self, store: SliceStore, set: str, number: int) -> None:  # noqa: A002 - what it is called
+        folder = store.held(set).get((set, number))
+        self._found: Mapping[Identity, tuple[SliceFile, SliceSpec]] = {}
+        if folder is not None and folder.recorded:
+            damaged = folder.damaged_files
+            self._found = {
+                (source.tensor, source.box, source.size, source.checksum): (piece, source)
+                for piece in folder.pieces
+                if piece.path.name not in damaged
+                for source in piece.slices.values()
+            }
+
+    def find(self, identity: Identity) -> tuple[SliceFile, SliceSpec] | None:
+        """The slice, and the piece that it lies in; None: it is not here, or may be damaged."""
+        return self._found.get(identity)
