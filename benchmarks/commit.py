@@ -1,8 +1,10 @@
 """What a commit costs a training step: ours, one copy of the memory, torch.distributed.checkpoint.
 
-A GPT with AdamW's states. `stall` is how long training stands still; `whole` is until the version
-is durable on a shard, in a process of its own. The peer saves the same state to a folder, by
-`async_save` and by `save`. Rounds alternate. One JSON object per line.
+A GPT with AdamW's states, which all change between rounds. `stall` is how long training stands
+still; `whole` is until the version is durable on a shard, in a process of its own. The peer saves
+the same state to a folder, by `async_save` and by `save`. Rounds alternate. `lora` is the model
+with adapters, which alone change: what is sent, against what has changed, and how long it takes,
+against a commit that sends all of it. One JSON object per line.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 
 from tessera.device import Device
+from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import FAMILIES, build
 from tessera.trainer.position import Position
 from tessera.trainer.ranks import Ranks
@@ -36,6 +39,7 @@ from tessera.weights.coordinator import Coordinator
 
 MIB = 1024 * 1024
 WIDTH, CONTEXT, WORDS = 512, 256, 4096
+LORA_MIB = 256
 LAYER_BYTES = 12 * WIDTH * WIDTH * 12
 """Of a layer: twelve squares of its width, in float32, with two states."""
 
@@ -43,7 +47,7 @@ LAYER_BYTES = 12 * WIDTH * WIDTH * 12
 class State:
     """A model and its optimizer after one step, of about so many bytes."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, lora: LoRAConfig | None = None) -> None:
         family = FAMILIES["gpt"]
         sizes = {
             "layers": max(1, round(size / LAYER_BYTES)),
@@ -51,17 +55,29 @@ class State:
             "width": WIDTH,
             "context": CONTEXT,
         }
-        self.config = family.config(sizes, family.task(""), vocab_size=WORDS)
+        self.config = family.config(sizes, family.task(""), vocab_size=WORDS, lora=lora)
         self.module = build(self.config)
-        self.optimizer = torch.optim.AdamW(self.module.parameters())
-        for parameter in self.module.parameters():
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(lora is None or "lora_" in name)
+        learning = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(learning)
+        for parameter in learning:
             parameter.grad = torch.full_like(parameter, 1e-3)
         self.optimizer.step()
         self.optimizer.zero_grad()
         placed = layout.layout(self.module, self.optimizer)
         self.tensors = [item.part for item in placed if item.part is not None]
+        states = [state for each in self.optimizer.state.values() for state in each.values()]
+        self.changing = [*learning, *states]
         self.size = sum(tensor.nbytes for tensor in self.tensors)
         self.copies = [torch.full_like(tensor, 1) for tensor in self.tensors]
+
+    @torch.no_grad()
+    def change(self) -> int:
+        """Take a step, as far as a commit sees it; returns the bytes that are others now."""
+        for tensor in self.changing:
+            tensor.add_(1)
+        return sum(tensor.nbytes for tensor in self.changing)
 
     def copy(self) -> None:
         """Into memory that was touched before."""
@@ -85,6 +101,7 @@ class Rounds:
 
     def take(self) -> None:
         """One of each."""
+        self._state.change()
         self._timed("memcpy", self._state.copy)
         self._step += 1
         begin = time.perf_counter()
@@ -110,22 +127,62 @@ class Rounds:
         self.wall[name].append(time.perf_counter() - begin)
 
 
-def measure(found: dict[str, str], size: int, rounds: int, folder: Path) -> None:
-    state = State(size)
+def publisher_of(state: State, found: dict[str, str], name: str) -> Publisher:
+    """Commits the state to a set of its own."""
     coordinator = Coordinator(found["controller"], found["token"])
-    grant = coordinator.acquire_writer("default/commit", "bench", 1, keep=1)
-    publisher = Publisher(
+    grant = coordinator.acquire_writer(f"default/{name}", "bench", 1, keep=1)
+    return Publisher(
         ranks=Ranks(rank=0, world_size=1, local_rank=0),
         device=Device.for_accelerator(""),
         module=state.module,
         optimizer=state.optimizer,
         coordinator=coordinator,
         token=found["token"],
-        set="default/commit",
+        set=f"default/{name}",
         epoch=grant.epoch,
         config=state.config,
         assets={},
     )
+
+
+def measure_lora(found: dict[str, str], size: int, rounds: int) -> None:
+    """Commits of which little has changed: what is sent, and how long it takes."""
+    state = State(size, LoRAConfig())
+    publisher = publisher_of(state, found, "lora")
+    wall: dict[str, list[float]] = defaultdict(list)
+    sent, changed = 0, 0
+    for turn in range(rounds + 1):
+        for name in ("changed", "all"):
+            if name == "all":
+                publisher.forget()
+            changed = state.change()
+            snapshot = publisher.snapshot(Position(step=2 * turn + (name == "all")), {})
+            begin = time.perf_counter()
+            publisher.commit(snapshot)
+            if turn:
+                wall[name].append(time.perf_counter() - begin)
+            if name == "changed":
+                sent = publisher.sent
+    mib = round(state.size / MIB)
+    middle = {name: statistics.median(seconds) for name, seconds in wall.items()}
+    for metric, unit, value, baseline, baseline_value in (
+        ("lora_sent", "B", sent, "what has changed", changed),
+        ("lora_whole", "s", middle["changed"], "a commit that sends all of it", middle["all"]),
+    ):
+        print(json.dumps({
+            "bench": "commit",
+            "metric": f"{metric}_{mib}MiB",
+            "value": round(value, 5),
+            "unit": unit,
+            "baseline": baseline,
+            "baseline_value": round(baseline_value, 5),
+            "ratio": round(value / baseline_value, 3),
+        }), flush=True)  # fmt: skip
+
+
+def measure(found: dict[str, str], size: int, rounds: int, folder: Path) -> None:
+    state = State(size)
+    publisher = publisher_of(state, found, "commit")
     taken = Rounds(state, publisher, folder)
     for turn in range(rounds + 1):
         taken.take()
@@ -181,7 +238,10 @@ def main() -> None:
                     assert server.stdout is not None
                     ready = next(line for line in server.stdout if line.startswith("READY "))
                     peers = Path(folder) / "peers"
-                    measure(json.loads(ready.removeprefix("READY ")), size * MIB, rounds, peers)
+                    found = json.loads(ready.removeprefix("READY "))
+                    measure(found, size * MIB, rounds, peers)
+                    if size == sizes[-1]:
+                        measure_lora(found, min(size, LORA_MIB) * MIB, rounds)
                 finally:
                     server.kill()
 

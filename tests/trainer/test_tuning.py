@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tessera.models.inputs import Inputs
+from tessera.trainer.versions import publish
 
 pytestmark = pytest.mark.processes
 
@@ -76,7 +77,7 @@ def classes(alone, bert, records):
     return tuned(alone, "classes", records, "fsdp")
 
 
-def tuned(alone, name, files, strategy, tuning=None, *, init="bert", **train):
+def tuned(alone, name, files, strategy, tuning=None, *, init="bert", publish=None, **train):
     spec = job(
         name,
         "bert",
@@ -88,6 +89,7 @@ def tuned(alone, name, files, strategy, tuning=None, *, init="bert", **train):
     )
     spec["model"] = {"family": "bert", "init": {"from": init}}
     del spec["tokenizer"]
+    spec["publish"] = publish or spec["publish"]
     result = alone.run(spec)
     assert result.lead["finished"], result.lead
     return result
@@ -105,6 +107,29 @@ def test_a_frozen_trunk_keeps_every_bit(strategy, alone, classes, records):
     heads = after.keys() - set(trunk)
     assert {state.partition("/")[2] for state in manifest.group("optimizer")} == heads
     assert config.task.labels == ("no", "yes")
+
+
+def test_what_does_not_learn_is_sent_once(alone, bert, records, monkeypatch):
+    """The trunk, which every version of the run has."""
+    reports, push = [], publish.push
+
+    def told(*args, **kwargs):
+        reports.append(push(*args, **kwargs))
+        return reports[-1]
+
+    monkeypatch.setattr(publish, "push", told)
+    tuned(alone, "frozen-once", records, "fsdp", publish={"every": 1})
+    assert len(reports) == TRAIN["steps"]
+    _, _, weights = alone.version("frozen-once")
+    trunk = sum(w.nbytes for name, w in weights.items() if name.startswith("trunk."))
+    assert reports[0].sent == reports[0].size
+    assert all(report.sent <= report.size - trunk for report in reports[1:])
+    _, _, before = alone.version("bert")
+    assert all(
+        torch.equal(before[name], weight)
+        for name, weight in weights.items()
+        if name.startswith("trunk.")
+    )
 
 
 def test_what_begins_at_random_is_told(classes):

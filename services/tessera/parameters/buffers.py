@@ -45,6 +45,12 @@ class BufferPool:
         blocks.clear()
 
     @property
+    def crowded(self) -> bool:
+        """Whether more than two thirds of what it may have is in use."""
+        with self._lock:
+            return 3 * (self._made - len(self._free)) > 2 * self._limit
+
+    @property
     def used(self) -> int:
         """Bytes of the blocks that are in use."""
         with self._lock:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import uuid
 from collections import defaultdict
@@ -22,7 +20,6 @@ from tessera.paths import below
 from tessera.weights.manifest import SliceSpec
 
 WRITERS = 2
-NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +40,7 @@ class Target:
 class Inbox:
     """What was pushed and is not durable yet; a killed shard forgets it, and the seal says so.
 
-    It is written while it comes, by threads that leave the cores to whoever receives.
+    Threads write it while more comes.
 
     A set's high-water mark is the highest (epoch, version) that anyone has pushed to; whoever comes
     with less is FENCED. The coordinator decides for good at seal and commit; the mark only
@@ -53,9 +50,7 @@ class Inbox:
     def __init__(self, store: SliceStore, pool: BufferPool) -> None:
         self._store = store
         self._pool = pool
-        self._writers = ThreadPoolExecutor(
-            WRITERS, thread_name_prefix="write", initializer=_step_back
-        )
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="write")
         self._lock = threading.Lock()
         self._persisting = threading.Lock()
         self._marks: dict[str, tuple[int, int]] = {}
@@ -173,12 +168,6 @@ class Inbox:
             self._marks[target.set] = mark
             for key in [k for k in self._arrived if k[0] == target.set and k != target.key]:
                 _discard(self._arrived.pop(key))
-
-
-def _step_back() -> None:
-    """Let other threads go first, where the system has a priority for each."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _discard(arrived: dict[int, list[ArrivedPiece]]) -> None:

@@ -50,8 +50,10 @@ class ArrivedPiece(Protocol):
 class PendingPiece:
     """The slices of one group that one rank pushes, one after another.
 
-    Its bytes land in blocks of memory; threads put full ones into the file meanwhile. If the disk
-    is slower than the network for so long that no block is free, whoever pushes waits for it.
+    Its bytes land in blocks of memory. Once most of the memory is taken, or all has come, threads
+    put them into the file: what fits is received as fast as the network gives it, and of what does
+    not, little is left to write at the end. Where no block is free, whoever pushes waits for the
+    disk.
 
     Args:
         name: of the piece.
@@ -74,6 +76,7 @@ class PendingPiece:
         self._block: Bytes | None = None
         self._fill = 0
         self._file: int | None = None
+        self._full: deque[tuple[Bytes, int, int]] = deque()
         self._writing: deque[Future[None]] = deque()
         self._unsynced = 0
 
@@ -95,7 +98,28 @@ class PendingPiece:
             self.size += part.size
             data = data[part.size :]
             if self._fill == BLOCK_BYTES:
-                self._hand_over()
+                self._end_block()
+                if self._pool.crowded:
+                    self.flush()
+
+    def flush(self) -> None:
+        """Let threads write what is here, and see whether what they wrote before could be.
+
+        Raises:
+            OSError: it could not.
+        """
+        while self._full:
+            block, fill, start = self._full.popleft()
+            self._unsynced += fill
+            sync = self._unsynced >= SYNC_BYTES
+            if sync:
+                self._unsynced = 0
+            writing = self._writers.submit(
+                self._write_block, self._opened(), block, fill, start, sync=sync
+            )
+            self._writing.append(writing)
+        while self._writing and self._writing[0].done():
+            self._writing.popleft().result()
 
     def write(self) -> None:
         """Put all of it in the file, durably, and free the memory.
@@ -104,8 +128,8 @@ class PendingPiece:
             OSError: it cannot be written.
         """
         file = self._opened()
-        if self._block is not None:
-            self._hand_over()
+        self._end_block()
+        self.flush()
         while self._writing:
             self._writing.popleft().result()
         os.fsync(file)
@@ -118,9 +142,9 @@ class PendingPiece:
 
     def discard(self) -> None:
         """Forget it."""
-        if self._block is not None:
-            self._pool.give([self._block])
-            self._block = None
+        self._end_block()
+        self._pool.give([block for block, _, _ in self._full])
+        self._full.clear()
         for writing in self._writing:
             # One that had not begun still has to give its block back.
             writing.exception()
@@ -131,25 +155,17 @@ class PendingPiece:
     def _take(self) -> bool:
         """Begin a block; returns whether there is one, if need be after one of its own is free."""
         self._block, self._fill = self._pool.take(), 0
+        if self._block is None:
+            self.flush()
         while self._block is None and self._writing:
             self._writing.popleft().result()
             self._block = self._pool.take()
         return self._block is not None
 
-    def _hand_over(self) -> None:
-        """Let a thread write the block, and see whether those before could be."""
-        block, self._block = self._block, None
-        assert block is not None
-        start, file = self.size - self._fill, self._opened()
-        self._unsynced += self._fill
-        sync = self._unsynced >= SYNC_BYTES
-        if sync:
-            self._unsynced = 0
-        self._writing.append(
-            self._writers.submit(self._write_block, file, block, self._fill, start, sync=sync)
-        )
-        while self._writing and self._writing[0].done():
-            self._writing.popleft().result()
+    def _end_block(self) -> None:
+        if self._block is not None:
+            self._full.append((self._block, self._fill, self.size - self._fill))
+            self._block = None
 
     def _write_block(self, file: int, block: Bytes, fill: int, start: int, *, sync: bool) -> None:
         try:

@@ -109,6 +109,8 @@ class PushStream:
             )
         if self._durable is None:
             self._copy_scraps()
+            for piece in self._pieces.values():
+                piece.flush()
             self._inbox.arrive(self._target, [*self._pieces.values(), *self._linked.values()])
             return self._size
         kept = [(s.tensor, s.box, s.size, s.checksum) for s in self._durable]

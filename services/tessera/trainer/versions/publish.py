@@ -69,6 +69,10 @@ class Publisher:
         epoch: of the writer.
         config: of the model.
         assets: other files that every version carries.
+
+    Attributes:
+        sent: bytes of the last version that this rank has sent; what it shares with the one before
+            the shards had.
     """
 
     ranks: Ranks
@@ -85,6 +89,7 @@ class Publisher:
     merged: bool = field(default=False, init=False)
     _apart: Ranks = field(init=False)
     _before: PushReport | None = field(default=None, init=False)
+    sent: int = field(default=0, init=False)
     _buffers: SnapshotBuffers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +122,10 @@ class Publisher:
             time.sleep(self.pause * attempt)
         raise errors.UnavailableError("the version could not be committed", reason="COMMIT_FAILED")
 
+    def forget(self) -> None:
+        """Send all of the next version, whatever it shares with the last one."""
+        self._before = None
+
     def merge(self) -> None:
         """From now on commit a model without adapters: they are in the weights.
 
@@ -137,7 +146,7 @@ class Publisher:
         if self._settle(error, failed, last=last) and report is not None:
             version, error, failed = ranks.on_all(lambda: self._finish(opened))
             if self._settle(error, failed, last=last):
-                self._before = report
+                self._before, self.sent = report, report.sent
                 found = ranks.broadcast(version)
                 return found, int(ranks.sum(report.size)[0])
         return None
