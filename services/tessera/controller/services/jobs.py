@@ -46,7 +46,15 @@ class JobService(pb_grpc.JobServiceServicer):
         del context
         caller = current_principal()
         digest = convert.digest(request.spec)
-        known = await self._database.read(store.by_request, caller.tenant, request.request_id)
+        quota = quotas.jobs(self._runtime.config.limits.of(caller.tenant))
+        # What is refused for its number costs least: it may come as often as it is answered.
+        known = await self._database.read(
+            store.welcome,
+            caller.tenant,
+            caller.subject,
+            request.request_id,
+            None if request.validate_only else quota,
+        )
         if known is not None:
             return await self._created(store.check_same(known, request.request_id, digest))
         with errors.within("spec"):
@@ -58,7 +66,6 @@ class JobService(pb_grpc.JobServiceServicer):
             return pb.CreateJobResponse(job=dry)
         new = _new(self._runtime.ids.job(), caller, accepted, request.request_id, digest)
         await self._database.read(holdings.check_named, caller.tenant, new.spec)
-        quota = quotas.jobs(self._runtime.config.limits.of(caller.tenant))
         job, created = await self._database.write(store.create, new, quota)
         if created:
             self._runtime.signals.wake(ADMISSION)

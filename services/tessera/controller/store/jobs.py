@@ -32,15 +32,33 @@ def create(connection: sa.Connection, new: Job, quota: Quota) -> tuple[Job, bool
     if (known := by_request(connection, new.tenant, new.request_id)) is not None:
         return check_same(known, new.request_id, new.request_digest), False
     check_set(connection, new.tenant, new.publish_set)
-    open_ = _open(connection, new.tenant)
-    own = open_.get(new.owner, 0)
-    quota.check(new.tenant, new.owner, of_tenant=sum(open_.values()), of_principal=own)
+    _check_quota(connection, new.tenant, new.owner, quota)
     now = time.time()
     values = rows.columns(replace(new, create_time=now))
     connection.execute(jobs.insert().values(**values))
     message = f"Accepted from {new.owner}; it waits for room."
     events.append(connection, new.id, type_="state", message=message, now=now)
     return get(connection, new.id), True
+
+
+def welcome(
+    connection: sa.Connection, tenant: str, owner: str, request_id: str, quota: Quota | None
+) -> Job | None:
+    """The job that a request made, if it did; else whether one more may be made, as it looks now.
+
+    Raises:
+        ResourceExhaustedError: as many are open as may be (QUOTA_EXCEEDED); not without a quota.
+    """
+    known = by_request(connection, tenant, request_id)
+    if known is None and quota is not None:
+        _check_quota(connection, tenant, owner, quota)
+    return known
+
+
+def _check_quota(connection: sa.Connection, tenant: str, owner: str, quota: Quota) -> None:
+    open_ = _open(connection, tenant)
+    own = open_.get(owner, 0)
+    quota.check(tenant, owner, of_tenant=sum(open_.values()), of_principal=own)
 
 
 def _open(connection: sa.Connection, tenant: str) -> dict[str, int]:
