@@ -76,7 +76,11 @@ test-slow: setup ## The long proofs
 
 .PHONY: chaos
 chaos: setup ## Kill processes of a running platform, each by SIGKILL
-	$(PYTEST) -m chaos
+	$(PYTEST) -m chaos tests/chaos
+
+.PHONY: chaos-parameters
+chaos-parameters: setup ## Kill processes of a parameter service 300 times: [KILLS=300] [SEED=1]
+	KILLS=$(or $(KILLS),300) SEED=$(or $(SEED),1) $(PYTEST) -s -m chaos tests/parameters
 
 .PHONY: fuzz
 fuzz: setup ## A million odd messages to every method: make fuzz [SEED=1] [MESSAGES=N] [SECONDS=N]

@@ -5,14 +5,19 @@ from __future__ import annotations
 from tessera import errors
 
 # By safetensors' spelling in its files: bytes, the numpy type that has the same bits, and the name
-# that torch and the safetensors library have. numpy has neither bfloat16 nor 8-bit floats: their
-# bits travel as unsigned integers.
+# that torch and the safetensors library have. numpy has neither bfloat16 nor smaller floats: their
+# bits travel as unsigned integers. What safetensors lacks is spelled alike: complex numbers of two
+# halves and of two doubles, and bytes of two 4-bit floats, which torch counts as one element.
 _TABLE = {
     "BOOL": (1, "bool", "bool"),
     "U8": (1, "uint8", "uint8"),
     "I8": (1, "int8", "int8"),
     "F8_E4M3": (1, "uint8", "float8_e4m3fn"),
     "F8_E5M2": (1, "uint8", "float8_e5m2"),
+    "F8_E4M3FNUZ": (1, "uint8", "float8_e4m3fnuz"),
+    "F8_E5M2FNUZ": (1, "uint8", "float8_e5m2fnuz"),
+    "F8_E8M0": (1, "uint8", "float8_e8m0fnu"),
+    "F4X2": (1, "uint8", "float4_e2m1fn_x2"),
     "U16": (2, "uint16", "uint16"),
     "I16": (2, "int16", "int16"),
     "F16": (2, "float16", "float16"),
@@ -23,11 +28,13 @@ _TABLE = {
     "U64": (8, "uint64", "uint64"),
     "I64": (8, "int64", "int64"),
     "F64": (8, "float64", "float64"),
+    "C32": (4, "uint32", "complex32"),
     "C64": (8, "complex64", "complex64"),
+    "C128": (16, "complex128", "complex128"),
 }
 
 DTYPES = tuple(_TABLE)
-"""Every element type, in safetensors' spelling."""
+"""Every element type, in safetensors' spelling: all that torch computes with or converts to."""
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Those that a model's weights may have."""

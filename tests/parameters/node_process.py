@@ -1,4 +1,6 @@
-"""One node in a process of its own, to be killed: `python node_process.py KIND CONTROLLER DIR`.
+"""One node in a process of its own, to be killed.
+
+    python node_process.py KIND CONTROLLER DIR [SECONDS]     a shard may have a slow disk
 
 The token comes on standard input; the process says `ready`, and runs until it is killed. What is
 logged goes to standard error: nobody reads on, and a pipe that is full would stop it.
@@ -8,17 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 import structlog
 
+from tessera.parameters import pending
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 
 
 async def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    kind, controller, folder = sys.argv[1:]
+    kind, controller, folder, *slow = sys.argv[1:]
+    if slow:
+        slow_down(float(slow[0]))
     place = ServiceAddress(controller=controller, token=sys.stdin.readline().strip())
     if kind == "coordinator":
         node = CoordinatorNode(CoordinatorConfig(data_dir=Path(folder), shards=2), place)
@@ -30,6 +36,17 @@ async def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await asyncio.Event().wait()
+
+
+def slow_down(seconds: float) -> None:
+    """Let each block take so much longer to write."""
+    write = pending._write
+
+    def slowly(*args):
+        time.sleep(seconds)
+        write(*args)
+
+    pending._write = slowly
 
 
 asyncio.run(main())

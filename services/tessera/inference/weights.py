@@ -64,9 +64,10 @@ class Loader:
                 memory of the device.
             DataLossError: what is in memory is not what was committed.
         """
-        manifest = self._coordinator.get_manifest(self._set, version, (GROUP,))
+        manifest = self._coordinator.get_pinned(
+            self._set, version, (GROUP,), self._owner, PIN_SECONDS
+        )
         number = manifest.version.number
-        self.pin(number)
         try:
             return self._load(manifest)
         except BaseException:

@@ -6,7 +6,6 @@ Tensors whose slices have the same boxes and checksums are the same, and are not
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from tessera.weights.pull import Want, pull
 
 PART_BYTES = 32 * 1024 * 1024
 """Of each side, in memory at a time."""
-PIN_SECONDS = 600.0
 
 Array = NDArray[Any]
 Progress = Callable[[int, int], None]
@@ -108,12 +106,8 @@ def diff(  # noqa: PLR0917 - a contract with callers
     with ExitStack() as pins:
         sides = []
         for name, version in (old, new):
-            manifest = coordinator.get_manifest(name, version, groups=(group,))
-            owner = f"diff-{uuid.uuid4().hex}"
-            number = manifest.version.number
-            coordinator.pin_version(name, number, owner, PIN_SECONDS)
-            pins.callback(coordinator.release_pin, name, number, owner)
-            sides.append(manifest)
+            reading = coordinator.reading(name, version, (group,), "diff")
+            sides.append(pins.enter_context(reading))
         return _compare(sides[0], sides[1], group, token, progress or (lambda _, __: None))
 
 
@@ -220,15 +214,15 @@ def _differing(old: Array, new: Array) -> int:
 
 
 def _numbers(bits: Array, dtype: str) -> Array:
-    """The values as float64; of a complex number its two parts."""
+    """The values as float64, of a complex number its two parts; of small floats else their bits."""
     if dtype == "F8_E4M3":
         return _E4M3[bits]
     if dtype == "BF16":
         bits = (bits.astype(np.uint32) << 16).view(np.float32)
     elif dtype == "F8_E5M2":
         bits = (bits.astype(np.uint16) << 8).view(np.float16)
-    elif dtype == "C64":
-        bits = bits.view(np.float32)
+    elif dtype in _PARTS:
+        bits = bits.view(_PARTS[dtype])
     with np.errstate(invalid="ignore"):  # A signalling NaN is as good as another one.
         return bits.astype(np.float64)
 
@@ -244,3 +238,4 @@ def _e4m3() -> Array:
 
 
 _E4M3 = _e4m3()
+_PARTS = {"C32": np.float16, "C64": np.float32, "C128": np.float64}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,6 @@ from tessera.weights.manifest import Manifest
 from tessera.weights.pull import Want, pull
 
 GROUP = "model"
-PIN_SECONDS = 600.0
 
 Array = NDArray[Any]
 
@@ -71,18 +69,18 @@ def export(
         DataLossError: bytes do not match their checksums.
     """
     _check_target(folder, force=force)
-    manifest = coordinator.get_manifest(name, version, groups=(GROUP,))
-    number, owner = manifest.version.number, f"export-{uuid.uuid4().hex}"
-    coordinator.pin_version(name, number, owner, PIN_SECONDS)
-    try:
+    with coordinator.reading(name, version, (GROUP,), "export") as manifest:
         arrays = _pull(manifest, token)
-    finally:
-        coordinator.release_pin(name, number, owner)
     content, tensors, notes = _convert(manifest, arrays)
     _replace(folder, content, tensors, _one_dtype(manifest))
     size = sum(array.nbytes for array in tensors.values())
     return Exported(
-        set=name, version=number, folder=folder, tensors=len(tensors), size=size, notes=notes
+        set=name,
+        version=manifest.version.number,
+        folder=folder,
+        tensors=len(tensors),
+        size=size,
+        notes=notes,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -35,6 +37,8 @@ from tessera.weights.manifest import (
 NAME = "coordinator"
 SEAL_SECONDS = 60.0
 """For a call that says how far the sealing is, at the latest after ten seconds."""
+READ_SECONDS = 600.0
+_PIN_TRIES = 5
 _WORKED_SECONDS = 5.0
 
 
@@ -173,6 +177,52 @@ class Coordinator:
         reply = self._call("GetManifest", request)
         shards = messages.shards_from_pb(reply.shards)
         return messages.manifest_from_pb(reply.manifest, shards, self._controller)
+
+    def get_pinned(
+        self,
+        set: str,  # noqa: A002 - what it is called
+        version: int,
+        groups: Sequence[str],
+        owner: str,
+        ttl: float,
+    ) -> Manifest:
+        """A committed version, pinned for `ttl` seconds before anything of it is read.
+
+        Where `version` is 0, it is whatever is the head when it is pinned.
+
+        Raises:
+            NotFoundError: as `get_manifest` does.
+        """
+        for tries in range(_PIN_TRIES, -1, -1):
+            number = version or self.get_manifest(set, 0, groups).version.number
+            try:
+                self.pin_version(set, number, owner, ttl)
+                return self.get_manifest(set, number, groups)
+            except errors.NotFoundError as error:
+                # Dropped between two calls, for there is a newer one.
+                if version or not tries or error.reason != "VERSION_DROPPED":
+                    raise
+        raise AssertionError
+
+    @contextmanager
+    def reading(
+        self,
+        set: str,  # noqa: A002 - what it is called
+        version: int,
+        groups: Sequence[str],
+        purpose: str,
+    ) -> Iterator[Manifest]:
+        """A committed version that stays as long as it is read, at most ten minutes.
+
+        Raises:
+            NotFoundError: as `get_manifest` does.
+        """
+        owner = f"{purpose}-{uuid.uuid4().hex}"
+        manifest = self.get_pinned(set, version, groups, owner, READ_SECONDS)
+        try:
+            yield manifest
+        finally:
+            self.release_pin(set, manifest.version.number, owner)
 
     def verify_version(
         self,

@@ -60,12 +60,12 @@ def layout(
     placed = [_placed(MODEL, name, parameter) for name, parameter in named]
     if optimizer is not None:
         for name, parameter in named:
-            state = optimizer.state.get(parameter)
-            if state is None:
-                continue  # It never learns.
+            # None: it never learns. What is no tensor the optimizer was made with.
+            states = optimizer.state.get(parameter, {})
             placed.extend(
-                _placed(OPTIMIZER, f"{kind}/{name}", state[kind])
-                for kind in ("exp_avg", "exp_avg_sq", "step")
+                _placed(OPTIMIZER, f"{kind}/{name}", states[kind])
+                for kind in sorted(states)
+                if isinstance(states[kind], Tensor)
             )
     return placed
 

@@ -16,7 +16,7 @@ from tessera.text.file import TokenizerFile
 from tessera.trainer.failure import UserError
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
-from tessera.weights.coordinator import Coordinator
+from tessera.weights.coordinator import READ_SECONDS, Coordinator
 from tessera.weights.manifest import Grant, Manifest, TensorSpec
 
 WHOLE, ENCODER, DECODER = "from", "encoder", "decoder"
@@ -177,7 +177,11 @@ def _finder(store: ParameterStore, part: str, init: str) -> Callable[[], Manifes
         try:
             reference = parse_reference(init, field)
             name = f"{store.tenant}/{reference.set_of(store.tenant, field)}"
-            return store.coordinator.get_manifest(name, reference.version, ["model"])
+            # The pin runs out by itself, when every rank has read what it needs.
+            owner = f"init-{store.job}-{store.attempt}"
+            return store.coordinator.get_pinned(
+                name, reference.version, ["model"], owner, READ_SECONDS
+            )
         except errors.InvalidArgumentError as error:
             raise UserError.at(field, error.message, error.reason) from None
         except errors.NotFoundError as error:

@@ -1,0 +1,206 @@
+"""Processes of a parameter service die by hundreds: `make chaos-parameters`.
+
+A writer commits, two readers read all of the newest version, a coordinator and two shards serve
+them: each a process. One after another is killed at a random moment, or stopped for seconds as if
+its network were cut; the coordinator sometimes comes back without its folder; one shard's disk is
+slow, and the disk of all is full for moments, where a small one can be mounted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tessera.weights.coordinator import Coordinator
+
+from .chaos_process import content
+from .test_kills import SCRIPT as NODE
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1500)]
+
+KILLS = int(os.environ.get("KILLS", "300"))
+SEED = int(os.environ.get("SEED", "1"))
+SET = "default/chaos"
+SCRIPT = Path(__file__).with_name("chaos_process.py")
+NODES = ("coordinator", "shard-0", "shard-1")
+DISK = 256 << 20
+
+
+class Processes:
+    """All of them, each with a file of what it said."""
+
+    def __init__(self, platform, folder: Path, data: Path) -> None:
+        self._platform = platform
+        self._folder = folder
+        self._data = data
+        self._running = {}
+        self._attempt = 0
+
+    def start(self, name: str) -> None:
+        kind = name.partition("-")[0]
+        address = self._platform.address
+        if name in NODES:
+            token = self._platform.node_tokens()[NODES.index(name)]
+            slow = ["0.02"] if name == "shard-1" else []
+            command = [NODE, name, address, self._data / name, *slow]
+        elif kind == "writer":
+            self._attempt += 1
+            token = self._platform.attempt_token("chaos", self._attempt, writes=SET)
+            command = [SCRIPT, "write", address, SET, str(self._attempt)]
+        else:
+            token = self._platform.token
+            command = [SCRIPT, "read", address, SET]
+        with (
+            (self._folder / f"{name}.out").open("ab") as out,
+            (self._folder / f"{name}.log").open("ab") as log,
+        ):
+            process = subprocess.Popen(
+                [sys.executable, *map(str, command)],
+                stdin=subprocess.PIPE, stdout=out, stderr=log,
+            )  # fmt: skip
+        process.stdin.write(f"{token}\n".encode())
+        process.stdin.flush()
+        self._running[name] = process
+
+    def kill(self, name: str) -> None:
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+        process.stdin.close()
+
+    def pause(self, name: str, seconds: float) -> None:
+        """It answers nobody, as behind a cable that is pulled."""
+        process = self._running[name]
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGCONT)
+
+    def dead(self) -> list[str]:
+        """Who ended without being killed."""
+        return [name for name, process in self._running.items() if process.poll() is not None]
+
+    def stop(self) -> None:
+        for name in list(self._running):
+            self.kill(name)
+
+    def said(self, name: str) -> list[list[str]]:
+        path = self._folder / f"{name}.out"
+        # The last line of a process that was killed may lack its end.
+        return [line.split() for line in path.read_text().splitlines() if line.strip()]
+
+    def lose(self, name: str) -> None:
+        shutil.rmtree(self._data / name)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Where nodes keep what they have: on a small disk, if one may be mounted."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", folder]
+    mounted = not subprocess.run(command, capture_output=True, check=False).returncode
+    yield folder, mounted
+    if mounted:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def processes(platform, tmp_path, data):
+    processes = Processes(platform, tmp_path, data[0])
+    try:
+        for name in (*NODES, "writer"):
+            processes.start(name)
+        end = time.monotonic() + 60
+        while not processes.said("writer"):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        for name in ("reader-1", "reader-2"):
+            processes.start(name)
+        yield processes
+    finally:
+        processes.stop()
+
+
+def strike(processes, dice, ballast) -> str:
+    """One blow; returns what it was."""
+    victim = dice.choices(
+        ("writer", "coordinator", "shard-0", "shard-1", "reader-1", "reader-2"), (3, 3, 3, 3, 1, 1)
+    )[0]
+    chance = dice.random()
+    if chance < 0.06:
+        processes.pause(victim, dice.uniform(0.5, 4.0))
+        return f"pause {victim}"
+    if chance < 0.12 and ballast is not None:
+        with contextlib.suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+        time.sleep(dice.uniform(0.5, 3.0))
+        ballast.unlink()
+        return "full disk"
+    processes.kill(victim)
+    lost = victim == "coordinator" and dice.random() < 0.15
+    if lost:
+        processes.lose(victim)
+    processes.start(victim)
+    return f"kill {victim}{' and lose its folder' if lost else ''}"
+
+
+def test_nothing_that_was_committed_is_lost(processes, platform, data):
+    dice, blows = random.Random(SEED), Counter()
+    ballast = data[0] / "ballast" if data[1] else None
+    begin = time.monotonic()
+    while sum(n for what, n in blows.items() if what.startswith("kill")) < KILLS:
+        time.sleep(dice.uniform(0.2, 3.0))
+        blows[strike(processes, dice, ballast)] += 1
+        assert processes.dead() == [], blows
+    seconds = time.monotonic() - begin
+    calm(processes)
+    committed = [(int(number), int(step)) for number, step in processes.said("writer")]
+    processes.kill("writer")
+    numbers = [number for number, _ in committed]
+    assert numbers == sorted(set(numbers)), "numbers never go back"
+    for reader in ("reader-1", "reader-2"):
+        assert [line for line in processes.said(reader) if line[0] == "FAIL"] == []
+    client = Coordinator(platform.address, platform.token, patience=60)
+    held = {version.number: version.step for version in client.list_versions(SET)}
+    assert {number for number, _ in committed[-5:]} <= held.keys()
+    assert max(held) >= numbers[-1]
+    steps = dict(committed)
+    for number, step in held.items():
+        assert steps.get(number, step) == step
+        assert list(client.verify_version(SET, number))[-1].damage == ()
+        check(client, platform.token, number, step)
+    client.close()
+    told = ", ".join(f"{what} {count}" for what, count in sorted(blows.items()))
+    reads = sum(len(processes.said(f"reader-{n}")) for n in (1, 2))
+    sys.stderr.write(
+        f"\nseed {SEED}, {seconds:.0f} s: {told}; {len(committed)} commits, {reads} whole reads\n"
+    )
+
+
+def calm(processes) -> None:
+    """Until commits and reads go on."""
+    before = {name: len(processes.said(name)) for name in ("writer", "reader-1", "reader-2")}
+    end = time.monotonic() + 90
+    while any(len(processes.said(name)) < count + 3 for name, count in before.items()):
+        assert time.monotonic() < end, before
+        assert processes.dead() == []
+        time.sleep(0.2)
+
+
+def check(client, token, number, step) -> None:
+    from versions import read  # noqa: PLC0415 - a plugin of the tests
+
+    manifest, found = read(client, token, SET.partition("/")[2], version=number)
+    for tensor in manifest.tensors:
+        assert found[tensor.name].tobytes() == content(tensor, step).tobytes()
