@@ -106,6 +106,7 @@ REQUIRED = {
     "Tensor.name",
     "Tensor.dtype",
     "SliceHeader.group",
+    "SliceReuse.version",
     "PushTarget.grant",
     "RenewTokenRequest.token",
     "JoinRequest.host",
