@@ -33,7 +33,7 @@ from .limits import (
 
 # Numbers that may be as large as anybody likes: they are compared, shown, or bounded by the model.
 COMPARED = {
-    *("version", "min_version", "epoch", "attempt", "sequence", "cursor", "version_step"),
+    *("version", "epoch", "attempt", "sequence", "cursor", "version_step"),
     *("step", "total_steps", "after_step", "examples", "held_out_examples", "evaluated_examples"),
     *("loss", "held_out_loss", "baseline_loss", "tokens_per_second", "seconds_left"),
     *("steps_per_epoch", "exit_code", "rank", "pid", "seed", "clip_norm"),

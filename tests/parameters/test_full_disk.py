@@ -13,6 +13,7 @@ from tessera import errors
 from tessera.parameters import disk
 from tessera.parameters.reserve import NAME, RESERVE_BYTES, Reserve
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.manifest import TensorSpec
 
 MIB = 1024 * 1024
 DISK, VERSION = 128 * MIB, 16 * MIB
@@ -91,6 +92,21 @@ def test_what_is_pinned_stays_and_the_refusal_loses_nothing(writer, ballast, sma
     assert numbers(writer) == [2, 1]
     (small / "ballast").unlink()
     assert publish(writer, 4) == 3, "and it goes on by itself"
+
+
+def test_what_could_not_fit_makes_nothing_go(writer, platform):
+    """Neither for its own writer, nor for one that was fenced off."""
+    for seed in (1, 2):
+        publish(writer, seed)
+    vast = [TensorSpec(group="model", name="w", shape=(DISK,), dtype="F32")]
+    assert reason_of(lambda: writer.client.open_version(writer.set, writer.epoch, 3, vast)) == (
+        "DISK_FULL"
+    )
+    more = [TensorSpec(group="model", name="w", shape=(DISK - 40 * MIB,), dtype="U8")]
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        writer.client.open_version(writer.set, writer.epoch - 1, 3, more)
+    assert caught.value.reason == "FENCED"
+    assert numbers(writer) == [2, 1]
 
 
 def test_a_disk_without_a_byte(writer, ballast, platform, small, request):

@@ -161,6 +161,7 @@ class ShardNode:
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
         await asyncio.to_thread(self._data.stop, GRACE_SECONDS)
+        await self._control.close()
         await asyncio.to_thread(self._inbox.close)
         self._store.close()
         self._folder.close()

@@ -37,7 +37,10 @@ class Reserve:
                     return
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
-                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+                else:
+                    os.pwrite(descriptor, bytes(RESERVE_BYTES), 0)
             except OSError:
                 self._path.unlink(missing_ok=True)
             finally:

@@ -80,6 +80,16 @@ def shrink(versions: Iterable[Held], excess: int) -> list[Drop]:
     return _shrink(droppable, excess)
 
 
+def freed(versions: Iterable[Held], drops: Iterable[Drop]) -> int:
+    """Bytes that versions would hold less."""
+    held = {(version.set, version.number): version for version in versions}
+    found = 0
+    for drop in drops:
+        version = held[drop.set, drop.number]
+        found += version.size if drop.whole else sum(version.groups[g] for g in drop.groups)
+    return found
+
+
 def total_bytes(versions: Iterable[Held]) -> int:
     """Bytes that versions hold."""
     return sum(version.size for version in versions)

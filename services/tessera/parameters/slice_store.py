@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,13 +46,11 @@ class SliceStore:
             for folder in sorted(root.glob("*/*"))
             if folder.is_dir() and (move := read_head(folder)) is not None
         }
-        self._folders = {
-            (folder.parent.relative_to(root).as_posix(), int(folder.name)): VersionFolder.scan(
-                folder, root
-            )
-            for folder in sorted(root.glob("*/*/*"))
-            if folder.is_dir() and folder.name.isdigit()
-        }
+        self._folders: dict[str, dict[int, VersionFolder]] = defaultdict(dict)
+        for folder in sorted(root.glob("*/*/*")):
+            if folder.is_dir() and folder.name.isdigit():
+                name = folder.parent.relative_to(root).as_posix()
+                self._folders[name][int(folder.name)] = VersionFolder.scan(folder, root)
 
     def folder(self, key: Key) -> Path:
         """Where the pieces of a version lie.
@@ -128,7 +127,7 @@ class SliceStore:
             # Before anything is deleted: what is missing and was not dropped was lost.
             self._dropped[key[0]].add(key[1])
         with self._lock:
-            gone = self._folders.pop(key, None)
+            gone = self._folders[key[0]].pop(key[1], None)
         return (gone or VersionFolder(path, self.root)).remove()
 
     def was_dropped(self, key: Key) -> bool:
@@ -145,7 +144,12 @@ class SliceStore:
     def held(self, name: str = "") -> dict[Key, VersionFolder]:
         """The versions of a set, or of all."""
         with self._lock:
-            return {key: one for key, one in self._folders.items() if name in ("", key[0])}
+            names = [name] if name else list(self._folders)
+            return {
+                (each, number): folder
+                for each in names
+                for number, folder in self._folders.get(each, {}).items()
+            }
 
     def note(self, key: Key, piece: SliceFile, error: errors.DataLossError) -> None:
         """A reader came upon damage."""
@@ -178,11 +182,12 @@ class SliceStore:
 
     def _find(self, key: Key) -> VersionFolder | None:
         with self._lock:
-            return self._folders.get(key)
+            return self._folders.get(key[0], {}).get(key[1])
 
     def _made(self, key: Key) -> VersionFolder:
         path = self.folder(key)
         with self._lock:
-            if key not in self._folders:
-                self._folders[key] = VersionFolder(path, self.root)
-            return self._folders[key]
+            versions = self._folders[key[0]]
+            if key[1] not in versions:
+                versions[key[1]] = VersionFolder(path, self.root)
+            return versions[key[1]]

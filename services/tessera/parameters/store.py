@@ -125,6 +125,12 @@ class Store:
             epoch = int(set_row(db, name)["epoch"])
             return Grant(set=name, epoch=epoch, resume=_resume(db, name, job))
 
+    def check_open(self, writer: Writer, size: int) -> None:
+        """Raise unless a version of so many bytes may be begun; raises as `open` does."""
+        with self._database.transaction() as db:
+            _fenced(db, writer)
+            self._admit(db, writer.set, size)
+
     def open(
         self,
         writer: Writer,

@@ -15,6 +15,7 @@ from tessera.parameters.retention import (
     Drop,
     Held,
     footprint,
+    freed,
     outdated,
     protected_bytes,
     shrink,
@@ -159,13 +160,17 @@ class VersionRetention:
     def free(self, name: str, size: int) -> None:
         """Drop of a tenant's versions what may go, oldest first, until `size` bytes are free.
 
+        Nothing goes where that is not enough.
+
         Args:
             name: of a set of the tenant.
             size: bytes.
         """
         with self._database.transaction() as db:
             held = _by_tenant(held_versions(db)).get(tenant_of(name), [])
-            self.drop(db, shrink(held, size))
+            drops = shrink(held, size)
+            if freed(held, drops) >= size:
+                self.drop(db, drops)
 
     def _most(self, tenant: str) -> int | None:
         """Bytes that a tenant may hold."""

@@ -91,7 +91,10 @@ class Versions:
         """Begin a version once all shards are there; returns its number and the shards."""
         addresses = await self.shards.addresses(wait=True)
         await self._reconciler.done()
-        await self.sweeper.make_room(writer.set, sum(tensor.size for tensor in tensors))
+        size = sum(tensor.size for tensor in tensors)
+        # First who it is: nothing goes for somebody who may not write.
+        await self.ask(self.store.check_open, writer, size)
+        await self.sweeper.make_room(writer.set, size)
         number = await self.ask(self.store.open, writer, step, tensors, assets, labels)
         self.sweeper.wake()
         return number, addresses

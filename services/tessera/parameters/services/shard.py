@@ -62,6 +62,10 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         self.reserve = Reserve(store.root)
         self._persists: Operations[list[SliceSpec]] = Operations()
 
+    async def close(self) -> None:
+        """End what goes on between calls."""
+        await self._persists.close()
+
     async def PersistVersion(
         self, request: pb.PersistVersionRequest, context: Any
     ) -> pb.PersistVersionResponse:

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/api/parameters/v1/manifest.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x03\x42ox\x12\x19\n\x07offsets\x18\x01 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x19\n\x07\x65xtents\x18\x02 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\"o\n\x06Tensor\x12\x18\n\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\x17\n\x05shape\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x18\n\x05\x64type\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x10\"\x81\x02\n\x05Slice\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12+\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x16\n\x05shard\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x17\n\x05piece\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x15\n\x04size\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x07 \x01(\x06\x12\x1b\n\x06\x62locks\x18\x08 \x03(\x06\x42\x0b\xbaH\x08\x92\x01\x05\x10\x80\x80\x80\x08\x12\"\n\x0b\x62lock_bytes\x18\t \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x80\x80\x80\x04(\x00\">\n\x05\x41sset\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1b\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80 \"\xf5\x04\n\x07Version\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x17\n\x06number\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32\'.tessera.api.parameters.v1.VersionState\x12\x16\n\x05\x65poch\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x14\n\x03job\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x18\n\x07\x61ttempt\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x15\n\x04step\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x42\n\x0b\x63ommit_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x38\n\x06groups\x18\t \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12\x15\n\x04size\x18\n \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12W\n\x06labels\x18\x0b \x03(\x0b\x32..tessera.api.parameters.v1.Version.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\x80 \x12@\n\x0e\x64\x61maged_groups\x18\x0c \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa7\x01\n\x08HeadMove\x12\x19\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x18\n\x07version\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12;\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x17\n\x05mover\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x10\n\x08rollback\x18\x05 \x01(\x08\"\xfb\x01\n\x08Manifest\x12\x33\n\x07version\x18\x01 \x01(\x0b\x32\".tessera.api.parameters.v1.Version\x12>\n\x07tensors\x18\x02 \x03(\x0b\x32!.tessera.api.parameters.v1.TensorB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12=\n\x06slices\x18\x03 \x03(\x0b\x32 .tessera.api.parameters.v1.SliceB\x0b\xbaH\x08\x92\x01\x05\x10\x80\xad\xe2\x04\x12;\n\x06\x61ssets\x18\x04 \x03(\x0b\x32 .tessera.api.parameters.v1.AssetB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07*\x97\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12VERSION_STATE_OPEN\x10\x01\x12\x18\n\x14VERSION_STATE_SEALED\x10\x02\x12\x1b\n\x17VERSION_STATE_COMMITTED\x10\x03\x12\x19\n\x15VERSION_STATE_ABORTED\x10\x04\x42T\n\x19tessera.api.parameters.v1B\rManifestProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/api/parameters/v1/manifest.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x03\x42ox\x12\x19\n\x07offsets\x18\x01 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x19\n\x07\x65xtents\x18\x02 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\"o\n\x06Tensor\x12\x18\n\x05group\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\x17\n\x05shape\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x18\n\x05\x64type\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x10\"\x81\x02\n\x05Slice\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12+\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x16\n\x05shard\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x17\n\x05piece\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x15\n\x04size\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x07 \x01(\x06\x12\x1b\n\x06\x62locks\x18\x08 \x03(\x06\x42\x0b\xbaH\x08\x92\x01\x05\x10\x80\x80\x80\x08\x12\"\n\x0b\x62lock_bytes\x18\t \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x80\x80\x80\x04(\x00\">\n\x05\x41sset\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x1b\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80 \"\x90\x05\n\x07Version\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12 \n\x06number\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32\'.tessera.api.parameters.v1.VersionState\x12\x1f\n\x05\x65poch\x18\x04 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12\x14\n\x03job\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x18\n\x07\x61ttempt\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1e\n\x04step\x18\x07 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12\x42\n\x0b\x63ommit_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x38\n\x06groups\x18\t \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12\x15\n\x04size\x18\n \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12W\n\x06labels\x18\x0b \x03(\x0b\x32..tessera.api.parameters.v1.Version.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\x80 \x12@\n\x0e\x64\x61maged_groups\x18\x0c \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb9\x01\n\x08HeadMove\x12\"\n\x08sequence\x18\x01 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12;\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x17\n\x05mover\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x10\n\x08rollback\x18\x05 \x01(\x08\"\xfb\x01\n\x08Manifest\x12\x33\n\x07version\x18\x01 \x01(\x0b\x32\".tessera.api.parameters.v1.Version\x12>\n\x07tensors\x18\x02 \x03(\x0b\x32!.tessera.api.parameters.v1.TensorB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12=\n\x06slices\x18\x03 \x03(\x0b\x32 .tessera.api.parameters.v1.SliceB\x0b\xbaH\x08\x92\x01\x05\x10\x80\xad\xe2\x04\x12;\n\x06\x61ssets\x18\x04 \x03(\x0b\x32 .tessera.api.parameters.v1.AssetB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07*\x97\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12VERSION_STATE_OPEN\x10\x01\x12\x18\n\x14VERSION_STATE_SEALED\x10\x02\x12\x1b\n\x17VERSION_STATE_COMMITTED\x10\x03\x12\x19\n\x15VERSION_STATE_ABORTED\x10\x04\x42T\n\x19tessera.api.parameters.v1B\rManifestProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -69,15 +69,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERSION'].fields_by_name['set']._loaded_options = None
   _globals['_VERSION'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
   _globals['_VERSION'].fields_by_name['number']._loaded_options = None
-  _globals['_VERSION'].fields_by_name['number']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_VERSION'].fields_by_name['number']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\000'
   _globals['_VERSION'].fields_by_name['epoch']._loaded_options = None
-  _globals['_VERSION'].fields_by_name['epoch']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_VERSION'].fields_by_name['epoch']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\000'
   _globals['_VERSION'].fields_by_name['job']._loaded_options = None
   _globals['_VERSION'].fields_by_name['job']._serialized_options = b'\272H\004r\002\030?'
   _globals['_VERSION'].fields_by_name['attempt']._loaded_options = None
   _globals['_VERSION'].fields_by_name['attempt']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_VERSION'].fields_by_name['step']._loaded_options = None
-  _globals['_VERSION'].fields_by_name['step']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_VERSION'].fields_by_name['step']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\000'
   _globals['_VERSION'].fields_by_name['commit_time']._loaded_options = None
   _globals['_VERSION'].fields_by_name['commit_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_VERSION'].fields_by_name['groups']._loaded_options = None
@@ -89,9 +89,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERSION'].fields_by_name['damaged_groups']._loaded_options = None
   _globals['_VERSION'].fields_by_name['damaged_groups']._serialized_options = b'\272H%\222\001\"\020@\"\036r\0342\032^[a-z0-9][-_a-z0-9]{0,62}$'
   _globals['_HEADMOVE'].fields_by_name['sequence']._loaded_options = None
-  _globals['_HEADMOVE'].fields_by_name['sequence']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_HEADMOVE'].fields_by_name['sequence']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\000'
   _globals['_HEADMOVE'].fields_by_name['version']._loaded_options = None
-  _globals['_HEADMOVE'].fields_by_name['version']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_HEADMOVE'].fields_by_name['version']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\000'
   _globals['_HEADMOVE'].fields_by_name['time']._loaded_options = None
   _globals['_HEADMOVE'].fields_by_name['time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_HEADMOVE'].fields_by_name['mover']._loaded_options = None
@@ -102,8 +102,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MANIFEST'].fields_by_name['slices']._serialized_options = b'\272H\010\222\001\005\020\200\255\342\004'
   _globals['_MANIFEST'].fields_by_name['assets']._loaded_options = None
   _globals['_MANIFEST'].fields_by_name['assets']._serialized_options = b'\272H\006\222\001\003\020\350\007'
-  _globals['_VERSIONSTATE']._serialized_start=1688
-  _globals['_VERSIONSTATE']._serialized_end=1839
+  _globals['_VERSIONSTATE']._serialized_start=1733
+  _globals['_VERSIONSTATE']._serialized_end=1884
   _globals['_BOX']._serialized_start=133
   _globals['_BOX']._serialized_end=192
   _globals['_TENSOR']._serialized_start=194
@@ -113,11 +113,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSET']._serialized_start=567
   _globals['_ASSET']._serialized_end=629
   _globals['_VERSION']._serialized_start=632
-  _globals['_VERSION']._serialized_end=1261
-  _globals['_VERSION_LABELSENTRY']._serialized_start=1216
-  _globals['_VERSION_LABELSENTRY']._serialized_end=1261
-  _globals['_HEADMOVE']._serialized_start=1264
-  _globals['_HEADMOVE']._serialized_end=1431
-  _globals['_MANIFEST']._serialized_start=1434
-  _globals['_MANIFEST']._serialized_end=1685
+  _globals['_VERSION']._serialized_end=1288
+  _globals['_VERSION_LABELSENTRY']._serialized_start=1243
+  _globals['_VERSION_LABELSENTRY']._serialized_end=1288
+  _globals['_HEADMOVE']._serialized_start=1291
+  _globals['_HEADMOVE']._serialized_end=1476
+  _globals['_MANIFEST']._serialized_start=1479
+  _globals['_MANIFEST']._serialized_end=1730
 # @@protoc_insertion_point(module_scope)
