@@ -23,6 +23,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import structlog
 import xxhash
 
@@ -40,6 +41,7 @@ from tessera.weights.push import LocalSlice, push
 
 MIB = 1024 * 1024
 TENSOR_BYTES = 4 * MIB
+SMALL, SMALL_BYTES = 5000, 4096
 SET = "default/bench"
 BASELINE = "bare gRPC stream"
 
@@ -106,23 +108,27 @@ async def serve(folder: Path, size: int) -> None:
 class Client:
     """The measuring side."""
 
-    def __init__(self, found: dict[str, str], size: int) -> None:
+    def __init__(
+        self, found: dict[str, str], size: int, name: str = SET, tensor_bytes: int = TENSOR_BYTES
+    ) -> None:
+        self._set = name
+        self._tensor_bytes = tensor_bytes
         self._token = found["token"]
         self._bare = found["bare"]
         self._client = Coordinator(found["controller"], self._token)
-        self._epoch = self._client.acquire_writer(SET, "bench", 1, keep=1).epoch
+        self._epoch = self._client.acquire_writer(name, "bench", 1, keep=1).epoch
         self._data = np.random.default_rng(0).integers(0, 256, size, np.uint8)
         self._out = np.full(size, 1, np.uint8)
-        count = size // TENSOR_BYTES
+        shape = (tensor_bytes // 4096, 1024)
         self._tensors = [
-            TensorSpec(group="model", name=f"t{i}", shape=(TENSOR_BYTES // 4096, 1024), dtype="F32")
-            for i in range(count)
+            TensorSpec(group="model", name=f"t{i}", shape=shape, dtype="F32")
+            for i in range(size // tensor_bytes)
         ]
         self._step = 0
 
     def part(self, data: np.ndarray, index: int) -> np.ndarray:
         """The bytes of a tensor."""
-        return data[index * TENSOR_BYTES : (index + 1) * TENSOR_BYTES]
+        return data[index * self._tensor_bytes : (index + 1) * self._tensor_bytes]
 
     def bare_push(self) -> float:
         """Seconds of the baseline's push."""
@@ -149,7 +155,7 @@ class Client:
     def push(self) -> tuple[float, float, float]:
         """Seconds of a push, of its seal (fsync), and of its commit."""
         self._step += 1
-        opened = self._client.open_version(SET, self._epoch, self._step, self._tensors)
+        opened = self._client.open_version(self._set, self._epoch, self._step, self._tensors)
         slices = [
             LocalSlice(tensor=i, group="model", box=t.box, data=self.part(self._data, i))
             for i, t in enumerate(self._tensors)
@@ -164,7 +170,7 @@ class Client:
 
     def pull(self) -> float:
         """Seconds of a pull of the newest version."""
-        manifest = self._client.get_manifest(SET)
+        manifest = self._client.get_manifest(self._set)
         self._out[:] = 0
         wants = [
             Want(group="model", name=t.name, box=t.box, out=self.part(self._out, i))
@@ -216,6 +222,40 @@ def measure(client: Client, size: int, rounds: int) -> None:
     report("commit", commits, "s", "push", whole)
 
 
+def measure_small(found: dict[str, str], pid: int, rounds: int) -> None:
+    """CPU of both sides for many small tensors, against one of as many bytes."""
+    size = SMALL * SMALL_BYTES
+    clients = {
+        "small": Client(found, size, "default/small", SMALL_BYTES),
+        "one": Client(found, size, "default/one", size),
+    }
+    server = psutil.Process(pid)
+
+    def cpu() -> float:
+        theirs = server.cpu_times()
+        return theirs.user + theirs.system + time.process_time()
+
+    spent: dict[str, list[float]] = {
+        f"{kind} {name}": [] for kind in ("push", "pull") for name in clients
+    }
+    for turn in range(rounds + 1):
+        for name, client in clients.items():
+            for kind, action in (("push", client.push), ("pull", client.pull)):
+                begin = cpu()
+                action()
+                if turn:
+                    spent[f"{kind} {name}"].append(cpu() - begin)
+    middle = {name: statistics.median(seconds) for name, seconds in spent.items()}
+    for kind in ("push", "pull"):
+        report(
+            f"{kind} of {SMALL:,} tensors of 4 KiB",
+            middle[f"{kind} small"],
+            "s of CPU",
+            "one tensor of as many bytes",
+            middle[f"{kind} one"],
+        )
+
+
 def report(metric: str, value: float, unit: str, baseline: str, baseline_value: float) -> None:
     """One line."""
     line = {
@@ -255,7 +295,9 @@ def main() -> None:
                         break
                 else:
                     raise SystemExit("the server did not start")
-                measure(Client(json.loads(line.removeprefix("READY ")), size), size, rounds)
+                found = json.loads(line.removeprefix("READY "))
+                measure(Client(found, size), size, rounds)
+                measure_small(found, server.pid, rounds)
             finally:
                 server.kill()
 

@@ -31,9 +31,12 @@ AIMS = {
     "training": "tokens/s of each family ≥ 0.97 times the same loop under plain torchrun, and "
     "≥ 1.2 times transformers.Trainer on the same sizes (the same matrix products bound both: "
     "much is to be won only where less is computed, as by a BERT's head at hidden places alone)",
-    "parameters": "push and pull of 256 MiB ≥ 0.9 times a bare gRPC stream into such a pool",
+    "parameters": "push and pull of 256 MiB ≥ 0.9 times a bare gRPC stream into such a pool; 5,000 "
+    "tensors of 4 KiB ≤ 3 times the CPU of one of as many bytes",
     "commit": "a commit holds training up ≤ 1.5 times as long as a copy of its state in memory; of "
     "adapters ≤ 1.1 times what has changed is sent",
+    "memory": "a reader has ≤ a quarter of what it reads and 64 MiB more, a shard ≤ its pool and a "
+    "quarter",
     "plan": "CPU of planning ≤ 20 ms for 1,024 slices of a tensor, and ≤ 3 s for FSDP on 512 ranks "
     "to all of TP on 8 of a model of 175 billion parameters with AdamW's states, whose coverage "
     "takes ≤ 8 s, on whatever axis it is cut; bytes moved ≤ 1.05 times those needed",

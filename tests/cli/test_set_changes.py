@@ -26,6 +26,7 @@ def changing(platform, parameters):
 
 
 def test_the_life_of_a_set(on, changing):
+    assert "back" not in on("versions", changing).out
     told = on("diff", f"{changing}@1", f"{changing}@2")
     assert told.code == 0
     assert "1 tensors are the same, 1 changed" in told.out
@@ -36,6 +37,7 @@ def test_the_life_of_a_set(on, changing):
     assert on("rollback", f"{changing}@1").out.startswith(f"{changing} is at version 1")
     assert row(on("sets", "--health").out, f"default/{changing}")[1:4:2] == ["1", "2"]
     assert row(on("sets", "--health").out, f"default/{changing}")[-1] == "good"
+    assert f"rolled {changing} back" in on("versions", changing).out
     moves = on("versions", changing, "--history", "--output", "json").json
     assert [(move["version"], move["rollback"]) for move in moves] == [
         (1, True), (2, False), (1, False)

@@ -19,6 +19,7 @@ from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store import Store
 from tessera.parameters.store_id import StoreId
 from tessera.parameters.versions import Versions
+from tessera.weights import manifest_parts, messages
 from tessera.weights.box import Box
 from tessera.weights.manifest import ShardAddress, TensorSpec
 
@@ -147,9 +148,11 @@ class World:
 
     def read(self, name, number):
         """What readers get of a version, by tensor."""
-        manifest = self.run(
-            self.versions.ask(self.versions.store.reader.manifest, name, number, [], 0)
+        version, content = self.run(
+            self.versions.ask(self.versions.store.reader.content, name, number, [], 0)
         )
+        parts = manifest_parts.cut(messages.version_to_pb(version), content, version.groups)
+        manifest = messages.manifest_from_pb(manifest_parts.join(parts))
         found = {t.name: np.zeros(t.shape, np.uint8) for t in manifest.tensors}
         for source in manifest.slices:
             tensor = manifest.tensors[source.tensor]

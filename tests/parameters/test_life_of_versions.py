@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tessera import errors
 from tessera.parameters import sqlite_file
 from tessera.parameters.inbox import Target
-from tessera.parameters.store import Writer
+from tessera.parameters.writer import Writer
 
 from .crashing_service import FUSE, TENSORS, Crash, World, content
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 
@@ -70,6 +71,21 @@ async def test_what_nobody_asks_after_is_forgotten_and_what_runs_ends_with_it(
     (task,) = it._tasks.values()
     await it.close()
     assert task.cancelled()
+
+
+async def test_an_error_that_nobody_asks_after_is_no_defect(caplog):
+    async def work(_):
+        await asyncio.sleep(0.01)
+        raise errors.NotFoundError("gone", reason="GONE")
+
+    it = Operations()
+    asking = asyncio.create_task(it.poll("a", work))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.sleep(0.05)
+    it._tasks.clear()
+    gc.collect()
+    assert caplog.records == []
 
 
 def test_a_seal_takes_as_long_as_the_disk(writer, impatient, monkeypatch):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from tessera.parameters import sqlite_file
-from tessera.parameters.store import Store, Writer
+from tessera.parameters.store import Store
+from tessera.parameters.writer import Writer
+from tessera.weights.manifest import TensorSpec
 
 _AT_1 = (
     sqlite_file._TABLES.replace(
@@ -42,14 +44,29 @@ def test_a_file_of_an_older_build_goes_on(tmp_path):
     Store(old, ["shard-0"]).close()
 
 
-def test_what_was_opened_long_ago_is_given_up(tmp_path, monkeypatch):
+def test_what_nobody_goes_on_with_is_given_up(tmp_path):
     store = Store(tmp_path / "it.db", ["shard-0"])
     grant = store.acquire("a/s", "j", 1, 0, "me")
     writer = Writer(set="a/s", epoch=grant.epoch, holder="me")
-    number = store.open(writer, 1, [], {}, {})
-    store.give_up()
-    assert store.unsealed(writer, number) == ()
-    monkeypatch.setattr("tessera.parameters.store.GRANT_SECONDS", -1.0)
-    store.give_up()
-    assert [drop.number for drop in store.retention.pending_drops()] == [number]
+    terabyte = TensorSpec(group="model", name="w", shape=(10**12,), dtype="U8")
+    days = 3 * 86400
+
+    def pass_by(seconds):
+        with store._database.transaction() as db:
+            db.execute("UPDATE versions SET opened = opened - ?", (seconds,))
+        store.leases.give_up()
+
+    small = store.open(writer, 1, [], {}, {})
+    pass_by(500)
+    assert store.unsealed(writer, small) == ()
+    pass_by(200)
+    assert [drop.number for drop in store.retention.pending_drops()] == [small]
+    large = store.open(writer, 1, [terabyte], {}, {})
+    pass_by(0.7 * days)
+    assert store.unsealed(writer, large) == (terabyte,), "so many bytes take their time"
+    store.leases.renew(writer, large)
+    pass_by(0.7 * days)
+    assert store.unsealed(writer, large) == (terabyte,), "and its writer lives"
+    pass_by(0.7 * days)
+    assert [drop.number for drop in store.retention.pending_drops()] == [small, large]
     store.close()

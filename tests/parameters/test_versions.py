@@ -11,7 +11,7 @@ import pytest
 from tessera import errors
 from tessera.rpc.principal import Role
 from tessera.weights.box import Box
-from tessera.weights.manifest import VersionState
+from tessera.weights.manifest import TensorSpec, VersionState
 from tessera.weights.pull import Want, pull
 from tessera.weights.push import LocalSlice, push
 
@@ -332,3 +332,20 @@ def test_a_pin_lasts_an_hour_at_most(writer):
         with pytest.raises(errors.InvalidArgumentError) as caught:
             writer.client.pin_version(writer.set, 1, "reader", ttl)
         assert caught.value.violations[0].field == "ttl"
+
+
+def test_a_manifest_may_be_larger_than_any_message(platform, parameters, another):
+    """3,000 tensors beside assets of nearly 64 MiB, which is what a message may have."""
+    writer = another("vast")
+    writer.acquire()
+    tensors = [TensorSpec(group="model", name=f"t{n}", shape=(4,), dtype="U8") for n in range(3000)]
+    content = {tensor: np.full(4, index % 251, np.uint8) for index, tensor in enumerate(tensors)}
+    assets = {name: bytes([number]) * (31 << 20) for number, name in enumerate("ab")}
+    assets["empty"] = b""
+    version = writer.commit(content, assets)
+    manifest = writer.client.get_manifest(writer.set)
+    assert manifest.version.number == version.number
+    assert manifest.assets == assets
+    assert (len(manifest.tensors), len(manifest.slices)) == (3000, 6000)
+    _, found = writer.read()
+    assert all(found[tensor.name] == data.tobytes() for tensor, data in content.items())

@@ -7,6 +7,7 @@ import contextvars
 import copy
 from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -54,8 +55,7 @@ class Operations(Generic[T]):
             # Not in the caller's context: its deadline is not that of the work.
             task = asyncio.create_task(begin(tell), context=contextvars.Context())
             self._tasks[key] = task
-            loop = asyncio.get_running_loop()
-            task.add_done_callback(lambda it: loop.call_later(KEPT_SECONDS, self._forget, key, it))
+            task.add_done_callback(partial(self._ended, key))
         await asyncio.wait({task}, timeout=POLL_SECONDS)
         done = self._done.get(key, 0)
         if not task.done():
@@ -72,6 +72,11 @@ class Operations(Generic[T]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, key: Hashable, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # Taken: whoever asks hears of it, and there may be nobody.
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._forget, key, task)
 
     def _forget(self, key: Hashable, task: asyncio.Task[T]) -> None:
         if self._tasks.get(key) is task:

@@ -10,14 +10,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.deletion import Deletion
 from tessera.parameters.heads import Heads, move_head, next_move
-from tessera.parameters.push_grant import GRANT_SECONDS
+from tessera.parameters.lease import VersionLeases, renew
 from tessera.parameters.quota import DEFAULT, TenantQuota, names_of, tenant_of
 from tessera.parameters.recovery import Recovery
 from tessera.parameters.rows import (
@@ -33,21 +33,9 @@ from tessera.parameters.version_health import VersionHealth
 from tessera.parameters.version_reader import VersionReader
 from tessera.parameters.version_record import VersionRecord
 from tessera.parameters.version_retention import VersionRetention
+from tessera.parameters.writer import Writer, fenced, own
 from tessera.weights import messages
 from tessera.weights.manifest import Grant, Manifest, SliceSpec, TensorSpec, Version, VersionState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
-    """Who writes a set: the epoch that it goes by, and the subject of its token.
-
-    An epoch is a small number that anybody can guess; so it counts only in the hands of whoever
-    acquired it.
-    """
-
-    set: str
-    epoch: int
-    holder: str
 
 
 class Store:
@@ -66,6 +54,7 @@ class Store:
         recovery: what shards know and it does not.
         folder: that its file is in.
         heads: what readers get who name no version.
+        leases: of versions that are being written.
         deletion: ends sets.
     """
 
@@ -85,6 +74,7 @@ class Store:
         self.retention = VersionRetention(self._database, shards, cap, quota)
         self.heads = Heads(self._database)
         self.deletion = Deletion(self._database, self.retention)
+        self.leases = VersionLeases(self._database, self.retention)
 
     def close(self) -> None:
         """Close the file."""
@@ -128,7 +118,7 @@ class Store:
     def check_open(self, writer: Writer, size: int) -> None:
         """Raise unless a version of so many bytes may be begun; raises as `open` does."""
         with self._database.transaction() as db:
-            _fenced(db, writer)
+            fenced(db, writer)
             self._admit(db, writer.set, size)
 
     def open(
@@ -148,7 +138,7 @@ class Store:
         """
         sizes, name = _sizes(tensors), writer.set
         with self._database.transaction() as db:
-            found = _fenced(db, writer)
+            found = fenced(db, writer)
             self._abort_unfinished(db, name)
             self._admit(db, name, sum(sizes.values()))
             number = int(found["next"])
@@ -182,7 +172,7 @@ class Store:
     def unsealed(self, writer: Writer, number: int) -> tuple[TensorSpec, ...] | None:
         """The tensors of an open version; None if it is sealed already."""
         with self._database.transaction() as db:
-            row = _own(db, writer, number)
+            row = own(db, writer, number)
             if row["state"] != VersionState.OPEN.value:
                 return None
             content = _content(db, writer.set, number)
@@ -195,7 +185,7 @@ class Store:
         """
         name = writer.set
         with self._database.transaction() as db:
-            if _own(db, writer, number)["state"] != VersionState.OPEN.value:
+            if own(db, writer, number)["state"] != VersionState.OPEN.value:
                 return
             content = _content(db, name, number)
             content.slices.extend(messages.slice_to_pb(source) for source in slices)
@@ -205,6 +195,7 @@ class Store:
             )
             self.retention.make_room(db, name, sum(source.size for source in slices))
             _set_state(db, name, number, VersionState.SEALED)
+            renew(db, name, number)
 
     def record(self, writer: Writer, number: int) -> VersionRecord | None:
         """What shards are to keep of a sealed version before it is committed; None if it is.
@@ -216,7 +207,7 @@ class Store:
         """
         name = writer.set
         with self._database.transaction() as db:
-            row = _own(db, writer, number)
+            row = own(db, writer, number)
             if row["state"] == VersionState.COMMITTED.value:
                 return None
             if row["state"] != VersionState.SEALED.value:
@@ -249,7 +240,7 @@ class Store:
         """
         name = writer.set
         with self._database.transaction() as db:
-            row = _own(db, writer, number)
+            row = own(db, writer, number)
             if record is not None and row["state"] == VersionState.SEALED.value:
                 commit_time = record.manifest.version.commit_time
                 db.execute(
@@ -265,7 +256,7 @@ class Store:
         """Give an unfinished version up; doing it twice is harmless."""
         name = writer.set
         with self._database.transaction() as db:
-            _fenced(db, writer)
+            fenced(db, writer)
             row = version_row(db, name, number)
             if row["state"] == VersionState.COMMITTED.value:
                 raise errors.FailedPreconditionError(
@@ -273,16 +264,6 @@ class Store:
                 )
             if row["state"] in UNFINISHED:
                 self.retention.give_up(db, name, number)
-
-    def give_up(self) -> None:
-        """Abort what has been open for longer than its grant: nobody can push to it any more."""
-        with self._database.transaction() as db:
-            rows = db.execute(
-                "SELECT set_name, number FROM versions WHERE state IN (?, ?) AND opened < ?",
-                (*UNFINISHED, time.time() - GRANT_SECONDS),
-            ).fetchall()
-            for row in rows:
-                self.retention.give_up(db, row["set_name"], row["number"])
 
     def _admit(self, db: sqlite3.Connection, name: str, size: int) -> None:
         """Raise unless the tenant of a set may have one more version, of `size` bytes."""
@@ -320,35 +301,6 @@ def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:
     for tensor in tensors:
         sizes[tensor.group] = sizes.get(tensor.group, 0) + tensor.size
     return sizes
-
-
-def _fenced(db: sqlite3.Connection, writer: Writer) -> sqlite3.Row:
-    found: sqlite3.Row | None = db.execute(
-        "SELECT * FROM sets WHERE name = ?", (writer.set,)
-    ).fetchone()
-    if found is not None and found["deleted"]:
-        raise errors.FailedPreconditionError(
-            f"{writer.set} was deleted; to write it anew, acquire it again", reason="FENCED"
-        )
-    row = set_row(db, writer.set)
-    if row["epoch"] != writer.epoch or row["holder"] not in ("", writer.holder):
-        raise errors.FailedPreconditionError(
-            f"epoch {writer.epoch} of {writer.holder} may not write {writer.set}: {row['job']},"
-            f" attempt {row['attempt']}, does with epoch {row['epoch']}",
-            reason="FENCED",
-        )
-    return row
-
-
-def _own(db: sqlite3.Connection, writer: Writer, number: int) -> sqlite3.Row:
-    """The row of a version that the writer may still change."""
-    _fenced(db, writer)
-    row = version_row(db, writer.set, number)
-    if row["state"] == VersionState.ABORTED.value:
-        raise errors.FailedPreconditionError(
-            f"{writer.set}@{number} was given up; open a new version", reason="VERSION_ABORTED"
-        )
-    return row
 
 
 def _set_state(db: sqlite3.Connection, name: str, number: int, state: VersionState) -> None:

@@ -99,7 +99,7 @@ class Sweeper:
     async def tidy(self) -> None:
         """One round of it, now."""
         await self._ask(self._reserve.make)
-        await self.spend(self._store.give_up)
+        await self.spend(self._store.leases.give_up)
         await self.spend(self._store.retention.retain)
         for drop in await self._ask(self._store.retention.pending_drops):
             await self._shards.drop(drop.shard, drop.set, drop.number, drop.groups)

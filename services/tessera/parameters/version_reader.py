@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Sequence
 
 from tessera import errors
-from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.quota import names_of
 from tessera.parameters.rows import (
     readable_version,
@@ -16,8 +15,7 @@ from tessera.parameters.rows import (
     version_row,
 )
 from tessera.parameters.sqlite_file import SQLiteFile
-from tessera.weights import messages
-from tessera.weights.manifest import Manifest, ParameterSet, TensorSpec, Version, VersionState
+from tessera.weights.manifest import ParameterSet, Version, VersionState
 
 _COMMITTED = VersionState.COMMITTED.value
 
@@ -32,8 +30,21 @@ class VersionReader:
     def __init__(self, database: SQLiteFile) -> None:
         self._database = database
 
-    def manifest(self, name: str, number: int, groups: Sequence[str], min_version: int) -> Manifest:
-        """A committed version for reading; number 0 is the newest, no groups all that it holds."""
+    def content(
+        self, name: str, number: int, groups: Sequence[str], min_version: int
+    ) -> tuple[Version, bytes]:
+        """A committed version for reading, and its manifest as it is kept.
+
+        Args:
+            name: of the set.
+            number: of the version; 0: the head.
+            groups: that it has to hold.
+            min_version: the head must be that, or a newer one.
+
+        Raises:
+            NotFoundError: there is none, or not those groups (GROUP_NOT_FOUND, GROUP_DROPPED).
+            FailedPreconditionError: it is older than `min_version` (TOO_OLD).
+        """
         with self._database.transaction() as db:
             number = number or _newest(db, name)
             if number < min_version:
@@ -48,7 +59,7 @@ class VersionReader:
             row = db.execute(
                 "SELECT content FROM manifests WHERE set_name = ? AND number = ?", (name, number)
             ).fetchone()
-        return _selected(version, pb.Manifest.FromString(row["content"]), groups)
+        return version, row["content"]
 
     def version(self, name: str, number: int) -> Version:
         """A committed version; number 0 is the newest.
@@ -131,25 +142,3 @@ def _check_groups(version: Version, sizes: dict[str, int], groups: Sequence[str]
                 " newer versions may have it",
                 reason="GROUP_DROPPED",
             )
-
-
-def _selected(version: Version, content: pb.Manifest, groups: Sequence[str]) -> Manifest:
-    """Only the tensors and slices of some groups; slices count in the tensors that are left."""
-    wanted = set(groups or version.groups)
-    renumbered: dict[int, int] = {}
-    tensors: list[TensorSpec] = []
-    for index, tensor in enumerate(content.tensors):
-        if tensor.group in wanted:
-            renumbered[index] = len(tensors)
-            tensors.append(messages.tensor_from_pb(tensor))
-    slices = []
-    for source in content.slices:
-        if source.tensor in renumbered:
-            source.tensor = renumbered[source.tensor]
-            slices.append(messages.slice_from_pb(source))
-    return Manifest(
-        version=version,
-        tensors=tuple(tensors),
-        slices=tuple(slices),
-        assets=messages.assets_from_pb(content.assets),
-    )

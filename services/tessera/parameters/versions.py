@@ -17,8 +17,9 @@ from tessera.parameters.metrics import VERSIONS_COMMITTED
 from tessera.parameters.quota import TenantQuota, tenant_of
 from tessera.parameters.reconciler import Reconciler
 from tessera.parameters.shards import Shards
-from tessera.parameters.store import Store, Writer
+from tessera.parameters.store import Store
 from tessera.parameters.sweeper import Sweeper
+from tessera.parameters.writer import Writer
 from tessera.weights.coverage import check_coverage
 from tessera.weights.manifest import Grant, HeadMove, ShardAddress, TensorSpec, Version
 

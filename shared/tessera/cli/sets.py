@@ -76,7 +76,7 @@ def versions(
         _history(context, set_)
         return
     with connect(context) as client:
-        found = client.versions(set_)
+        found, moves = client.versions(set_), client.head_moves(set_)
     if options_of(context).json:
         show.as_json([_plain(version) for version in found])
         return
@@ -99,6 +99,12 @@ def versions(
     ]
     columns = ("VERSION", "STEP", "SIZE", "AGE", "JOB/ATTEMPT", "GROUPS", "HEALTH", "LABELS")
     show.table(columns, rows, empty=f"{set_} has no committed version")
+    if found and moves and moves[0].version != found[0].number:
+        last = moves[0]
+        show.line(
+            f"readers who name no version get {last.version}: {last.mover} rolled {set_} back"
+            f" {show.age(last.time)} ago"
+        )
 
 
 def _history(context: typer.Context, set_: str) -> None:

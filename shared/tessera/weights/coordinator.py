@@ -21,7 +21,7 @@ from tessera.rpc.channel import DEFAULT_SECONDS, bearer, channel, mapped_errors
 from tessera.rpc.pages import every_page
 from tessera.rpc.tls.names import coordinator_name
 from tessera.rpc.token import Token, tls_of
-from tessera.weights import messages
+from tessera.weights import manifest_parts, messages
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.manifest import (
     Grant,
@@ -37,6 +37,9 @@ from tessera.weights.manifest import (
 NAME = "coordinator"
 SEAL_SECONDS = 60.0
 """For a call that says how far the sealing is, at the latest after ten seconds."""
+MANIFEST_SECONDS = 300.0
+"""For all parts of a manifest, of which there may be hundreds."""
+
 READ_SECONDS = 600.0
 _PIN_TRIES = 5
 _WORKED_SECONDS = 5.0
@@ -174,9 +177,19 @@ class Coordinator:
         request = pb.GetManifestRequest(
             set=set, version=version, groups=groups, min_version=min_version
         )
-        reply = self._call("GetManifest", request)
-        shards = messages.shards_from_pb(reply.shards)
-        return messages.manifest_from_pb(reply.manifest, shards, self._controller)
+
+        def attempt(again: bool) -> list[pb.GetManifestResponse]:
+            stub = self.stub(again=again)
+            with mapped_errors():
+                replies = stub.GetManifest(
+                    request, metadata=self.metadata, timeout=MANIFEST_SECONDS
+                )
+                return list(replies)
+
+        replies = with_patience(attempt, self.patience)
+        shards = messages.shards_from_pb(replies[0].shards)
+        whole = manifest_parts.join(reply.manifest for reply in replies)
+        return messages.manifest_from_pb(whole, shards, self._controller)
 
     def get_pinned(
         self,

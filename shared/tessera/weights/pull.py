@@ -24,8 +24,6 @@ from tessera.weights.manifest import Manifest
 from tessera.weights.plan import Transfer, Wanted, plan
 from tessera.weights.strided import Bytes
 
-SLOWEST_BYTES_PER_SECOND = 5e6
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
@@ -134,7 +132,7 @@ def _pull(  # noqa: PLR0917 - what one thread needs
             replies = ask(
                 request,
                 metadata=bearer(token),
-                timeout=PATIENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND,
+                timeout=PATIENCE_SECONDS + size / wire.SLOWEST_BYTES_PER_SECOND,
             )
             _Receiver(manifest, transfers, wants).receive(replies)
 

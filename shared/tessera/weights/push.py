@@ -29,7 +29,6 @@ BATCH_BYTES = 32 * 1024 * 1024
 """Announced and hashed together: small batches interrupt the stream, the first one delays it."""
 
 BATCH_SLICES = 512
-SLOWEST_BYTES_PER_SECOND = 5e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +221,7 @@ def _push(  # noqa: PLR0917 - what one thread needs
             reply = send(
                 _requests(opened, rank, ordered, known, pushed),
                 metadata=bearer(token),
-                timeout=PATIENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND,
+                timeout=PATIENCE_SECONDS + size / wire.SLOWEST_BYTES_PER_SECOND,
             )
         if reply.size != size:
             raise errors.DataLossError(f"{shard.name} stored {reply.size} of {size} bytes")

@@ -19,6 +19,9 @@ CHUNK_BYTES = 1024 * 1024
 
 MAX_CHUNK_BYTES = 2 * 1024 * 1024
 
+SLOWEST_BYTES_PER_SECOND = 5e6
+"""What a push or a pull is waited for at most, beside the patience with services."""
+
 PUSH_DATA = 3
 """Number of PushSlicesRequest.data."""
 

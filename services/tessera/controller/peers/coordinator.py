@@ -14,6 +14,7 @@ from tessera.rpc.deadline import remaining
 from tessera.rpc.tls.names import coordinator_name
 from tessera.rpc.token import Token, tls_of
 from tessera.spec.reference import parse_reference
+from tessera.weights import manifest_parts
 
 SECONDS = 10.0
 _PAGE = 500
@@ -78,10 +79,11 @@ class CoordinatorClient:
         async with self._channel() as connection:
             stub = pb_grpc.CoordinatorServiceStub(connection)
             with peer_errors("the parameter coordinator", _UNAVAILABLE):
-                reply = await stub.GetManifest(
+                replies = stub.GetManifest(
                     request, metadata=bearer(self._token), timeout=remaining(SECONDS)
                 )
-        for asset in reply.manifest.assets:
+                whole = manifest_parts.join([reply.manifest async for reply in replies])
+        for asset in whole.assets:
             if asset.name == "config.json":
                 return load_config(asset.content).width
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -12,13 +13,14 @@ from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1 import manifest_pb2
 from tessera.dtypes import element_size
+from tessera.parameters.lease import lease_seconds
 from tessera.parameters.operations import Operations
-from tessera.parameters.push_grant import GrantSigner, PushGrant
-from tessera.parameters.store import Writer
+from tessera.parameters.push_grant import GRANT_SECONDS, GrantSigner, PushGrant
 from tessera.parameters.versions import Versions
+from tessera.parameters.writer import Writer
 from tessera.rpc import pages
 from tessera.rpc.principal import PLATFORM, current_principal
-from tessera.weights import messages
+from tessera.weights import manifest_parts, messages
 from tessera.weights.manifest import TensorSpec
 
 NAME = pb.DESCRIPTOR.services_by_name["CoordinatorService"].full_name
@@ -83,8 +85,11 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             version=number,
             epoch=request.epoch,
         )
+        seconds = max(GRANT_SECONDS, lease_seconds(sum(tensor.size for tensor in tensors)))
         return pb.OpenVersionResponse(
-            version=number, shards=messages.shards_to_pb(shards), grant=self._signer.sign(grant)
+            version=number,
+            shards=messages.shards_to_pb(shards),
+            grant=self._signer.sign(grant, seconds=seconds),
         )
 
     async def SealVersion(
@@ -97,6 +102,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             (writer, request.version), partial(self._versions.seal, writer, request.version)
         )
         if polled.result is None:
+            await self._versions.ask(self._store.leases.renew, writer, request.version)
             return pb.SealVersionResponse(pending=True, written=polled.done)
         slices, size = polled.result
         return pb.SealVersionResponse(slices=slices, size=size, written=size)
@@ -119,20 +125,21 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
 
     async def GetManifest(
         self, request: pb.GetManifestRequest, context: Any
-    ) -> pb.GetManifestResponse:
+    ) -> AsyncIterator[pb.GetManifestResponse]:
         """Describe a version for reading."""
         del context
-        manifest = await self._versions.ask(
-            self._store.reader.manifest,
-            request.set,
-            request.version,
-            list(request.groups),
-            request.min_version,
+        groups = list(request.groups)
+        version, content = await self._versions.ask(
+            self._store.reader.content, request.set, request.version, groups, request.min_version
         )
-        shards = await self._versions.shards.addresses(wait=False)
-        return pb.GetManifestResponse(
-            manifest=messages.manifest_to_pb(manifest), shards=messages.shards_to_pb(shards)
+        shards = messages.shards_to_pb(await self._versions.shards.addresses(wait=False))
+        parts = manifest_parts.cut(
+            messages.version_to_pb(version), content, groups or version.groups
         )
+        # On a thread: a large one takes seconds.
+        while (part := await asyncio.to_thread(next, parts, None)) is not None:
+            yield pb.GetManifestResponse(manifest=part, shards=shards)
+            shards = []
 
     async def ListSets(self, request: pb.ListSetsRequest, context: Any) -> pb.ListSetsResponse:
         """List sets by name."""

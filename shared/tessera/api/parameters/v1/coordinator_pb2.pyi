@@ -451,7 +451,7 @@ Global___GetManifestRequest: _TypeAlias = GetManifestRequest  # noqa: Y015
 
 @_typing.final
 class GetManifestResponse(_message.Message):
-    """GetManifestResponse describes the version."""
+    """GetManifestResponse describes a part of the version."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -459,11 +459,13 @@ class GetManifestResponse(_message.Message):
     SHARDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def manifest(self) -> _manifest_pb2.Manifest:
-        """The manifest."""
+        """Part of the manifest: the parts merged, as protobuf merges messages, are all of it. The contents
+        of assets of one name belong together, in this order.
+        """
 
     @_builtins.property
     def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTarget]:
-        """Where its shards listen now."""
+        """Where its shards listen now; in the first part."""
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ class CoordinatorServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.AbortVersionRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.AbortVersionResponse.FromString,
                 _registered_method=True)
-        self.GetManifest = channel.unary_unary(
+        self.GetManifest = channel.unary_stream(
                 '/tessera.api.parameters.v1.CoordinatorService/GetManifest',
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.GetManifestRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.GetManifestResponse.FromString,
@@ -153,7 +153,7 @@ class CoordinatorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetManifest(self, request, context):
-        """GetManifest returns a committed version for reading.
+        """GetManifest returns a committed version for reading, in as many parts as it takes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,7 +250,7 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.AbortVersionRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.AbortVersionResponse.SerializeToString,
             ),
-            'GetManifest': grpc.unary_unary_rpc_method_handler(
+            'GetManifest': grpc.unary_stream_rpc_method_handler(
                     servicer.GetManifest,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.GetManifestRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.GetManifestResponse.SerializeToString,
@@ -458,7 +458,7 @@ class CoordinatorService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/tessera.api.parameters.v1.CoordinatorService/GetManifest',

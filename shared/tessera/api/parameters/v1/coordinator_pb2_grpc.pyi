@@ -45,8 +45,8 @@ class CoordinatorServiceStub:
     """CommitVersion makes a sealed version the head of its set."""
     AbortVersion: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.AbortVersionRequest, _coordinator_pb2.AbortVersionResponse]
     """AbortVersion gives a version up."""
-    GetManifest: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.GetManifestRequest, _coordinator_pb2.GetManifestResponse]
-    """GetManifest returns a committed version for reading."""
+    GetManifest: _grpc.UnaryStreamMultiCallable[_coordinator_pb2.GetManifestRequest, _coordinator_pb2.GetManifestResponse]
+    """GetManifest returns a committed version for reading, in as many parts as it takes."""
     ListSets: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListSetsRequest, _coordinator_pb2.ListSetsResponse]
     """ListSets returns the sets by name, page by page."""
     ListVersions: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListVersionsRequest, _coordinator_pb2.ListVersionsResponse]
@@ -83,8 +83,8 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """CommitVersion makes a sealed version the head of its set."""
     AbortVersion: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.AbortVersionRequest, _coordinator_pb2.AbortVersionResponse]  # type: ignore[assignment]
     """AbortVersion gives a version up."""
-    GetManifest: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.GetManifestRequest, _coordinator_pb2.GetManifestResponse]  # type: ignore[assignment]
-    """GetManifest returns a committed version for reading."""
+    GetManifest: _aio.UnaryStreamMultiCallable[_coordinator_pb2.GetManifestRequest, _coordinator_pb2.GetManifestResponse]  # type: ignore[assignment]
+    """GetManifest returns a committed version for reading, in as many parts as it takes."""
     ListSets: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListSetsRequest, _coordinator_pb2.ListSetsResponse]  # type: ignore[assignment]
     """ListSets returns the sets by name, page by page."""
     ListVersions: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListVersionsRequest, _coordinator_pb2.ListVersionsResponse]  # type: ignore[assignment]
@@ -154,8 +154,8 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _coordinator_pb2.GetManifestRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_coordinator_pb2.GetManifestResponse, _abc.Awaitable[_coordinator_pb2.GetManifestResponse]]:
-        """GetManifest returns a committed version for reading."""
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.GetManifestResponse], _abc.AsyncIterator[_coordinator_pb2.GetManifestResponse]]:
+        """GetManifest returns a committed version for reading, in as many parts as it takes."""
 
     @_abc_1.abstractmethod
     def ListSets(
