@@ -138,6 +138,15 @@ def test_what_is_damaged_is_sent(writer, tmp_path, reader):
     writer.verify(writer.content(2))
 
 
+def test_what_is_cut_short_is_sent_though_nobody_knows_of_it_yet(writer, tmp_path):
+    writer.publish(1)
+    for path in tmp_path.glob(f"shard-0/{writer.set}/1/*-model-*.bin"):
+        with path.open("r+b") as file:
+            file.truncate(100)
+    assert writer.publish(2) > sum(tensor.size for tensor in writer.tensors[1:])
+    writer.verify(writer.content(2))
+
+
 def test_of_a_file_of_which_little_is_needed_that_is_copied(writer, tmp_path):
     """So that a version does not hold on to the whole of another one."""
     writer.publish(1)

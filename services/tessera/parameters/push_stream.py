@@ -139,8 +139,9 @@ class PushStream:
         earlier, source = found
         if earlier.path not in self._linked:
             try:
+                earlier.check()
                 self._linked[earlier.path] = self._inbox.link(self._target, earlier)
-            except OSError:
+            except (OSError, errors.DataLossError):
                 raise _not_held(self._target, number) from None
         self._linked[earlier.path].take(source, header.tensor)
         self._size += header.size
