@@ -43,7 +43,7 @@ class Asked:
     def acquire_writer(self, *_):
         return SimpleNamespace(resume=None)
 
-    def get_manifest(self, name, version, _):
+    def get_pinned(self, name, version, *_):
         self.read = (name, version)
         raise errors.NotFoundError("nothing is here")
 
