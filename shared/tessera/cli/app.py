@@ -24,9 +24,10 @@ import typer
 from typer.core import TyperGroup
 
 from tessera import errors
+from tessera.cli.entry import INTERRUPTED
 from tessera.cli.options import GlobalOptions, Output
 
-DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, MISTAKE = 0, 1, 2
 
 COMMANDS = {
     "up": ("tessera.cli.up", "Start the platform on this machine."),
