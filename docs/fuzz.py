@@ -39,7 +39,9 @@ def table(methods: dict[str, Any]) -> str:
         "| method | messages | over sockets | reached | OK | refused |",
         "|---|---|---|---|---|---|",
     ]
-    for service, group in groupby(methods, key=lambda path: path.split("/")[1].split(".")[-1]):
+    # A connection that is no HTTP/2 may have anything as its path.
+    known = [path for path in methods if path.startswith("/")]
+    for service, group in groupby(known, key=lambda path: path.split("/")[1].split(".")[-1]):
         lines.append(f"| **{service}** | | | | | |")
         for path in group:
             of = methods[path]
