@@ -15,6 +15,8 @@ from tessera.parameters.reserve import NAME, RESERVE_BYTES, Reserve
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import TensorSpec
 
+pytestmark = pytest.mark.processes
+
 MIB = 1024 * 1024
 DISK, VERSION = 128 * MIB, 16 * MIB
 
