@@ -7,7 +7,7 @@ import time
 
 from tessera import errors
 from tessera.parameters.retention import Drop
-from tessera.parameters.rows import NOBODY, UNFINISHED, held_versions, set_row
+from tessera.parameters.rows import NOBODY, held_versions, set_row, unfinished_versions
 from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.parameters.version_retention import VersionRetention
 
@@ -48,11 +48,7 @@ class Deletion:
             if not force:
                 _check_unused(db, name)
             held = held_versions(db, name)
-            unfinished = db.execute(
-                "SELECT number FROM versions WHERE set_name = ? AND state IN (?, ?)",
-                (name, *UNFINISHED),
-            ).fetchall()
-            for row in unfinished:
+            for row in unfinished_versions(db, name):
                 self._retention.give_up(db, name, row["number"])
             drops = [Drop(set=name, number=one.number, groups=(), whole=True) for one in held]
             self._retention.drop(db, drops)
@@ -74,11 +70,10 @@ def _check_unused(db: sqlite3.Connection, name: str) -> None:
             (name, time.time()),
         )
     ]
-    writing = db.execute(
-        "SELECT number, job FROM versions WHERE set_name = ? AND state IN (?, ?)",
-        (name, *UNFINISHED),
-    ).fetchall()
-    owners += [f"job {row['job']} (writes version {row['number']})" for row in writing]
+    owners += [
+        f"job {row['job']} (writes version {row['number']})"
+        for row in unfinished_versions(db, name)
+    ]
     if owners:
         more = f" and {len(owners) - _SHOWN} more" if len(owners) > _SHOWN else ""
         raise errors.FailedPreconditionError(

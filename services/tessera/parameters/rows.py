@@ -110,6 +110,13 @@ def readable_version(db: sqlite3.Connection, name: str, number: int) -> Version:
     return version_of(row)
 
 
+def unfinished_versions(db: sqlite3.Connection, name: str) -> list[sqlite3.Row]:
+    """Rows of the versions of a set that are being written."""
+    return db.execute(
+        "SELECT * FROM versions WHERE set_name = ? AND state IN (?, ?)", (name, *UNFINISHED)
+    ).fetchall()
+
+
 def held_versions(db: sqlite3.Connection, name: str = "") -> list[Held]:
     """Every committed version of which something is held, of a set or (empty) of all.
 

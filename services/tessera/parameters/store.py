@@ -25,6 +25,7 @@ from tessera.parameters.rows import (
     make_set,
     readable_version,
     set_row,
+    unfinished_versions,
     version_of,
     version_row,
 )
@@ -280,10 +281,7 @@ class Store:
         self._quota.check(what, tenant, used)
 
     def _abort_unfinished(self, db: sqlite3.Connection, name: str) -> None:
-        for row in db.execute(
-            "SELECT number FROM versions WHERE set_name = ? AND state IN (?, ?)",
-            (name, *UNFINISHED),
-        ).fetchall():
+        for row in unfinished_versions(db, name):
             self.retention.give_up(db, name, row["number"])
 
 

@@ -14,6 +14,7 @@ from tessera.background import Background, comes
 from tessera.meter import Meter
 from tessera.parameters.disk import FULL
 from tessera.parameters.metrics import DAMAGED_VERSIONS
+from tessera.parameters.quota import RETRY_SECONDS
 from tessera.parameters.reconciler import Ask, Reconciler
 from tessera.parameters.reserve import Reserve
 from tessera.parameters.shards import Shards
@@ -25,7 +26,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SWEEP_SECONDS = 15.0
-RETRY_SECONDS = 30.0
 MARGIN_BYTES = 16 * 1024 * 1024
 """Free on each shard's disk beside a new version: manifests, and what others write meanwhile."""
 
