@@ -6,9 +6,9 @@ import dataclasses
 from typing import Annotated
 
 import typer
-from rich.progress import Progress as Bar
 
 from tessera.cli import show
+from tessera.cli.bar import progress_bar
 from tessera.cli.connect import connect, options_of
 from tessera.client.diff import TensorChange, VersionDiff
 
@@ -36,9 +36,7 @@ def diff(
 
     tessera diff gpt@3 gpt@5
     """
-    terminal = show.console(stderr=True)
-    bar = Bar(console=terminal, transient=True, disable=not terminal.is_terminal)
-    with connect(context) as client, bar:
+    with connect(context) as client, progress_bar() as bar:
         task = bar.add_task("comparing …", total=None)
         found = client.diff(
             old,

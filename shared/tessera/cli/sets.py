@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress as Bar
 
 from tessera.cli import show
+from tessera.cli.bar import progress_bar
 from tessera.cli.connect import connect, options_of
 from tessera.client.imports import Imported
 from tessera.weights.manifest import ParameterSet, Version
@@ -137,9 +137,7 @@ def verify(
     Ends with 1 if anything is lost or damaged. `tessera versions` shows it from then on, and no
     job resumes from it; what a replica has loaded already goes on being served.
     """
-    terminal = show.console(stderr=True)
-    bar = Bar(console=terminal, transient=True, disable=not terminal.is_terminal)
-    with connect(context) as client, bar:
+    with connect(context) as client, progress_bar() as bar:
         task = bar.add_task("reading …", total=None)
         for so_far in client.verify(version):
             found = so_far
@@ -203,9 +201,7 @@ def import_(
     ] = "",
 ) -> None:
     """Commit a model that transformers wrote as a version."""
-    terminal = show.console(stderr=True)
-    bar = Bar(console=terminal, transient=True, disable=not terminal.is_terminal)
-    with connect(context) as client, bar:
+    with connect(context) as client, progress_bar() as bar:
         task = bar.add_task("reading …", total=None)
 
         def progress(done: int, total: int) -> None:
