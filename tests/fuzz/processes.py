@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import psutil
 
 READY_SECONDS = 120.0
-TAIL = 4000
+TAIL = 16000
 WIRE_FIRST = 1 << 32
 """Number of the first case that goes over sockets: no case is sent both ways."""
 
@@ -51,6 +52,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
+                env=os.environ | {"PYTHONFAULTHANDLER": "1"},
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -106,6 +108,8 @@ class Child:
         code = self._process.returncode
         if code and not self.trouble:
             self.trouble = f"it ended with exit code {code}"
+        if code:
+            self._at_once(f"{self.trouble}, having written\n{self.stderr()}")
 
     def stderr(self) -> str:
         """The end of what it wrote there."""
