@@ -14,7 +14,9 @@ from typing import Any
 import psutil
 
 READY_SECONDS = 120.0
-TAIL = 16000
+TAIL = 4000
+CRASH = "Current thread 0x"
+"""With what Python says where it was when it crashed; the other threads wait, mostly."""
 WIRE_FIRST = 1 << 32
 """Number of the first case that goes over sockets: no case is sent both ways."""
 
@@ -112,8 +114,10 @@ class Child:
             self._at_once(f"{self.trouble}, having written\n{self.stderr()}")
 
     def stderr(self) -> str:
-        """The end of what it wrote there."""
-        return self._log.read_text(errors="replace")[-TAIL:] if self._log.exists() else ""
+        """The end of what it wrote there; of a crash, what the thread did that it happened in."""
+        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        crash = text.rfind(CRASH)
+        return text[crash : crash + TAIL] if crash >= 0 else text[-TAIL:]
 
     def _read(self) -> None:
         for line in self._process.stdout:

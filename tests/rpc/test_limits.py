@@ -28,7 +28,7 @@ def fill(limited, method, caller, peer="ipv4:1.1.1.1:1"):
     calls = ExitStack()
     for number in range(10_000):
         try:
-            calls.enter_context(limited.under_way(method, caller, peer))
+            calls.enter_context(limited.under_way(method, caller, lambda: peer))
         except errors.ResourceExhaustedError as error:
             return calls, number, error
     raise AssertionError("nothing was refused")
@@ -46,14 +46,14 @@ def test_a_call_too_many_is_refused_until_one_ends():
     assert (number, error.reason, error.retry_after) == (3, "TOO_MANY_CALLS", 1.0)
     assert refused_at_door(error)
     calls.close()
-    with limited.under_way(WATCH, ADA, ""):
+    with limited.under_way(WATCH, ADA, str):
         pass
 
 
 def test_a_call_that_fails_gives_its_place_back():
     limited = limiter(calls=3)
     for _ in range(5):
-        with pytest.raises(ZeroDivisionError), limited.under_way(WATCH, ADA, ""):
+        with pytest.raises(ZeroDivisionError), limited.under_way(WATCH, ADA, str):
             raise ZeroDivisionError
 
 
@@ -61,16 +61,16 @@ def test_calls_that_make_something_have_a_rate_and_others_have_none():
     now = [0.0]
     limited = limiter(lambda: now[0], principal=Rate(per_second=4, burst=2))
     for _ in range(20):
-        with limited.under_way(WATCH, ADA, ""):
+        with limited.under_way(WATCH, ADA, str):
             pass
     for _ in range(2):
-        with limited.under_way(CREATE, ADA, ""):
+        with limited.under_way(CREATE, ADA, str):
             pass
     with pytest.raises(errors.ResourceExhaustedError) as caught:
-        limited.under_way(CREATE, ADA, "").__enter__()
+        limited.under_way(CREATE, ADA, str).__enter__()
     assert (caught.value.reason, caught.value.retry_after) == ("RATE_LIMITED", 0.25)
     now[0] = 0.25
-    with limited.under_way(CREATE, ADA, ""):
+    with limited.under_way(CREATE, ADA, str):
         pass
 
 
@@ -79,18 +79,18 @@ def test_the_platform_itself_is_not_limited():
     shard = Principal(subject="shard", role=Role.SHARD, tenant="")
     with ExitStack() as calls:
         for _ in range(100):
-            calls.enter_context(limited.under_way(CREATE, shard, ""))
+            calls.enter_context(limited.under_way(CREATE, shard, str))
 
 
 def test_callers_without_a_token_are_told_apart_by_host_and_keep_nobody_else_out():
     limited = limiter(calls=9)
     calls, number, _ = fill(limited, HEALTH, ANONYMOUS)
     assert number == 22
-    with limited.under_way(HEALTH, ANONYMOUS, "ipv4:2.2.2.2:1"):
+    with limited.under_way(HEALTH, ANONYMOUS, lambda: "ipv4:2.2.2.2:1"):
         pass
     with pytest.raises(errors.ResourceExhaustedError):
-        limited.under_way(HEALTH, ANONYMOUS, "ipv4:1.1.1.1:99").__enter__()
-    with limited.under_way(WATCH, ADA, "ipv4:1.1.1.1:1"):
+        limited.under_way(HEALTH, ANONYMOUS, lambda: "ipv4:1.1.1.1:99").__enter__()
+    with limited.under_way(WATCH, ADA, lambda: "ipv4:1.1.1.1:1"):
         pass
     calls.close()
 

@@ -137,7 +137,7 @@ class _Interceptor(grpc.ServerInterceptor):
         """A call that has its place: its first message, and an iterator over the others."""
         limits = self._limiter.limits
         with (
-            self._limiter.under_way(method, caller, context.peer()),
+            self._limiter.under_way(method, caller, context.peer),
             read_requests(
                 self._readers, sent, limits.patience(caller), limits.idle_seconds
             ) as requests,

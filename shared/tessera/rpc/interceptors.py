@@ -109,7 +109,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 async def work() -> Any:
                     return await behaviour(await self._read(handler, call, sent), context)
 
-                with self._limiter.under_way(method, caller, context.peer()):
+                with self._limiter.under_way(method, caller, context.peer):
                     return await self._pace.call(caller, work)
 
         return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
@@ -125,13 +125,13 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                     request = await self._read(handler, call, sent)
                     await self._hand_out(behaviour(request, context), context)
 
-                with self._limiter.under_way(method, caller, context.peer()):
+                with self._limiter.under_way(method, caller, context.peer):
                     await self._pace.call(caller, work)
 
         async def write(sent: Any, context: Any) -> None:
             call = self._call(handler, method, caller, context)
             async with self._around(call):
-                with self._limiter.under_way(method, caller, context.peer()):
+                with self._limiter.under_way(method, caller, context.peer):
                     await behaviour(await self._read(handler, call, sent), context)
 
         if iscoroutinefunction(behaviour):  # gRPC's own services write, and yield nothing.

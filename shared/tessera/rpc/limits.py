@@ -94,13 +94,13 @@ class CallLimiter:
         self._rates = RateLimiter(limits.principal, limits.tenant)
 
     @contextmanager
-    def under_way(self, method: str, caller: Principal, peer: str) -> Iterator[None]:
+    def under_way(self, method: str, caller: Principal, peer: Callable[[], str]) -> Iterator[None]:
         """A call, for as long as the block runs. The platform's own workloads are not limited.
 
         Args:
             method: `/package.Service/Method`.
             caller: who calls.
-            peer: where from, as gRPC says it: callers without a token are told apart by host.
+            peer: says where from, as gRPC does: callers without a token are told apart by host.
 
         Raises:
             ResourceExhaustedError: it or its tenant has too many under way (TOO_MANY_CALLS), or
@@ -112,7 +112,7 @@ class CallLimiter:
         shares, tenant, subject = self._shares, caller.tenant, caller.subject
         if caller.role is Role.ANONYMOUS:
             shares, tenant = self._anonymous, method.split("/")[1]
-            subject = peer.rpartition(":")[0]
+            subject = peer().rpartition(":")[0]
         if not shares.take(tenant, subject):
             raise errors.ResourceExhaustedError(
                 f"{caller} or its tenant has as many calls under way as this server has room for",

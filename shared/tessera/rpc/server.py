@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from tessera import errors
 from tessera.rpc.address import join
+from tessera.rpc.aio_server import aio_server
 from tessera.rpc.channel import server_options
 from tessera.rpc.door import Door, methods_of
 from tessera.rpc.interceptors import ServerInterceptor
@@ -60,7 +61,7 @@ class Server:
         door.cover(self._names)
         self._health = aio_health.HealthServicer()
         receive = limits.messages.largest(methods_of(self._names))
-        self._server = grpc.aio.server(
+        self._server = aio_server(
             options=server_options(receive),
             interceptors=[
                 ServerInterceptor(door, CallLimiter(limits, receive), Receiving(receive), Pace())
