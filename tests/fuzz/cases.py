@@ -39,7 +39,7 @@ SELDOM = {
     "RegisterPool": 0.1, "RotateKeys": 0.02, "CreateDeployment": 0.4, "DeleteDeployment": 0.3,
     "OpenVersion": 3.0, "SealVersion": 2.0, "CommitVersion": 2.0, "AbortVersion": 0.4,
     "Embed": 0.5, "Translate": 0.4, "Answer": 0.4, "Score": 0.5, "Drain": 0.3, "PutBlob": 0.6,
-    "DeleteSet": 0.1,
+    "DeleteSet": 0.2, "DrainShard": 0.3, "RemoveShard": 0.3, "CopyPieces": 0.5,
 }  # fmt: skip
 """How often methods come, of the times that another one would: some take long, some lead on."""
 
@@ -55,7 +55,7 @@ PATHS = {f"/{s}/{m.name}": m for s, found in METHODS.items() for m in found}
 VERSIONED = frozenset(
     ("SealVersion", "CommitVersion", "AbortVersion", "GetManifest", "PinVersion", "ReleasePin",
      "PushSlices", "PersistVersion", "DropVersion", "OpenVersion", "VerifyVersion", "ReadHeld",
-     "VerifyHeld", "RecordVersion", "RecordHead", "RollbackSet")
+     "VerifyHeld", "RecordVersion", "RecordHead", "RollbackSet", "CopyPieces", "PullPiece")
 )  # fmt: skip
 ANSWERS = {
     "Generate": ("tiny",), "Translate": ("translator",), "Classify": ("stars", "names"),

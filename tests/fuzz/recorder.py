@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 from grpc.aio import AbortError
 
+from tessera.rpc import server
+
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -218,7 +220,7 @@ SERVERS: list[Recorded] = []
 
 
 def _recording(make: Callable[..., Any], around: Callable[[Any], Any]) -> Callable[..., Any]:
-    def server(*arguments: Any, interceptors: Any = (), **options: Any) -> Any:
+    def recorded(*arguments: Any, interceptors: Any = (), **options: Any) -> Any:
         if not interceptors:
             return make(*arguments, **options)
         (inner,) = interceptors
@@ -227,10 +229,10 @@ def _recording(make: Callable[..., Any], around: Callable[[Any], Any]) -> Callab
         SERVERS.append(made)
         return made
 
-    return server
+    return recorded
 
 
 def record_servers() -> None:
     """From now on servers that are made in this process are recorded."""
-    grpc.aio.server = _recording(grpc.aio.server, Recorder)
+    server.aio_server = _recording(server.aio_server, Recorder)
     grpc.server = _recording(grpc.server, DataRecorder)

@@ -7,8 +7,10 @@ import asyncio
 import numpy as np
 import xxhash
 
+from tessera.api.controller.v1 import registry_pb2
 from tessera.meter import NoMeter
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
+from tessera.parameters.copier import Copier, PieceContent
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.quota import DEFAULT
@@ -21,7 +23,7 @@ from tessera.parameters.store_id import StoreId
 from tessera.parameters.versions import Versions
 from tessera.weights import manifest_parts, messages
 from tessera.weights.box import Box
-from tessera.weights.manifest import ShardAddress, TensorSpec
+from tessera.weights.manifest import TensorSpec
 
 SHARDS = ("shard-0", "shard-1")
 TENSORS = (
@@ -69,8 +71,12 @@ class DirectShards(Shards):
         super().__init__("", "", SHARDS)
         self._controls = controls
 
-    async def addresses(self, *, wait):
-        return [ShardAddress(name=name, data_address="") for name in SHARDS]
+    async def refresh(self):
+        self._known = {
+            name: registry_pb2.Endpoint(name=name, data_address="127.0.0.1:1", control_address=name)
+            for name in SHARDS
+        }
+        return dict.fromkeys(SHARDS, "")
 
     async def _call(self, shard, method, request, seconds):
         sent = type(request).FromString(request.SerializeToString())
@@ -93,7 +99,10 @@ class World:
             self.stores[name] = store
             self.inboxes[name] = Inbox(store, BufferPool(2 * BLOCK_BYTES))
             owner = StoreId(self.root / name)
-            self.controls[name] = ShardControl(name, self.inboxes[name], store, owner, NoMeter())
+            copier = Copier(name, store, self.fetch)
+            self.controls[name] = ShardControl(
+                name, self.inboxes[name], store, owner, copier, NoMeter()
+            )
         self.start_coordinator()
 
     def start_coordinator(self):
@@ -110,11 +119,11 @@ class World:
 
     def end_coordinator(self):
         # What other threads are at comes to its next step, and no further.
+        self.run(self.versions._reconciler.stop())
         left = asyncio.all_tasks(self.loop)
         if left:
             self.run(asyncio.wait(left))
         FUSE.left = None
-        self.run(self.versions._reconciler.stop())
         self.versions._thread.shutdown()
         self.versions.store._database._connection.close()
 
@@ -146,12 +155,27 @@ class World:
                 stream.take(part)
                 stream.finish()
 
+    def fetch(self, source, key, piece):
+        """A piece of another shard, as messages would bring it."""
+        found = self.stores[source.name].piece(key, piece)
+        slices = tuple(found.slices[offset] for offset in sorted(found.slices))
+
+        def data():
+            with found.opened() as file:
+                for one in slices:
+                    yield from file.read(one, 0, one.size)
+
+        return PieceContent(group=found.group, slices=slices, data=data())
+
     def read(self, name, number):
         """What readers get of a version, by tensor."""
         version, content = self.run(
             self.versions.ask(self.versions.store.reader.content, name, number, [], 0)
         )
-        parts = manifest_parts.cut(messages.version_to_pb(version), content, version.groups)
+        holders = self.run(self.versions.ask(self.versions.store.holders.of, name, number))
+        parts = manifest_parts.cut(
+            messages.version_to_pb(version), content, version.groups, holders
+        )
         manifest = messages.manifest_from_pb(manifest_parts.join(parts))
         found = {t.name: np.zeros(t.shape, np.uint8) for t in manifest.tensors}
         for source in manifest.slices:

@@ -40,8 +40,8 @@ def store(tmp_path_factory):
                     ),
                 )  # fmt: skip
             for version in (10, 20):
-                row = (name, version, "shard-0", "model", "SHORT_FILE", "it is")
-                db.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?)", row)
+                row = (name, version, "", "model", "INCOMPLETE", "it is", "")
+                db.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?)", row)
     yield store
     store.close()
 

@@ -58,15 +58,17 @@ def test_what_nobody_goes_on_with_is_given_up(tmp_path):
 
     small = store.open(writer, 1, [], {}, {})
     pass_by(500)
-    assert store.unsealed(writer, small) == ()
+    assert store.unsealed(writer, small) == ((), ["shard-0"])
     pass_by(200)
     assert [drop.number for drop in store.retention.pending_drops()] == [small]
     large = store.open(writer, 1, [terabyte], {}, {})
     pass_by(0.7 * days)
-    assert store.unsealed(writer, large) == (terabyte,), "so many bytes take their time"
+    assert store.unsealed(writer, large) == ((terabyte,), ["shard-0"]), (
+        "so many bytes take their time"
+    )
     store.leases.renew(writer, large)
     pass_by(0.7 * days)
-    assert store.unsealed(writer, large) == (terabyte,), "and its writer lives"
+    assert store.unsealed(writer, large) == ((terabyte,), ["shard-0"]), "and its writer lives"
     pass_by(0.7 * days)
     assert [drop.number for drop in store.retention.pending_drops()] == [small, large]
     store.close()

@@ -115,7 +115,7 @@ class InProcessPlatform:
         """Of the coordinator and of each shard."""
         return (
             self.issue(subject="coordinator", role=Role.COORDINATOR),
-            *(self.issue(subject=f"shard-{index}", role=Role.SHARD) for index in range(2)),
+            *(self.issue(subject=f"shard-{index}", role=Role.SHARD) for index in range(4)),
         )
 
     def replica_token(self, deployment: str, *, model: str = "") -> str:

@@ -143,34 +143,29 @@ def request_of(method):
     return kind(**known)
 
 
-class Everything(grpc.GenericRpcHandler):
-    """Serves every method there is, by an empty answer."""
+def empty_answer(method):
+    """Serves a method by an empty answer."""
+    request = message_factory.GetMessageClass(method.input_type)
+    answer = message_factory.GetMessageClass(method.output_type)
 
-    def service(self, details):
-        method = METHODS.get(details.method)
-        if method is None:
-            return None
-        request = message_factory.GetMessageClass(method.input_type)
-        answer = message_factory.GetMessageClass(method.output_type)
+    async def one(given, _context):
+        if method.client_streaming:
+            [_ async for _ in given]
+        return answer()
 
-        async def one(given, _context):
-            if method.client_streaming:
-                [_ async for _ in given]
-            return answer()
+    async def many(given, _context):
+        if method.client_streaming:
+            [_ async for _ in given]
+        yield answer()
 
-        async def many(given, _context):
-            if method.client_streaming:
-                [_ async for _ in given]
-            yield answer()
-
-        make = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, False): grpc.stream_unary_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }[method.client_streaming, method.server_streaming]
-        behaviour = many if method.server_streaming else one
-        return make(behaviour, request.FromString, answer.SerializeToString)
+    make = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[method.client_streaming, method.server_streaming]
+    behaviour = many if method.server_streaming else one
+    return make(behaviour, request.FromString, answer.SerializeToString)
 
 
 @pytest.fixture
@@ -186,7 +181,13 @@ async def ask(issuer):
     verifier.update([issuer.public_key()], [REVOKED])
     door = Door(verifier, owner=OWNER)
     server = Server(door, [(name, lambda _: None) for name in names])
-    server._server.add_generic_rpc_handlers((Everything(),))
+    for name in names:
+        handlers = {
+            method.name: empty_answer(method)
+            for path, method in METHODS.items()
+            if path.split("/")[1] == name
+        }
+        server._server.add_registered_method_handlers(name, handlers)
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as connection:
 

@@ -36,7 +36,7 @@ def test_what_is_cut_is_joined(groups, slices, assets, wanted, size):
     whole, version = manifest(groups, slices, assets), pb.Version(set="a/s", number=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_parts, "PART_BYTES", size)
-        parts = list(manifest_parts.cut(version, whole.SerializeToString(), wanted))
+        parts = list(manifest_parts.cut(version, whole.SerializeToString(), wanted, {}))
     assert all(part.HasField("version") == (not place) for place, part in enumerate(parts))
     # A part is larger than it may be only where one item alone is.
     for part in parts[1:]:
@@ -56,4 +56,4 @@ def test_what_is_cut_is_joined(groups, slices, assets, wanted, size):
 
 def test_a_small_one_is_one_part():
     whole = manifest(["model"] * 20, 100, {"config.json": b"{}"})
-    assert len(list(manifest_parts.cut(pb.Version(), whole.SerializeToString(), GROUPS))) == 1
+    assert len(list(manifest_parts.cut(pb.Version(), whole.SerializeToString(), GROUPS, {}))) == 1

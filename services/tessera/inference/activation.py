@@ -11,7 +11,8 @@ from tessera import errors
 from tessera.inference.config import ServedModel
 from tessera.inference.engine.engine import Engine
 from tessera.inference.weights import PIN_SECONDS, Loader
-from tessera.weights.coordinator import Coordinator, Watch
+from tessera.weights.coordinator import Coordinator
+from tessera.weights.watch import Watch
 
 log = structlog.get_logger()
 

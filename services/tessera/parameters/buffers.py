@@ -15,7 +15,7 @@ BLOCK_BYTES = 4 * 1024 * 1024
 
 
 class BufferPool:
-    """At most `limit` bytes of blocks; made on demand, never given back to the system.
+    """At most `limit` bytes of blocks; made on demand, given back to the system at the end alone.
 
     Args:
         limit: bytes of all blocks together.
@@ -33,7 +33,7 @@ class BufferPool:
         with self._lock:
             if self._free:
                 return self._free.pop()
-            if self._made == self._limit:
+            if self._made >= self._limit:
                 return None
             self._made += 1
         return np.empty(BLOCK_BYTES, np.uint8)
@@ -41,8 +41,15 @@ class BufferPool:
     def give(self, blocks: list[Bytes]) -> None:
         """Take blocks back; the caller's list is emptied."""
         with self._lock:
-            self._free.extend(blocks)
+            if self._limit:
+                self._free.extend(blocks)
         blocks.clear()
+
+    def close(self) -> None:
+        """Give all that is free back to the system; what comes back later goes there, too."""
+        with self._lock:
+            self._limit = 0
+            self._free.clear()
 
     @property
     def crowded(self) -> bool:

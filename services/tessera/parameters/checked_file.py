@@ -6,6 +6,7 @@ A line that names the format, the length and the checksum of the content, then t
 from __future__ import annotations
 
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class FileKind:
 
 def write_checked(path: Path, kind: FileKind, content: bytes) -> None:
     """Put a file in its place, durably; what was in the folder before is durable then, too."""
-    temporary = path.with_suffix(".tmp")
+    # Of its own: two may write the same file at the same time, and either may come last.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     with temporary.open("wb") as file:
         file.write(_head(kind, content))
         file.write(content)

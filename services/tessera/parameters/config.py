@@ -11,6 +11,9 @@ from tessera.rpc.token import Token
 
 MIB = 1024 * 1024
 
+LOST_SECONDS = 600.0
+"""A shard that was away for so long is not waited for: its copies are made again elsewhere."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAddress:
@@ -30,18 +33,24 @@ class ServiceAddress:
 class CoordinatorConfig:
     """The coordinator: its directory, how many shards there are, and the cap in bytes or None.
 
+    `replicas` is how many shards should have each piece of a version, 0: two where there are two
+    nodes, else one. A shard that is away for `lost_seconds` does not count any more.
     `quota` is what each tenant may have of it, `calls` what callers may have of its server.
     """
 
     data_dir: Path
     shards: int = 2
     disk_cap_bytes: int | None = None
+    replicas: int = 0
+    lost_seconds: float = LOST_SECONDS
     quota: TenantQuota = field(default_factory=TenantQuota)
     calls: CallLimits = LIMITS
 
     def __post_init__(self) -> None:
         if self.shards < 1:
             raise ValueError("shards must be at least 1")
+        if not 0 <= self.replicas <= self.shards:
+            raise ValueError(f"replicas must be between 0 and {self.shards}, the number of shards")
         if self.disk_cap_bytes is not None and self.disk_cap_bytes < 1:
             raise ValueError("disk_cap_bytes must be positive")
 

@@ -15,15 +15,20 @@ class Damage:
         group: of the tensors in it; empty: it may be any.
         reason: stable, the one that a reader is told.
         text: what is wrong.
+        piece: that it is; empty: it may be any of the version on its shard.
     """
 
     group: str
     reason: str
     text: str
+    piece: str = ""
 
     @staticmethod
-    def of(error: errors.DataLossError) -> Damage:
+    def of(error: errors.DataLossError, piece: str = "") -> Damage:
         """What a reader was told."""
         return Damage(
-            group=error.metadata.get("group", ""), reason=error.reason, text=error.message
+            group=error.metadata.get("group", ""),
+            reason=error.reason,
+            text=error.message,
+            piece=piece,
         )

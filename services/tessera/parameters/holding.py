@@ -12,9 +12,13 @@ from tessera.weights.manifest import HeadMove, SliceSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldVersion:
-    """What a shard holds of a version; `recorded`: it has the manifest, so it was committed."""
+    """What a shard holds of a version; `recorded`: it has the manifest, so it was committed.
+
+    `pieces` are those that its indices name, where that was asked for.
+    """
 
     recorded: bool
+    pieces: frozenset[str] = frozenset()
     damage: tuple[Damage, ...] = ()
 
 

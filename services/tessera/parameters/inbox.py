@@ -147,8 +147,9 @@ class Inbox:
             return dict(self._marks)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and give the memory back."""
         self._writers.shutdown()
+        self._pool.close()
 
     @property
     def memory_bytes(self) -> int:

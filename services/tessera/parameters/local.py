@@ -8,7 +8,12 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
+from tessera.parameters.config import (
+    LOST_SECONDS,
+    CoordinatorConfig,
+    ServiceAddress,
+    ShardConfig,
+)
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 from tessera.parameters.quota import DEFAULT, TenantQuota
 from tessera.rpc.limits import LIMITS, CallLimits
@@ -22,6 +27,7 @@ class LocalParameters:
 
     def __init__(self, nodes: list[CoordinatorNode | ShardNode]) -> None:
         self.nodes = nodes
+        self._stopped: set[int] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="parameters", daemon=True
@@ -30,10 +36,21 @@ class LocalParameters:
         for node in nodes:
             self._run(node.start())
 
+    def stop_shard(self, index: int) -> None:
+        """End one of the shards; the others and the coordinator go on."""
+        self._run(self.nodes[index].stop())
+        self._stopped.add(index)
+
+    def start_shard(self, index: int) -> None:
+        """Start it again, with what is in its folder."""
+        self._run(self.nodes[index].start())
+        self._stopped.discard(index)
+
     def stop(self) -> None:
         """End the servers."""
-        for node in self.nodes:
-            self._run(node.stop())
+        for index, node in enumerate(self.nodes):
+            if index not in self._stopped:
+                self._run(node.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -48,6 +65,8 @@ def start_parameters(
     *,
     shards: int = 2,
     disk_cap_bytes: int | None = None,
+    replicas: int = 0,
+    lost_seconds: float = LOST_SECONDS,
     quota: TenantQuota = DEFAULT,
     calls: CallLimits = LIMITS,
 ) -> LocalParameters:
@@ -59,6 +78,8 @@ def start_parameters(
         data_dir: gets `coordinator` and `shard-N`.
         shards: how many.
         disk_cap_bytes: for all versions together; None: no limit.
+        replicas: shards that should have each piece; 0: two where there are two nodes, else one.
+        lost_seconds: after which a shard that is away counts as gone.
         quota: of each tenant.
         calls: what callers may have of each server.
     """
@@ -75,6 +96,8 @@ def start_parameters(
         data_dir=data_dir / "coordinator",
         shards=shards,
         disk_cap_bytes=disk_cap_bytes,
+        replicas=replicas,
+        lost_seconds=lost_seconds,
         quota=quota,
         calls=calls,
     )

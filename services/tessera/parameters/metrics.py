@@ -23,4 +23,16 @@ DAMAGED_VERSIONS = Metric(
     text="Committed versions of which a shard has lost something, or has it damaged.",
     kind=MetricKind.GAUGE,
 )
-METRICS = (PUSHED_BYTES, PULLED_BYTES, VERSIONS_COMMITTED, DISK_BYTES, DAMAGED_VERSIONS)
+LACKING_VERSIONS = Metric(
+    name="tessera_parameters_lacking_versions",
+    text="Committed versions of which a piece lies on fewer shards than it should.",
+    kind=MetricKind.GAUGE,
+)
+METRICS = (
+    PUSHED_BYTES,
+    PULLED_BYTES,
+    VERSIONS_COMMITTED,
+    DISK_BYTES,
+    DAMAGED_VERSIONS,
+    LACKING_VERSIONS,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from tessera.api.controller.v1 import registry_pb2
@@ -11,9 +12,11 @@ from tessera.background import Background
 from tessera.meter import Meter, NoMeter
 from tessera.parameters.buffers import BufferPool
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig, shard_name
+from tessera.parameters.copier import Copier
 from tessera.parameters.data_folder import DataFolder
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
+from tessera.parameters.piece_stream import fetch_piece
 from tessera.parameters.push_grant import LABEL, GrantSigner, GrantVerifier
 from tessera.parameters.scrubber import Scrubber
 from tessera.parameters.services import coordinator, data, shard
@@ -60,8 +63,8 @@ class CoordinatorNode:
         store = Store(
             config.data_dir / "coordinator.db", names, config.disk_cap_bytes, config.quota
         )
-        shards = Shards(place.controller, place.token, names)
-        self._versions = Versions(store, shards, self._meter, config.quota)
+        shards = Shards(place.controller, place.token, names, config.lost_seconds)
+        self._versions = Versions(store, shards, self._meter, config.quota, config.replicas)
         signer = GrantSigner(config.data_dir / "grants.pem")
         self._control = coordinator.CoordinatorControl(self._versions, signer)
 
@@ -125,7 +128,10 @@ class ShardNode:
         pool = await asyncio.to_thread(BufferPool, config.pool_bytes, config.warm_bytes)
         self._inbox = inbox = Inbox(self._store, pool)
         owner = StoreId(config.data_dir)
-        self._control = shard.ShardControl(config.name, inbox, self._store, owner, self._meter)
+        copier = Copier(config.name, self._store, partial(fetch_piece, place.token))
+        self._control = shard.ShardControl(
+            config.name, inbox, self._store, owner, copier, self._meter
+        )
 
         def register(server: Any) -> None:
             shard_pb2_grpc.add_ShardServiceServicer_to_server(self._control, server)

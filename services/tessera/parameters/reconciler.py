@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import structlog
 
 from tessera import errors
-from tessera.background import comes
+from tessera.background import Background, comes
 from tessera.parameters.holding import HeldSet, Holding
 from tessera.parameters.shards import Shards
 from tessera.parameters.store import Store
@@ -23,6 +24,10 @@ WAIT_SECONDS = 20.0
 SHORT_SECONDS = 2.0
 """What is waited for a shard where others can be heard without it."""
 _PAUSE = 0.5
+LOOK_SECONDS = 2.0
+"""Between two looks whether a shard has come, or come again."""
+BEGIN_SECONDS = 10.0
+"""So long a store that knows its id waits for all shards before it lets anything be written."""
 
 
 class Ask(Protocol):
@@ -33,39 +38,50 @@ class Ask(Protocol):
 
 
 class Reconciler:
-    """Asks the shards what they hold: all of it at the start, and what is damaged at any time.
+    """Asks each shard what it holds when it comes, and what is damaged at any time.
 
-    A store that was lost is made anew from the shards: until all of them have answered, nothing is
-    said of what there is.
+    A store that was lost is made anew from the shards: until all of them have answered, or those
+    that have not count as gone, nothing is said of what there is. A shard that nobody expected
+    belongs to the store from then on; one that has the data of another store does not.
 
     Args:
         store: the coordinator's.
         shards: clients of the shards.
         ask: runs the store's methods.
+        changed: hears when a shard has come, or has lost something.
     """
 
-    def __init__(self, store: Store, shards: Shards, ask: Ask) -> None:
+    def __init__(self, store: Store, shards: Shards, ask: Ask, changed: Callable[[], None]) -> None:
         self._store = store
         self._shards = shards
         self._ask = ask
+        self._changed = changed
         self._known = asyncio.Event()
         self._done = asyncio.Event()
         self._mismatch = ""
-        self._task: asyncio.Task[None] | None = None
+        self._begun = time.monotonic()
+        self._heard: dict[str, str] = {}
+        self._foreign: dict[str, str] = {}
+        self._looks = Background("reconciler", self._round)
 
     async def start(self) -> None:
         """Begin to ask; a store that knows its id serves meanwhile what it knows."""
+        self._begun = time.monotonic()
         self._shards.store = await self._ask(lambda: self._store.recovery.store)
+        await self.members()
         if self._shards.store:
             self._known.set()
-        self._task = asyncio.create_task(self._run())
+        self._looks.start()
 
     async def stop(self) -> None:
         """Ask no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._looks.stop()
+
+    async def members(self) -> None:
+        """Know again which shards there are, and which of them are drained."""
+        names = await self._ask(self._store.members.names)
+        self._shards.names = tuple(names)
+        self._shards.draining = frozenset(name for name, draining in names.items() if draining)
 
     async def known(self) -> None:
         """Wait until the store can say what there is.
@@ -83,17 +99,22 @@ class Reconciler:
     async def examine(self, name: str) -> None:
         """Hear from the shards that are there whether the files of a set are."""
         committed = await self._ask(self._store.health.committed, name)
-        for shard in self._shards.names:
+        for shard in self._there():
             with contextlib.suppress(errors.UnavailableError):
                 held = await self._shards.held(shard, name, check=True, patience=SHORT_SECONDS)
                 await self._compare(shard, name, held, committed)
 
     async def hear(self) -> None:
         """Hear from the shards that are there what they know to be damaged."""
-        for shard in self._shards.names:
+        for shard in self._there():
             with contextlib.suppress(errors.UnavailableError):
                 held = await self._shards.held(shard, damaged_only=True, patience=SHORT_SECONDS)
                 await self._ask(self._store.health.known, shard, held.sets)
+
+    def _there(self) -> list[str]:
+        """Shards that answered last, and are of this store."""
+        answering = self._shards.fleet().answering
+        return [name for name in self._heard if name in answering]
 
     async def _wait(self, event: asyncio.Event) -> None:
         if not event.is_set():
@@ -108,40 +129,73 @@ class Reconciler:
             retry_after=1.0,
         )
 
-    async def _run(self) -> None:
-        while not self._done.is_set():
-            try:
-                await self._reconcile()
-            except errors.UnavailableError as error:
-                log.debug("shards are away", message=error.message)
-            except errors.FailedPreconditionError as error:
-                if not self._mismatch:
-                    log.error("cannot reconcile", reason=error.reason, message=error.message)  # noqa: TRY400
-                self._mismatch = error.message
-            except Exception:
-                log.exception("cannot hear from the shards")
-            else:
-                self._mismatch = ""
-                self._known.set()
-                self._done.set()
-                return
-            await asyncio.sleep(_PAUSE)
+    async def _round(self) -> None:
+        try:
+            await self._look()
+        except errors.UnavailableError as error:
+            log.debug("shards are away", message=error.message)
+        except errors.FailedPreconditionError as error:
+            if not self._mismatch:
+                log.error("cannot reconcile", reason=error.reason, message=error.message)  # noqa: TRY400
+            self._mismatch = error.message
+        else:
+            self._mismatch = ""
+        await asyncio.sleep(LOOK_SECONDS if self._done.is_set() else _PAUSE)
 
-    async def _reconcile(self) -> None:
-        names, recovery, health = self._shards.names, self._store.recovery, self._store.health
+    async def _look(self) -> None:
+        """Hear from those that have come since the last look."""
+        found = await self._shards.refresh()
+        missing = self._shards.fleet().counted.difference(found)
+        if missing and not self._shards.store:
+            return  # They may know of versions that others do not.
+        new = [
+            name
+            for name, address in found.items()
+            if address not in {self._heard.get(name), self._foreign.get(name)}
+        ]
+        ours = [name for name in new if name in self._shards.names]
+        joining = [name for name in new if name not in self._shards.names]
+        if ours:
+            await self._reconcile(ours)
+            self._heard |= {name: found[name] for name in ours}
+        for name in joining if self._shards.store else ():
+            await self._join(name, found[name])
+        enough = not missing or time.monotonic() - self._begun > BEGIN_SECONDS
+        if self._heard and enough and not self._done.is_set():
+            self._known.set()
+            self._done.set()
+        if new:
+            self._changed()
+
+    async def _join(self, name: str, address: str) -> None:
+        """A shard that was not expected, unless it is of another store."""
+        held = await self._shards.held(name, damaged_only=True)
+        if held.store != self._shards.store:
+            self._foreign[name] = address
+            log.error("not taken in: it has another store's data", shard=name, store=held.store)
+            return
+        await self._ask(self._store.members.join, [name])
+        await self.members()
+        await self._reconcile([name])
+        self._heard[name] = address
+        log.info("joined", shard=name)
+
+    async def _reconcile(self, names: Sequence[str]) -> None:
+        recovery, health = self._store.recovery, self._store.health
         committed = {
             name: await self._ask(health.committed, name) for name in await self._ask(recovery.sets)
         }
         found = await asyncio.gather(*(self._shards.held(name, check=True) for name in names))
         holdings: dict[str, Holding] = dict(zip(names, found, strict=True))
         self._shards.store = await self._ask(recovery.settle, holdings)
-        unknown = await self._ask(recovery.catch_up, holdings)
-        for key in unknown:
-            records = await asyncio.gather(*(self._shards.read(name, *key) for name in names))
+        recovered = False
+        for key in await self._ask(recovery.catch_up, holdings):
+            everyone = {*self._there(), *names}
+            records = await asyncio.gather(*(self._shards.read(name, *key) for name in everyone))
             found_again = await self._ask(recovery.adopt, key, records)
             log.info("found on the shards", set=key[0], version=key[1], committed=found_again)
             committed.setdefault(key[0], set()).add(key[1])
-        recovered = bool(unknown)
+            recovered = True
         for name, move in _rollbacks(holdings.values()).items():
             if await self._ask(self._store.heads.found, name, move):
                 log.info("found on the shards", set=name, rolled_back_to=move.version)
@@ -149,7 +203,9 @@ class Reconciler:
         for name, numbers in committed.items():
             for shard, holding in holdings.items():
                 await self._compare(shard, name, holding, numbers)
-        await self.hear()  # From now on the shards belong to this store.
+        for shard in names:  # From now on they belong to this store.
+            held = await self._shards.held(shard, damaged_only=True)
+            await self._ask(health.known, shard, held.sets)
         await self._ask(recovery.finish, self._shards.store, recovered=recovered)
 
     async def _compare(self, shard: str, name: str, holding: Holding, committed: set[int]) -> None:

@@ -12,7 +12,10 @@ from dataclasses import replace
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.heads import move_head
+from tessera.parameters.holders import add
 from tessera.parameters.holding import HeldRecord, Holding
+from tessera.parameters.members import member_names
+from tessera.parameters.piece import distinct, pieces_of
 from tessera.parameters.rows import NOBODY, make_set
 from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.parameters.version_record import VersionRecord
@@ -29,12 +32,10 @@ class Recovery:
 
     Args:
         database: the coordinator's file.
-        shards: names of the shards.
     """
 
-    def __init__(self, database: SQLiteFile, shards: Sequence[str]) -> None:
+    def __init__(self, database: SQLiteFile) -> None:
         self._database = database
-        self._shards = tuple(shards)
 
     @property
     def store(self) -> str:
@@ -81,7 +82,7 @@ class Recovery:
 
         Returns:
             Versions that shards have a record of and the store does not know as committed or given
-            up, oldest first.
+            up, or of which it does not know all that there is, oldest first.
         """
         unknown: set[Key] = set()
         with self._database.transaction() as db:
@@ -118,19 +119,20 @@ class Recovery:
         slices = [source for one in found for source in one.slices]
         record = max(records, key=lambda one: one.sequence)
         with self._database.transaction() as db:
-            for table in ("versions", "manifests"):
+            for table in ("versions", "manifests", "holders", "damage"):
                 db.execute(f"DELETE FROM {table} WHERE set_name = ? AND number = ?", key)  # noqa: S608 - two names
             _insert_version(db, key, record, groups, dropped=dropped)
             if dropped:
                 db.executemany(
                     "INSERT INTO drops (set_name, number, groups, shard) VALUES (?, ?, '[]', ?)",
-                    [(*key, shard) for shard in self._shards],
+                    [(*key, shard) for shard in member_names(db)],
                 )
                 return False
             _insert_manifest(db, key, record, slices)
+            add(db, key, pieces_of(record.manifest.tensors, slices))
             for group, text in _incomplete(record, groups, slices).items():
-                row = (*key, "", group, "INCOMPLETE", text)
-                db.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?)", row)
+                row = (*key, "", group, "INCOMPLETE", text, "")
+                db.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             _advance_set(db, key, record)
         return True
 
@@ -138,7 +140,9 @@ class Recovery:
 def _numbers(db: sqlite3.Connection, name: str) -> set[int]:
     """Numbers of versions of which it is known what became of them, or that nobody committed."""
     rows = db.execute(
-        "SELECT number FROM versions WHERE set_name = ? AND state != ?",
+        "SELECT number FROM versions WHERE set_name = ? AND state != ? AND NOT EXISTS ("
+        " SELECT 1 FROM damage WHERE damage.set_name = versions.set_name"
+        " AND damage.number = versions.number AND damage.shard = '')",
         (name, VersionState.SEALED.value),
     )
     return {row["number"] for row in rows}
@@ -184,7 +188,7 @@ def _insert_manifest(
 ) -> None:
     content = pb.Manifest(
         tensors=[messages.tensor_to_pb(tensor) for tensor in record.manifest.tensors],
-        slices=[messages.slice_to_pb(source) for source in slices],
+        slices=[messages.slice_to_pb(source) for source in distinct(slices)],
         assets=messages.assets_to_pb(record.manifest.assets),
     )
     db.execute("INSERT INTO manifests VALUES (?, ?, ?)", (*key, content.SerializeToString()))
@@ -229,7 +233,7 @@ def _missing(
     places = {number: place for place, number in enumerate(wanted)}
     kept = [
         replace(source, tensor=places[source.tensor])
-        for source in slices
+        for source in distinct(slices)
         if source.tensor in places
     ]
     try:

@@ -13,9 +13,12 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
+from tessera.parameters.config import LOST_SECONDS
 from tessera.parameters.damage import Damage
 from tessera.parameters.holding import HeldRecord, HeldSet, HeldVersion, Holding, Verified
+from tessera.parameters.spread import Copy, Fleet
 from tessera.parameters.version_record import VersionRecord, record_of
+from tessera.rpc.address import split
 from tessera.rpc.channel import aio_channel, bearer, mapped_errors
 from tessera.rpc.deadline import remaining
 from tessera.rpc.registration import resolve
@@ -26,6 +29,7 @@ from tessera.weights.messages import (
     head_move_from_pb,
     head_move_to_pb,
     manifest_to_pb,
+    shards_to_pb,
     slice_from_pb,
 )
 
@@ -33,6 +37,8 @@ PERSIST_SECONDS = 60.0
 """For a call that a shard answers within `operations.POLL_SECONDS`, if it lives."""
 WAIT_SECONDS = 20.0
 _PAUSE = 0.2
+_MARGIN = 2.0
+"""What is left of a call's time when enough was waited for a shard."""
 
 
 class Shards:
@@ -41,39 +47,46 @@ class Shards:
     Args:
         controller: host:port of the controller.
         token: of the coordinator.
-        names: in the order that placement counts on.
+        names: that are expected at first.
+        lost: seconds after which one that is away counts as gone.
 
     Attributes:
+        names: of all that belong to the store.
+        draining: of those that take nothing new.
         store: id of the coordinator's store, as soon as it is known.
     """
 
-    def __init__(self, controller: str, token: Token, names: Sequence[str]) -> None:
+    def __init__(
+        self, controller: str, token: Token, names: Sequence[str], lost: float = LOST_SECONDS
+    ) -> None:
         self.names = tuple(names)
+        self.draining: frozenset[str] = frozenset()
         self.store = ""
         self._controller = controller
         self._token = token
+        self._lost = lost
+        self._begun = time.monotonic()
+        self._seen: dict[str, float] = {}
         self._known: dict[str, registry_pb2.Endpoint] = {}
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
 
     async def addresses(self, *, wait: bool) -> list[ShardAddress]:
-        """Where the shards listen now.
+        """Where the shards listen now, also those that are drained.
 
         Args:
-            wait: until all are there; else those that are.
+            wait: for such as are away for a moment, as long as there is time; then without them.
 
         Raises:
-            UnavailableError: they are not all there in time (reason SHARD_UNAVAILABLE).
+            UnavailableError: there is none at all (reason SHARD_UNAVAILABLE).
         """
-        end = time.monotonic() + remaining(WAIT_SECONDS)
+        end = time.monotonic() + min(WAIT_SECONDS, remaining(WAIT_SECONDS) - _MARGIN)
         while True:
-            await self._refresh()
-            missing = [name for name in self.names if name not in self._known]
-            if not missing or not wait:
-                return [
-                    ShardAddress(name=name, data_address=self._known[name].data_address)
-                    for name in self.names
-                    if name in self._known
-                ]
+            await self.refresh()
+            counted = self.fleet().counted if wait else frozenset()
+            missing = sorted(counted.difference(self._known))
+            found = [self._address(name) for name in self.names if name in self._known]
+            if not missing or (found and time.monotonic() + _PAUSE > end):
+                return found
             if time.monotonic() + _PAUSE > end:
                 raise errors.UnavailableError(
                     f"shards {', '.join(missing)} are not there; they may be restarting",
@@ -81,6 +94,36 @@ class Shards:
                     retry_after=1.0,
                 )
             await asyncio.sleep(_PAUSE)
+
+    async def targets(self) -> list[ShardAddress]:
+        """Where slices of a new version go; raises as `addresses` does."""
+        found = await self.addresses(wait=True)
+        return [shard for shard in found if shard.name not in self.draining]
+
+    def fleet(self) -> Fleet:
+        """The shards as they were when last asked for."""
+        now = time.monotonic()
+        known = [name for name in self.names if name in self._known]
+        away = {name for name in self.names if now - self._seen.get(name, self._begun) < self._lost}
+        return Fleet(
+            nodes={
+                name: split(self._known[name].data_address)[0]
+                for name in known
+                if name not in self.draining
+            },
+            answering=frozenset(known),
+            counted=frozenset({*known, *away} - self.draining),
+        )
+
+    async def refresh(self) -> dict[str, str]:
+        """Ask which shards there are; returns those by name, and where they are controlled."""
+        found = await resolve(self._controller, self._token, registry_pb2.ROLE_SHARD)
+        self._known = {endpoint.name: endpoint for endpoint in found}
+        self._seen |= dict.fromkeys(self._known, time.monotonic())
+        there = {(endpoint.name, endpoint.control_address) for endpoint in found}
+        for gone in [key for key in self._channels if key not in there]:
+            await self._channels.pop(gone).close()
+        return {name: endpoint.control_address for name, endpoint in self._known.items()}
 
     async def persist(
         self, shard: str, name: str, version: int, tell: Callable[[int], None]
@@ -99,6 +142,32 @@ class Shards:
             tell(reply.written)
             if not reply.pending:
                 return [slice_from_pb(message) for message in reply.slices]
+
+    async def copy(
+        self, shard: str, name: str, version: int, copies: Sequence[Copy]
+    ) -> list[Damage]:
+        """Have a shard copy pieces from others, however long that takes.
+
+        Returns:
+            Pieces that none of them gave.
+        """
+        request = pb.CopyPiecesRequest(
+            store=self.store,
+            set=name,
+            version=version,
+            pieces=[
+                pb.PieceSource(
+                    piece=copy.piece.piece.name,
+                    checksum=int(copy.piece.piece.digest, 16),
+                    shards=shards_to_pb(self._address(source) for source in copy.sources),
+                )
+                for copy in copies
+            ],
+        )
+        while True:
+            reply = await self._call(shard, "CopyPieces", request, PERSIST_SECONDS)
+            if not reply.pending:
+                return list(map(_damage, reply.failed))
 
     async def record(self, shard: str, record: VersionRecord) -> None:
         """Have a shard keep what makes a version a committed one."""
@@ -179,6 +248,9 @@ class Shards:
         for channel in self._channels.values():
             await channel.close()
 
+    def _address(self, shard: str) -> ShardAddress:
+        return ShardAddress(name=shard, data_address=self._known[shard].data_address)
+
     async def _call(self, shard: str, method: str, request: Any, seconds: float) -> Any:
         """Call a shard; while it is away, find it again and repeat."""
         end = time.monotonic() + remaining(seconds)
@@ -194,11 +266,11 @@ class Shards:
                 if time.monotonic() + _PAUSE > end:
                     raise
             await asyncio.sleep(_PAUSE)
-            await self._refresh()
+            await self.refresh()
 
     async def _stub(self, shard: str) -> Any:
         if shard not in self._known:
-            await self._refresh()
+            await self.refresh()
         if shard not in self._known:
             raise errors.UnavailableError(
                 f"shard {shard} is not there; it may be restarting", reason="SHARD_UNAVAILABLE"
@@ -209,17 +281,14 @@ class Shards:
             self._channels[shard, address] = aio_channel(address, tls, name)
         return pb_grpc.ShardServiceStub(self._channels[shard, address])
 
-    async def _refresh(self) -> None:
-        found = await resolve(self._controller, self._token, registry_pb2.ROLE_SHARD)
-        self._known = {endpoint.name: endpoint for endpoint in found}
-        there = {(endpoint.name, endpoint.control_address) for endpoint in found}
-        for gone in [key for key in self._channels if key not in there]:
-            await self._channels.pop(gone).close()
-
 
 def _held_set(message: pb.HeldSet) -> HeldSet:
     versions = {
-        one.number: HeldVersion(recorded=one.recorded, damage=tuple(map(_damage, one.damage)))
+        one.number: HeldVersion(
+            recorded=one.recorded,
+            pieces=frozenset(one.pieces),
+            damage=tuple(map(_damage, one.damage)),
+        )
         for one in message.versions
     }
     return HeldSet(
@@ -231,4 +300,6 @@ def _held_set(message: pb.HeldSet) -> HeldSet:
 
 
 def _damage(message: pb.Damage) -> Damage:
-    return Damage(group=message.group, reason=message.reason, text=message.text)
+    return Damage(
+        group=message.group, reason=message.reason, text=message.text, piece=message.piece
+    )

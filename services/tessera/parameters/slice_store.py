@@ -64,6 +64,43 @@ class SliceStore:
         """Make what a rank pushed durable; the memory is free afterwards."""
         self._made(key).persist(rank, pieces, self._writers)
 
+    def has(self, key: Key, name: str) -> bool:
+        """Whether a piece should be here, whatever has become of it."""
+        folder = self._find(key)
+        return folder is not None and folder.has(name)
+
+    def same(self, name: str, slices: Sequence[SliceSpec]) -> Path | None:
+        """The file of a sound piece of any version of a set in which all these lie as they should.
+
+        Newer versions first: what has not changed since the last one lies there.
+        """
+        wanted = {(s.offset, s.size, s.checksum, s.blocks) for s in slices}
+        for _, folder in sorted(self.held(name).items(), reverse=True):
+            if (found := folder.same(wanted)) is not None:
+                return found
+        return None
+
+    def take_copy(
+        self, key: Key, name: str, group: str, slices: Sequence[SliceSpec], path: Path
+    ) -> None:
+        """Let a file that is durable be a piece of a version.
+
+        Raises:
+            NotFoundError: that was dropped meanwhile (VERSION_DROPPED).
+        """
+        # With the lock of `drop`: what comes before it is removed by it.
+        with self._changing:
+            if self.was_dropped(key):
+                raise errors.NotFoundError(
+                    f"{key[0]}@{key[1]} was dropped", reason="VERSION_DROPPED"
+                )
+            self._made(key).take_copy(name, group, slices, path)
+
+    def supersede(self, key: Key) -> None:
+        """Whatever a version should have here is here: what could not be read counts no more."""
+        if (folder := self._find(key)) is not None:
+            folder.supersede()
+
     def record(self, key: Key, record: VersionRecord) -> None:
         """Keep what makes a version a committed one, durably."""
         self._made(key).record(record)
@@ -126,8 +163,8 @@ class SliceStore:
                 self._dropped[key[0]] = DroppedVersions(path.parent)
             # Before anything is deleted: what is missing and was not dropped was lost.
             self._dropped[key[0]].add(key[1])
-        with self._lock:
-            gone = self._folders[key[0]].pop(key[1], None)
+            with self._lock:
+                gone = self._folders[key[0]].pop(key[1], None)
         return (gone or VersionFolder(path, self.root)).remove()
 
     def was_dropped(self, key: Key) -> bool:

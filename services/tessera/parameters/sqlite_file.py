@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.disk import database_errors
+from tessera.parameters.piece import pieces_of
+from tessera.weights import messages
 
 _TABLES = """
 CREATE TABLE sets (
@@ -122,7 +126,54 @@ CREATE VIEW catalogue AS
     ) AS damaged FROM versions;
 PRAGMA user_version = 4;
 """
-_STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3}
+_FROM_4 = """
+-- Piece that is damaged; empty: it may be any of the version on that shard.
+ALTER TABLE damage ADD COLUMN piece TEXT NOT NULL DEFAULT '';
+CREATE TABLE holders (          -- which shards have the pieces of versions that are sealed
+    set_name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    piece TEXT NOT NULL,
+    place INTEGER NOT NULL,     -- from 0, in the order in which readers ask
+    shard TEXT NOT NULL,
+    tensor_group TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    digest TEXT NOT NULL,       -- of what lies in it
+    PRIMARY KEY (set_name, number, piece, shard)
+) STRICT, WITHOUT ROWID;
+INSERT INTO holders
+    SELECT set_name, number, found.value ->> 'piece', found.value ->> 'place',
+        found.value ->> 'shard', found.value ->> 'group', found.value ->> 'size',
+        found.value ->> 'digest'
+    FROM manifests, json_each(holders_of(content)) AS found;
+CREATE TABLE shards (           -- that belong to this store
+    name TEXT PRIMARY KEY,
+    draining INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO shards (name) SELECT DISTINCT shard FROM holders;
+ALTER TABLE versions ADD COLUMN shards TEXT NOT NULL DEFAULT '[]'; -- JSON: that were pushed to
+-- A group is damaged where shards do not know all of it, or no holder of a piece has it sound.
+DROP VIEW catalogue;
+CREATE VIEW catalogue AS
+    SELECT versions.*, CASE WHEN NOT EXISTS (
+        SELECT 1 FROM damage
+        WHERE damage.set_name = versions.set_name AND damage.number = versions.number
+    ) THEN '[]' ELSE (
+        SELECT json_group_array(DISTINCT tensor_group) FROM (
+            SELECT tensor_group FROM damage
+            WHERE damage.set_name = versions.set_name AND damage.number = versions.number
+                AND damage.shard = ''
+            UNION SELECT min(holders.tensor_group) FROM holders LEFT JOIN damage
+                ON damage.set_name = holders.set_name AND damage.number = holders.number
+                AND damage.shard = holders.shard AND damage.piece IN ('', holders.piece)
+                AND damage.tensor_group IN ('', holders.tensor_group)
+            WHERE holders.set_name = versions.set_name AND holders.number = versions.number
+            GROUP BY holders.piece
+            HAVING count(DISTINCT holders.shard) = count(DISTINCT damage.shard)
+        )
+    ) END AS damaged FROM versions;
+PRAGMA user_version = 5;
+"""
+_STEPS = {0: _TABLES, 1: _FROM_1, 2: _FROM_2, 3: _FROM_3, 4: _FROM_4}
 """What makes the schema of a later version out of that of each one."""
 
 
@@ -141,6 +192,7 @@ class SQLiteFile:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
+        self._connection.create_function("holders_of", 1, _holders_of, deterministic=True)
         self._migrate()
 
     @contextmanager
@@ -168,3 +220,22 @@ class SQLiteFile:
     def _migrate(self) -> None:
         while step := _STEPS.get(self._connection.execute("PRAGMA user_version").fetchone()[0]):
             self._connection.executescript(f"BEGIN IMMEDIATE;{step}COMMIT;")
+
+
+def _holders_of(content: bytes) -> str:
+    """What `holders` has of a version whose manifest was written before there were copies."""
+    manifest = messages.manifest_from_pb(pb.Manifest.FromString(content))
+    return json.dumps(
+        [
+            {
+                "piece": piece.name,
+                "place": place,
+                "shard": shard,
+                "group": piece.group,
+                "size": piece.size,
+                "digest": piece.digest,
+            }
+            for piece, shards in pieces_of(manifest.tensors, manifest.slices)
+            for place, shard in enumerate(shards)
+        ]
+    )

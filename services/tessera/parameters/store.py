@@ -17,7 +17,10 @@ from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.deletion import Deletion
 from tessera.parameters.heads import Heads, move_head, next_move
+from tessera.parameters.holders import Holders, add
 from tessera.parameters.lease import VersionLeases, renew
+from tessera.parameters.members import Members, member_names
+from tessera.parameters.piece import Piece
 from tessera.parameters.quota import DEFAULT, TenantQuota, names_of, tenant_of
 from tessera.parameters.recovery import Recovery
 from tessera.parameters.rows import (
@@ -44,7 +47,7 @@ class Store:
 
     Args:
         path: of the coordinator's file.
-        shards: names of the shards.
+        shards: names of the shards that are expected at first.
         cap: bytes that all versions together may take; None: no limit.
         quota: of each tenant.
 
@@ -57,6 +60,8 @@ class Store:
         heads: what readers get who name no version.
         leases: of versions that are being written.
         deletion: ends sets.
+        holders: which shards have which pieces.
+        members: which shards there are.
     """
 
     def __init__(
@@ -71,9 +76,12 @@ class Store:
         self.folder = path.parent
         self.reader = VersionReader(self._database)
         self.health = VersionHealth(self._database)
-        self.recovery = Recovery(self._database, shards)
-        self.retention = VersionRetention(self._database, shards, cap, quota)
+        self.members = Members(self._database)
+        self.members.join(shards)
+        self.recovery = Recovery(self._database)
+        self.retention = VersionRetention(self._database, cap, quota)
         self.heads = Heads(self._database)
+        self.holders = Holders(self._database)
         self.deletion = Deletion(self._database, self.retention)
         self.leases = VersionLeases(self._database, self.retention)
 
@@ -129,8 +137,12 @@ class Store:
         tensors: Sequence[TensorSpec],
         assets: Mapping[str, bytes],
         labels: Mapping[str, str],
+        *,
+        shards: Sequence[str] = (),
     ) -> int:
         """Begin a version and return its number; the writer's unfinished one is given up.
+
+        `shards` are those that its slices will be pushed to.
 
         Raises:
             FailedPreconditionError: somebody else writes the set now (FENCED).
@@ -146,7 +158,8 @@ class Store:
             db.execute("UPDATE sets SET next = next + 1 WHERE name = ?", (name,))
             db.execute(
                 "INSERT INTO versions (set_name, number, state, epoch, job, attempt, step, sizes,"
-                " size, held, labels, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " size, held, labels, opened, shards)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     name,
                     number,
@@ -160,6 +173,7 @@ class Store:
                     json.dumps(list(sizes)),
                     json.dumps(dict(labels)),
                     time.time(),
+                    json.dumps(list(shards)),
                 ),
             )
             content = pb.Manifest(
@@ -170,19 +184,37 @@ class Store:
             db.execute("INSERT INTO manifests VALUES (?, ?, ?)", row)
             return number
 
-    def unsealed(self, writer: Writer, number: int) -> tuple[TensorSpec, ...] | None:
-        """The tensors of an open version; None if it is sealed already."""
+    def unsealed(
+        self, writer: Writer, number: int
+    ) -> tuple[tuple[TensorSpec, ...], list[str]] | None:
+        """The tensors of an open version, and the shards that are pushed to; None if it is sealed.
+
+        One that an earlier build had opened may have been pushed to any shard.
+        """
         with self._database.transaction() as db:
             row = own(db, writer, number)
             if row["state"] != VersionState.OPEN.value:
                 return None
             content = _content(db, writer.set, number)
-            return tuple(messages.tensor_from_pb(tensor) for tensor in content.tensors)
+            shards = json.loads(row["shards"]) or member_names(db)
+            return tuple(messages.tensor_from_pb(tensor) for tensor in content.tensors), shards
 
-    def seal(self, writer: Writer, number: int, slices: Sequence[SliceSpec]) -> None:
+    def seal(
+        self,
+        writer: Writer,
+        number: int,
+        slices: Sequence[SliceSpec],
+        pieces: Sequence[tuple[Piece, Sequence[str]]],
+    ) -> None:
         """Note where the slices lie; from now on the version can be committed.
 
         What the tenant may give up for it goes now, when its bytes are there.
+
+        Args:
+            writer: of the set.
+            number: of the version.
+            slices: each one once.
+            pieces: that they lie in, and the shards that have them.
         """
         name = writer.set
         with self._database.transaction() as db:
@@ -194,6 +226,7 @@ class Store:
                 "UPDATE manifests SET content = ? WHERE set_name = ? AND number = ?",
                 (content.SerializeToString(), name, number),
             )
+            add(db, (name, number), pieces)
             self.retention.make_room(db, name, sum(source.size for source in slices))
             _set_state(db, name, number, VersionState.SEALED)
             renew(db, name, number)

@@ -31,7 +31,7 @@ MARGIN_BYTES = 16 * 1024 * 1024
 
 
 class Sweeper:
-    """Tells shards what to forget until they have, again and again.
+    """Tells shards what to forget until they have, again and again; those that are away, later.
 
     Args:
         store: of the coordinator.
@@ -102,8 +102,9 @@ class Sweeper:
         await self.spend(self._store.leases.give_up)
         await self.spend(self._store.retention.retain)
         for drop in await self._ask(self._store.retention.pending_drops):
-            await self._shards.drop(drop.shard, drop.set, drop.number, drop.groups)
-            await self.spend(self._store.retention.dropped, drop)
+            if drop.shard in self._shards.fleet().answering:
+                await self._shards.drop(drop.shard, drop.set, drop.number, drop.groups)
+                await self.spend(self._store.retention.dropped, drop)
         if time.monotonic() < self._hear_at:
             return
         self._hear_at = time.monotonic() + SWEEP_SECONDS
@@ -121,6 +122,6 @@ class Sweeper:
 
     async def _short(self, size: int) -> int:
         """Bytes that have to go from the shards together, so that a version of `size` fits."""
-        names = self._shards.names
+        names = list(self._shards.fleet().nodes)
         free = await asyncio.gather(*map(self._shards.free_bytes, names))
-        return len(names) * max(0, size // len(names) + MARGIN_BYTES - min(free))
+        return len(names) * max(0, size // len(names) + MARGIN_BYTES - min(free, default=0))

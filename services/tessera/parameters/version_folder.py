@@ -1,10 +1,11 @@
 """The files of one version on a shard's disk; what they say is all that a restarted shard knows.
 
-`{piece}.bin` holds bytes, `{rank}.index` says what lies in the rank's pieces, `manifest` that the
-version is committed. Bytes are written to `.tmp`, fsynced and renamed; the index comes last, the
-same way. So a rank's slices are all there, or (if the process dies before) none. Nothing but a
-`.tmp` is ever deleted because of what the files say: what is damaged stays, costs no other version
-anything, and is said to be damaged.
+`{piece}.bin` holds bytes, `{rank}.index` says what lies in the rank's pieces, `{piece}.index` what
+lies in a copy of another shard's piece, `manifest` that the version is committed. Bytes are written
+to `.tmp`, fsynced and renamed; the index comes last, the same way. So a rank's slices are all
+there, or (if the process dies before) none. Nothing but a `.tmp` is ever deleted because of what
+the files say: what is damaged stays, costs no other version anything, and is said to be damaged,
+until a copy takes its place.
 """
 
 from __future__ import annotations
@@ -104,6 +105,48 @@ class VersionFolder:
             for piece in pieces:
                 self._pieces[piece.name] = SliceFile(piece.path, piece.group, piece.slices)
 
+    def take_copy(self, name: str, group: str, slices: Sequence[SliceSpec], path: Path) -> None:
+        """Let a file that is durable be a piece, in place of one that may be damaged."""
+        make_folders(self.path, self._root)
+        path.rename(self.path / f"{name}.bin")
+        # Of its own: the rank's, if there is one, names what was pushed here.
+        write_index(self.path / f"{name}.index", {(name, group): slices})
+        with self._lock:
+            self._pieces[name] = SliceFile(self.path / f"{name}.bin", group, slices)
+            self._damage.pop(f"{name}.bin", None)
+            self._damage.pop(f"{name}.index", None)
+
+    def supersede(self) -> None:
+        """All that should be here is: indices that cannot be read, and files of none, are put away.
+
+        They stay in the folder, under names that nothing is looked for by.
+        """
+        with self._lock:
+            known = {f"{name}.bin" for name in self._pieces}
+            damaged = [name for name in self._damage if name.endswith(".index")]
+            for name in damaged:
+                del self._damage[name]
+        strays = {path.name for path in self.path.glob("*.bin")} - known
+        for name in [*damaged, *strays]:
+            if (path := self.path / name).exists():
+                path.rename(path.with_suffix(path.suffix + ".stray"))
+
+    def has(self, name: str) -> bool:
+        """Whether an index names a piece."""
+        with self._lock:
+            return name in self._pieces
+
+    def same(self, wanted: Collection[tuple[int, int, int, tuple[int, ...]]]) -> Path | None:
+        """The file of a sound piece in which slices lie: offset, size, checksum and blocks."""
+        if not self.recorded:
+            return None
+        damaged = self.damaged_files
+        for piece in self.pieces:
+            has = {(s.offset, s.size, s.checksum, s.blocks) for s in piece.slices.values()}
+            if piece.path.name not in damaged and has.issuperset(wanted):
+                return piece.path
+        return None
+
     def record(self, record: VersionRecord) -> None:
         """Keep what makes it a committed version."""
         make_folders(self.path, self._root)
@@ -196,7 +239,7 @@ class VersionFolder:
         """A reader came upon damage."""
         with self._lock:
             if piece.path.stem in self._pieces:
-                self._damage[piece.path.name] = Damage.of(error)
+                self._damage[piece.path.name] = Damage.of(error, piece.path.stem)
 
     def _mend(self, piece: SliceFile, reasons: Collection[str] = ()) -> None:
         """A piece is whole again, as far as damage of these reasons goes (none: any)."""
@@ -222,9 +265,11 @@ class VersionFolder:
                 contents = read_index(path)
             except errors.DataLossError as error:
                 log.error("unreadable index", path=str(path), reason=error.reason)  # noqa: TRY400
-                self._damage[path.name] = Damage.of(error)
+                of_copy = "" if path.stem.isdecimal() else path.stem
+                self._damage[path.name] = Damage.of(error, of_copy)
                 continue
-            self._ranks[int(path.stem)] = [s for part in contents.values() for s in part]
+            if path.stem.isdecimal():
+                self._ranks[int(path.stem)] = [s for part in contents.values() for s in part]
             for (name, group), slices in contents.items():
                 self._pieces[name] = SliceFile(self.path / f"{name}.bin", group, slices)
         # Of a rank that was killed before its index was there, or whose index was lost.

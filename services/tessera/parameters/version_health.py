@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
-from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.damage import Damage
-from tessera.parameters.holding import HeldSet
+from tessera.parameters.holders import pieces_on
+from tessera.parameters.holding import HeldSet, HeldVersion
 from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.parameters.version_record import MANIFEST
 from tessera.weights.manifest import VersionState
@@ -44,33 +44,32 @@ class VersionHealth:
     ) -> list[int]:
         """What a shard has of versions of a set; returns those that it has no record of.
 
-        A version of which it has nothing, though its manifest says so, is damaged.
+        A version of which it has not all that it should have is damaged.
 
         Args:
             shard: which.
             name: of the set.
-            held: what the shard has of it.
+            held: what the shard has of it, with the pieces.
             committed: versions that were committed before the shard was asked.
         """
         unrecorded = []
         with self._database.transaction() as db:
             db.execute("DELETE FROM damage WHERE shard = ? AND set_name = ?", (shard, name))
             for number in sorted(_committed(db, name).intersection(committed)):
-                version = held.versions.get(number)
-                if version is None and _has_slices(db, (name, number), shard):
-                    text = f"{shard} has nothing of {name}@{number} any more: its disk has lost it"
-                    _insert(db, (name, number), shard, [Damage(group="", reason=LOST, text=text)])
-                elif version is None or not version.recorded:
+                version = held.versions.get(number, HeldVersion(recorded=False))
+                if not version.recorded:
                     unrecorded.append(number)
-                _insert(db, (name, number), shard, version.damage if version else ())
+                damage = [*version.damage, *_lost(db, (name, number), shard, version)]
+                _insert(db, (name, number), shard, damage)
         return unrecorded
 
     def verified(self, name: str, number: int, shard: str, damage: Sequence[Damage]) -> None:
-        """What a shard has found when it read all of a version."""
+        """What a shard has found when it read all of a version that it knows of."""
         with self._database.transaction() as db:
             db.execute(
-                "DELETE FROM damage WHERE shard = ? AND set_name = ? AND number = ?",
-                (shard, name, number),
+                "DELETE FROM damage WHERE shard = ? AND set_name = ? AND number = ?"
+                " AND reason != ?",
+                (shard, name, number, LOST),
             )
             _insert(db, (name, number), shard, damage)
 
@@ -94,13 +93,30 @@ def _insert(
 ) -> None:
     """Note what is damaged of a version's tensors; its manifest is here, too, and is sent again."""
     db.executemany(
-        "INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (*key, shard, one.group, one.reason, one.text)
+            (*key, shard, one.group, one.reason, one.text, one.piece)
             for one in damage
             if one.reason != MANIFEST.reason
         ],
     )
+
+
+def _lost(
+    db: sqlite3.Connection, key: tuple[str, int], shard: str, held: HeldVersion
+) -> list[Damage]:
+    """Pieces that a shard should have, and does not know of."""
+    name, number = key
+    return [
+        Damage(
+            group=group,
+            reason=LOST,
+            text=f"{shard} has no piece {piece} of {name}@{number} any more: its disk has lost it",
+            piece=piece,
+        )
+        for piece, group in pieces_on(db, key, shard)
+        if piece not in held.pieces
+    ]
 
 
 def _committed(db: sqlite3.Connection, name: str) -> set[int]:
@@ -109,11 +125,3 @@ def _committed(db: sqlite3.Connection, name: str) -> set[int]:
         (name, VersionState.COMMITTED.value),
     )
     return {row["number"] for row in rows}
-
-
-def _has_slices(db: sqlite3.Connection, key: tuple[str, int], shard: str) -> bool:
-    row = db.execute(
-        "SELECT content FROM manifests WHERE set_name = ? AND number = ?", key
-    ).fetchone()
-    content = pb.Manifest.FromString(row["content"])
-    return any(source.shard == shard for source in content.slices)

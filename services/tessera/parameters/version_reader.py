@@ -108,7 +108,9 @@ _AFTER_ALL = "\x7f"
 
 _SUMMARIES = """
 SELECT name, count(versions.number) AS versions, coalesce(sum(versions.size), 0) AS size,
-    (SELECT count(DISTINCT number) FROM damage WHERE damage.set_name = name) AS damaged
+    (SELECT count(*) FROM (SELECT DISTINCT number FROM damage WHERE damage.set_name = name) AS said
+        JOIN catalogue ON catalogue.set_name = name AND catalogue.number = said.number
+        WHERE catalogue.damaged != '[]') AS damaged
 FROM sets LEFT JOIN versions
     ON versions.set_name = name AND versions.state = ? AND versions.dropped = 0
 WHERE name > ? AND name < ? AND deleted = 0 GROUP BY name ORDER BY name LIMIT ?

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tessera import errors
+from tessera.parameters import holders
+from tessera.parameters.members import member_names
 from tessera.parameters.quota import RETRY_SECONDS, TenantQuota, exceeded, names_of, tenant_of
 from tessera.parameters.retention import (
     Drop,
@@ -50,16 +52,12 @@ class VersionRetention:
 
     Args:
         database: the coordinator's file.
-        shards: names of the shards.
         cap: bytes that all versions together may take; None: no limit.
         quota: of each tenant.
     """
 
-    def __init__(
-        self, database: SQLiteFile, shards: Sequence[str], cap: int | None, quota: TenantQuota
-    ) -> None:
+    def __init__(self, database: SQLiteFile, cap: int | None, quota: TenantQuota) -> None:
         self._database = database
-        self._shards = tuple(shards)
         self._cap = cap
         self._quota = quota
 
@@ -201,13 +199,14 @@ class VersionRetention:
         """Note for every shard that it has to forget groups (none: all) of a version."""
         if not groups:
             db.execute("DELETE FROM manifests WHERE set_name = ? AND number = ?", (name, number))
+        holders.forget(db, (name, number), groups)
         db.executemany(
             "DELETE FROM damage WHERE set_name = ? AND number = ? AND ? IN ('', tensor_group)",
             [(name, number, group) for group in groups or ("",)],
         )
         db.executemany(
             "INSERT INTO drops (set_name, number, groups, shard) VALUES (?, ?, ?, ?)",
-            [(name, number, json.dumps(list(groups)), shard) for shard in self._shards],
+            [(name, number, json.dumps(list(groups)), shard) for shard in member_names(db)],
         )
 
     def give_up(self, db: sqlite3.Connection, name: str, number: int) -> None:

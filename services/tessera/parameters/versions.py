@@ -12,8 +12,10 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from tessera.meter import Meter
+from tessera.parameters.copies import Copies
 from tessera.parameters.holding import Verified
 from tessera.parameters.metrics import VERSIONS_COMMITTED
+from tessera.parameters.piece import distinct, pieces_of
 from tessera.parameters.quota import TenantQuota, tenant_of
 from tessera.parameters.reconciler import Reconciler
 from tessera.parameters.shards import Shards
@@ -40,28 +42,34 @@ class Versions:
         shards: clients of the shards.
         meter: counts commits.
         quota: of each tenant.
+        replicas: shards that should have each piece of a version; 0: two on different nodes.
     """
 
-    def __init__(self, store: Store, shards: Shards, meter: Meter, quota: TenantQuota) -> None:
+    def __init__(
+        self, store: Store, shards: Shards, meter: Meter, quota: TenantQuota, replicas: int = 0
+    ) -> None:
         self.store = store
         self._quota = quota
         self._watchers: Counter[str] = Counter()
         self.shards = shards
         self._meter = meter
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._reconciler = Reconciler(store, shards, self._on_thread)
         self._changed: dict[str, asyncio.Event] = {}
+        self.copies = Copies(store, shards, self.ask, replicas, meter)
+        self._reconciler = Reconciler(store, shards, self._on_thread, self.copies.wake)
         self.sweeper = Sweeper(store, shards, self._reconciler, self.ask, meter)
 
     async def start(self) -> None:
         """Begin to know what the shards know, and to forget what may go."""
         await self._reconciler.start()
         self.sweeper.start()
+        self.copies.start()
 
     async def stop(self) -> None:
         """End all work and close the store."""
         await self._reconciler.stop()
         await self.sweeper.stop()
+        await self.copies.stop()
         self._thread.shutdown()
         self.store.close()
         await self.shards.close()
@@ -89,14 +97,20 @@ class Versions:
         assets: Mapping[str, bytes],
         labels: Mapping[str, str],
     ) -> tuple[int, list[ShardAddress]]:
-        """Begin a version once all shards are there; returns its number and the shards."""
-        addresses = await self.shards.addresses(wait=True)
+        """Begin a version; returns its number and the shards that it goes to.
+
+        Shards that are away for a moment are waited for, others are not.
+        """
         await self._reconciler.done()
+        addresses = await self.shards.targets()
         size = sum(tensor.size for tensor in tensors)
         # First who it is: nothing goes for somebody who may not write.
         await self.ask(self.store.check_open, writer, size)
         await self.sweeper.make_room(writer.set, size)
-        number = await self.ask(self.store.open, writer, step, tensors, assets, labels)
+        names = [shard.name for shard in addresses]
+        number = await self.ask(
+            self.store.open, writer, step, tensors, assets, labels, shards=names
+        )
         self.sweeper.wake()
         return number, addresses
 
@@ -113,8 +127,9 @@ class Versions:
         Raises:
             FailedPreconditionError: it is not whole (INCOMPLETE, OVERLAP …), or FENCED.
         """
-        tensors = await self.ask(self.store.unsealed, writer, number)
-        if tensors is not None:
+        unsealed = await self.ask(self.store.unsealed, writer, number)
+        if unsealed is not None:
+            tensors, shards = unsealed
             written: dict[str, int] = {}
 
             def heard(shard: str, size: int) -> None:
@@ -124,12 +139,14 @@ class Versions:
             found = await asyncio.gather(
                 *(
                     self.shards.persist(shard, writer.set, number, partial(heard, shard))
-                    for shard in self.shards.names
+                    for shard in shards
                 )
             )
             slices = [source for part in found for source in part]
-            await asyncio.to_thread(check_coverage, tensors, slices)
-            await self.ask(self.store.seal, writer, number, slices)
+            await asyncio.to_thread(check_coverage, tensors, distinct(slices))
+            pieces = await asyncio.to_thread(pieces_of, tensors, slices)
+            pieces = await self.copies.of_new((writer.set, number), pieces)
+            await self.ask(self.store.seal, writer, number, distinct(slices), pieces)
             self.sweeper.wake()
         return await self.ask(self.store.sealed_size, writer.set, number)
 
@@ -140,7 +157,8 @@ class Versions:
         """
         record = await self.ask(self.store.record, writer, number)
         if record is not None:
-            await asyncio.gather(*(self.shards.record(name, record) for name in self.shards.names))
+            keep = await self._keepers((writer.set, number))
+            await asyncio.gather(*(self.shards.record(name, record) for name in keep))
         version = await self.ask(self.store.commit, writer, number, record)
         self._meter.record(VERSIONS_COMMITTED, 1)
         self._notify(writer.set)
@@ -161,9 +179,8 @@ class Versions:
         """
         move, new = await self.ask(self.store.heads.begin, name, number, mover)
         if new:
-            await asyncio.gather(
-                *(self.shards.record_head(shard, name, move) for shard in self.shards.names)
-            )
+            keep = await self._keepers((name, number))
+            await asyncio.gather(*(self.shards.record_head(shard, name, move) for shard in keep))
             await self.ask(self.store.heads.finish, name, move)
             self._notify(name)
             log.info("rolled back", set=name, version=number, mover=mover)
@@ -195,7 +212,8 @@ class Versions:
             async for part in self.shards.verify(shard, name, version.number):
                 parts[shard] = part
 
-        pending = {asyncio.create_task(follow(shard)) for shard in self.shards.names}
+        shards = {shard for one in await self._pieces((name, version.number)) for shard in one}
+        pending = {asyncio.create_task(follow(shard)) for shard in shards}
         try:
             while pending:
                 done, pending = await asyncio.wait(pending, timeout=PROGRESS_SECONDS)
@@ -238,6 +256,40 @@ class Versions:
                 seen = move
                 yield head, move
             await changed.wait()
+
+    async def drain(self, shard: str, *, draining: bool) -> None:
+        """Let a shard take nothing new, and copy what it has to others; or let it take part again.
+
+        Raises:
+            NotFoundError: there is none of that name (SHARD_NOT_FOUND).
+            FailedPreconditionError: it is the last one that takes anything (LAST_SHARD).
+        """
+        await self.ask(self.store.members.drain, shard, draining=draining)
+        await self._reconciler.members()
+        self.copies.wake()
+        log.info("draining" if draining else "taking part again", shard=shard)
+
+    async def remove(self, shard: str) -> None:
+        """Forget a shard that is drained; raises as `Members.remove` does."""
+        await self.ask(self.store.members.remove, shard)
+        await self._reconciler.members()
+        log.info("removed", shard=shard)
+
+    async def _pieces(self, key: tuple[str, int]) -> list[tuple[str, ...]]:
+        """The holders of each piece of a version."""
+        return [one.holders for one in await self.ask(self.store.holders.pieces, key)]
+
+    async def _keepers(self, key: tuple[str, int]) -> list[str]:
+        """Shards that keep what is to be known of a version when the coordinator's folder is lost.
+
+        Those that are away may be left out where each piece has a holder among the others; they
+        hear of it when they come.
+        """
+        await self.shards.refresh()
+        there = self.shards.fleet().answering
+        if all(there.intersection(holders) for holders in await self._pieces(key)):
+            return sorted(there)
+        return list(self.shards.names)
 
     def _notify(self, name: str) -> None:
         # Whoever waits holds the old event; whoever comes now gets a new one.

@@ -14,7 +14,7 @@ from tessera.client.export import Exported, export
 from tessera.client.jobs import Jobs
 from tessera.spec.reference import parse_reference, parse_set
 from tessera.weights.coordinator import Coordinator
-from tessera.weights.manifest import HeadMove, ParameterSet, Verification, Version
+from tessera.weights.manifest import HeadMove, ParameterSet, ShardStatus, Verification, Version
 
 ACTIVE = ("QUEUED", "STARTING", "RUNNING", "CANCELLING")
 """States of jobs that have not ended."""
@@ -125,6 +125,36 @@ class ParameterSets:
         if not force:
             self._check_free(full)
         return self._coordinator.delete_set(full, force=force)
+
+    def shards(self) -> list[ShardStatus]:
+        """The shards that hold the versions, by name. For operators."""
+        self._reach()
+        return self._coordinator.list_shards()
+
+    def drain_shard(self, name: str, *, undo: bool = False) -> None:
+        """Let a shard take nothing new, and have what it holds copied to others. For operators.
+
+        Args:
+            name: of the shard.
+            undo: let it take part again.
+
+        Raises:
+            NotFoundError: there is no such shard.
+            FailedPreconditionError: it is the last one that is not drained (LAST_SHARD).
+        """
+        self._reach()
+        self._coordinator.drain_shard(name, undo=undo)
+
+    def remove_shard(self, name: str) -> None:
+        """Forget a shard that is drained. For operators.
+
+        Raises:
+            NotFoundError: there is no such shard.
+            FailedPreconditionError: it is not draining (NOT_DRAINING), or something lies nowhere
+                else (SHARD_NEEDED).
+        """
+        self._reach()
+        self._coordinator.remove_shard(name)
 
     def diff(
         self, old: str, new: str, *, group: str = "model", progress: Progress | None = None

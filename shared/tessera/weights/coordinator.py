@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,10 +28,12 @@ from tessera.weights.manifest import (
     Manifest,
     OpenedVersion,
     ParameterSet,
+    ShardStatus,
     TensorSpec,
     Verification,
     Version,
 )
+from tessera.weights.watch import Watch
 
 NAME = "coordinator"
 SEAL_SECONDS = 60.0
@@ -42,7 +43,6 @@ MANIFEST_SECONDS = 300.0
 
 READ_SECONDS = 600.0
 _PIN_TRIES = 5
-_WORKED_SECONDS = 5.0
 
 
 class Coordinator:
@@ -295,6 +295,30 @@ class Coordinator:
         reply = self._call("DeleteSet", pb.DeleteSetRequest(set=set, force=force))
         return reply.versions, reply.size
 
+    def list_shards(self) -> list[ShardStatus]:
+        """The shards and what they hold, by name."""
+        reply = self._call("ListShards", pb.ListShardsRequest())
+        return [messages.shard_status_from_pb(message) for message in reply.shards]
+
+    def drain_shard(self, name: str, *, undo: bool = False) -> None:
+        """Let a shard take nothing new, and have what it holds copied to others.
+
+        Raises:
+            NotFoundError: there is no such shard.
+            FailedPreconditionError: it is the last one that is not drained (LAST_SHARD).
+        """
+        self._call("DrainShard", pb.DrainShardRequest(name=name, undo=undo))
+
+    def remove_shard(self, name: str) -> None:
+        """Forget a shard that is drained.
+
+        Raises:
+            NotFoundError: there is no such shard.
+            FailedPreconditionError: it is not draining (NOT_DRAINING), or something lies nowhere
+                else (SHARD_NEEDED).
+        """
+        self._call("RemoveShard", pb.RemoveShardRequest(name=name))
+
     def pin_version(self, set: str, version: int, owner: str, ttl: float) -> None:  # noqa: A002
         """Keep a version whole for `ttl` seconds, at most an hour; pinning again renews."""
         duration = Duration()
@@ -325,55 +349,3 @@ class Coordinator:
                 address = find(self._controller, self._token, role, NAME).control_address
                 self._channel = channel(address, tls_of(self._token), coordinator_name())
             return pb_grpc.CoordinatorServiceStub(self._channel)
-
-
-class Watch(Iterator[Version]):
-    """Iterates over the heads of a set as they move, across restarts of the coordinator.
-
-    Raises, from `next`:
-        NotFoundError: there is no such set (reason SET_NOT_FOUND).
-        UnavailableError: the coordinator stayed away for longer than the client's patience.
-    """
-
-    def __init__(self, coordinator: Coordinator, name: str) -> None:
-        self._coordinator = coordinator
-        self._request = pb.WatchSetRequest(set=name)
-        self._closed = threading.Event()
-        self._call: Any = None
-        self._versions = self._follow()
-
-    def close(self) -> None:
-        """End the iteration, from any thread."""
-        self._closed.set()
-        if self._call is not None:
-            self._call.cancel()
-
-    def __next__(self) -> Version:
-        return next(self._versions)
-
-    def _follow(self) -> Iterator[Version]:
-        seen, again, end = -1, False, 0.0
-        while not self._closed.is_set():
-            begin = time.monotonic()
-            try:
-                for version, move in self._stream(again=again):
-                    if move > seen:
-                        seen = move
-                        yield version
-            except (errors.UnavailableError, errors.CancelledError):
-                # Patience counts from the failure of a stream that worked, not from its beginning.
-                if not end or time.monotonic() - begin > _WORKED_SECONDS:
-                    end = time.monotonic() + self._coordinator.patience
-                if not self._closed.is_set() and time.monotonic() > end:
-                    raise
-            again = True
-            self._closed.wait(0.5)
-
-    def _stream(self, *, again: bool) -> Iterator[tuple[Version, int]]:
-        stub = self._coordinator.stub(again=again)
-        with mapped_errors():
-            self._call = stub.WatchSet(self._request, metadata=self._coordinator.metadata)
-            if self._closed.is_set():
-                self._call.cancel()
-            for reply in self._call:
-                yield messages.version_from_pb(reply.head), reply.sequence

@@ -77,6 +77,29 @@ class ShardAddress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardStatus:
+    """A shard and what it holds.
+
+    Attributes:
+        name: of it.
+        available: whether it is there now.
+        draining: whether it takes nothing new.
+        pieces: of versions, that it holds.
+        needed_pieces: those that no shard has, undamaged, that is not drained.
+        size: bytes of its pieces.
+        data_address: host:port; empty while it is away.
+    """
+
+    name: str
+    available: bool
+    draining: bool
+    pieces: int
+    needed_pieces: int
+    size: int
+    data_address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """One version of a set. `commit_time` in seconds since the epoch; 0 if not committed.
 
@@ -174,14 +197,22 @@ class OpenedVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All about a committed version; `slices[i].tensor` counts in `tensors`."""
+    """All about a committed version; `slices[i].tensor` counts in `tensors`.
+
+    Slices name the shard that is asked for them first; `copies` are further shards by piece.
+    """
 
     version: Version
     tensors: tuple[TensorSpec, ...]
     slices: tuple[SliceSpec, ...]
     assets: Mapping[str, bytes]
+    copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shards: tuple[ShardAddress, ...] = ()
     controller: str = ""
+
+    def holders(self, source: SliceSpec) -> tuple[str, ...]:
+        """Shards that have a slice, in the order in which they are asked for it."""
+        return (source.shard, *self.copies.get(source.piece, ()))
 
     def index(self, group: str, name: str) -> int:
         """Index of a tensor.

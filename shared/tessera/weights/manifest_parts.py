@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from google.protobuf.message import Message
 
@@ -11,7 +11,13 @@ from tessera.api.parameters.v1 import manifest_pb2 as pb
 PART_BYTES = 2 * 1024 * 1024
 
 
-def cut(version: pb.Version, content: bytes, groups: Collection[str]) -> Iterator[pb.Manifest]:
+Holders = Mapping[str, Sequence[str]]
+"""Shards by piece, the one that is asked first before the others."""
+
+
+def cut(
+    version: pb.Version, content: bytes, groups: Collection[str], holders: Holders
+) -> Iterator[pb.Manifest]:
     """The parts of what is kept of a version: the first one has the version, a small one all.
 
     Slices count in the tensors that are left. Of an asset that is longer than a part, several parts
@@ -21,9 +27,10 @@ def cut(version: pb.Version, content: bytes, groups: Collection[str]) -> Iterato
         version: that it is of.
         content: a manifest, encoded.
         groups: whose tensors and slices are wanted.
+        holders: of the pieces; of one that is not there, what the slices name.
     """
     part, size = pb.Manifest(version=version), version.ByteSize()
-    for field, item in _selected(pb.Manifest.FromString(content), groups):
+    for field, item in _selected(pb.Manifest.FromString(content), groups, holders):
         grown = item.ByteSize()
         if size and size + grown > PART_BYTES:
             yield part
@@ -48,8 +55,10 @@ def join(parts: Iterable[pb.Manifest]) -> pb.Manifest:
     return whole
 
 
-def _selected(whole: pb.Manifest, groups: Collection[str]) -> Iterator[tuple[str, Message]]:
-    wanted = set(groups)
+def _selected(
+    whole: pb.Manifest, groups: Collection[str], holders: Holders
+) -> Iterator[tuple[str, Message]]:
+    wanted, pieces = set(groups), set()
     places: dict[int, int] = {}
     for index, tensor in enumerate(whole.tensors):
         if tensor.group in wanted:
@@ -58,7 +67,13 @@ def _selected(whole: pb.Manifest, groups: Collection[str]) -> Iterator[tuple[str
     for source in whole.slices:
         if source.tensor in places:
             source.tensor = places[source.tensor]
+            if found := holders.get(source.piece):
+                source.shard = found[0]
+                pieces.add(source.piece)
             yield "slices", source
+    for name in sorted(pieces):
+        for shard in holders[name][1:]:
+            yield "copies", pb.PieceCopy(piece=name, shard=shard)
     for asset in whole.assets:
         for start in range(0, max(1, len(asset.content)), PART_BYTES):
             piece = asset.content[start : start + PART_BYTES]

@@ -17,6 +17,7 @@ from tessera.weights.manifest import (
     ParameterSet,
     ShardAddress,
     ShardDamage,
+    ShardStatus,
     SliceSpec,
     TensorSpec,
     Verification,
@@ -203,14 +204,27 @@ def set_to_pb(found: ParameterSet) -> control.ParameterSet:
     )
 
 
-def shards_from_pb(messages: Iterable[control.ShardTarget]) -> tuple[ShardAddress, ...]:
+def shard_status_from_pb(message: control.Shard) -> ShardStatus:
+    """A shard and what it holds from a message."""
+    return ShardStatus(
+        name=message.name,
+        available=message.available,
+        draining=message.draining,
+        pieces=message.pieces,
+        needed_pieces=message.needed_pieces,
+        size=message.size,
+        data_address=message.data_address,
+    )
+
+
+def shards_from_pb(messages: Iterable[pb.ShardTarget]) -> tuple[ShardAddress, ...]:
     """Shards from messages."""
     return tuple(ShardAddress(name=m.name, data_address=m.data_address) for m in messages)
 
 
-def shards_to_pb(shards: Iterable[ShardAddress]) -> list[control.ShardTarget]:
+def shards_to_pb(shards: Iterable[ShardAddress]) -> list[pb.ShardTarget]:
     """Shards as messages."""
-    return [control.ShardTarget(name=s.name, data_address=s.data_address) for s in shards]
+    return [pb.ShardTarget(name=s.name, data_address=s.data_address) for s in shards]
 
 
 def manifest_to_pb(manifest: Manifest) -> pb.Manifest:
@@ -232,6 +246,14 @@ def manifest_from_pb(
         tensors=tuple(tensor_from_pb(tensor) for tensor in message.tensors),
         slices=tuple(slice_from_pb(source) for source in message.slices),
         assets=assets_from_pb(message.assets),
+        copies=_copies_from_pb(message.copies),
         shards=shards,
         controller=controller,
     )
+
+
+def _copies_from_pb(messages: Iterable[pb.PieceCopy]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for message in messages:
+        found[message.piece] = (*found.get(message.piece, ()), message.shard)
+    return found

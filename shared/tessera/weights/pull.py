@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import structlog
 import xxhash
 
 from tessera import errors
@@ -20,9 +23,12 @@ from tessera.rpc.token import Token, tls_of
 from tessera.weights import messages, strided, wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
+from tessera.weights.holding import AWAY, STILL_SECONDS, Watched, by_holder, standing_still
 from tessera.weights.manifest import Manifest
 from tessera.weights.plan import Transfer, Wanted, plan
 from tessera.weights.strided import Bytes
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,28 +64,27 @@ def pull(
 ) -> PullReport:
     """Fill every `out`, one stream for each shard, all at once; checksums are verified.
 
+    Of slices that several shards have, another one is asked where the first is away, stands still
+    for `STILL_SECONDS`, or has them damaged.
+
     Contiguous blocks go straight into `out`; strided ones are staged, at most 4 MiB at a time.
 
     Raises:
         NotFoundError: the version has no such tensor (TENSOR_NOT_FOUND), or it was dropped
             meanwhile (PIECE_NOT_FOUND); pin versions that take long to read.
         DataLossError: bytes do not match their checksum (CHECKSUM_MISMATCH), or slices are missing.
-        UnavailableError: a shard stayed away for longer than `patience` seconds.
+        UnavailableError: all shards that have some slice stayed away for longer than `patience`
+            seconds.
     """
     begin = time.monotonic()
     wanted = [_checked(manifest, want) for want in wants]
-    streams: dict[str, list[Transfer]] = defaultdict(list)
-    for transfer in plan(manifest, wanted):
-        streams[transfer.source.shard].append(transfer)
-    addresses = {shard.name: shard.data_address for shard in manifest.shards}
-    with ThreadPoolExecutor(max(1, len(streams)), thread_name_prefix="pull") as pool:
-        jobs = [
-            pool.submit(_pull, manifest, name, addresses.get(name), items, wants, token, patience)
-            for name, items in streams.items()
-        ]
+    pulling = _Pulling(manifest, wants, token, patience)
+    first = by_holder(manifest, plan(manifest, wanted), away=AWAY.now())
+    with ThreadPoolExecutor(max(1, len(first)), thread_name_prefix="pull") as pool:
+        jobs = [pool.submit(pulling.fill, name, items) for name, items in first.items()]
         for job in jobs:
             job.result()
-    sizes = {name: sum(item.size for item in items) for name, items in streams.items()}
+    sizes = dict(pulling.sizes)
     return PullReport(size=sum(sizes.values()), seconds=time.monotonic() - begin, shards=sizes)
 
 
@@ -99,31 +104,64 @@ def _checked(manifest: Manifest, want: Want) -> Wanted:
     return Wanted(index, want.box, want.view)
 
 
-def _pull(  # noqa: PLR0917 - what one thread needs
-    manifest: Manifest,
-    shard: str,
-    known: str | None,
-    transfers: list[Transfer],
-    wants: Sequence[Want],
-    token: Token,
-    patience: float,
-) -> None:
-    """One stream, from the start again whenever the shard goes away."""
-    transfers.sort(key=lambda t: (t.source.piece, t.source.offset, t.within.offsets))
-    request = pb.PullSlicesRequest(
-        set=manifest.version.set,
-        version=manifest.version.number,
-        items=[_item(transfer) for transfer in transfers],
-    )
-    size = sum(transfer.size for transfer in transfers)
+class _Pulling:
+    """The streams of one pull; where a shard fails, the other holders of its slices are asked."""
 
-    def attempt(again: bool) -> None:
-        address = known
-        if again or not address:
+    def __init__(
+        self, manifest: Manifest, wants: Sequence[Want], token: Token, patience: float
+    ) -> None:
+        self._manifest = manifest
+        self._wants = wants
+        self._token = token
+        self._patience = patience
+        self._addresses = {shard.name: shard.data_address for shard in manifest.shards}
+        self._lock = threading.Lock()
+        self.sizes: Counter[str] = Counter()
+
+    def fill(
+        self, shard: str, transfers: list[Transfer], tried: frozenset[str] = frozenset()
+    ) -> None:
+        """Get transfers from a shard, or from others that have the same slices.
+
+        As long as there are others, a shard that is away or stands still is not waited for.
+        """
+        tried |= {shard}
+        others = by_holder(self._manifest, transfers, away=tried, only=True)
+        alone = others.pop("", [])
+        if not others:
+            with_patience(partial(self._attempt, shard, transfers), self._patience)
+            return
+        try:
+            with standing_still(STILL_SECONDS) as watched:
+                self._attempt(shard, transfers, again=False, watched=watched)
+        except (errors.UnavailableError, errors.CancelledError, errors.DeadlineExceededError):
+            AWAY.add(shard)
+        except errors.DataLossError as error:
+            log.warning("reading a copy", shard=shard, reason=error.reason, message=error.message)
+        else:
+            return
+        if alone:
+            with_patience(partial(self._attempt, shard, alone), self._patience)
+        for other, items in others.items():
+            self.fill(other, items, tried)
+
+    def _attempt(
+        self, shard: str, transfers: list[Transfer], again: bool, watched: Watched | None = None
+    ) -> None:
+        """One stream, from the start; `again`: the shard may be at another address now."""
+        transfers.sort(key=lambda t: (t.source.piece, t.source.offset, t.within.offsets))
+        manifest, size = self._manifest, sum(transfer.size for transfer in transfers)
+        request = pb.PullSlicesRequest(
+            set=manifest.version.set,
+            version=manifest.version.number,
+            items=[_item(transfer) for transfer in transfers],
+        )
+        address = "" if again else self._addresses.get(shard, "")
+        if not address:
             role = registry_pb2.ROLE_SHARD
-            address = find(manifest.controller, token, role, shard).data_address
+            address = find(manifest.controller, self._token, role, shard).data_address
         name = shard_server_name(shard)
-        with data_channel(address, tls_of(token), name) as connection, mapped_errors():
+        with data_channel(address, tls_of(self._token), name) as connection, mapped_errors():
             ask = connection.unary_stream(
                 wire.PULL_METHOD,
                 request_serializer=pb.PullSlicesRequest.SerializeToString,
@@ -131,12 +169,13 @@ def _pull(  # noqa: PLR0917 - what one thread needs
             )
             replies = ask(
                 request,
-                metadata=bearer(token),
+                metadata=bearer(self._token),
                 timeout=PATIENCE_SECONDS + size / wire.SLOWEST_BYTES_PER_SECOND,
             )
-            _Receiver(manifest, transfers, wants).receive(replies)
-
-    with_patience(attempt, patience)
+            coming = replies if watched is None else watched.messages(replies)
+            _Receiver(manifest, transfers, self._wants).receive(coming)
+        with self._lock:
+            self.sizes[shard] += size
 
 
 def _item(transfer: Transfer) -> pb.PullItem:

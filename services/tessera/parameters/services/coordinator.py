@@ -133,8 +133,9 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             self._store.reader.content, request.set, request.version, groups, request.min_version
         )
         shards = messages.shards_to_pb(await self._versions.shards.addresses(wait=False))
+        holders = await self._versions.ask(self._store.holders.of, request.set, version.number)
         parts = manifest_parts.cut(
-            messages.version_to_pb(version), content, groups or version.groups
+            messages.version_to_pb(version), content, groups or version.groups, holders
         )
         # On a thread: a large one takes seconds.
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
@@ -227,6 +228,44 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         del context
         versions, size = await self._versions.delete(request.set, force=request.force)
         return pb.DeleteSetResponse(versions=versions, size=size)
+
+    async def ListShards(
+        self, request: pb.ListShardsRequest, context: Any
+    ) -> pb.ListShardsResponse:
+        """List the shards by name."""
+        del request, context
+        addresses = await self._versions.shards.addresses(wait=False)
+        there = {shard.name: shard.data_address for shard in addresses}
+        return pb.ListShardsResponse(
+            shards=[
+                pb.Shard(
+                    name=member.name,
+                    available=member.name in there,
+                    draining=member.draining,
+                    pieces=member.pieces,
+                    needed_pieces=member.needed,
+                    size=member.size,
+                    data_address=there.get(member.name, ""),
+                )
+                for member in await self._versions.ask(self._store.members.list)
+            ]
+        )
+
+    async def DrainShard(
+        self, request: pb.DrainShardRequest, context: Any
+    ) -> pb.DrainShardResponse:
+        """Let a shard take nothing new."""
+        del context
+        await self._versions.drain(request.name, draining=not request.undo)
+        return pb.DrainShardResponse()
+
+    async def RemoveShard(
+        self, request: pb.RemoveShardRequest, context: Any
+    ) -> pb.RemoveShardResponse:
+        """Forget a shard."""
+        del context
+        await self._versions.remove(request.name)
+        return pb.RemoveShardResponse()
 
     async def VerifyVersion(
         self, request: pb.VerifyVersionRequest, context: Any

@@ -16,6 +16,7 @@ from tessera.meter import Meter
 from tessera.parameters.disk import disk_errors
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.metrics import PULLED_BYTES, PUSHED_BYTES
+from tessera.parameters.piece_stream import piece_messages
 from tessera.parameters.push_grant import GrantVerifier
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.reading import Item, Reading
@@ -68,6 +69,9 @@ class ShardData:
             "PullSlices": grpc.unary_stream_rpc_method_handler(
                 self.pull, pb.PullSlicesRequest.FromString, wire.serialize
             ),
+            "PullPiece": grpc.unary_stream_rpc_method_handler(
+                self.pull_piece, pb.PullPieceRequest.FromString, wire.serialize
+            ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
 
@@ -103,6 +107,20 @@ class ShardData:
             )
         self._owner.require(grant.store)
         return Target(set=grant.set, version=grant.version, epoch=grant.epoch, rank=target.rank)
+
+    def pull_piece(
+        self, request: pb.PullPieceRequest, context: Any
+    ) -> Iterator[bytes | pb.PullPieceResponse]:
+        """Send a whole piece to another shard."""
+        del context
+        key = (request.set, request.version)
+        piece = self._store.piece(key, request.piece)
+        try:
+            yield from piece_messages(piece)
+        except errors.DataLossError as error:
+            self._store.note(key, piece, error)
+            raise
+        self._meter.record(PULLED_BYTES, piece.size)
 
     def pull(
         self, request: pb.PullSlicesRequest, context: Any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from tessera import errors
@@ -12,6 +12,8 @@ from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
 from tessera.api.parameters.v1.manifest_pb2 import VERSION_STATE_COMMITTED
 from tessera.dtypes import element_size
 from tessera.meter import Meter
+from tessera.parameters.copier import Copier, WantedPiece
+from tessera.parameters.damage import Damage
 from tessera.parameters.disk import disk_errors, free_bytes
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
@@ -28,6 +30,7 @@ from tessera.weights.messages import (
     head_move_to_pb,
     manifest_from_pb,
     manifest_to_pb,
+    shards_from_pb,
     slice_to_pb,
 )
 
@@ -45,14 +48,21 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         inbox: what has been pushed.
         store: what is on the disk.
         owner: whose store it is.
+        copier: gets pieces from other shards.
         meter: counts bytes.
 
     Attributes:
         reserve: room for what gives room back.
     """
 
-    def __init__(
-        self, name: str, inbox: Inbox, store: SliceStore, owner: StoreId, meter: Meter
+    def __init__(  # noqa: PLR0917 - what a shard is made of
+        self,
+        name: str,
+        inbox: Inbox,
+        store: SliceStore,
+        owner: StoreId,
+        copier: Copier,
+        meter: Meter,
     ) -> None:
         self._name = name
         self._inbox = inbox
@@ -60,11 +70,14 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         self._owner = owner
         self._meter = meter
         self.reserve = Reserve(store.root)
+        self._copier = copier
         self._persists: Operations[list[SliceSpec]] = Operations()
+        self._copies: Operations[list[Damage]] = Operations()
 
     async def close(self) -> None:
         """End what goes on between calls."""
         await self._persists.close()
+        await self._copies.close()
 
     async def PersistVersion(
         self, request: pb.PersistVersionRequest, context: Any
@@ -82,6 +95,20 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         self._meter.record(DISK_BYTES, self._store.disk_bytes)
         slices = [slice_to_pb(source) for source in polled.result]
         return pb.PersistVersionResponse(slices=slices, written=written)
+
+    async def CopyPieces(
+        self, request: pb.CopyPiecesRequest, context: Any
+    ) -> pb.CopyPiecesResponse:
+        """Get pieces from other shards."""
+        del context
+        asked = request.SerializeToString(deterministic=True)
+        polled = await self._copies.poll(
+            asked, lambda tell: asyncio.to_thread(self._copy, request, tell)
+        )
+        if polled.result is None:
+            return pb.CopyPiecesResponse(pending=True, copied=polled.done)
+        self._meter.record(DISK_BYTES, self._store.disk_bytes)
+        return pb.CopyPiecesResponse(copied=polled.done, failed=map(_damage_to_pb, polled.result))
 
     async def RecordVersion(
         self, request: pb.RecordVersionRequest, context: Any
@@ -155,6 +182,19 @@ class ShardControl(pb_grpc.ShardServiceServicer):
             self._owner.require(request.store)
             return self._inbox.persist((request.set, request.version))
 
+    def _copy(self, request: pb.CopyPiecesRequest, tell: Callable[[int], None]) -> list[Damage]:
+        wanted = [
+            WantedPiece(
+                name=source.piece,
+                digest=f"{source.checksum:016x}",
+                sources=shards_from_pb(source.shards),
+            )
+            for source in request.pieces
+        ]
+        with disk_errors():
+            self._owner.require(request.store)
+            return self._copier.copy((request.set, request.version), wanted, tell)
+
     def _record(self, request: pb.RecordVersionRequest) -> None:
         record = VersionRecord(
             manifest=_manifest(request), keep=request.keep, sequence=request.sequence
@@ -196,8 +236,11 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         for (name, number), folder in sorted(folders.items()):
             damage = _damage(folder)
             if name in sets and (damage or not request.damaged_only):
+                pieces = [piece.path.stem for piece in folder.pieces] if request.check else ()
                 sets[name].versions.append(
-                    pb.HeldVersion(number=number, recorded=folder.recorded, damage=damage)
+                    pb.HeldVersion(
+                        number=number, recorded=folder.recorded, damage=damage, pieces=pieces
+                    )
                 )
         return pb.ListHeldResponse(store=self._owner.value, sets=sets.values())
 
@@ -238,4 +281,8 @@ def _manifest(request: pb.RecordVersionRequest) -> Manifest:
 
 
 def _damage(folder: VersionFolder) -> list[pb.Damage]:
-    return [pb.Damage(group=one.group, reason=one.reason, text=one.text) for one in folder.damage]
+    return list(map(_damage_to_pb, folder.damage))
+
+
+def _damage_to_pb(damage: Damage) -> pb.Damage:
+    return pb.Damage(group=damage.group, reason=damage.reason, text=damage.text, piece=damage.piece)

@@ -13,6 +13,7 @@ _MOST = 64 * MIB
 LARGER: dict[str, str] = {
     "/tessera.api.parameters.v1.CoordinatorService/OpenVersion": "version_bytes",
     "/tessera.api.parameters.v1.ShardService/RecordVersion": "version_bytes",
+    "/tessera.api.parameters.v1.ShardService/CopyPieces": "version_bytes",
     "/tessera.api.parameters.v1.ShardDataService/PullSlices": "pull_bytes",
 } | {
     f"/tessera.api.inference.v1.InferenceService/{method}": "text_bytes"

@@ -18,8 +18,9 @@ OPERATOR = frozenset({Role.OPERATOR})
 ATTEMPT = frozenset({Role.ATTEMPT})
 REPLICA = frozenset({Role.REPLICA})
 COORDINATOR = frozenset({Role.COORDINATOR})
+SHARD = frozenset({Role.SHARD})
 CONTROLLER = frozenset({Role.CONTROLLER})
-ENDPOINTS = ATTEMPT | REPLICA | COORDINATOR | frozenset({Role.SHARD})
+ENDPOINTS = ATTEMPT | REPLICA | COORDINATOR | SHARD
 ANYONE = frozenset(Role)
 
 SCOPED = Resource(Kind.SCOPED)
@@ -137,12 +138,16 @@ TABLE: Table = (
             "RollbackSet": (SUBMITTER, [WRITE]),
             "ListHeadMoves": (VIEWER, [READ]),
             "DeleteSet": (SUBMITTER, [WRITE]),
+            "ListShards": (OPERATOR, []),
+            "DrainShard": (OPERATOR, []),
+            "RemoveShard": (OPERATOR, []),
         },
     )
     | _rows(
         "parameters.v1.ShardService",
         {
             "PersistVersion": (COORDINATOR, []),
+            "CopyPieces": (COORDINATOR, []),
             "RecordVersion": (COORDINATOR, []),
             "RecordHead": (COORDINATOR, []),
             "DropVersion": (COORDINATOR, []),
@@ -157,6 +162,7 @@ TABLE: Table = (
         {
             "PushSlices": (SUBMITTER | ATTEMPT, [Resource(Kind.WRITE_SET, "target.set")]),
             "PullSlices": (VIEWER | ATTEMPT | REPLICA, [READ]),
+            "PullPiece": (SHARD, []),
         },
     )
     | _rows(

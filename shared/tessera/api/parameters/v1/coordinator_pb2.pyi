@@ -21,9 +21,53 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class ParameterSet(_message.Message):
+class Shard(_message.Message):
     """ParameterSet is a named line of versions."""
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
+    NEEDED_PIECES_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    DATA_ADDRESS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    available: _builtins.bool
+    """It is known to the registry now."""
+    draining: _builtins.bool
+    """It takes nothing new."""
+    pieces: _builtins.int
+    """Pieces of versions that it holds."""
+    needed_pieces: _builtins.int
+    """Those of them that no shard has, undamaged, that is not drained: 0 when it may be removed."""
+    size: _builtins.int
+    """Bytes of its pieces."""
+    data_address: _builtins.str
+    """host:port of its bulk data; empty while it is away."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        available: _builtins.bool = ...,
+        draining: _builtins.bool = ...,
+        pieces: _builtins.int = ...,
+        needed_pieces: _builtins.int = ...,
+        size: _builtins.int = ...,
+        data_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "data_address", b"data_address", "draining", b"draining", "name", b"name", "needed_pieces", b"needed_pieces", "pieces", b"pieces", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shard: _TypeAlias = Shard  # noqa: Y015
+
+@_typing.final
+class ParameterSet(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -61,34 +105,10 @@ class ParameterSet(_message.Message):
 Global___ParameterSet: _TypeAlias = ParameterSet  # noqa: Y015
 
 @_typing.final
-class ShardTarget(_message.Message):
-    """ShardTarget is a shard that takes slices."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    DATA_ADDRESS_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """Its name."""
-    data_address: _builtins.str
-    """host:port of its bulk data."""
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        data_address: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_address", b"data_address", "name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ShardTarget: _TypeAlias = ShardTarget  # noqa: Y015
-
-@_typing.final
 class AcquireWriterRequest(_message.Message):
-    """AcquireWriterRequest asks for the right to write."""
+    """ShardTarget is a shard that takes slices.
+    AcquireWriterRequest asks for the right to write.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -230,14 +250,14 @@ class OpenVersionResponse(_message.Message):
     grant: _builtins.str
     """The coordinator's word, signed, that slices of this version may be pushed; each push carries it."""
     @_builtins.property
-    def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTarget]:
+    def shards(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.ShardTarget]:
         """The shards, in the order that placement counts on."""
 
     def __init__(
         self,
         *,
         version: _builtins.int = ...,
-        shards: _abc.Iterable[Global___ShardTarget] | None = ...,
+        shards: _abc.Iterable[_manifest_pb2.ShardTarget] | None = ...,
         grant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -464,14 +484,14 @@ class GetManifestResponse(_message.Message):
         """
 
     @_builtins.property
-    def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTarget]:
+    def shards(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.ShardTarget]:
         """Where its shards listen now; in the first part."""
 
     def __init__(
         self,
         *,
         manifest: _manifest_pb2.Manifest | None = ...,
-        shards: _abc.Iterable[Global___ShardTarget] | None = ...,
+        shards: _abc.Iterable[_manifest_pb2.ShardTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -986,3 +1006,114 @@ class ShardDamage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ShardDamage: _TypeAlias = ShardDamage  # noqa: Y015
+
+@_typing.final
+class ListShardsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShardsRequest: _TypeAlias = ListShardsRequest  # noqa: Y015
+
+@_typing.final
+class ListShardsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shard]:
+        """The shards, by name."""
+
+    def __init__(
+        self,
+        *,
+        shards: _abc.Iterable[Global___Shard] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shards", b"shards"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShardsResponse: _TypeAlias = ListShardsResponse  # noqa: Y015
+
+@_typing.final
+class DrainShardRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UNDO_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    undo: _builtins.bool
+    """Let it take part again."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        undo: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "undo", b"undo"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainShardRequest: _TypeAlias = DrainShardRequest  # noqa: Y015
+
+@_typing.final
+class DrainShardResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainShardResponse: _TypeAlias = DrainShardResponse  # noqa: Y015
+
+@_typing.final
+class RemoveShardRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveShardRequest: _TypeAlias = RemoveShardRequest  # noqa: Y015
+
+@_typing.final
+class RemoveShardResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveShardResponse: _TypeAlias = RemoveShardResponse  # noqa: Y015

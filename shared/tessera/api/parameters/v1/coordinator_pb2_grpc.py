@@ -110,6 +110,21 @@ class CoordinatorServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetResponse.FromString,
                 _registered_method=True)
+        self.ListShards = channel.unary_unary(
+                '/tessera.api.parameters.v1.CoordinatorService/ListShards',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListShardsRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListShardsResponse.FromString,
+                _registered_method=True)
+        self.DrainShard = channel.unary_unary(
+                '/tessera.api.parameters.v1.CoordinatorService/DrainShard',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DrainShardRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DrainShardResponse.FromString,
+                _registered_method=True)
+        self.RemoveShard = channel.unary_unary(
+                '/tessera.api.parameters.v1.CoordinatorService/RemoveShard',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RemoveShardRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RemoveShardResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServiceServicer:
@@ -222,6 +237,27 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListShards(self, request, context):
+        """ListShards returns the shards and what they hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainShard(self, request, context):
+        """DrainShard lets a shard take nothing new, and has what it holds copied to others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveShard(self, request, context):
+        """RemoveShard forgets a shard that is drained.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -299,6 +335,21 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.DeleteSet,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetResponse.SerializeToString,
+            ),
+            'ListShards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShards,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListShardsRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListShardsResponse.SerializeToString,
+            ),
+            'DrainShard': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainShard,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DrainShardRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DrainShardResponse.SerializeToString,
+            ),
+            'RemoveShard': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveShard,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RemoveShardRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RemoveShardResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -707,6 +758,87 @@ class CoordinatorService:
             '/tessera.api.parameters.v1.CoordinatorService/DeleteSet',
             tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetRequest.SerializeToString,
             tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DeleteSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.CoordinatorService/ListShards',
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListShardsRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.ListShardsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.CoordinatorService/DrainShard',
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DrainShardRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.DrainShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.CoordinatorService/RemoveShard',
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RemoveShardRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_coordinator__pb2.RemoveShardResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,12 @@ class CoordinatorServiceStub:
     """ListHeadMoves returns what the head of a set was, newest first."""
     DeleteSet: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DeleteSetRequest, _coordinator_pb2.DeleteSetResponse]
     """DeleteSet drops all versions of a set, and the set."""
+    ListShards: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ListShardsRequest, _coordinator_pb2.ListShardsResponse]
+    """ListShards returns the shards and what they hold."""
+    DrainShard: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.DrainShardRequest, _coordinator_pb2.DrainShardResponse]
+    """DrainShard lets a shard take nothing new, and has what it holds copied to others."""
+    RemoveShard: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.RemoveShardRequest, _coordinator_pb2.RemoveShardResponse]
+    """RemoveShard forgets a shard that is drained."""
 
 @_typing.type_check_only
 class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
@@ -103,6 +109,12 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """ListHeadMoves returns what the head of a set was, newest first."""
     DeleteSet: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DeleteSetRequest, _coordinator_pb2.DeleteSetResponse]  # type: ignore[assignment]
     """DeleteSet drops all versions of a set, and the set."""
+    ListShards: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ListShardsRequest, _coordinator_pb2.ListShardsResponse]  # type: ignore[assignment]
+    """ListShards returns the shards and what they hold."""
+    DrainShard: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.DrainShardRequest, _coordinator_pb2.DrainShardResponse]  # type: ignore[assignment]
+    """DrainShard lets a shard take nothing new, and has what it holds copied to others."""
+    RemoveShard: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.RemoveShardRequest, _coordinator_pb2.RemoveShardResponse]  # type: ignore[assignment]
+    """RemoveShard forgets a shard that is drained."""
 
 class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """CoordinatorService owns sets and versions: what exists, who may write, what readers see."""
@@ -228,5 +240,29 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.DeleteSetResponse, _abc.Awaitable[_coordinator_pb2.DeleteSetResponse]]:
         """DeleteSet drops all versions of a set, and the set."""
+
+    @_abc_1.abstractmethod
+    def ListShards(
+        self,
+        request: _coordinator_pb2.ListShardsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.ListShardsResponse, _abc.Awaitable[_coordinator_pb2.ListShardsResponse]]:
+        """ListShards returns the shards and what they hold."""
+
+    @_abc_1.abstractmethod
+    def DrainShard(
+        self,
+        request: _coordinator_pb2.DrainShardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.DrainShardResponse, _abc.Awaitable[_coordinator_pb2.DrainShardResponse]]:
+        """DrainShard lets a shard take nothing new, and has what it holds copied to others."""
+
+    @_abc_1.abstractmethod
+    def RemoveShard(
+        self,
+        request: _coordinator_pb2.RemoveShardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.RemoveShardResponse, _abc.Awaitable[_coordinator_pb2.RemoveShardResponse]]:
+        """RemoveShard forgets a shard that is drained."""
 
 def add_CoordinatorServiceServicer_to_server(servicer: CoordinatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

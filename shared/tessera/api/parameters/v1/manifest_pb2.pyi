@@ -177,6 +177,58 @@ class Slice(_message.Message):
 Global___Slice: _TypeAlias = Slice  # noqa: Y015
 
 @_typing.final
+class ShardTarget(_message.Message):
+    """ShardTarget is a shard as clients reach it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DATA_ADDRESS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    data_address: _builtins.str
+    """host:port of its bulk data."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        data_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data_address", b"data_address", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShardTarget: _TypeAlias = ShardTarget  # noqa: Y015
+
+@_typing.final
+class PieceCopy(_message.Message):
+    """PieceCopy says that a further shard has a piece, whole and under the same name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIECE_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
+    piece: _builtins.str
+    """The piece."""
+    shard: _builtins.str
+    """The shard."""
+    def __init__(
+        self,
+        *,
+        piece: _builtins.str = ...,
+        shard: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PieceCopy: _TypeAlias = PieceCopy  # noqa: Y015
+
+@_typing.final
 class Asset(_message.Message):
     """Asset is an opaque file that belongs to a version."""
 
@@ -346,6 +398,7 @@ class Manifest(_message.Message):
     TENSORS_FIELD_NUMBER: _builtins.int
     SLICES_FIELD_NUMBER: _builtins.int
     ASSETS_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def version(self) -> Global___Version:
         """The version."""
@@ -362,6 +415,10 @@ class Manifest(_message.Message):
     def assets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Asset]:
         """Its assets."""
 
+    @_builtins.property
+    def copies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PieceCopy]:
+        """Where slices are, too, beside the shard that they name."""
+
     def __init__(
         self,
         *,
@@ -369,10 +426,11 @@ class Manifest(_message.Message):
         tensors: _abc.Iterable[Global___Tensor] | None = ...,
         slices: _abc.Iterable[Global___Slice] | None = ...,
         assets: _abc.Iterable[Global___Asset] | None = ...,
+        copies: _abc.Iterable[Global___PieceCopy] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assets", b"assets", "slices", b"slices", "tensors", b"tensors", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assets", b"assets", "copies", b"copies", "slices", b"slices", "tensors", b"tensors", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

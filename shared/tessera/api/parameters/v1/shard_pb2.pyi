@@ -394,9 +394,185 @@ class PersistVersionResponse(_message.Message):
 Global___PersistVersionResponse: _TypeAlias = PersistVersionResponse  # noqa: Y015
 
 @_typing.final
-class DropVersionRequest(_message.Message):
+class PieceSource(_message.Message):
     """DropVersionRequest names what to forget."""
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIECE_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    SHARDS_FIELD_NUMBER: _builtins.int
+    piece: _builtins.str
+    """The piece."""
+    checksum: _builtins.int
+    """xxh3-64 of what lies in it and where."""
+    @_builtins.property
+    def shards(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.ShardTarget]:
+        """Shards that have it, the best one first."""
+
+    def __init__(
+        self,
+        *,
+        piece: _builtins.str = ...,
+        checksum: _builtins.int = ...,
+        shards: _abc.Iterable[_manifest_pb2.ShardTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "piece", b"piece", "shards", b"shards"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PieceSource: _TypeAlias = PieceSource  # noqa: Y015
+
+@_typing.final
+class CopyPiecesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    version: _builtins.int
+    """The version."""
+    store: _builtins.str
+    """Id of the coordinator's store; a shard of another store refuses."""
+    @_builtins.property
+    def pieces(self) -> _containers.RepeatedCompositeFieldContainer[Global___PieceSource]:
+        """What is wanted: all of the version that the shard should have and has not, or has damaged."""
+
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        version: _builtins.int = ...,
+        store: _builtins.str = ...,
+        pieces: _abc.Iterable[Global___PieceSource] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pieces", b"pieces", "set", b"set", "store", b"store", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyPiecesRequest: _TypeAlias = CopyPiecesRequest  # noqa: Y015
+
+@_typing.final
+class CopyPiecesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PENDING_FIELD_NUMBER: _builtins.int
+    COPIED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    pending: _builtins.bool
+    """It is not done yet: call again."""
+    copied: _builtins.int
+    """Bytes copied so far."""
+    @_builtins.property
+    def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Damage]:
+        """Pieces that no shard gave, and why."""
+
+    def __init__(
+        self,
+        *,
+        pending: _builtins.bool = ...,
+        copied: _builtins.int = ...,
+        failed: _abc.Iterable[Global___Damage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copied", b"copied", "failed", b"failed", "pending", b"pending"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyPiecesResponse: _TypeAlias = CopyPiecesResponse  # noqa: Y015
+
+@_typing.final
+class PullPieceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PIECE_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    version: _builtins.int
+    """The version."""
+    piece: _builtins.str
+    """The piece."""
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        version: _builtins.int = ...,
+        piece: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece", "set", b"set", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PullPieceRequest: _TypeAlias = PullPieceRequest  # noqa: Y015
+
+@_typing.final
+class PieceSlices(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def slices(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.Slice]:
+        """In the order of their bytes."""
+
+    def __init__(
+        self,
+        *,
+        slices: _abc.Iterable[_manifest_pb2.Slice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["slices", b"slices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PieceSlices: _TypeAlias = PieceSlices  # noqa: Y015
+
+@_typing.final
+class PullPieceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    SLICES_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The next bytes, at most 2 MiB; they may span slices."""
+    group: _builtins.str
+    """Group of its tensors; beside slices."""
+    @_builtins.property
+    def slices(self) -> Global___PieceSlices:
+        """Slices whose bytes follow when all have been named."""
+
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        slices: Global___PieceSlices | None = ...,
+        group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "slices", b"slices"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "group", b"group", "slices", b"slices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["data", "slices"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___PullPieceResponse: _TypeAlias = PullPieceResponse  # noqa: Y015
+
+@_typing.final
+class DropVersionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SET_FIELD_NUMBER: _builtins.int
@@ -670,6 +846,7 @@ class HeldVersion(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     RECORDED_FIELD_NUMBER: _builtins.int
     DAMAGE_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """The number."""
     recorded: _builtins.bool
@@ -678,16 +855,21 @@ class HeldVersion(_message.Message):
     def damage(self) -> _containers.RepeatedCompositeFieldContainer[Global___Damage]:
         """What is damaged of it."""
 
+    @_builtins.property
+    def pieces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Pieces that its indices name; empty unless `check` was asked for."""
+
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
         recorded: _builtins.bool = ...,
         damage: _abc.Iterable[Global___Damage] | None = ...,
+        pieces: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["damage", b"damage", "number", b"number", "recorded", b"recorded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damage", b"damage", "number", b"number", "pieces", b"pieces", "recorded", b"recorded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -702,22 +884,26 @@ class Damage(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    PIECE_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """Group of its tensors; empty: it may be any."""
     reason: _builtins.str
     """Stable reason: CHECKSUM_MISMATCH, SHORT_FILE, PIECE_LOST, INDEX_DAMAGED, READ_FAILED …"""
     text: _builtins.str
     """What is wrong, with the slice."""
+    piece: _builtins.str
+    """Piece that it is; empty: it may be any of the shard's."""
     def __init__(
         self,
         *,
         group: _builtins.str = ...,
         reason: _builtins.str = ...,
         text: _builtins.str = ...,
+        piece: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "reason", b"reason", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "piece", b"piece", "reason", b"reason", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class ShardServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionResponse.FromString,
                 _registered_method=True)
+        self.CopyPieces = channel.unary_unary(
+                '/tessera.api.parameters.v1.ShardService/CopyPieces',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.CopyPiecesRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.CopyPiecesResponse.FromString,
+                _registered_method=True)
         self.RecordVersion = channel.unary_unary(
                 '/tessera.api.parameters.v1.ShardService/RecordVersion',
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.RecordVersionRequest.SerializeToString,
@@ -84,6 +89,14 @@ class ShardServiceServicer:
     def PersistVersion(self, request, context):
         """PersistVersion makes what was pushed of a version durable and lists it; it is called again until
         it is done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyPieces(self, request, context):
+        """CopyPieces makes pieces of other shards durable here, too, each under its name; it is called again
+        until it is done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +158,11 @@ def add_ShardServiceServicer_to_server(servicer, server):
                     servicer.PersistVersion,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionResponse.SerializeToString,
+            ),
+            'CopyPieces': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyPieces,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.CopyPiecesRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.CopyPiecesResponse.SerializeToString,
             ),
             'RecordVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordVersion,
@@ -210,6 +228,33 @@ class ShardService:
             '/tessera.api.parameters.v1.ShardService/PersistVersion',
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionRequest.SerializeToString,
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PersistVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyPieces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardService/CopyPieces',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.CopyPiecesRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.CopyPiecesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -430,6 +475,11 @@ class ShardDataServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullSlicesRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullSlicesResponse.FromString,
                 _registered_method=True)
+        self.PullPiece = channel.unary_stream(
+                '/tessera.api.parameters.v1.ShardDataService/PullPiece',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceResponse.FromString,
+                _registered_method=True)
 
 
 class ShardDataServiceServicer:
@@ -450,6 +500,13 @@ class ShardDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PullPiece(self, request, context):
+        """PullPiece streams a whole piece to another shard: what lies in it, then the bytes of that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ShardDataServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -462,6 +519,11 @@ def add_ShardDataServiceServicer_to_server(servicer, server):
                     servicer.PullSlices,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullSlicesRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullSlicesResponse.SerializeToString,
+            ),
+            'PullPiece': grpc.unary_stream_rpc_method_handler(
+                    servicer.PullPiece,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -519,6 +581,33 @@ class ShardDataService:
             '/tessera.api.parameters.v1.ShardDataService/PullSlices',
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullSlicesRequest.SerializeToString,
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullSlicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PullPiece(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardDataService/PullPiece',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class ShardServiceStub:
     """PersistVersion makes what was pushed of a version durable and lists it; it is called again until
     it is done.
     """
+    CopyPieces: _grpc.UnaryUnaryMultiCallable[_shard_pb2.CopyPiecesRequest, _shard_pb2.CopyPiecesResponse]
+    """CopyPieces makes pieces of other shards durable here, too, each under its name; it is called again
+    until it is done.
+    """
     RecordVersion: _grpc.UnaryUnaryMultiCallable[_shard_pb2.RecordVersionRequest, _shard_pb2.RecordVersionResponse]
     """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
     RecordHead: _grpc.UnaryUnaryMultiCallable[_shard_pb2.RecordHeadRequest, _shard_pb2.RecordHeadResponse]
@@ -60,6 +64,10 @@ class ShardServiceAsyncStub(ShardServiceStub):
     PersistVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.PersistVersionRequest, _shard_pb2.PersistVersionResponse]  # type: ignore[assignment]
     """PersistVersion makes what was pushed of a version durable and lists it; it is called again until
     it is done.
+    """
+    CopyPieces: _aio.UnaryUnaryMultiCallable[_shard_pb2.CopyPiecesRequest, _shard_pb2.CopyPiecesResponse]  # type: ignore[assignment]
+    """CopyPieces makes pieces of other shards durable here, too, each under its name; it is called again
+    until it is done.
     """
     RecordVersion: _aio.UnaryUnaryMultiCallable[_shard_pb2.RecordVersionRequest, _shard_pb2.RecordVersionResponse]  # type: ignore[assignment]
     """RecordVersion keeps the manifest of a version beside its bytes, durably: then it is committed."""
@@ -87,6 +95,16 @@ class ShardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_shard_pb2.PersistVersionResponse, _abc.Awaitable[_shard_pb2.PersistVersionResponse]]:
         """PersistVersion makes what was pushed of a version durable and lists it; it is called again until
         it is done.
+        """
+
+    @_abc_1.abstractmethod
+    def CopyPieces(
+        self,
+        request: _shard_pb2.CopyPiecesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.CopyPiecesResponse, _abc.Awaitable[_shard_pb2.CopyPiecesResponse]]:
+        """CopyPieces makes pieces of other shards durable here, too, each under its name; it is called again
+        until it is done.
         """
 
     @_abc_1.abstractmethod
@@ -158,6 +176,8 @@ class ShardDataServiceStub:
     """PushSlices stores slices of an open version: a header, then its bytes, slice after slice."""
     PullSlices: _grpc.UnaryStreamMultiCallable[_shard_pb2.PullSlicesRequest, _shard_pb2.PullSlicesResponse]
     """PullSlices streams boxes of slices, packed row-major, in the order asked for."""
+    PullPiece: _grpc.UnaryStreamMultiCallable[_shard_pb2.PullPieceRequest, _shard_pb2.PullPieceResponse]
+    """PullPiece streams a whole piece to another shard: what lies in it, then the bytes of that."""
 
 @_typing.type_check_only
 class ShardDataServiceAsyncStub(ShardDataServiceStub):
@@ -168,6 +188,8 @@ class ShardDataServiceAsyncStub(ShardDataServiceStub):
     """PushSlices stores slices of an open version: a header, then its bytes, slice after slice."""
     PullSlices: _aio.UnaryStreamMultiCallable[_shard_pb2.PullSlicesRequest, _shard_pb2.PullSlicesResponse]  # type: ignore[assignment]
     """PullSlices streams boxes of slices, packed row-major, in the order asked for."""
+    PullPiece: _aio.UnaryStreamMultiCallable[_shard_pb2.PullPieceRequest, _shard_pb2.PullPieceResponse]  # type: ignore[assignment]
+    """PullPiece streams a whole piece to another shard: what lies in it, then the bytes of that."""
 
 class ShardDataServiceServicer(metaclass=_abc_1.ABCMeta):
     """ShardDataService moves bytes, on threads of its own."""
@@ -187,5 +209,13 @@ class ShardDataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_shard_pb2.PullSlicesResponse], _abc.AsyncIterator[_shard_pb2.PullSlicesResponse]]:
         """PullSlices streams boxes of slices, packed row-major, in the order asked for."""
+
+    @_abc_1.abstractmethod
+    def PullPiece(
+        self,
+        request: _shard_pb2.PullPieceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_shard_pb2.PullPieceResponse], _abc.AsyncIterator[_shard_pb2.PullPieceResponse]]:
+        """PullPiece streams a whole piece to another shard: what lies in it, then the bytes of that."""
 
 def add_ShardDataServiceServicer_to_server(servicer: ShardDataServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
