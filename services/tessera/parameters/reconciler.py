@@ -169,10 +169,17 @@ class Reconciler:
 
     async def _join(self, name: str, address: str) -> None:
         """A shard that was not expected, unless it is of another store."""
-        held = await self._shards.held(name, damaged_only=True)
-        if held.store != self._shards.store:
+        try:
+            held = await self._shards.held(name, damaged_only=True, patience=SHORT_SECONDS)
+            if held.store != self._shards.store:
+                raise errors.FailedPreconditionError(
+                    f"it has the data of store {held.store}", reason="STORE_MISMATCH"
+                )
+        except errors.UnavailableError:
+            return  # It is asked again at the next look.
+        except errors.TesseraError as error:
             self._foreign[name] = address
-            log.error("not taken in: it has another store's data", shard=name, store=held.store)
+            log.warning("not taken in", shard=name, reason=error.reason, message=error.message)
             return
         await self._ask(self._store.members.join, [name])
         await self.members()
