@@ -39,6 +39,14 @@ DTYPES = tuple(_TABLE)
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Those that a model's weights may have."""
 
+IN_FILES = tuple(name for name in DTYPES if name not in {"C32", "C128"})
+"""Those that safetensors writes."""
+
+
+def fits(dtype: str, wanted: str) -> bool:
+    """Whether a tensor may have one type where another is expected: the same, or both `FLOATS`."""
+    return dtype == wanted or {dtype, wanted} <= set(FLOATS)
+
 
 def element_size(dtype: str) -> int:
     """Bytes of one element.

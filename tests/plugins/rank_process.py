@@ -6,6 +6,7 @@ seconds otherwise.
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -36,7 +37,7 @@ def start(told: dict[str, Any], log: Path, environment: dict[str, str]) -> BaseP
     Args:
         told: `spec`, `out`, `store` (controller, token, job, attempt or null), `kill` ({"rank",
             "step", "durable"} or null: SIGKILL oneself there, as soon as a version of that step
-            is durable) and `order`.
+            is durable), `order`, and `toys`: names of modules whose `register` is called.
         log: what it prints is added to it.
         environment: its place in the gang, as torchrun sets it.
     """
@@ -64,6 +65,8 @@ def _run(told: dict[str, Any], log: str, environment: dict[str, str]) -> None:
 
 def work(told: dict[str, Any]) -> None:
     """Run the rank, and write what it found to `out`."""
+    for name in told.get("toys", ()):
+        importlib.import_module(name).register()
     settings = settings_of_json(json.dumps(told["spec"]))
     dist.init_process_group("gloo")
     ranks, reporter, commands = Ranks.joined(), InMemoryReporter(), CommandQueue()

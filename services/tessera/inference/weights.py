@@ -13,16 +13,17 @@ from torch import Tensor
 
 from tessera import errors
 from tessera.device import Device
-from tessera.dtypes import FLOATS
+from tessera.dtypes import FLOATS, fits
 from tessera.inference.engine.loaded_model import LoadedModel
 from tessera.inference.engine.memory import check_fits
+from tessera.models.buffers import kept_tensors
 from tessera.models.config import ModelConfig
 from tessera.models.model import Model
 from tessera.models.registry import build, family, load_config
 from tessera.models.tokenizer import tokenizer_file
 from tessera.rpc.token import Token
 from tessera.text.tokenizer import Tokenizer
-from tessera.torch_dtypes import torch_dtype
+from tessera.torch_dtypes import dtype_name, torch_dtype
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import Manifest, TensorSpec
@@ -101,6 +102,7 @@ class Loader:
         ]
         report = pull(manifest, wants, self._token)
         _fill(module, {name: tensor.to(self._device.torch) for name, tensor in tensors.items()})
+        _compute(module, config, self._device.torch)
         verify(manifest, module)
         log.info(
             "version loaded",
@@ -160,15 +162,15 @@ def digest(tensor: Tensor, box: Box) -> int:
 
 
 def verify(manifest: Manifest, module: torch.nn.Module) -> None:
-    """Hold the weights that are in memory against the checksums of the slices.
+    """Hold the weights and buffers that are in memory against the checksums of the slices.
 
     Raises:
         DataLossError: they differ.
     """
-    parameters = dict(module.named_parameters())
+    tensors = kept_tensors(module)
     for piece in manifest.slices:
         spec = manifest.tensors[piece.tensor]
-        if spec.group == GROUP and digest(parameters[spec.name], piece.box) != piece.checksum:
+        if spec.group == GROUP and digest(tensors[spec.name], piece.box) != piece.checksum:
             raise errors.DataLossError(
                 f"tensor {spec.name} of {manifest.version.set}@{manifest.version.number} is not"
                 " in memory as it was committed",
@@ -185,15 +187,21 @@ def _skeleton(config: ModelConfig) -> Model:
 def _check_fit(
     manifest: Manifest, module: torch.nn.Module, specs: Mapping[str, TensorSpec]
 ) -> None:
-    shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
-    for name in sorted(shapes.keys() ^ specs.keys()):
-        side = "the version lacks" if name in shapes else "the model does not know"
+    tensors = kept_tensors(module)
+    for name in sorted(tensors.keys() ^ specs.keys()):
+        side = "the version lacks" if name in tensors else "the model does not know"
         raise _unfit(manifest, f"{side} tensor `{name}`")
     for name, spec in specs.items():
-        if spec.shape != shapes[name]:
-            raise _unfit(manifest, f"`{name}` has shape {spec.shape}, not {shapes[name]}")
-        if spec.dtype not in FLOATS:
-            raise _unfit(manifest, f"`{name}` is of type {spec.dtype}, which no model runs in")
+        ours = tensors[name]
+        if spec.shape != tuple(ours.shape):
+            raise _unfit(manifest, f"`{name}` has shape {spec.shape}, not {tuple(ours.shape)}")
+        if isinstance(ours, torch.nn.Parameter):
+            if spec.dtype not in FLOATS:
+                raise _unfit(manifest, f"`{name}` is of type {spec.dtype}, which no model runs in")
+        elif not fits(spec.dtype, dtype_name(ours.dtype)):
+            raise _unfit(
+                manifest, f"`{name}` is of type {spec.dtype}, not {dtype_name(ours.dtype)}"
+            )
 
 
 def _unfit(manifest: Manifest, why: str) -> errors.FailedPreconditionError:
@@ -213,9 +221,34 @@ def _bytes(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 def _fill(module: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Put tensors in place of a skeleton's parameters; tied ones stay tied."""
-    names: dict[int, str] = {id(p): name for name, p in module.named_parameters()}
-    new = {name: torch.nn.Parameter(t, requires_grad=False) for name, t in tensors.items()}
-    for place, old in list(module.named_parameters(remove_duplicate=False)):
-        owner, _, leaf = place.rpartition(".")
-        setattr(module.get_submodule(owner), leaf, new[names[id(old)]])
+    """Put tensors in place of a skeleton's parameters and buffers; tied ones stay tied."""
+    names = {id(old): name for name, old in kept_tensors(module).items()}
+    new = {
+        name: torch.nn.Parameter(tensors[name], requires_grad=False)
+        if isinstance(old, torch.nn.Parameter)
+        else tensors[name]
+        for name, old in kept_tensors(module).items()
+    }
+    for place, old in _places(module):
+        if id(old) in names:
+            _put(module, place, new[names[id(old)]])
+
+
+def _compute(module: torch.nn.Module, config: ModelConfig, device: torch.device) -> None:
+    """Put what no version keeps in place: buffers that are made with a module and never change."""
+    rest = [place for place, tensor in _places(module) if tensor.is_meta]
+    if rest:
+        made = dict(_places(build(config)))
+        for place in rest:
+            _put(module, place, made[place].to(device))
+
+
+def _places(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every name of every parameter and buffer."""
+    yield from list(module.named_parameters(remove_duplicate=False))
+    yield from list(module.named_buffers(remove_duplicate=False))
+
+
+def _put(module: torch.nn.Module, place: str, tensor: Tensor) -> None:
+    owner, _, leaf = place.rpartition(".")
+    setattr(module.get_submodule(owner), leaf, tensor)

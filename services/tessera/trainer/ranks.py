@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from tessera.device import HOST
 from tessera.trainer.failure import CollateralError
@@ -59,6 +60,10 @@ class Ranks:
         box = [value]
         dist.broadcast_object_list(box, src=0, device=HOST, group=self.group)
         return box[0]  # type: ignore[return-value]
+
+    def overwrite(self, tensor: Tensor) -> None:
+        """Put rank 0's tensor in place of every rank's; of the same size, on any device."""
+        dist.broadcast(tensor, src=0, group=self.group)
 
     def gather(self, value: T) -> list[T]:
         """Every rank's value, by rank, on every rank."""

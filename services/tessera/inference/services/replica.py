@@ -12,6 +12,7 @@ from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
 from tessera.inference.state import ReplicaState
 from tessera.inference.weights import digest
+from tessera.models.buffers import kept_tensors
 from tessera.weights.box import Box
 
 
@@ -47,16 +48,16 @@ class ReplicaService(pb_grpc.ReplicaServiceServicer):
     ) -> pb.GetDigestsResponse:
         """Hash the weights that are active now, as they lie in memory."""
         model = self._state.ready_engine().active
-        parameters = dict(model.module.named_parameters())
+        tensors = kept_tensors(model.module)
         boxes = list(request.boxes) or [
-            pb.DigestQuery(tensor=name, offsets=[0] * p.dim(), extents=list(p.shape))
-            for name, p in parameters.items()
+            pb.DigestQuery(tensor=name, offsets=[0] * held.dim(), extents=list(held.shape))
+            for name, held in tensors.items()
         ]
-        checked = [_box(parameters, index, query) for index, query in enumerate(boxes)]
+        checked = [_box(tensors, index, query) for index, query in enumerate(boxes)]
 
         def hashes() -> list[int]:
             return [
-                digest(parameters[query.tensor], box)
+                digest(tensors[query.tensor], box)
                 for query, box in zip(boxes, checked, strict=True)
             ]
 
@@ -77,12 +78,12 @@ class ReplicaService(pb_grpc.ReplicaServiceServicer):
         return pb.DrainResponse()
 
 
-def _box(parameters: dict[str, Any], index: int, query: pb.DigestQuery) -> Box:
-    if query.tensor not in parameters:
+def _box(tensors: dict[str, Any], index: int, query: pb.DigestQuery) -> Box:
+    if query.tensor not in tensors:
         raise errors.InvalidArgumentError.at(
             f"boxes[{index}].tensor", f"there is no tensor `{query.tensor}`", "TENSOR_NOT_FOUND"
         )
-    shape = tuple(parameters[query.tensor].shape)
+    shape = tuple(tensors[query.tensor].shape)
     try:
         box = Box(tuple(query.offsets), tuple(query.extents))
     except ValueError as error:

@@ -64,6 +64,7 @@ def evaluate(
                 counts += torch.tensor(batch.counts[: len(counts)])
                 measures += measured
     parallel.reshard()
+    parallel.agree_on_buffers()
     parallel.model.train()
     every = ranks.sum(*losses.tolist(), *counts.tolist(), *measures.tolist())
     terms = objective.terms

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tessera.device import Device
 from tessera.models.block import Block
+from tessera.models.buffers import persistent_buffers
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 
@@ -37,6 +38,7 @@ class Parallel:
         sparing: bool = False,
     ) -> None:
         self.module = module.to(device.torch)
+        self._ranks = ranks
         self._ddp: DistributedDataParallel | None = None
         if strategy == "fsdp":
             mesh = device.mesh(ranks.world_size)
@@ -45,6 +47,9 @@ class Parallel:
                 fully_shard(block, mesh=mesh)
             fully_shard(module, mesh=mesh)
         else:
+            # DDP sends them before a pass: what the last one of a step made would not be agreed on.
+            ignore = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model  # noqa: SLF001
+            ignore(module, [name for name, _ in module.named_buffers(remove_duplicate=False)])  # type: ignore[no-untyped-call]
             self._ddp = DistributedDataParallel(module, find_unused_parameters=sparing)
 
     @property
@@ -68,6 +73,26 @@ class Parallel:
         """
         if isinstance(self.module, FSDPModule):
             self.module.reshard()
+
+    def agree_on_buffers(self) -> None:
+        """Give every rank the persistent buffers of rank 0, whatever its own batches made of them.
+
+        A version keeps one of each, and a run that goes on from it has that one on every rank.
+        What is not persistent is each rank's own.
+        """
+        kept = persistent_buffers(self.module).values()
+        buffers = [buffer.detach() for buffer in kept if not isinstance(buffer, DTensor)]
+        if not buffers or self._ranks.world_size == 1:
+            return
+        # Together, and as bytes: few element types can be sent.
+        parts = [flat_bytes(buffer) for buffer in buffers]
+        told = torch.cat(parts)
+        self._ranks.overwrite(told)
+        if not self._ranks.is_main:
+            sizes = [len(part) for part in parts]
+            for buffer, content in zip(buffers, torch.split(told, sizes), strict=True):
+                # Cloned: larger elements may not begin at any byte.
+                buffer.copy_(content.clone().view(buffer.dtype).reshape(buffer.shape))
 
     def clip(self, limit: float) -> float:
         """Norm of the whole gradient over all ranks, which is then cut to `limit` (0: left)."""
@@ -107,3 +132,10 @@ def local(tensor: Tensor) -> Tensor:
     """This rank's part of a tensor, itself where it is not sharded; shares its memory."""
     found = tensor.detach()
     return found.to_local() if isinstance(found, DTensor) else found
+
+
+def flat_bytes(tensor: Tensor) -> Tensor:
+    """The bytes of a tensor, [n] uint8, row-major, on its device; a copy only if it must be."""
+    # A conjugate or a negative may be a view that only says so.
+    plain = tensor.detach().resolve_conj().resolve_neg()
+    return plain.contiguous().reshape(-1).view(torch.uint8)

@@ -76,4 +76,5 @@ class Stepper:
             group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.parallel.agree_on_buffers()
         return TrainedStep(losses=total, norm=norm)

@@ -13,8 +13,9 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from tessera.device import HOST
+from tessera.models.buffers import kept_tensors
 from tessera.torch_dtypes import dtype_name, torch_dtype
-from tessera.trainer.step.parallel import local
+from tessera.trainer.step.parallel import flat_bytes, local
 from tessera.trainer.tuning import ADAPTERS
 from tessera.weights.box import Box
 from tessera.weights.manifest import TensorSpec
@@ -47,21 +48,23 @@ def layout(
 ) -> list[LocalTensor]:
     """Tensors of the group `model` and, with an optimizer, `optimizer`: on all ranks the same.
 
+    Persistent buffers are of the model too; no optimizer has states of them.
+
     Args:
         module: as it is spread over the ranks.
         optimizer: has states of what learns.
         adapters: whether those are among the tensors.
     """
     named = [
-        (name, parameter)
-        for name, parameter in module.named_parameters()
+        (name, tensor)
+        for name, tensor in kept_tensors(module).items()
         if adapters or not name.endswith(ADAPTERS)
     ]
-    placed = [_placed(MODEL, name, parameter) for name, parameter in named]
+    placed = [_placed(MODEL, name, tensor) for name, tensor in named]
     if optimizer is not None:
-        for name, parameter in named:
+        for name, tensor in named:
             # None: it never learns. What is no tensor the optimizer was made with.
-            states = optimizer.state.get(parameter, {})
+            states = optimizer.state.get(tensor, {})
             placed.extend(
                 _placed(OPTIMIZER, f"{kind}/{name}", states[kind])
                 for kind in sorted(states)
@@ -82,8 +85,7 @@ def owned(
 
 def to_bytes(part: Tensor) -> NDArray[np.uint8]:
     """The bytes of a part, 1-D, row-major; without a copy where they lie so on the host."""
-    flat = part.detach().contiguous().reshape(-1).to(HOST)
-    return flat.view(torch.uint8).numpy()
+    return flat_bytes(part).to(HOST).numpy()
 
 
 def fill(part: Tensor, content: NDArray[np.uint8], dtype: str) -> None:

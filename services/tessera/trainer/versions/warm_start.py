@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from tessera.dtypes import fits
+from tessera.models.buffers import persistent_buffers
 from tessera.rpc.token import Token
 from tessera.trainer.failure import UserError
 from tessera.trainer.step.learning import names_of
@@ -39,7 +41,7 @@ class Taken:
 def take(
     module: nn.Module, sources: Sequence[InitVersion], labels: tuple[str, ...], token: Token
 ) -> Taken:
-    """Fill every weight that a source has under one of its names and in its shape.
+    """Fill every weight and buffer that a source has under one of its names and in its shape.
 
     Args:
         module: to fill.
@@ -53,10 +55,11 @@ def take(
     places = {item.spec.name: item for item in layout.layout(module)}
     wanted: list[list[tuple[layout.LocalTensor, TensorSpec]]] = [[] for _ in sources]
     fresh = []
-    for names in names_of(module).values():
+    buffers = [(name,) for name in persistent_buffers(module)]
+    for names in (*names_of(module).values(), *buffers):
         item = places[names[0]]
         for source, pairs in zip(sources, wanted, strict=True):
-            theirs = _found(source, names, item.spec.shape, labels)
+            theirs = _found(source, names, item.spec, labels)
             if theirs is not None:
                 pairs.append((item, theirs))
                 break
@@ -71,7 +74,7 @@ def take(
 
 
 def _found(
-    source: InitVersion, names: Sequence[str], shape: tuple[int, ...], labels: tuple[str, ...]
+    source: InitVersion, names: Sequence[str], ours: TensorSpec, labels: tuple[str, ...]
 ) -> TensorSpec | None:
     """A tied weight may have lain under any of its names; a row of a class is of that class."""
     theirs = source.tensors
@@ -79,6 +82,6 @@ def _found(
         return None
     for name in names:
         spec = theirs.get(name) if name.startswith(source.prefix) else None
-        if spec is not None and spec.shape == shape:
+        if spec is not None and spec.shape == ours.shape and fits(spec.dtype, ours.dtype):
             return spec
     return None
