@@ -240,7 +240,7 @@ def test_no_more_is_converted_at_a_time_than_is_pushed(tmp_path, dtype):
     rewrite(folder, {key: value.to(dtype if "wte" in key else torch.float32)
                      for key, value in there.items()})  # fmt: skip
     source = checked_folder.read(folder)
-    pieces = Pieces(source.parts, 64)
+    pieces = Pieces(source.parts, 64, source.dtype)
     widest = max(entry.shape[-1] for entry in source.entries if len(entry.shape) > 1)
     for entry in source.entries:
         found = list(pieces.of(entry))

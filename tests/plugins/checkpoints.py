@@ -82,7 +82,7 @@ def exported(version, folder):
         origin=read_origin(version.assets, config),
     )
     tensors = architecture.plan(config).to_theirs(version.arrays)
-    _replace(Path(folder), content, tensors, "float32")
+    _replace(Path(folder), content, tensors, dict.fromkeys(tensors, "float32"))
     return Path(folder)
 
 

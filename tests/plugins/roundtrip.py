@@ -43,7 +43,7 @@ def randomized(model, seed):
 
 def load(source):
     """Our module with the weights of a folder, and its arrays by their names."""
-    pieces = Pieces(source.parts, imports.PUSH_BYTES)
+    pieces = Pieces(source.parts, imports.PUSH_BYTES, source.dtype)
     arrays = {
         entry.ours: np.concatenate([array for _, array in pieces.of(entry)])
         for entry in source.entries

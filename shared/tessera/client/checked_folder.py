@@ -14,7 +14,7 @@ from tessera.client.folder import Folder
 from tessera.client.pieces import widened
 from tessera.client.sentence_files import Vectors, read_vectors
 from tessera.client.tokenizer_file import Words, has_tokenizer, read_tokenizer
-from tessera.dtypes import FLOATS
+from tessera.dtypes import DTYPES, FLOATS
 from tessera.models import floats
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface import catalog, generation
@@ -24,7 +24,7 @@ from tessera.models.huggingface.inventory import Located, locate, overlaid
 from tessera.models.huggingface.kept import Kept
 from tessera.models.huggingface.origin import Origin
 from tessera.models.huggingface.special_tokens import resolve
-from tessera.models.huggingface.tensors import Entry, Tensor
+from tessera.models.huggingface.tensors import Entry, Tensor, TensorPlan
 from tessera.models.huggingface.tokenizer import vocabulary
 from tessera.models.tasks import kind_of
 
@@ -38,7 +38,7 @@ class CheckedFolder:
         config: ours.
         entries: our tensors.
         parts: where their parts are stored, by the entries' names.
-        dtype: element type of ours, which holds the numbers of every part.
+        dtype: element type of our weights, which holds the numbers of every part of them.
         tokenizer: the content of a `tokenizer.json`, if it has one.
         kept: the files of the tokenizer as they are.
         origin: its configuration as it is; None: weights or other files say otherwise.
@@ -54,6 +54,10 @@ class CheckedFolder:
     kept: Kept | None
     origin: Origin | None
     notes: tuple[str, ...]
+
+    def dtype_of(self, entry: Entry) -> str:
+        """Element type of one of our tensors: a buffer's is that of what is stored."""
+        return self.parts[entry.theirs[0]].dtype if entry.buffer else self.dtype
 
 
 def read(source: Folder | Path, base: str = "") -> CheckedFolder:
@@ -105,11 +109,11 @@ def _read(
         stored = overlaid(stored, adapter.replaced, architecture.base)
     located = locate(architecture, config, stored)
     parts = located.parts if adapter is None else adapter.over(located)
-    _check_dtypes(parts)
+    weights = _weights(located.plan, parts)
     _check_shapes(located.plan.entries, parts)
     _check_start(located.config)
-    dtype = floats.widest(part.dtype for part in parts.values())
-    notes = [*located.notes, *widened(parts, dtype), *strange, *vectors.notes]
+    dtype = floats.widest(part.dtype for part in weights.values())
+    notes = [*located.notes, *widened(weights, dtype), *strange, *vectors.notes]
     notes += [_no_tokenizer(config)] if words is None else words.notes
     if over is not None:
         notes += over.unfollowed()
@@ -190,13 +194,21 @@ def _check_start(config: ModelConfig) -> None:
         )
 
 
-def _check_dtypes(parts: Mapping[str, Tensor]) -> None:
+def _weights(plan: TensorPlan, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All parts but the buffers, whose element types are their own."""
+    weights = {name: part for name, part in parts.items() if name not in plan.buffers}
+    _check_dtypes(weights, FLOATS)
+    _check_dtypes({name: parts[name] for name in plan.buffers}, DTYPES)
+    return weights
+
+
+def _check_dtypes(parts: Mapping[str, Tensor], able: Sequence[str]) -> None:
     for name, part in parts.items():
-        if part.dtype not in FLOATS:
+        if part.dtype not in able:
             raise errors.InvalidArgumentError(
                 f"`{name}` is of element type {part.dtype}, as of quantized weights, which cannot"
                 f" be imported; load the model with transformers and `save_pretrained` it in one of"
-                f" {', '.join(FLOATS)}",
+                f" {', '.join(able)}",
                 reason="UNSUPPORTED_DTYPE",
             )
 

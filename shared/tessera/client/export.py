@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import TensorSpec, serialize_file
 
 from tessera import errors
-from tessera.dtypes import FLOATS, library_name, numpy_name
+from tessera.dtypes import FLOATS, IN_FILES, library_name, numpy_name
 from tessera.models.huggingface.catalog import choose
 from tessera.models.huggingface.files import files
 from tessera.models.huggingface.kept import read_kept
@@ -65,14 +65,15 @@ def export(
     Raises:
         AlreadyExistsError: DIRECTORY_NOT_EMPTY, without `force`.
         NotFoundError: there is no such set or version.
-        FailedPreconditionError: EXPORT_UNSUPPORTED: transformers has no such model.
+        FailedPreconditionError: EXPORT_UNSUPPORTED: transformers has no such model;
+            UNSUPPORTED_DTYPE: safetensors has no such elements, or the weights are of several.
         DataLossError: bytes do not match their checksums.
     """
     _check_target(folder, force=force)
     with coordinator.reading(name, version, (GROUP,), "export") as manifest:
         arrays = _pull(manifest, token)
-    content, tensors, notes = _convert(manifest, arrays)
-    _replace(folder, content, tensors, _one_dtype(manifest))
+    content, tensors, dtypes, notes = _convert(manifest, arrays)
+    _replace(folder, content, tensors, dtypes)
     size = sum(array.nbytes for array in tensors.values())
     return Exported(
         set=name,
@@ -108,28 +109,43 @@ def _pull(manifest: Manifest, token: Token) -> dict[str, Array]:
     }
 
 
-def _one_dtype(manifest: Manifest) -> str:
-    """The element type of the model, which all of its tensors share."""
-    found = {tensor.dtype for tensor in manifest.tensors if tensor.group == GROUP}
+def _convert(
+    manifest: Manifest, arrays: Mapping[str, Array]
+) -> tuple[dict[str, bytes], dict[str, Array], dict[str, str], tuple[str, ...]]:
+    """Files, tensors and what the library calls the element type of each, and notes."""
+    config, arrays = merge(load_config(_asset(manifest, "config.json")), arrays)
+    tokenizer = manifest.assets.get("tokenizer.json")
+    architecture = choose(config)
+    plan = architecture.plan(config)
+    ours = {tensor.name: tensor.dtype for tensor in manifest.tensors if tensor.group == GROUP}
+    buffers = {name: ours[own] for name, own in plan.buffers.items() if own in ours}
+    kept_apart = set(plan.buffers.values())
+    dtype = _one_dtype({kind for name, kind in ours.items() if name not in kept_apart})
+    _check_buffers(buffers)
+    tensors = plan.to_theirs(arrays)
+    kept, origin = read_kept(manifest.assets), read_origin(manifest.assets, config)
+    content = files(architecture, config, tokenizer, library_name(dtype), kept, origin=origin)
+    dtypes = {name: library_name(buffers.get(name, dtype)) for name in tensors}
+    return content, tensors, dtypes, tuple(architecture.notes(config))
+
+
+def _one_dtype(found: set[str]) -> str:
+    """The element type of the model, which all of its weights share."""
     if len(found) != 1 or not found <= set(FLOATS):
         raise errors.FailedPreconditionError(
             f"a model of element types {', '.join(sorted(found)) or '(none)'} cannot be exported",
             reason="UNSUPPORTED_DTYPE",
         )
-    return library_name(found.pop())
+    return found.pop()
 
 
-def _convert(
-    manifest: Manifest, arrays: Mapping[str, Array]
-) -> tuple[dict[str, bytes], dict[str, Array], tuple[str, ...]]:
-    config, arrays = merge(load_config(_asset(manifest, "config.json")), arrays)
-    tokenizer = manifest.assets.get("tokenizer.json")
-    architecture = choose(config)
-    tensors = architecture.plan(config).to_theirs(arrays)
-    kept, origin = read_kept(manifest.assets), read_origin(manifest.assets, config)
-    dtype = _one_dtype(manifest)
-    content = files(architecture, config, tokenizer, dtype, kept, origin=origin)
-    return content, tensors, tuple(architecture.notes(config))
+def _check_buffers(dtypes: Mapping[str, str]) -> None:
+    for name, dtype in dtypes.items():
+        if dtype not in IN_FILES:
+            raise errors.FailedPreconditionError(
+                f"`{name}` is of element type {dtype}, which safetensors cannot write",
+                reason="UNSUPPORTED_DTYPE",
+            )
 
 
 def _asset(manifest: Manifest, name: str) -> bytes:
@@ -142,7 +158,10 @@ def _asset(manifest: Manifest, name: str) -> bytes:
 
 
 def _replace(
-    folder: Path, content: Mapping[str, bytes], tensors: Mapping[str, Array], dtype: str
+    folder: Path,
+    content: Mapping[str, bytes],
+    tensors: Mapping[str, Array],
+    dtypes: Mapping[str, str],
 ) -> None:
     """Write beside the folder, then put it in its place."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -152,13 +171,9 @@ def _replace(
         for name, data in content.items():
             (scratch / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).write_bytes(data)
-        for path in {name.rpartition("/")[0] for name in tensors}:
-            own = {
-                name.rpartition("/")[2]: array
-                for name, array in tensors.items()
-                if name.rpartition("/")[0] == path
-            }
-            _write(scratch / path / "model.safetensors", own, dtype)
+        for path in {_path(name) for name in tensors}:
+            own = {name: array for name, array in tensors.items() if _path(name) == path}
+            _write(scratch / path / "model.safetensors", own, dtypes)
         old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
         try:
             if folder.exists():
@@ -171,12 +186,20 @@ def _replace(
         raise
 
 
-def _write(path: Path, tensors: Mapping[str, Array], dtype: str) -> None:
+def _path(name: str) -> str:
+    """The folder of the file that a tensor stands in."""
+    return name.rpartition("/")[0]
+
+
+def _write(path: Path, tensors: Mapping[str, Array], dtypes: Mapping[str, str]) -> None:
     # The library reads the memory itself: `dense` keeps it alive until it has.
-    dense = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    dense = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     specs = {
-        name: TensorSpec(
-            dtype=dtype, shape=list(array.shape), data_ptr=array.ctypes.data, data_len=array.nbytes
+        name.rpartition("/")[2]: TensorSpec(
+            dtype=dtypes[name],
+            shape=list(array.shape),
+            data_ptr=array.ctypes.data,
+            data_len=array.nbytes,
         )
         for name, array in dense.items()
     }

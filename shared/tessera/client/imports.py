@@ -63,7 +63,7 @@ def commit(  # noqa: PLR0917 - as export's
         ResourceExhaustedError: it does not fit under the disk cap (DISK_CAP).
     """
     specs = [
-        TensorSpec(group=GROUP, name=entry.ours, shape=entry.shape, dtype=source.dtype)
+        TensorSpec(group=GROUP, name=entry.ours, shape=entry.shape, dtype=source.dtype_of(entry))
         for entry in source.entries
     ]
     assets = {"config.json": source.config.to_json().encode()}
@@ -74,7 +74,7 @@ def commit(  # noqa: PLR0917 - as export's
     labels = {"family": source.config.family, "source": origin}
     grant = coordinator.acquire_writer(name, f"import-{uuid.uuid4().hex[:12]}", 1)
     opened = coordinator.open_version(name, grant.epoch, 0, specs, assets, labels)
-    pieces = Pieces(source.parts, PUSH_BYTES)
+    pieces = Pieces(source.parts, PUSH_BYTES, source.dtype)
     try:
         version = _fill(coordinator, opened, _batches(source.entries, pieces), token, progress)
     except BaseException:

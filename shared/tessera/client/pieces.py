@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tessera.dtypes import element_size
+from tessera.dtypes import FLOATS, element_size
 from tessera.models import floats
 from tessera.models.huggingface.statement import plain
 from tessera.models.huggingface.tensors import Array, Entry, Tensor
@@ -15,32 +15,38 @@ from tessera.weights.box import Box
 
 
 class Pieces:
-    """Tensors in their boxes, all in one element type.
+    """Tensors in their boxes, all weights in one element type.
 
     Args:
         parts: of a checkpoint, by their names.
         size: bytes that are copied together: what is neither turned nor widened is not copied.
+        dtype: element type of the weights; buffers keep their own.
     """
 
-    def __init__(self, parts: Mapping[str, Tensor], size: int) -> None:
+    def __init__(self, parts: Mapping[str, Tensor], size: int, dtype: str) -> None:
         self._parts = parts
         self._size = size
         self._broken: Counter[str] = Counter()
-        self.dtype = floats.widest(part.dtype for part in parts.values())
+        self._dtype = dtype
 
     def of(self, entry: Entry) -> Iterator[tuple[Box, Array]]:
         """One of our tensors, its parts below one another, some rows at a time."""
         row = 0
         for name in entry.theirs:
             dtype = self._parts[name].dtype
+            wanted = dtype if entry.buffer else self._dtype
             part = entry.from_theirs(self._parts[name].read())
-            rows = max(1, self._size // max(1, part[:1].size * element_size(self.dtype)))
+            if not part.ndim:
+                yield Box((), ()), part
+                return
+            rows = max(1, self._size // max(1, part[:1].size * element_size(wanted)))
             for start in range(0, len(part), rows):
                 some = part[start : start + rows]
-                self._broken[name] += floats.count_not_finite(some, dtype)
+                if dtype in FLOATS:
+                    self._broken[name] += floats.count_not_finite(some, dtype)
                 box = Box((row, *[0] * (part.ndim - 1)), some.shape)
                 row += len(some)
-                yield box, np.ascontiguousarray(floats.converted(some, dtype, self.dtype))
+                yield box, np.ascontiguousarray(floats.converted(some, dtype, wanted))
 
     def notes(self) -> Iterator[str]:
         """Which parts, of those that were read, hold numbers that are none."""

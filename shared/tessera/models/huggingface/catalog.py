@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from tessera import errors
 from tessera.models.config import ModelConfig
 from tessera.models.huggingface import bert, fields, generation
@@ -17,26 +15,35 @@ from tessera.models.huggingface.llama import Llama
 from tessera.models.huggingface.seq2seq import BART, MARIAN
 from tessera.models.huggingface.statement import Statement
 
-_ALL: tuple[Architecture, ...] = (
-    *(
-        Bert(name)
-        for name in (
-            bert.MASKED,
-            bert.PRETRAINING,
-            bert.BASE,
-            bert.CLASSES,
-            bert.TOKENS,
-            bert.ANSWERS,
-        )
-    ),
-    *(GPT2(name) for name in GPT2.kinds),
-    *(Llama(name) for name in Llama.kinds),
-    BART,
-    MARIAN,
-    EncoderDecoder("EncoderDecoderModel"),
-)
-ARCHITECTURES: Mapping[str, Architecture] = {one.name: one for one in _ALL}
-"""By the name of the class in transformers."""
+ARCHITECTURES: dict[str, Architecture] = {
+    one.name: one
+    for one in (
+        *(
+            Bert(name)
+            for name in (
+                bert.MASKED,
+                bert.PRETRAINING,
+                bert.BASE,
+                bert.CLASSES,
+                bert.TOKENS,
+                bert.ANSWERS,
+            )
+        ),
+        *(GPT2(name) for name in GPT2.kinds),
+        *(Llama(name) for name in Llama.kinds),
+        BART,
+        MARIAN,
+        EncoderDecoder("EncoderDecoderModel"),
+    )
+}
+"""By the name of the class in transformers; `register` adds to them."""
+
+
+def register(new: Architecture) -> None:
+    """Make an architecture known; ValueError if there is one of that name."""
+    if new.name in ARCHITECTURES:
+        raise ValueError(f"there is an architecture `{new.name}` already")
+    ARCHITECTURES[new.name] = new
 
 
 def read(values: Statement, settings: Statement | None) -> tuple[Architecture, ModelConfig]:
@@ -67,7 +74,7 @@ def _named(values: Statement) -> Architecture:
     """The architecture that a config names; of several the first, as in transformers."""
     kind = values.get("model_type")
     names = values.get("architectures") or []
-    able = [one.name for one in _ALL if one.model_type == kind]
+    able = [one.name for one in ARCHITECTURES.values() if one.model_type == kind]
     if not names:
         advice = (
             f'add it, for example ["{able[0]}"], which is the class that the weights are of;'
@@ -99,7 +106,13 @@ def choose(config: ModelConfig) -> Architecture:
     Raises:
         FailedPreconditionError: EXPORT_UNSUPPORTED, naming what the nearest one does not have.
     """
-    able = [one for one in _ALL if one.family == config.family]
+    able = [one for one in ARCHITECTURES.values() if one.family == config.family]
+    if not able:
+        raise errors.FailedPreconditionError.at(
+            "model.family",
+            f"no architecture of transformers holds a {config.family}",
+            "EXPORT_UNSUPPORTED",
+        )
     found: list[tuple[Architecture, list[Misfit]]] = [
         (one, list(one.misfits(config))) for one in able if one.name != bert.PRETRAINING
     ]

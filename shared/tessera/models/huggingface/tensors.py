@@ -54,6 +54,7 @@ class Entry:
         rows: of each part; may be left out where there is one.
         transposed: whether theirs is [in, out].
         framed: whether theirs has a first axis of one more.
+        buffer: whether it is no weight: it keeps its own element type, whatever the model's.
     """
 
     ours: str
@@ -62,12 +63,13 @@ class Entry:
     rows: tuple[int, ...] = ()
     transposed: bool = False
     framed: bool = False
+    buffer: bool = False
 
     @property
     def parts(self) -> dict[str, tuple[int, ...]]:
         """Shape of each part as theirs has it."""
         rest = self.shape[1:]
-        shapes = [(rows, *rest) for rows in self.rows or self.shape[:1]]
+        shapes = [(rows, *rest) for rows in self.rows or self.shape[:1]] or [()]
         if self.framed:
             shapes = [(1, *shape) for shape in shapes]
         elif self.transposed:
@@ -82,6 +84,9 @@ class Entry:
 
     def to_theirs(self, array: Array) -> Iterator[tuple[str, Array]]:
         """The parts of ours by their names."""
+        if not array.ndim:
+            yield self.theirs[0], array
+            return
         start = 0
         for name, rows in zip(self.theirs, self.rows or (len(array),), strict=True):
             part = array[start : start + rows]
@@ -117,6 +122,11 @@ class TensorPlan:
     computed: Mapping[str, Computed] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 
+    @property
+    def buffers(self) -> dict[str, str]:
+        """Names of ours that are no weights, by those of theirs."""
+        return {name: e.ours for e in self.entries if e.buffer for name in e.theirs}
+
     def to_theirs(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """A checkpoint's tensors.
 
@@ -138,7 +148,8 @@ class TensorPlan:
             for name, part in entry.to_theirs(arrays[entry.ours])
         }
         found.update({copy: found[original].copy() for copy, original in self.copies.items()})
-        kind = next(iter(found.values())).dtype
+        weights = (entry for entry in self.entries if not entry.buffer)
+        kind = arrays[next(weights).ours].dtype
         found.update({name: np.zeros(shape, kind) for name, shape in self.blanks.items()})
         return found
 
