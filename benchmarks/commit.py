@@ -14,19 +14,17 @@ import json
 import logging
 import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import structlog
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 
+import parameters
+from server_process import keep_stdout, served
 from tessera.device import Device
 from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import FAMILIES, build
@@ -222,28 +220,15 @@ def main() -> None:
     )
     options = parser.parse_args()
     sizes, rounds = ([32], 3) if options.quick else (options.sizes, options.rounds)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    keep_stdout()
     logging.getLogger("torch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    here = Path(__file__).parent / "parameters.py"
     for size in sizes:
-        with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
-            command = [sys.executable, str(here), "--serve", folder]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-                try:
-                    assert server.stdout is not None
-                    ready = next(line for line in server.stdout if line.startswith("READY "))
-                    peers = Path(folder) / "peers"
-                    found = json.loads(ready.removeprefix("READY "))
-                    measure(found, size * MIB, rounds, peers)
-                    if size == sizes[-1]:
-                        measure_lora(found, min(size, LORA_MIB) * MIB, rounds)
-                finally:
-                    server.kill()
+        with served(parameters.__file__) as server:
+            measure(server.told, size * MIB, rounds, server.folder / "peers")
+            if size == sizes[-1]:
+                measure_lora(server.told, min(size, LORA_MIB) * MIB, rounds)
 
 
 if __name__ == "__main__":

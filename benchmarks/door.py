@@ -11,11 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import structlog
 
+from server_process import keep_stdout, say_ready, served
 from tessera.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from tessera.api.parameters.v1 import coordinator_pb2, coordinator_pb2_grpc, manifest_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
@@ -83,7 +79,7 @@ async def serve(folder: Path) -> None:
     for tenant in TENANTS:
         caller = Principal(subject=tenant, role=Role.SUBMITTER, tenant=tenant)
         told[f"token of {tenant}"] = issuer.issue(caller)
-    print("READY " + json.dumps(told), flush=True)
+    say_ready(told)
     await asyncio.Event().wait()
 
 
@@ -204,27 +200,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="that count")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # Standard output is for the results.
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    keep_stdout()
     if options.serve:
         asyncio.run(serve(options.serve))
         return
-    with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
-        command = [sys.executable, __file__, "--serve", folder]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                line = next((line for line in server.stdout if line.startswith("READY ")), "")
-                if not line:
-                    raise SystemExit("the server did not start")
-                told = json.loads(line.removeprefix("READY "))
-                measure_call(told, options.rounds)
-                measure_tenants(told, options.rounds)
-            finally:
-                server.kill()
+    with served(__file__) as server:
+        measure_call(server.told, options.rounds)
+        measure_tenants(server.told, options.rounds)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import logging
 import os
 import statistics
 import subprocess
@@ -27,10 +26,10 @@ from typing import Any
 
 import grpc
 import psutil
-import structlog
 import torch
 
 from door import median
+from server_process import keep_stdout, say_ready, told_by
 from tessera.api.controller.v1 import job_pb2, job_pb2_grpc, spec_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
@@ -132,7 +131,7 @@ async def serve(folder: Path, part: str) -> None:
     for name, tenant in (("eve", "one"), ("bob", "one" if part == "replica" else "another")):
         caller = Principal(subject=name, role=Role.SUBMITTER, tenant=tenant)
         told[name] = issuer.issue(caller)
-    print("READY " + json.dumps(told), flush=True)
+    say_ready(told)
     await asyncio.Event().wait()
 
 
@@ -212,7 +211,7 @@ def said(running: Any, word: str) -> str:
 def measure_controller(rounds: int, calls: int, submissions: int) -> None:
     """One tenant submits, as often as it is told; another looks at its job and submits one."""
     with tempfile.TemporaryDirectory() as folder, process("--serve", "controller", folder) as it:
-        told = json.loads(said(it, "READY "))
+        told = told_by(it)
         memory = psutil.Process(it.pid).memory_info
         numbers = itertools.count()
         with channel(told["address"]) as connection:
@@ -247,7 +246,7 @@ def measure_controller(rounds: int, calls: int, submissions: int) -> None:
 def measure_replica(rounds: int, calls: int, attacks: Sequence[str], nice: int) -> None:
     """One principal asks for a lot, another for a word."""
     with process("--serve", "replica", "") as it:
-        told = json.loads(said(it, "READY "))
+        told = told_by(it)
         memory = psutil.Process(it.pid).memory_info
         with channel(told["address"]) as connection:
             call = pb_grpc.InferenceServiceStub(connection).FillMask
@@ -305,11 +304,7 @@ def main() -> None:
     parser.add_argument("--submit", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--fill", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # Standard output is for the results.
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    keep_stdout()
     if options.serve:
         asyncio.run(serve(Path(options.serve[1]), options.serve[0]))
     elif options.submit:

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
-
+import parameters
 from parameters import MIB, Client
+from server_process import keep_stdout, served
 
 POOL_MIB = 512
 SLACK_MIB = 64
@@ -95,21 +91,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="64 MiB alone")
     parser.add_argument("--sizes", type=int, nargs="*", default=[64, 512, 2048], help="MiB")
     options = parser.parse_args()
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    here = Path(__file__).parent / "parameters.py"
+    keep_stdout()
     for size in [64] if options.quick else options.sizes:
-        with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
-            command = [sys.executable, str(here), "--quick", "--serve", folder]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-                try:
-                    assert server.stdout is not None
-                    ready = next(line for line in server.stdout if line.startswith("READY "))
-                    measure(json.loads(ready.removeprefix("READY ")), server.pid, size)
-                finally:
-                    server.kill()
+        with served(parameters.__file__, ["--quick"]) as server:
+            measure(server.told, server.pid, size)
 
 
 if __name__ == "__main__":

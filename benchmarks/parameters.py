@@ -10,11 +10,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +21,9 @@ from typing import Any
 import grpc
 import numpy as np
 import psutil
-import structlog
 import xxhash
 
+from server_process import keep_stdout, say_ready, served
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
 from tessera.parameters.buffers import BufferPool
@@ -100,7 +97,7 @@ async def serve(folder: Path, size: int) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     found = {"controller": controller.address, "token": token, "bare": f"127.0.0.1:{port}"}
-    print("READY " + json.dumps(found), flush=True)
+    say_ready(found)
     await asyncio.Event().wait()
     running.stop()
 
@@ -279,30 +276,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="that count")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # Standard output is for the results.
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    keep_stdout()
     size, rounds = (32 * MIB, 3) if options.quick else (256 * MIB, options.rounds)
     if options.serve:
         asyncio.run(serve(options.serve, size))
         return
-    with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
-        command = [sys.executable, __file__, "--serve", folder, *sys.argv[1:]]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                for line in server.stdout:
-                    if line.startswith("READY "):
-                        break
-                else:
-                    raise SystemExit("the server did not start")
-                found = json.loads(line.removeprefix("READY "))
-                measure(Client(found, size), size, rounds)
-                measure_small(found, server.pid, rounds)
-            finally:
-                server.kill()
+    with served(__file__, sys.argv[1:]) as server:
+        measure(Client(server.told, size), size, rounds)
+        measure_small(server.told, server.pid, rounds)
 
 
 if __name__ == "__main__":

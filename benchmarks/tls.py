@@ -9,11 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -21,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import structlog
 
+from server_process import keep_stdout, say_ready, served
 from tessera.api.inference.v1 import inference_pb2, inference_pb2_grpc
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
@@ -68,7 +65,7 @@ async def serve(folder: Path) -> None:
     """The server process."""
     kept: list[Any] = []
     told = {kind: await _start(folder / kind, kept, tls=kind == "tls") for kind in KINDS}
-    print("READY " + json.dumps(told), flush=True)
+    say_ready(told)
     await asyncio.Event().wait()
 
 
@@ -228,28 +225,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="that count")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # Standard output is for the results.
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    keep_stdout()
     size, rounds = (32 * MIB, 3) if options.quick else (256 * MIB, options.rounds)
     if options.serve:
         asyncio.run(serve(options.serve))
         return
-    with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
-        command = [sys.executable, __file__, "--serve", folder, *sys.argv[1:]]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                for line in server.stdout:
-                    if line.startswith("READY "):
-                        break
-                else:
-                    raise SystemExit("the server did not start")
-                measure(json.loads(line.removeprefix("READY ")), size, rounds)
-            finally:
-                server.kill()
+    with served(__file__, sys.argv[1:]) as server:
+        measure(server.told, size, rounds)
 
 
 if __name__ == "__main__":
