@@ -24,10 +24,8 @@ import typer
 from typer.core import TyperGroup
 
 from tessera import errors
-from tessera.cli.entry import INTERRUPTED
+from tessera.cli.exit_codes import DONE, FAILED, INTERRUPTED, MISTAKE, ended_by
 from tessera.cli.options import GlobalOptions, Output
-
-DONE, FAILED, MISTAKE = 0, 1, 2
 
 COMMANDS = {
     "up": ("tessera.cli.up", "Start the platform on this machine."),
@@ -211,7 +209,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # What a terminal has no letter for is told by its number.
             stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ended_by(signal.SIGTERM)))
     sys.exit(run(sys.argv[1:]))
 
 

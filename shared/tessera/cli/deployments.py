@@ -11,11 +11,10 @@ from tessera.api.controller.v1 import deployment_pb2 as pb
 from tessera.api.controller.v1.spec_pb2 import AcceleratorSpec
 from tessera.cli import show
 from tessera.cli.connect import connect, options_of
+from tessera.cli.exit_codes import DONE, FAILED
 from tessera.client import Client
 from tessera.client.dashboard import actor_of, actor_page
 from tessera.client.deployments import why
-
-DONE, FAILED = 0, 1
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the deployment.", show_default=False)]
 

@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 
-INTERRUPTED = 130
+from tessera.cli.exit_codes import INTERRUPTED
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import typer
 from tessera.cli import show
 from tessera.cli.bar import progress_bar
 from tessera.cli.connect import connect, options_of
+from tessera.cli.exit_codes import FAILED
 from tessera.client.imports import Imported
 from tessera.weights.manifest import ParameterSet, Version
 
@@ -151,7 +152,7 @@ def verify(
         rows = [(one.shard, one.group or "any", one.reason, one.text) for one in found.damage]
         show.table(("SHARD", "GROUP", "REASON", "WHAT"), rows, empty="")
     if found.damage:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def export(

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from tessera import errors
 from tessera.cli import show
+from tessera.cli.exit_codes import ended_by
 from tessera.cli.home import home_of
 from tessera.cli.sizes import parse_size
 from tessera.local import readiness, teardown
@@ -181,7 +182,7 @@ def _start(
         console.print("Interrupted: ending what was started …")
         launch.abandon()
         console.print("Nothing of it runs any more.")
-        sys.exit(128 + interrupted.number)
+        sys.exit(ended_by(interrupted.number))
     console.print(f"The platform is up after {time.monotonic() - started:.0f} s.")
     _show(home, state)
 
@@ -242,4 +243,4 @@ def _stay(home: Home, interrupted: Interrupts, console: Console) -> None:
         )
     teardown.stop(home)
     console.print("The platform is down.")
-    sys.exit(128 + interrupted.number)
+    sys.exit(ended_by(interrupted.number))

@@ -11,11 +11,11 @@ from rich.live import Live
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.cli import show
 from tessera.cli.connect import connect, options_of
+from tessera.cli.exit_codes import DONE, FAILED, INTERRUPTED
 from tessera.cli.named import JobArgument, job_id
 from tessera.cli.view import View
 from tessera.client import Client
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 PLAIN_SECONDS = 5.0
 """Off a terminal, progress is printed at most so often."""
 
