@@ -15,9 +15,9 @@ import pytest
 import structlog
 from xdist.scheduler import LoadScopeScheduling
 
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.local.guard import Guard
 from tessera.local.ray_head import RayHead
-from tessera.private_file import write_private
 
 # Helpers that several folders of tests share.
 sys.path.insert(0, str(Path(__file__).parent / "plugins"))
@@ -87,7 +87,7 @@ class RayCluster:
 def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     folder = tmp_path_factory.mktemp("ray")
     token_path = folder / "ray-token"
-    write_private(token_path, secrets.token_hex(32).encode())
+    write_durably(token_path, secrets.token_hex(32).encode(), mode=PRIVATE)
     head = RayHead(
         token_path=token_path, log_path=folder / "ray.log", cpus=8, mark=f"test-{uuid.uuid4().hex}"
     )

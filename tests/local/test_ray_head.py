@@ -17,10 +17,10 @@ import pytest
 from platforms import command_line
 
 from tessera import errors
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.local import ray_api
 from tessera.local.process import ProcessRef, members
 from tessera.local.ray_head import RayHead
-from tessera.private_file import write_private
 
 pytestmark = pytest.mark.ray
 
@@ -37,7 +37,7 @@ print(ray.get(Stays.remote().pid.remote()))
 
 def make(folder, mark=None) -> RayHead:
     token = folder / "token"
-    write_private(token, secrets.token_hex(32).encode())
+    write_durably(token, secrets.token_hex(32).encode(), mode=PRIVATE)
     return RayHead(
         token_path=token, log_path=folder / "ray.log", cpus=8, mark=mark or uuid.uuid4().hex
     )

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tessera import errors
-from tessera.private_file import write_private
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.rpc.identity import Issuer
 
 PUBLISHED_SECONDS = 60.0
@@ -27,7 +27,7 @@ class Keys:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self._path("signing").exists():
-            write_private(self._path("signing"), Issuer.generate_key())
+            write_durably(self._path("signing"), Issuer.generate_key(), mode=PRIVATE)
         self._load()
 
     @property
@@ -65,7 +65,7 @@ class Keys:
                 retry_after=max(1.0, due - time.time()),
             )
         self._advance()
-        write_private(self._path("next"), Issuer.generate_key())
+        write_durably(self._path("next"), Issuer.generate_key(), mode=PRIVATE)
         # Two are valid at once, and a third for as long as it is only made known.
         self._load()
         made = self.sign_time

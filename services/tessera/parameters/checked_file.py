@@ -5,14 +5,13 @@ A line that names the format, the length and the checksum of the content, then t
 
 from __future__ import annotations
 
-import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
 from tessera import errors
+from tessera.durable_file import write_durably
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +30,8 @@ class FileKind:
 
 def write_checked(path: Path, kind: FileKind, content: bytes) -> None:
     """Put a file in its place, durably; what was in the folder before is durable then, too."""
-    # Of its own: two may write the same file at the same time, and either may come last.
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with temporary.open("wb") as file:
-        file.write(_head(kind, content))
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
     # The names of what the file counts on must be durable before it is.
-    sync_folder(path.parent)
-    temporary.rename(path)
-    sync_folder(path.parent)
+    write_durably(path, _head(kind, content), content, ordered=True)
 
 
 def read_checked(path: Path, kind: FileKind) -> bytes:
@@ -60,23 +50,6 @@ def read_checked(path: Path, kind: FileKind) -> bytes:
     if head + b"\n" != _head(kind, content):
         raise kind.damaged(path)
     return content
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def make_folders(folder: Path, root: Path) -> None:
-    """Make a folder below a root whose name survives a power cut."""
-    folder.mkdir(parents=True, exist_ok=True)
-    while folder != root:
-        folder = folder.parent
-        sync_folder(folder)
 
 
 def _head(kind: FileKind, content: bytes) -> bytes:

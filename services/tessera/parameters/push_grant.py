@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tessera import errors
-from tessera.private_file import write_private
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.rpc.identity import ALGORITHM, Issuer
 
 LABEL = "grants"
@@ -50,7 +50,7 @@ class GrantSigner:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_private(path, Issuer.generate_key())
+            write_durably(path, Issuer.generate_key(), mode=PRIVATE)
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         assert isinstance(key, Ed25519PrivateKey)
         self._key = key

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tessera import errors
-from tessera.parameters.checked_file import make_folders
+from tessera.durable_file import make_folders
 from tessera.parameters.dropped_versions import DroppedVersions
 from tessera.parameters.head_file import read_head, write_head
 from tessera.parameters.pending import ArrivedPiece

@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from tessera import errors
-from tessera.parameters.checked_file import make_folders
+from tessera.durable_file import make_folders
 from tessera.parameters.damage import Damage
 from tessera.parameters.index_file import read_index, write_index
 from tessera.parameters.pending import ArrivedPiece

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tessera import errors
-from tessera.private_file import write_private
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
 from tessera.rpc.tls import given
@@ -122,15 +122,17 @@ class Home:
         for name in _FOLDERS:
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
         if not self.key_path.exists():
-            write_private(self.key_path, Issuer.generate_key())
+            write_durably(self.key_path, Issuer.generate_key(), mode=PRIVATE)
             self.token_path.unlink(missing_ok=True)
         if not self._token_is_good():
             operator = Principal(subject=user, role=Role.OPERATOR)
-            write_private(
-                self.token_path, Issuer(self.key_path.read_bytes()).issue(operator).encode()
+            write_durably(
+                self.token_path,
+                Issuer(self.key_path.read_bytes()).issue(operator).encode(),
+                mode=PRIVATE,
             )
         if not self.ray_token_path.exists():
-            write_private(self.ray_token_path, secrets.token_hex(32).encode())
+            write_durably(self.ray_token_path, secrets.token_hex(32).encode(), mode=PRIVATE)
 
     def _token_is_good(self) -> bool:
         """Whether the user's token is there, and one that this build understands."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tessera import errors
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.environment import hermetic
 from tessera.lines import last_line
 from tessera.local import ray_api
@@ -21,7 +22,6 @@ from tessera.local.network import free_port, loopback, loopback_interface
 from tessera.local.patience import Patience, Signs, signs_of
 from tessera.local.process import MARK, ProcessRef, kill_members, members
 from tessera.local.scratch import OBJECT_STORE_BYTES, ray_dir, temp_dir
-from tessera.private_file import write_private
 from tessera.rpc.address import join
 
 _QUIET_SECONDS, _MOST_SECONDS = 90.0, 900.0
@@ -82,7 +82,7 @@ class RayHead:
         """
         self.temp_dir = temp_dir()
         (self.temp_dir / "tmp").mkdir()
-        write_private(self.log_path, b"")
+        write_durably(self.log_path, b"", mode=PRIVATE)
         self.child = Child.start(self._command(), self.env(), self.log_path, self.temp_dir)
         return self.child.ref
 

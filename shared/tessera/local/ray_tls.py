@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.local.network import loopback
-from tessera.private_file import write_private
 from tessera.rpc.tls.authority import CERTIFICATE, FOLDER, Authority, host_names
 
 _SECONDS = 366 * 86_400.0
@@ -23,8 +23,8 @@ def ray_tls(home: Path) -> dict[str, str]:
     """
     authority, folder = Authority.of(home), home / FOLDER
     identity = authority.identity(host_names([loopback()]), seconds=_SECONDS)
-    write_private(folder / _CERTIFICATE, identity.chain)
-    write_private(folder / _KEY, identity.key)
+    write_durably(folder / _CERTIFICATE, identity.chain, mode=PRIVATE)
+    write_durably(folder / _KEY, identity.key, mode=PRIVATE)
     return {
         "RAY_USE_TLS": "1",
         "RAY_TLS_SERVER_CERT": str(folder / _CERTIFICATE),

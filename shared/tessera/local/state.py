@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.local.process import ProcessRef
-from tessera.private_file import write_private
 
 STARTING, RUNNING, STOPPING, FAILED = "starting", "running", "stopping", "failed"
 
@@ -57,7 +57,7 @@ class State:
         values["pids"] = {name: ref.pid for name, ref in processes.items()}
         values["pid_started"] = {name: ref.started for name, ref in processes.items()}
         values["pid_boot"] = {name: ref.boot for name, ref in processes.items()}
-        write_private(path, (json.dumps(values, indent=2) + "\n").encode())
+        write_durably(path, (json.dumps(values, indent=2) + "\n").encode(), mode=PRIVATE)
 
     @classmethod
     def load(cls, path: Path) -> State | None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from tessera import errors
+from tessera.durable_file import LEFT, DurableFile
 from tessera.paths import below
 
 CHUNK = 1024 * 1024
@@ -25,7 +23,7 @@ class BlobStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*.part"):
+        for left in folder.glob(LEFT):
             left.unlink()
 
     def path(self, digest: str) -> Path:
@@ -88,8 +86,7 @@ class BlobWriter:
     def __init__(self, path: Path, room: int) -> None:
         self._path = path
         self._room = room
-        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        self._file: BinaryIO = self._part.open("wb")
+        self._new = DurableFile(path)
         self._hash = hashlib.sha256()
 
     def write(self, data: bytes) -> None:
@@ -105,7 +102,7 @@ class BlobWriter:
                 reason="BLOB_TOO_LARGE",
             )
         self._hash.update(data)
-        self._file.write(data)
+        self._new.file.write(data)
 
     def commit(self) -> int:
         """Verify, make durable and show the blob; returns its size.
@@ -120,19 +117,8 @@ class BlobWriter:
                 f"what arrived has digest {found}, not {self._path.name}; send it again",
                 reason="DIGEST_MISMATCH",
             )
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        size = self._file.tell()
-        self._file.close()
-        self._part.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        return size
+        return self._new.commit()
 
     def abort(self) -> None:
         """Give the upload up."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        self._new.abort()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tessera.private_file import write_private
+from tessera.durable_file import PRIVATE, write_durably
 from tessera.rpc.tls import certificates
 from tessera.rpc.tls.certificates import PublicKey
 from tessera.rpc.tls.identity import TlsIdentity
@@ -44,7 +44,7 @@ class Authority:
         if not all(path.exists() for path in paths):
             made = certificates.new_authority("Tessera platform", days=_DAYS)
             for path, content in zip(paths, made, strict=True):
-                write_private(path, content)
+                write_durably(path, content, mode=PRIVATE)
         return cls(*(path.read_bytes() for path in paths))
 
     def sign(self, key: PublicKey, names: Iterable[str], *, seconds: float, server: bool) -> bytes:
