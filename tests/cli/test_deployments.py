@@ -44,6 +44,15 @@ def test_deploy_and_undeploy(on, tiny):
     assert on("undeploy", "second", "--no-wait").out == "second is being ended\n"
 
 
+def test_how_far_it_may_be_behind(on, tiny):
+    told = ("deploy", "lagging", "--max-lag", "2", "--no-wait", "--output", "json", "--model")
+    wrong = on(*told, "tiny@1")
+    assert wrong.code == 2
+    assert "tiny@1 is a version that is always served" in wrong.err
+    assert on(*told, "tiny").json["spec"]["max_lag"] == 2
+    assert on("undeploy", "lagging", "--no-wait").code == 0
+
+
 def test_a_deployment_that_can_never_serve_is_not_waited_for(on, changed):
     def more_layers(model):
         decoder = replace(model.config.decoder, layers=3)

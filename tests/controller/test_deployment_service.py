@@ -97,6 +97,12 @@ async def test_sets_and_versions_must_exist(platform, parameters):
                     )
                 assert caught.value.reason == reason
                 assert [v.field for v in caught.value.violations] == [f"spec.model.init.{part}"]
+        with pytest.raises(errors.InvalidArgumentError) as caught:
+            await deploy("n", f"weights@{version}", max_lag=1)
+        assert caught.value.reason == "LAG_OF_FIXED_VERSION"
+        assert [v.field for v in caught.value.violations] == ["spec.max_lag"]
+        with pytest.raises(errors.InvalidArgumentError):
+            await deploy("n", "weights", max_lag=-1)
         await rates(platform, f"weights@{version}")
         with pytest.raises(errors.AlreadyExistsError) as caught:
             await deploy("m", "weights", replicas=2)

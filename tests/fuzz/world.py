@@ -235,6 +235,7 @@ _SHARED: dict[str, tuple[Any, ...]] = {
     "DeploymentSpec.name": (*MODELS, "d0", "d1"),
     "DeploymentSpec.model": ("tiny", "tiny@1", "words@1", "s0"),
     "DeploymentSpec.replicas": (1, 2),
+    "DeploymentSpec.max_lag": (0, 3),
     "CreateTenantRequest.name": ("default", "b", "c"),
     "CreateTokenRequest.subject": ("ada-0", "ci@x"),
     "OpenVersionRequest.tensors": (TENSORS,),

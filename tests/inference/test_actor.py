@@ -192,6 +192,7 @@ SERIES = (
     "tessera_inference_tokens_total",
     "tessera_inference_time_to_first_token_seconds",
     "tessera_inference_version",
+    "tessera_inference_lag",
     "tessera_inference_running_requests",
     "tessera_inference_waiting_requests",
     "tessera_inference_free_blocks",

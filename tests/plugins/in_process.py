@@ -207,11 +207,15 @@ class InProcessPlatform:
         *,
         accelerator: str = "",
         tenant: str = "default",
+        max_lag: int | None = None,
         **engine: Any,
     ) -> None:
         """A deployment whose replicas the test starts, of a kind that no pool need have."""
         asked = deployment_pb2.DeploymentSpec(
-            name=name, model=model, engine=deployment_pb2.EngineSpec(**engine)
+            name=name,
+            model=model,
+            engine=deployment_pb2.EngineSpec(**engine),
+            max_lag=max_lag,
         )
         if accelerator:
             asked.accelerator.type = accelerator

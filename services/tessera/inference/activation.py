@@ -10,6 +10,7 @@ import structlog
 from tessera import errors
 from tessera.inference.config import ServedModel
 from tessera.inference.engine.engine import Engine
+from tessera.inference.head_lag import HeadLag
 from tessera.inference.weights import PIN_SECONDS, Loader
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.watch import Watch
@@ -49,6 +50,7 @@ class Activation:
         self._changed = changed
         self._wake = threading.Condition()
         self._wanted = served.version
+        self._head = HeadLag()
         self._given_up = 0
         self._closed = False
         self._watch: Watch | None = None
@@ -64,6 +66,12 @@ class Activation:
     def message(self) -> str:
         """What is wrong, or what it waits for; empty if all is well."""
         return "; ".join(trouble for trouble in self._troubles.values() if trouble)
+
+    @property
+    def lag(self) -> int:
+        """Moves of the head that were heard of since the active version was it."""
+        with self._wake:
+            return self._head.lag
 
     @property
     def failed(self) -> bool:
@@ -92,8 +100,10 @@ class Activation:
                 for version in self._watch:
                     with self._wake:
                         self._wanted = version.number
+                        self._head.heard(version.number, self._watch.move)
                         self._wake.notify_all()
-                    self._tell(_WATCH, "")
+                    self._troubles[_WATCH] = ""
+                    self._changed()
             except errors.TesseraError as error:
                 self._tell(_WATCH, error.message)
             self._pause(RETRY_SECONDS)
@@ -102,12 +112,12 @@ class Activation:
         while not self._closed:
             with self._wake:
                 self._wake.wait_for(lambda: self._closed or self._due, PIN_SECONDS / 3)
-                wanted, due = self._wanted, self._due
+                wanted, move, due = self._wanted, self._head.move, self._due
             if self._closed:
                 return
             try:
                 if due:
-                    self._switch(wanted)
+                    self._switch(wanted, move)
                 elif self.engine is not None:
                     self._pin(self.engine.active.version)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and another version may come
@@ -145,7 +155,7 @@ class Activation:
         active = 0 if self.engine is None else self.engine.active.version
         return self._wanted not in {0, active, self._given_up}
 
-    def _switch(self, version: int) -> None:
+    def _switch(self, version: int, move: int) -> None:
         if self.engine is not None and not self.engine.wait(RETRY_SECONDS, versions=MOST_VERSIONS):
             return  # Old requests hold too much memory; the loop tries again.
         model = self._loader.load(version)
@@ -164,7 +174,9 @@ class Activation:
         if old:
             engine.activate(model)
             self._loader.unpin(old)
-        self.engine = engine
+        with self._wake:
+            self.engine = engine
+            self._head.serves(version, move)
         self._changed()
         log.info("version active", set=model.set, version=model.version)
 

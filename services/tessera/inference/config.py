@@ -62,6 +62,7 @@ class ServedModel:
         tenant: whose it is.
         set: `{tenant}/{name}`.
         version: of the set; 0: the newest, and every newer one when it comes.
+        max_lag: moves of the set's head that it may be behind; None: any number.
         accelerator: type of device; empty: none.
         engine: its bounds.
     """
@@ -70,6 +71,7 @@ class ServedModel:
     tenant: str
     set: str
     version: int
+    max_lag: int | None = None
     accelerator: str = ""
     engine: EngineSettings = field(default_factory=EngineSettings)
 

@@ -27,6 +27,11 @@ VERSION = Metric(
     text="Version of the weights that new requests get.",
     kind=MetricKind.GAUGE,
 )
+LAG = Metric(
+    name="tessera_inference_lag",
+    text="Moves of the set's head, commits and rollbacks, that the version is behind.",
+    kind=MetricKind.GAUGE,
+)
 RUNNING = Metric(
     name="tessera_inference_running_requests",
     text="Requests that hold blocks of the cache.",
@@ -42,4 +47,4 @@ FREE_BLOCKS = Metric(
     text="Blocks of the cache that are free.",
     kind=MetricKind.GAUGE,
 )
-METRICS = (REQUESTS, CORRUPTED, TOKENS, FIRST_TOKEN, VERSION, RUNNING, WAITING, FREE_BLOCKS)
+METRICS = (REQUESTS, CORRUPTED, TOKENS, FIRST_TOKEN, VERSION, LAG, RUNNING, WAITING, FREE_BLOCKS)

@@ -149,6 +149,7 @@ class Replica:
             status = self.state.engine.status()
             # Ray forgets a gauge that is not set for 20 seconds.
             self._meter.record(metrics.VERSION, status.version)
+            self._meter.record(metrics.LAG, self.state.lag)
             self._meter.record(metrics.RUNNING, status.running)
             self._meter.record(metrics.WAITING, status.waiting)
             self._meter.record(metrics.FREE_BLOCKS, status.free_blocks)
@@ -203,6 +204,7 @@ def to_served(deployment: deployment_pb2.Deployment) -> ServedModel:
         tenant=tenant,
         set=f"{tenant}/{reference.set_of(tenant, 'model')}",
         version=reference.version,
+        max_lag=spec.max_lag if spec.HasField("max_lag") else None,
         accelerator=spec.accelerator.type,
         engine=EngineSettings(
             limits=limits, block_size=bounds.block_size or 16, blocks=bounds.blocks

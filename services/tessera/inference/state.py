@@ -19,6 +19,7 @@ class Phase(enum.Enum):
     EMPTY = "empty"
     STAGED = "staged"
     ACTIVE = "active"
+    BEHIND = "behind"
     FAILED = "failed"
     DRAINING = "draining"
 
@@ -51,7 +52,7 @@ class ReplicaState:
         if self._draining:
             return Phase.DRAINING
         if self.engine is not None:
-            return Phase.ACTIVE
+            return Phase.BEHIND if self._behind else Phase.ACTIVE
         if self._activation.failed:
             return Phase.FAILED
         return Phase.STAGED if self._activation.staged else Phase.EMPTY
@@ -67,7 +68,22 @@ class ReplicaState:
         if self.stalled:
             return f"the engine has not ended a step for {self._stall_seconds:g} s"
         engine = "" if self.engine is None else self.engine.status().message
-        return "; ".join(part for part in (engine, self._activation.message) if part)
+        parts = (engine, self._behind, self._activation.message)
+        return "; ".join(part for part in parts if part)
+
+    @property
+    def lag(self) -> int:
+        """Moves of the set's head that it has heard of since its version was the head."""
+        return self._activation.lag
+
+    @property
+    def _behind(self) -> str:
+        """How far it is behind, if that is more than it may be."""
+        most, lag = self.served.max_lag, self.lag
+        if most is None or lag <= most:
+            return ""
+        moves = "1 move" if lag == 1 else f"{lag} moves"
+        return f"version {self.version} is {moves} of the head behind, and max_lag is {most}"
 
     @property
     def stalled(self) -> bool:
@@ -87,7 +103,7 @@ class ReplicaState:
         Raises:
             NotFoundError: this replica serves another deployment.
             FailedPreconditionError: DEPLOYMENT_FAILED.
-            UnavailableError: NOT_READY or DRAINING.
+            UnavailableError: NOT_READY, also while it is too far behind its set, or DRAINING.
         """
         if not self.served.answers_to(name):
             raise errors.NotFoundError(
@@ -101,7 +117,14 @@ class ReplicaState:
                 reason="DRAINING",
                 retry_after=RETRY_SECONDS,
             )
-        return self.ready_engine()
+        engine, behind = self.ready_engine(), self._behind
+        if behind:
+            raise errors.UnavailableError(
+                f"{behind}; ask another replica, or again",
+                reason="NOT_READY",
+                retry_after=RETRY_SECONDS,
+            )
+        return engine
 
     def ready_engine(self) -> Engine:
         """The engine.

@@ -16,6 +16,11 @@ from tessera.client import Client
 from tessera.client.dashboard import actor_of, actor_page
 from tessera.client.deployments import why
 
+_MAX_LAG = (
+    "Commits and rollbacks of the set that a replica may be behind before it takes no new requests;"
+    " only where no version is named."
+)
+
 NameArgument = Annotated[str, typer.Argument(help="Name of the deployment.", show_default=False)]
 
 
@@ -40,22 +45,21 @@ def deploy(  # noqa: PLR0917 - typer fills in options by name
     max_batch: Annotated[
         int | None, typer.Option(help="Requests that run at once.", show_default="16")
     ] = None,
+    max_lag: Annotated[
+        int | None,
+        typer.Option(metavar="MOVES", help=_MAX_LAG, show_default="any"),
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Stay until every replica serves.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 300.0,
 ) -> int:
     """Have a version served."""
-    spec = _spec(name, model, replicas, cpus, accelerator, max_batch)
+    spec = _spec(name, model, replicas, cpus, accelerator, max_batch, max_lag)
     with connect(context) as client:
         client.deployments.create(spec)
         if wait and (failure := _await(client, name, timeout)):
             show.note(f"tessera: {' '.join(failure.split())}")
             return FAILED
-        found = client.deployments.get(name)
-    if options_of(context).json:
-        show.as_json(found)
-    else:
-        version = f" version {found.version}" if found.version else ""
-        show.line(f"{name}  {_state(found)}  {found.spec.model}{version}  {_ready(found)} ready")
+        _tell(context, client.deployments.get(name))
     return DONE
 
 
@@ -109,6 +113,16 @@ def models(context: typer.Context) -> None:
     )
 
 
+def _tell(context: typer.Context, found: pb.Deployment) -> None:
+    """How one stands, in a line."""
+    if options_of(context).json:
+        show.as_json(found)
+        return
+    version = f" version {found.version}" if found.version else ""
+    name, model = found.spec.name, found.spec.model
+    show.line(f"{name}  {_state(found)}  {model}{version}  {_ready(found)} ready")
+
+
 def _spec(  # noqa: PLR0917 - what the options say, in their order
     name: str,
     model: str,
@@ -116,9 +130,12 @@ def _spec(  # noqa: PLR0917 - what the options say, in their order
     cpus: float | None,
     accelerator: str,
     max_batch: int | None,
+    max_lag: int | None,
 ) -> pb.DeploymentSpec:
     try:
-        spec = pb.DeploymentSpec(name=name, model=model, replicas=replicas, cpus_per_replica=cpus)
+        spec = pb.DeploymentSpec(
+            name=name, model=model, replicas=replicas, cpus_per_replica=cpus, max_lag=max_lag
+        )
         if max_batch is not None:
             spec.engine.max_batch = max_batch
         if accelerator:

@@ -22,6 +22,9 @@ _WORKED_SECONDS = 5.0
 class Watch(Iterator[Version]):
     """Iterates over the heads of a set as they move, across restarts of the coordinator.
 
+    Attributes:
+        move: number of the move that made the last one the head; it grows with every move.
+
     Raises, from `next`:
         NotFoundError: there is no such set (reason SET_NOT_FOUND).
         UnavailableError: the coordinator stayed away for longer than the client's patience.
@@ -32,6 +35,7 @@ class Watch(Iterator[Version]):
         self._request = pb.WatchSetRequest(set=name)
         self._closed = threading.Event()
         self._call: Any = None
+        self.move = 0
         self._versions = self._follow()
 
     def close(self) -> None:
@@ -50,7 +54,7 @@ class Watch(Iterator[Version]):
             try:
                 for version, move in self._stream(again=again):
                     if move > seen:
-                        seen = move
+                        seen = self.move = move
                         yield version
             except (errors.UnavailableError, errors.CancelledError):
                 # Patience counts from the failure of a stream that worked, not from its beginning.

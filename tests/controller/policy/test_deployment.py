@@ -46,6 +46,11 @@ def test_how_a_deployment_stands():
     assert (now.state, now.ready, now.version) == (DeploymentState.READY, 1, 4)
     assert now.message == "1 of 2 replicas serve. pulling"
     assert status(wanted, [active, other], None).version == 0
+    behind = endpoint(EndpointRole.REPLICA, "m/1", state="behind", version="3", message="too old")
+    now = status(wanted, [active, behind], None)
+    assert (now.ready, now.failed, now.version) == (1, 0, 4)
+    now = status(wanted, [behind], None)
+    assert (now.state, now.message) == (DeploymentState.PENDING, "too old")
     failed = ensure(status="FAILED", failures=3, message="no GPU")
     assert status(wanted, [], failed).state is DeploymentState.FAILED
 

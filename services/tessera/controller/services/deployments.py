@@ -22,6 +22,7 @@ from tessera.controller.store import deployments as store
 from tessera.controller.store import ensures
 from tessera.rpc import pages
 from tessera.rpc.principal import current_principal
+from tessera.spec.reference import parse_reference
 
 _PAGES = pages.PageTokens(of="deployments", position=r"[-a-z0-9]{1,63}/[-a-z0-9]{1,63}")
 
@@ -39,9 +40,9 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
         """Ask for a model to be served."""
         del context
         caller = current_principal()
-        spec = resolve(request.spec)
-        demand = demand_of(spec)
         with errors.within("spec"):
+            spec = resolve(request.spec)
+            demand = demand_of(spec)
             await self._runtime.coordinator.check(caller.tenant, spec.model, "model")
             fits(self._runtime, demand, DEPLOYMENT_FIELDS)
         new = Deployment(
@@ -114,7 +115,14 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
 
 
 def resolve(asked: pb.DeploymentSpec) -> pb.DeploymentSpec:
-    """The spec with every default filled in; `engine.blocks` follows from the model."""
+    """The spec with every default filled in; `engine.blocks` follows from the model.
+
+    Raises:
+        InvalidArgumentError: LAG_OF_FIXED_VERSION.
+    """
+    if asked.HasField("max_lag") and parse_reference(asked.model).version:
+        text = f"{asked.model} is a version that is always served; leave it out, or name the set"
+        raise errors.InvalidArgumentError.at("max_lag", text, "LAG_OF_FIXED_VERSION")
     spec = pb.DeploymentSpec()
     spec.CopyFrom(asked)
     if not spec.HasField("replicas"):

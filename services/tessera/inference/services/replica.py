@@ -41,6 +41,7 @@ class ReplicaService(pb_grpc.ReplicaServiceServicer):
             total_blocks=status.total_blocks if status else 0,
             message=self._state.message,
             corrupted_requests=status.corrupted if status else 0,
+            lag=self._state.lag,
         )
 
     async def GetDigests(

@@ -70,6 +70,7 @@ class DeploymentSpec(_message.Message):
     CPUS_PER_REPLICA_FIELD_NUMBER: _builtins.int
     ACCELERATOR_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
+    MAX_LAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the deployment."""
     model: _builtins.str
@@ -78,6 +79,11 @@ class DeploymentSpec(_message.Message):
     """Number of replicas. Default 1."""
     cpus_per_replica: _builtins.float
     """Logical CPUs of each replica; Ray counts ten-thousandths. Default 1."""
+    max_lag: _builtins.int
+    """Moves of the set's head, commits and rollbacks, that a replica may be behind, as far as it has
+    heard; one that is further behind takes no new requests until it has caught up. 0: it answers
+    with the head alone. Only where `model` names no version. Absent: any number.
+    """
     @_builtins.property
     def accelerator(self) -> _spec_pb2.AcceleratorSpec:
         """Accelerator of each replica. Absent: CPU."""
@@ -95,17 +101,22 @@ class DeploymentSpec(_message.Message):
         cpus_per_replica: _builtins.float | None = ...,
         accelerator: _spec_pb2.AcceleratorSpec | None = ...,
         engine: Global___EngineSpec | None = ...,
+        max_lag: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica", "_replicas", b"_replicas", "accelerator", b"accelerator", "cpus_per_replica", b"cpus_per_replica", "engine", b"engine", "replicas", b"replicas"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica", "_max_lag", b"_max_lag", "_replicas", b"_replicas", "accelerator", b"accelerator", "cpus_per_replica", b"cpus_per_replica", "engine", b"engine", "max_lag", b"max_lag", "replicas", b"replicas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica", "_replicas", b"_replicas", "accelerator", b"accelerator", "cpus_per_replica", b"cpus_per_replica", "engine", b"engine", "model", b"model", "name", b"name", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica", "_max_lag", b"_max_lag", "_replicas", b"_replicas", "accelerator", b"accelerator", "cpus_per_replica", b"cpus_per_replica", "engine", b"engine", "max_lag", b"max_lag", "model", b"model", "name", b"name", "replicas", b"replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpus_per_replica: _TypeAlias = _typing.Literal["cpus_per_replica"]  # noqa: Y015
     _WhichOneofArgType__cpus_per_replica: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica"]  # noqa: Y015
+    _WhichOneofReturnType__max_lag: _TypeAlias = _typing.Literal["max_lag"]  # noqa: Y015
+    _WhichOneofArgType__max_lag: _TypeAlias = _typing.Literal["_max_lag", b"_max_lag"]  # noqa: Y015
     _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
     _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpus_per_replica) -> _WhichOneofReturnType__cpus_per_replica | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_lag) -> _WhichOneofReturnType__max_lag | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
 

@@ -37,6 +37,10 @@ class _ReplicaStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReplicaS
     """Finishing what was begun."""
     REPLICA_STATE_FAILED: _ReplicaState.ValueType  # 5
     """No weights, and what it should serve can never be loaded; `message` says why."""
+    REPLICA_STATE_BEHIND: _ReplicaState.ValueType  # 6
+    """Its version is further behind the head of its set than the deployment allows: it finishes what
+    was begun, and takes no new requests until it has caught up.
+    """
 
 class ReplicaState(_ReplicaState, metaclass=_ReplicaStateEnumTypeWrapper):
     """ReplicaState is where a replica stands."""
@@ -53,6 +57,10 @@ REPLICA_STATE_DRAINING: ReplicaState.ValueType  # 4
 """Finishing what was begun."""
 REPLICA_STATE_FAILED: ReplicaState.ValueType  # 5
 """No weights, and what it should serve can never be loaded; `message` says why."""
+REPLICA_STATE_BEHIND: ReplicaState.ValueType  # 6
+"""Its version is further behind the head of its set than the deployment allows: it finishes what
+was begun, and takes no new requests until it has caught up.
+"""
 Global___ReplicaState: _TypeAlias = ReplicaState  # noqa: Y015
 
 class _FinishReason:
@@ -1275,6 +1283,7 @@ class GetReplicaStatusResponse(_message.Message):
     TOTAL_BLOCKS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     CORRUPTED_REQUESTS_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
     state: Global___ReplicaState.ValueType
     """Where it stands."""
     version: _builtins.int
@@ -1291,6 +1300,8 @@ class GetReplicaStatusResponse(_message.Message):
     """What went wrong last, if anything."""
     corrupted_requests: _builtins.int
     """Requests of the version that serves which ended because its numbers were not finite."""
+    lag: _builtins.int
+    """Moves of its set's head that it has heard of since its version was the head; 0 for a fixed one."""
     def __init__(
         self,
         *,
@@ -1302,10 +1313,11 @@ class GetReplicaStatusResponse(_message.Message):
         total_blocks: _builtins.int = ...,
         message: _builtins.str = ...,
         corrupted_requests: _builtins.int = ...,
+        lag: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrupted_requests", b"corrupted_requests", "free_blocks", b"free_blocks", "message", b"message", "running", b"running", "state", b"state", "total_blocks", b"total_blocks", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrupted_requests", b"corrupted_requests", "free_blocks", b"free_blocks", "lag", b"lag", "message", b"message", "running", b"running", "state", b"state", "total_blocks", b"total_blocks", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
