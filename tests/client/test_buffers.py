@@ -33,6 +33,7 @@ SHAPES = {
     "phase": (4,),
     "small": (5,),
     "tiny": (),
+    "wide": (600, 1000),
 }
 """What the head has beside its projection."""
 

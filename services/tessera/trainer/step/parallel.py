@@ -16,6 +16,9 @@ from tessera.models.buffers import persistent_buffers
 from tessera.trainer.ranks import Ranks
 from tessera.trainer.settings import Settings
 
+_LARGE_BYTES = 1024 * 1024
+"""Of a buffer that is sent by itself."""
+
 
 class Parallel:
     """A model in the layout of a strategy.
@@ -84,15 +87,22 @@ class Parallel:
         buffers = [buffer.detach() for buffer in kept if not isinstance(buffer, DTensor)]
         if not buffers or self._ranks.world_size == 1:
             return
-        # Together, and as bytes: few element types can be sent.
+        # As bytes, for few element types can be sent: what is small together, the rest as it lies.
         parts = [flat_bytes(buffer) for buffer in buffers]
-        told = torch.cat(parts)
-        self._ranks.overwrite(told)
-        if not self._ranks.is_main:
-            sizes = [len(part) for part in parts]
-            for buffer, content in zip(buffers, torch.split(told, sizes), strict=True):
+        small = [at for at, part in enumerate(parts) if len(part) < _LARGE_BYTES]
+        if small:
+            together = torch.cat([parts[at] for at in small])
+            self._ranks.overwrite(together)
+            sizes = [len(parts[at]) for at in small]
+            for at, content in zip(small, torch.split(together, sizes), strict=True):
                 # Cloned: larger elements may not begin at any byte.
-                buffer.copy_(content.clone().view(buffer.dtype).reshape(buffer.shape))
+                parts[at] = content.clone()
+        for part in parts:
+            if len(part) >= _LARGE_BYTES:
+                self._ranks.overwrite(part)
+        for buffer, part in zip(buffers, parts, strict=True):
+            if not self._ranks.is_main and part.data_ptr() != buffer.data_ptr():
+                buffer.copy_(part.view(buffer.dtype).reshape(buffer.shape))
 
     def clip(self, limit: float) -> float:
         """Norm of the whole gradient over all ranks, which is then cut to `limit` (0: left)."""
