@@ -34,6 +34,7 @@ SHAPES = {
     "small": (5,),
     "tiny": (),
     "wide": (600, 1000),
+    "empty": (0, 3),
 }
 """What the head has beside its projection."""
 

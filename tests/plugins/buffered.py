@@ -29,6 +29,7 @@ KEPT = {
     "small": "F8_E4M3",
     "tiny": "F8_E5M2",
     "wide": "I16",
+    "empty": "I32",
 }
 """Element types of the buffers that are kept, by their names in the head."""
 
@@ -52,6 +53,7 @@ class Counting(nn.Module):
         self.register_buffer("tiny", torch.zeros(()).to(torch.float8_e5m2))
         # Large enough to be sent by itself; not in the order of its bytes, until it is loaded.
         self.register_buffer("wide", torch.zeros(1000, 600, dtype=torch.int16).t())
+        self.register_buffer("empty", torch.zeros(0, 3, dtype=torch.int32))
         # Of another name, and of no file: torch keeps neither apart.
         self.register_buffer("twin", self.total)
         self.register_buffer("scale", torch.full((width,), 0.5), persistent=False)
