@@ -256,3 +256,14 @@ async def test_what_is_on_disk_is_told_again_and_again(platform, tmp_path, monke
         await node.stop()
     assert set(told) == {(DISK_BYTES, 0)}
     assert repr(node) == f"shard-0: began with nothing, at {node.address}"
+
+
+def test_what_killed_processes_left_is_removed_at_a_start(tmp_path):
+    folders = (tmp_path, tmp_path / "default" / "gpt", tmp_path / "default" / "gpt" / "1")
+    folders[-1].mkdir(parents=True)
+    for folder in folders:
+        (folder / ".head.12ab34cd.tmp").write_bytes(b"half")
+        (folder / "other").write_bytes(b"whole")
+    SliceStore(tmp_path)
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"other"}

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tessera import errors
-from tessera.durable_file import make_folders
+from tessera.durable_file import LEFT, make_folders
 from tessera.parameters.dropped_versions import DroppedVersions
 from tessera.parameters.head_file import read_head, write_head
 from tessera.parameters.pending import ArrivedPiece
@@ -33,6 +33,8 @@ class SliceStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
+        for left in (*root.glob(LEFT), *root.glob(f"*/*/{LEFT}")):
+            left.unlink(missing_ok=True)
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="fsync")
