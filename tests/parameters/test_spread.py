@@ -7,14 +7,14 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessera.parameters.piece import HeldPiece, Piece
+from tessera.parameters.piece import HeldPiece, PieceSpec
 from tessera.parameters.spread import Fleet, default_replicas, further_holders, missing_copies
 
 NAMES = [f"shard-{index}" for index in range(6)]
 
 
 def held(name, holders, damaged=(), group="model"):
-    piece = Piece(name=f"{name}-{group}-00", group=group, size=1, digest="0" * 16)
+    piece = PieceSpec(name=f"{name}-{group}-00", group=group, size=1, digest="0" * 16)
     return HeldPiece(piece=piece, holders=tuple(holders), damaged=frozenset(damaged))
 
 
@@ -87,8 +87,8 @@ def test_another_node_comes_before_another_shard_of_the_same(fleet, piece, wante
 
 def test_the_same_ranks_next_piece_goes_the_same_way():
     nodes = {name: name for name in NAMES}
-    first = Piece(name="3-model-12345678", group="model", size=1, digest="0" * 16)
-    second = Piece(name="3-model-87654321", group="model", size=1, digest="0" * 16)
+    first = PieceSpec(name="3-model-12345678", group="model", size=1, digest="0" * 16)
+    second = PieceSpec(name="3-model-87654321", group="model", size=1, digest="0" * 16)
     ways = {
         tuple(
             further_holders(

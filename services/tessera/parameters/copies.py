@@ -11,7 +11,7 @@ from tessera import errors
 from tessera.background import Background, comes
 from tessera.meter import Meter
 from tessera.parameters.metrics import LACKING_VERSIONS
-from tessera.parameters.piece import HeldPiece, Piece
+from tessera.parameters.piece import HeldPiece, PieceSpec
 from tessera.parameters.reconciler import Ask
 from tessera.parameters.shards import Shards
 from tessera.parameters.spread import Copy, default_replicas, missing_copies
@@ -64,8 +64,8 @@ class Copies:
         return self._replicas or default_replicas(self._shards.fleet().nodes.values())
 
     async def of_new(
-        self, key: Key, pieces: Sequence[tuple[Piece, tuple[str, ...]]]
-    ) -> list[tuple[Piece, tuple[str, ...]]]:
+        self, key: Key, pieces: Sequence[tuple[PieceSpec, tuple[str, ...]]]
+    ) -> list[tuple[PieceSpec, tuple[str, ...]]]:
         """Copy the pieces of a version that was just made durable; returns who has them now.
 
         A shard that does not take its copies costs the version nothing: others, or the same one,
@@ -114,12 +114,14 @@ class Copies:
     def _plan(self, held: Sequence[HeldPiece]) -> dict[str, list[Copy]]:
         return missing_copies(held, self._shards.fleet(), self.wanted)
 
-    async def _copy(self, key: Key, plan: Mapping[str, Sequence[Copy]]) -> dict[str, list[Piece]]:
+    async def _copy(
+        self, key: Key, plan: Mapping[str, Sequence[Copy]]
+    ) -> dict[str, list[PieceSpec]]:
         """Have every shard copy what it should; returns what each has now."""
         done = await asyncio.gather(*(self._to(key, shard, plan[shard]) for shard in plan))
         return dict(zip(plan, done, strict=True))
 
-    async def _to(self, key: Key, shard: str, copies: Sequence[Copy]) -> list[Piece]:
+    async def _to(self, key: Key, shard: str, copies: Sequence[Copy]) -> list[PieceSpec]:
         try:
             failed = await self._shards.copy(shard, *key, copies)
         except errors.TesseraError as error:

@@ -7,7 +7,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from tessera.parameters.piece import HeldPiece, Piece
+from tessera.parameters.piece import HeldPiece, PieceSpec
 from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.weights.manifest import VersionState
 
@@ -49,7 +49,7 @@ class Holders:
             rows = db.execute(_LACKING, (json.dumps(sorted(counted)), state, wanted)).fetchall()
             return [(row["set_name"], row["number"]) for row in rows]
 
-    def copied(self, key: Key, pieces: Iterable[Piece], shard: str) -> None:
+    def copied(self, key: Key, pieces: Iterable[PieceSpec], shard: str) -> None:
         """A shard has pieces now, and has them sound."""
         with self._database.transaction() as db:
             for piece in pieces:
@@ -86,7 +86,9 @@ ORDER BY number = head DESC, commit_time DESC
 """
 
 
-def add(db: sqlite3.Connection, key: Key, pieces: Iterable[tuple[Piece, Sequence[str]]]) -> None:
+def add(
+    db: sqlite3.Connection, key: Key, pieces: Iterable[tuple[PieceSpec, Sequence[str]]]
+) -> None:
     """Note further holders of pieces."""
     for piece, shards in pieces:
         (place,) = db.execute(
@@ -146,7 +148,7 @@ def _pieces(db: sqlite3.Connection, key: Key) -> list[HeldPiece]:
             for row in damage
             if row["piece"] in {"", name} and row["tensor_group"] in {"", group}
         )
-        piece = Piece(
+        piece = PieceSpec(
             name=name, group=group, size=of_piece[0]["size"], digest=of_piece[0]["digest"]
         )
         found.append(HeldPiece(piece=piece, holders=holders, damaged=damaged))

@@ -122,12 +122,8 @@ class ShardNode:
         place, config = self._place, self._config
         tls = tls_of(place.token)
         verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters", tls)
-        self._folder = DataFolder(config.data_dir)
-        self._store = await asyncio.to_thread(SliceStore, config.data_dir)
-        self._begun = _amount(self._store)
-        pool = await asyncio.to_thread(BufferPool, config.pool_bytes, config.warm_bytes)
-        self._inbox = inbox = Inbox(self._store, pool)
-        owner = StoreId(config.data_dir)
+        await asyncio.to_thread(self._open)
+        inbox, owner = self._inbox, StoreId(config.data_dir)
         copier = Copier(config.name, self._store, partial(fetch_piece, place.token))
         self._control = shard.ShardControl(
             config.name, inbox, self._store, owner, copier, self._meter
@@ -159,6 +155,13 @@ class ShardNode:
         )
         self._registration = Registration(place.controller, place.token, known_as, verifier)
         await self._registration.start()
+
+    def _open(self) -> None:
+        config = self._config
+        self._folder = DataFolder(config.data_dir)
+        self._store = SliceStore(config.data_dir)
+        self._begun = _amount(self._store)
+        self._inbox = Inbox(self._store, BufferPool(config.pool_bytes, config.warm_bytes))
 
     async def stop(self) -> None:
         """Withdraw, and let streams end."""

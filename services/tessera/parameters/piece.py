@@ -13,7 +13,7 @@ from tessera.weights.manifest import SliceSpec, TensorSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class PieceSpec:
     """A piece of a version.
 
     Attributes:
@@ -38,7 +38,7 @@ class Piece:
 class HeldPiece:
     """A piece, the shards that should have it, and those of them that have it damaged."""
 
-    piece: Piece
+    piece: PieceSpec
     holders: tuple[str, ...]
     damaged: frozenset[str]
 
@@ -58,7 +58,7 @@ def distinct(slices: Iterable[SliceSpec]) -> list[SliceSpec]:
 
 def pieces_of(
     tensors: Sequence[TensorSpec], slices: Iterable[SliceSpec]
-) -> list[tuple[Piece, tuple[str, ...]]]:
+) -> list[tuple[PieceSpec, tuple[str, ...]]]:
     """Pieces and the shards that have them, in the order in which slices name them.
 
     Args:
@@ -74,7 +74,7 @@ def pieces_of(
     pieces = []
     for name, shards in holders.items():
         lying = found[name, shards[0]]
-        piece = Piece(
+        piece = PieceSpec(
             name=name,
             group=tensors[lying[0].tensor].group,
             size=sum(source.size for source in lying),

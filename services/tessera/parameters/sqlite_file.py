@@ -127,7 +127,7 @@ CREATE VIEW catalogue AS
 PRAGMA user_version = 4;
 """
 _FROM_4 = """
--- Piece that is damaged; empty: it may be any of the version on that shard.
+-- PieceSpec that is damaged; empty: it may be any of the version on that shard.
 ALTER TABLE damage ADD COLUMN piece TEXT NOT NULL DEFAULT '';
 CREATE TABLE holders (          -- which shards have the pieces of versions that are sealed
     set_name TEXT NOT NULL,

@@ -20,7 +20,7 @@ from tessera.parameters.heads import Heads, move_head, next_move
 from tessera.parameters.holders import Holders, add
 from tessera.parameters.lease import VersionLeases, renew
 from tessera.parameters.members import Members, member_names
-from tessera.parameters.piece import Piece
+from tessera.parameters.piece import PieceSpec
 from tessera.parameters.quota import DEFAULT, TenantQuota, names_of, tenant_of
 from tessera.parameters.recovery import Recovery
 from tessera.parameters.rows import (
@@ -176,12 +176,7 @@ class Store:
                     json.dumps(list(shards)),
                 ),
             )
-            content = pb.Manifest(
-                tensors=[messages.tensor_to_pb(tensor) for tensor in tensors],
-                assets=messages.assets_to_pb(assets),
-            )
-            row = (name, number, content.SerializeToString())
-            db.execute("INSERT INTO manifests VALUES (?, ?, ?)", row)
+            _insert_content(db, name, number, tensors, assets)
             return number
 
     def unsealed(
@@ -204,7 +199,7 @@ class Store:
         writer: Writer,
         number: int,
         slices: Sequence[SliceSpec],
-        pieces: Sequence[tuple[Piece, Sequence[str]]],
+        pieces: Sequence[tuple[PieceSpec, Sequence[str]]],
     ) -> None:
         """Note where the slices lie; from now on the version can be committed.
 
@@ -339,6 +334,21 @@ def _set_state(db: sqlite3.Connection, name: str, number: int, state: VersionSta
         "UPDATE versions SET state = ? WHERE set_name = ? AND number = ?",
         (state.value, name, number),
     )
+
+
+def _insert_content(
+    db: sqlite3.Connection,
+    name: str,
+    number: int,
+    tensors: Sequence[TensorSpec],
+    assets: Mapping[str, bytes],
+) -> None:
+    content = pb.Manifest(
+        tensors=[messages.tensor_to_pb(tensor) for tensor in tensors],
+        assets=messages.assets_to_pb(assets),
+    )
+    row = (name, number, content.SerializeToString())
+    db.execute("INSERT INTO manifests VALUES (?, ?, ?)", row)
 
 
 def _content(db: sqlite3.Connection, name: str, number: int) -> pb.Manifest:

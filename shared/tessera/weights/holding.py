@@ -66,7 +66,7 @@ class AwayShards:
 AWAY = AwayShards()
 
 
-class Watched:
+class WatchedStream:
     """A stream of messages that is cancelled where none comes for some seconds.
 
     Args:
@@ -99,9 +99,9 @@ class Watched:
 
 
 @contextmanager
-def standing_still(seconds: float) -> Iterator[Watched]:
+def standing_still(seconds: float) -> Iterator[WatchedStream]:
     """Give up what stands still inside the block."""
-    watched = Watched(seconds)
+    watched = WatchedStream(seconds)
     looking = threading.Thread(target=watched.look, name="watch", daemon=True)
     looking.start()
     try:

@@ -23,7 +23,7 @@ from tessera.rpc.token import Token, tls_of
 from tessera.weights import messages, strided, wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
-from tessera.weights.holding import AWAY, STILL_SECONDS, Watched, by_holder, standing_still
+from tessera.weights.holding import AWAY, STILL_SECONDS, WatchedStream, by_holder, standing_still
 from tessera.weights.manifest import Manifest
 from tessera.weights.plan import Transfer, Wanted, plan
 from tessera.weights.strided import Bytes
@@ -146,7 +146,11 @@ class _Pulling:
             self.fill(other, items, tried)
 
     def _attempt(
-        self, shard: str, transfers: list[Transfer], again: bool, watched: Watched | None = None
+        self,
+        shard: str,
+        transfers: list[Transfer],
+        again: bool,
+        watched: WatchedStream | None = None,
     ) -> None:
         """One stream, from the start; `again`: the shard may be at another address now."""
         transfers.sort(key=lambda t: (t.source.piece, t.source.offset, t.within.offsets))

@@ -5,18 +5,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
+from tessera.api.parameters.v1 import coordinator_pb2_grpc as pb_grpc
 from tessera.rpc.channel import mapped_errors
 from tessera.weights import messages
 from tessera.weights.manifest import Version
 
-if TYPE_CHECKING:
-    from tessera.weights.coordinator import Coordinator
-
 _WORKED_SECONDS = 5.0
+
+
+class Asked(Protocol):
+    """A client of the coordinator, with the seconds that one that restarts is waited for."""
+
+    patience: float
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Of a call that is made now."""
+
+    def stub(self, *, again: bool) -> pb_grpc.CoordinatorServiceStub:
+        """A stub; with `again`, of wherever the coordinator listens now."""
 
 
 class Watch(Iterator[Version]):
@@ -30,7 +41,7 @@ class Watch(Iterator[Version]):
         UnavailableError: the coordinator stayed away for longer than the client's patience.
     """
 
-    def __init__(self, coordinator: Coordinator, name: str) -> None:
+    def __init__(self, coordinator: Asked, name: str) -> None:
         self._coordinator = coordinator
         self._request = pb.WatchSetRequest(set=name)
         self._closed = threading.Event()
