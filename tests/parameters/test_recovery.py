@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessera import errors
-from tessera.parameters import scrubber, sweeper
+from tessera.parameters import reconciler, scrubber, sweeper
 from tessera.parameters.local import LocalParameters
 from tessera.parameters.number_ranges import NumberRanges
 from tessera.parameters.slice_store import SliceStore
@@ -94,7 +94,8 @@ def test_what_was_dropped_stays_dropped(writer, lost, tmp_path):
     assert writer.publish(4).number == 4
 
 
-def test_a_drop_that_only_one_shard_has_done_is_done_by_all(writer, again, tmp_path):
+def test_a_drop_that_only_one_shard_has_done_is_done_by_all(writer, again, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 0.2)
     writer.acquire(keep=5)
     for seed in (1, 2):
         writer.publish(seed)
@@ -128,6 +129,13 @@ def test_an_old_copy_of_the_coordinators_folder_catches_up(writer, again, tmp_pa
     assert writer.check() == 4
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Callers do not wait long for a coordinator to hear from every shard; they ask again."""
+    monkeypatch.setattr(reconciler, "WAIT_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("short")
 def test_nothing_is_said_before_every_shard_has_been_heard(platform, writer, tmp_path):
     writer.publish(1)
     nodes = platform.parameters.nodes
@@ -147,6 +155,7 @@ def test_nothing_is_said_before_every_shard_has_been_heard(platform, writer, tmp
         late.stop()
 
 
+@pytest.mark.usefixtures("short")
 def test_a_shard_obeys_its_own_store_alone(platform, writer, another, again, tmp_path):
     writer.publish(1)
     platform.stop_parameters()
