@@ -87,8 +87,12 @@ def start_parameters(
         ServiceAddress(controller=controller, token=token) for token in tokens[: shards + 1]
     )
     nodes: list[CoordinatorNode | ShardNode] = [
+        # Nothing is warm: to touch memory takes longer than what most tests push.
         ShardNode(
-            ShardConfig(index=index, data_dir=data_dir / f"shard-{index}", calls=calls), place
+            ShardConfig(
+                index=index, data_dir=data_dir / f"shard-{index}", warm_bytes=0, calls=calls
+            ),
+            place,
         )
         for index, place in enumerate(places)
     ]

@@ -9,7 +9,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 
 import grpc
@@ -47,6 +47,7 @@ PATIENCE_SECONDS = 60.0
 """How long a starting process waits for a controller that is restarting."""
 
 
+@cache
 def build_version() -> str:
     """The build that endpoints announce; a controller refuses one that it cannot work with."""
     return metadata.version("tessera")
