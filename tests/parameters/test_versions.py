@@ -334,6 +334,7 @@ def test_a_pin_lasts_an_hour_at_most(writer):
         assert caught.value.violations[0].field == "ttl"
 
 
+@pytest.mark.waits
 def test_a_manifest_may_be_larger_than_any_message(platform, parameters, another):
     """3,000 tensors beside assets of nearly 64 MiB, which is what a message may have."""
     writer = another("vast")

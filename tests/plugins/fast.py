@@ -1,19 +1,24 @@
 """A pytest plugin: only what takes moments, neither Ray nor other processes.
 
-Properties are tried by few examples. What is left out is not even imported, for that would take as
-long as the tests; a test that starts a process and does not say so fails.
+Properties are tried by few examples, and files are kept in memory, where to sync one takes no time.
+What is left out is not even imported, for that would take as long as the tests; a test that starts
+a process and does not say so fails.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers
 
 HEAVY = ("ray", "processes", "waits", "slow", "chaos")
 HEAVY_FILE = re.compile(
@@ -27,14 +32,32 @@ EXAMPLES = 10
 SETTINGS = "_hypothesis_internal_use_settings"
 """Where Hypothesis keeps what `@settings` says of a test."""
 
+MEMORY = Path("/dev/shm")
+ROOM = 2 << 30
+"""Bytes that it must have free; containers often have 64 MiB."""
+
 _running: list[str] = []
 
 hypothesis.settings.register_profile("fast", max_examples=EXAMPLES, deadline=None)
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("fast")
+    # To read all of our code for numbers that may be of interest takes longer than ten examples.
+    providers._get_local_constants = lambda: providers._local_constants
     sys.addaudithook(_refuse)
+    if not hasattr(config, "workerinput") and MEMORY.is_dir():
+        _keep_in_memory(config)
+
+
+def _keep_in_memory(config: pytest.Config) -> None:
+    """Have this process, and the workers that it starts, make their temporary files there."""
+    if shutil.disk_usage(MEMORY).free < ROOM:
+        return
+    folder = tempfile.mkdtemp(prefix="pytest-", dir=MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
