@@ -14,7 +14,6 @@ from sources import files
 from tessera import errors
 from tessera.dtypes import DTYPES, FLOATS, element_size, library_name, numpy_name
 from tessera.torch_dtypes import dtype_name, torch_dtype
-from tessera.trainer.versions.layout import fill, to_bytes
 
 OURS = {"C32", "C128", "F4X2"}
 """What safetensors does not have, or counts otherwise."""
@@ -51,6 +50,8 @@ def test_all_that_torch_has_is_known_but_what_has_no_bytes():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_bits_of_any_type_go_out_and_come_back(dtype):
+    from tessera.trainer.versions.layout import fill, to_bytes  # noqa: PLC0415 - slow to load
+
     kind = torch_dtype(dtype)
     bits = torch.randint(0, 2 if dtype == "BOOL" else 256, (24 * kind.itemsize,), dtype=torch.uint8)
     part = torch.zeros(24 * kind.itemsize, dtype=torch.uint8).view(kind).reshape(4, 6)

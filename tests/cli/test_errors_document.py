@@ -7,12 +7,12 @@ import re
 from collections import defaultdict
 
 import pytest
-from sources import ROOT, files
+from sources import ROOT, files, texts
 
 from tessera import errors
 
 DOCUMENT = (ROOT / "docs" / "errors.md").read_text()
-CODE = "\n".join((ROOT / file).read_text() for file in files())
+CODE = "\n".join(texts().values())
 # Raised where a spec is read, checked and uploaded, and where data is read: the user's to mend.
 MENDED_BY_USERS = [
     path

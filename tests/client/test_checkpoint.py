@@ -7,14 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import transformers as hf
 from safetensors.torch import load_file, save_file
 
 from tessera import errors
 from tessera.client import checked_folder
 from tessera.client.folder import Folder
-
-hf.logging.set_verbosity_error()
 
 
 def refused(folder, kind=errors.InvalidArgumentError):
@@ -26,6 +23,9 @@ def refused(folder, kind=errors.InvalidArgumentError):
 @pytest.fixture
 def sharded(gpt2, tmp_path):
     """The GPT-2 in several files."""
+    import transformers as hf  # noqa: PLC0415 - slow to load
+
+    hf.logging.set_verbosity_error()
     hf.GPT2LMHeadModel.from_pretrained(gpt2).save_pretrained(tmp_path / "s", max_shard_size="2kB")
     return tmp_path / "s"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tessera import errors
 from tessera.api.controller.v1 import deployment_pb2
@@ -24,6 +23,8 @@ def test_sets_and_versions(client, tiny):
 
 
 def test_export_is_what_transformers_loads(client, tiny, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - slow to load
+
     done = client.export("tiny@1", tmp_path / "model")
     assert (done.set, done.version) == ("default/tiny", 1)
     model = AutoModelForCausalLM.from_pretrained(done.folder).eval()

@@ -12,18 +12,22 @@ GENERATED = ("shared/tessera/api", "shared/buf")
 
 
 @cache
-def files() -> dict[str, ast.Module]:
-    """Every hand-written module, by its path from the root."""
+def texts() -> dict[str, str]:
+    """Every hand-written module as it is written, by its path from the root."""
     paths = {
         path.relative_to(ROOT).as_posix(): path
         for source in SOURCES
         for path in sorted((ROOT / source).rglob("*.py"))
     }
     return {
-        name: ast.parse(path.read_text())
-        for name, path in paths.items()
-        if not name.startswith(GENERATED)
+        name: path.read_text() for name, path in paths.items() if not name.startswith(GENERATED)
     }
+
+
+@cache
+def files() -> dict[str, ast.Module]:
+    """Every hand-written module as a tree, by its path from the root."""
+    return {name: ast.parse(text) for name, text in texts().items()}
 
 
 @cache

@@ -20,7 +20,6 @@ from tessera.rpc.principal import Role
 from tessera.rpc.registration import fetch_verifier
 from tessera.spec.configuration import dump, parse_configuration
 from tessera.trainer.control.attempt import AttemptRecord
-from tessera.trainer.driver import _server
 
 TOLD = dump(PlatformLimits(servers=CallLimits(messages=MessageLimits(bytes=8 << 20))))
 CALLS = parse_configuration(TOLD, "--limits", PlatformLimits).servers
@@ -48,6 +47,8 @@ async def replica(platform):
 
 
 async def driver(platform):
+    from tessera.trainer.driver import _server  # noqa: PLC0415 - Ray Train is slow to load
+
     record = AttemptRecord(job="j", attempt=1, total_steps=5, world_size=2)
     verifier = await asyncio.to_thread(fetch_verifier, platform.address, "trainer")
     server = _server(record, "default", verifier, CALLS, None)

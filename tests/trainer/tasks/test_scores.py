@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score
 
 from tessera.trainer.tasks.classes import class_metrics, f1, measure_classes, one_hot
 from tessera.trainer.tasks.scores import moments, pearson
@@ -21,6 +20,8 @@ PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, ma
 @settings(max_examples=30, deadline=None)
 @given(PAIRS, st.integers(1, 40))
 def test_classes_are_scored_as_scikit_learn_does(pairs, cut):
+    from sklearn import metrics  # noqa: PLC0415 - slow to load
+
     guessed, wanted = (torch.tensor(part) for part in zip(*pairs, strict=True))
     # In two batches, as an evaluation comes.
     sums = sum(
@@ -28,23 +29,25 @@ def test_classes_are_scored_as_scikit_learn_does(pairs, cut):
         for part in (slice(0, cut), slice(cut, None))
     )
     found = class_metrics(sums.tolist())
-    assert found["accuracy"] == pytest.approx(accuracy_score(wanted, guessed))
-    expected = f1_score(wanted, guessed, average="macro", zero_division=0)
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(wanted, guessed))
+    expected = metrics.f1_score(wanted, guessed, average="macro", zero_division=0)
     assert found["macro_f1"] == pytest.approx(expected)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(*[st.booleans()] * 6), min_size=1, max_size=20))
 def test_several_classes_are_scored_as_scikit_learn_does(rows):
+    from sklearn import metrics  # noqa: PLC0415 - slow to load
+
     both = np.array(rows)
     guessed, wanted = both[:, :3], both[:, 3:]
     found = class_metrics(
         measure_classes(torch.from_numpy(guessed), torch.from_numpy(wanted)).tolist()
     )
-    assert found["accuracy"] == pytest.approx(accuracy_score(wanted, guessed))
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(wanted, guessed))
     there = np.flatnonzero((guessed | wanted).any(axis=0)).tolist()
     if there:
-        expected = f1_score(wanted, guessed, labels=there, average="macro", zero_division=0)
+        expected = metrics.f1_score(wanted, guessed, labels=there, average="macro", zero_division=0)
         assert found["macro_f1"] == pytest.approx(expected)
 
 
