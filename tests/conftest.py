@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ class Shares(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
+        return self._share_of(nodeid.partition("::")[0])
+
+    @cache  # noqa: B019 - there is one scheduler
+    def _share_of(self, path: str) -> str:
         if "pytest.mark.ray" not in (self.config.rootpath / path).read_text():
             return path
         return "platform" if path.startswith("tests/integration/") else "ray"

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from migrated import migrated
 
 from tessera import errors
 from tessera.attempt.failure import Failure, FailureCategory
@@ -62,7 +63,7 @@ def new(number=1, **fields):
 
 @pytest.fixture
 async def database(tmp_path):
-    found = Database(f"sqlite:///{tmp_path / 'c.db'}")
+    found = Database(f"sqlite:///{migrated(tmp_path / 'c.db')}")
     await found.open()
     yield found
     await found.close()
@@ -180,7 +181,7 @@ def test_reopening_between_any_two_calls_changes_nothing(tmp_path_factory, scrip
 
 
 async def play(path, script, reopen):
-    database = Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{migrated(path)}")
     await database.open()
     await database.write(jobs.create, new(), JOBS)
     for move, again in zip(script, reopen, strict=False):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
 import pytest
+from migrated import migrated
 
 from tessera.api.controller.v1 import (
     attempt_pb2_grpc,
@@ -40,7 +42,7 @@ def spec(name="demo", **fields) -> JobSpec:
 class Running:
     """A controller that can be killed and opened again on the same home."""
 
-    home: object
+    home: Path
     limits: PlatformLimits = field(default_factory=PlatformLimits)
     controller: Controller | None = None
     channel: grpc.aio.Channel | None = None
@@ -48,6 +50,7 @@ class Running:
     async def open(self) -> Running:
         config = Config(host="127.0.0.1", port=0, home=self.home, shards=0, limits=self.limits)
         self.controller = Controller(config, run_loops=False)
+        migrated(self.home / "controller.db")
         port = await self.controller.start()
         self.channel = aio_channel(f"127.0.0.1:{port}")
         return self

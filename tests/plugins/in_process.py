@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc
+from migrated import migrated
 
 from tessera.api.controller.v1 import deployment_pb2, deployment_pb2_grpc
 from tessera.controller.app import Controller
@@ -72,6 +73,7 @@ class InProcessPlatform:
         async def start():
             config = Config(host="127.0.0.1", home=self.home / "controller", **self._settings)
             self.controller = Controller(config, run_loops=bool(config.pools))
+            migrated(config.home / "controller.db")
             self._settings["port"] = await self.controller.start()
 
         self.run(start())

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import controllers
 import grpc
 import pytest
+from migrated import migrated
 
 from tessera.api.controller.v1 import pool_pb2 as pb
 from tessera.controller.app import Controller
@@ -86,6 +87,7 @@ async def platform(tmp_path, listeners):
 
     async def start():
         running.controller = Controller(config, run_loops=False)
+        migrated(home / "controller.db")
         running.channel = aio_channel(f"127.0.0.1:{await running.controller.start()}")
 
     running.open = start
