@@ -189,6 +189,7 @@ def test_the_same_push_after_the_seal_changes_nothing(writer):
     writer.verify(content)
 
 
+@pytest.mark.waits
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

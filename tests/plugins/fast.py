@@ -7,6 +7,7 @@ a process and does not say so fails.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -86,6 +87,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         _running.clear()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Nobody needs to look for what could be freed: all of it is, in a moment."""
+    gc.freeze()
 
 
 def _refuse(event: str, _: Any) -> None:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
-import rank_process
 import torch
 import torch.distributed as dist
 import versions
@@ -21,9 +20,7 @@ from tessera.device import Device
 from tessera.models.registry import build, load_config
 from tessera.trainer.control.commands import CommandQueue
 from tessera.trainer.control.in_memory_reporter import InMemoryReporter
-from tessera.trainer.rank import no_blobs
 from tessera.trainer.ranks import Ranks
-from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
 from tessera.trainer.versions.starting_point import ParameterStore
 from tessera.weights.coordinator import Coordinator
@@ -97,6 +94,8 @@ class Result:
 
 def run_gang(told: dict, out: Path, world_size: int | None = None) -> Result:
     """Run the loop in `world_size` processes and wait for them."""
+    import rank_process  # noqa: PLC0415 - FSDP is slow to load
+
     size = world_size or told["spec"]["resources"]["workers"]
     told = {"store": None, "kill": None, **told, "out": str(out)}
     with socket.socket() as probe:
@@ -165,6 +164,9 @@ class Alone:
 
     def run(self, spec: dict, attempt: int = 1) -> Result:
         """Run a spec whose name is that of the job and of its set."""
+        from tessera.trainer.rank import no_blobs  # noqa: PLC0415 - FSDP is slow to load
+        from tessera.trainer.run import Run  # noqa: PLC0415
+
         told, reporter = self.platform.store(spec["name"], attempt, spec=spec), InMemoryReporter()
         run = Run(
             settings=settings_of_json(json.dumps(spec)),
@@ -231,5 +233,7 @@ def alone(platform, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ranks():
+    import rank_process  # noqa: PLC0415 - FSDP is slow to load
+
     yield RankProcesses()
     rank_process.stop()

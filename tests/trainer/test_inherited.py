@@ -15,7 +15,6 @@ from tessera.models.tasks import CLASSIFICATION, EMBEDDING, REGRESSION, SENTIMEN
 from tessera.text.special import BERT
 from tessera.text.training import train
 from tessera.trainer.failure import UserError
-from tessera.trainer.run import Run
 from tessera.trainer.spec import settings_of_json
 from tessera.trainer.versions.sizing import complete, draft
 from tessera.trainer.versions.starting_point import InitVersion, StartingPoint
@@ -141,6 +140,8 @@ def test_what_a_checkpoint_states_of_its_tokenizer_goes_on():
 
 
 def test_the_files_of_its_tokenizer_go_on_with_a_version():
+    from tessera.trainer.run import Run  # noqa: PLC0415 - FSDP is slow to load
+
     assets = Kept(files={"tokenizer.json": b"own", "chat_template.jinja": b"{{ x }}"}).assets(
         b"own"
     )
