@@ -68,7 +68,7 @@ test: setup lint protos-check ## Everything that a change must pass
 
 .PHONY: test-fast
 test-fast: setup ## In about a minute: neither Ray nor other processes, properties by few examples
-	$(PYTEST) -q -p fast -p no:logging -n 2
+	$(PYTEST) -q -p fast -p no:logging -n 2 --no-loadscope-reorder
 
 .PHONY: test-slow
 test-slow: setup ## The long proofs

@@ -173,6 +173,7 @@ def record(draw, answered):
     return Record(values={"question": "b?", "context": "".join(letters), **found}, place="")
 
 
+@pytest.mark.waits
 async def test_a_model_learns_when_there_is_no_answer(replica, tiny):
     it = await replica(learned(tiny))
     draw = random.Random(2)

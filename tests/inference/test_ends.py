@@ -42,6 +42,7 @@ async def written(model, prompt, **asked):
         await served.close()
 
 
+@pytest.mark.waits
 @few(max_examples=8)
 @given(seed=st.integers(0, 1000), ends=st.lists(st.integers(0, 59), min_size=1, max_size=20),
        beams=st.sampled_from([1, 1, 3]))  # fmt: skip

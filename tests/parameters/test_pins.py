@@ -10,6 +10,7 @@ import pytest
 from tessera import errors
 
 
+@pytest.mark.waits
 def test_a_reader_of_the_newest_never_loses_it(writer, reader):
     """Of a set that keeps one version, while commits come one after another."""
     writer.acquire(keep=1)

@@ -71,10 +71,11 @@ def reasons(address, path, token):
     ("start", "method", "caller"),
     [
         (replica, "inference.v1.InferenceService/GetModel", {"role": Role.VIEWER}),
-        (
+        pytest.param(
             driver,
             "trainer.v1.TrainerService/GetStatus",
             {"role": Role.CONTROLLER, "job": "j", "attempt": 1},
+            marks=pytest.mark.waits,
         ),
     ],
 )

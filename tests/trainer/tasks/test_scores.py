@@ -17,6 +17,7 @@ from tessera.trainer.tasks.spans import covering, entities, is_bio, windows
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
 
+@pytest.mark.waits
 @settings(max_examples=30, deadline=None)
 @given(PAIRS, st.integers(1, 40))
 def test_classes_are_scored_as_scikit_learn_does(pairs, cut):
@@ -34,6 +35,7 @@ def test_classes_are_scored_as_scikit_learn_does(pairs, cut):
     assert found["macro_f1"] == pytest.approx(expected)
 
 
+@pytest.mark.waits
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(*[st.booleans()] * 6), min_size=1, max_size=20))
 def test_several_classes_are_scored_as_scikit_learn_does(rows):
