@@ -47,6 +47,7 @@ class Shares(LoadScopeScheduling):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Whatever ends this run, nothing that it started goes on; its xdist workers are of it."""
+    gc.disable()  # Until all is collected: little of what is imported is garbage.
     if not hasattr(config, "workerinput"):
         config.add_cleanup(Guard.start().close)
 
@@ -73,6 +74,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
+    gc.enable()
 
 
 @dataclass(frozen=True)
