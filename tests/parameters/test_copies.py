@@ -12,6 +12,8 @@ import pytest
 from tessera import errors
 from tessera.weights import holding
 
+pytestmark = pytest.mark.waits
+
 SHARDS = 3
 FAIL_OVER_SECONDS = 2.0
 

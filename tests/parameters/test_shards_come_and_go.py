@@ -14,6 +14,8 @@ from tessera.parameters.nodes import ShardNode
 from tessera.weights import holding
 from tessera.weights.coordinator import Coordinator
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
