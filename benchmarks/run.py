@@ -35,6 +35,9 @@ AIMS = {
     "tensors of 4 KiB ≤ 3 times the CPU of one of as many bytes",
     "commit": "a commit holds training up ≤ 1.5 times as long as a copy of its state in memory; of "
     "adapters ≤ 1.1 times what has changed is sent",
+    "checkpoint": "a background commit of four ranks' state holds training up no longer than "
+    "torch.distributed.checkpoint's async_save, and two ranks load its columns in no longer; what "
+    "a save costs more, which goes to another process and is checked, is told, not bounded",
     "memory": "a reader has ≤ a quarter of what it reads and 64 MiB more, a shard ≤ its pool and a "
     "quarter",
     "plan": "CPU of planning ≤ 20 ms for 1,024 slices of a tensor, and ≤ 3 s for FSDP on 512 ranks "
