@@ -45,8 +45,15 @@ PLACES = {
     "Box": {"offsets", "extents"},
     "DigestQuery": {"offsets", "extents"},
     "PullItem": {"extents", "offset"},
+    "PullRun": {"offsets"},
     "Slice": {"offset", "size"},
     "SliceHeader": {"size"},
+    # … columns, which are also held against each other.
+    "HeaderTable": {"group", "tensor", "axes", "box_offsets", "box_extents", "size", "checksum"},
+    "SliceTable": {
+        *("place", "tensor", "axes", "box_offsets", "box_extents", "offset", "size"),
+        *("checksum", "block_count", "blocks", "block_bytes"),
+    },
     "Tensor": {"shape"},
     "Version": {"number", "size"},
 }

@@ -11,6 +11,8 @@ from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.checked_file import FileKind, read_checked, write_checked
 from tessera.weights import messages
 from tessera.weights.manifest import SliceSpec
+from tessera.weights.slice_table import SliceTable
+from tessera.weights.table_messages import table_to_pb
 
 INDEX = FileKind("tessera-index-1", "index", "INDEX_DAMAGED")
 
@@ -23,7 +25,7 @@ def write_index(path: Path, contents: Contents) -> None:
     message = pb.Manifest(
         # One entry for each piece: the group is the piece's when the index is read back.
         tensors=[pb.Tensor(name=name, group=group) for name, group in contents],
-        slices=[messages.slice_to_pb(s) for slices in contents.values() for s in slices],
+        tables=[table_to_pb(SliceTable.join(list(contents.values())))],
     )
     write_checked(path, INDEX, message.SerializeToString())
 
@@ -42,8 +44,7 @@ def read_index(path: Path) -> Contents:
     keys = {tensor.name: (tensor.name, tensor.group) for tensor in message.tensors}
     for key in keys.values():
         contents[key] = []
-    for found in message.slices:
-        source = messages.slice_from_pb(found)
+    for source in messages.slices_from_pb(message):
         if len(source.blocks) != -(-source.size // source.block_bytes):
             raise INDEX.damaged(path)
         contents[keys[source.piece]].append(source)

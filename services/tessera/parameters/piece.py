@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xxhash
 
 from tessera.weights.manifest import SliceSpec, TensorSpec
+from tessera.weights.slice_table import SliceTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +49,18 @@ class HeldPiece:
         return tuple(shard for shard in self.holders if shard not in self.damaged)
 
 
-def distinct(slices: Iterable[SliceSpec]) -> list[SliceSpec]:
+def distinct(slices: SliceTable) -> SliceTable:
     """Of slices that several shards have, those of the one that is named first."""
-    first: dict[str, str] = {}
-    return [
-        source for source in slices if first.setdefault(source.piece, source.shard) == source.shard
-    ]
+    first: dict[str, int] = {}
+    for number, (_, piece) in enumerate(slices.columns.places):
+        first.setdefault(piece, number)
+    if len(first) == len(slices.columns.places):
+        return slices
+    return slices.take(np.flatnonzero(np.isin(slices.columns.place, list(first.values()))))
 
 
 def pieces_of(
-    tensors: Sequence[TensorSpec], slices: Iterable[SliceSpec]
+    tensors: Sequence[TensorSpec], slices: SliceTable
 ) -> list[tuple[PieceSpec, tuple[str, ...]]]:
     """Pieces and the shards that have them, in the order in which slices name them.
 
@@ -65,30 +68,35 @@ def pieces_of(
         tensors: of the version.
         slices: as every shard tells of its own; what several have is named several times.
     """
-    found: dict[tuple[str, str], list[SliceSpec]] = defaultdict(list)
-    for source in slices:
-        found[source.piece, source.shard].append(source)
-    holders: dict[str, list[str]] = defaultdict(list)
-    for name, shard in found:
-        holders[name].append(shard)
+    places = slices.columns.places
+    holders: dict[str, list[int]] = defaultdict(list)
+    for number, (_, piece) in enumerate(places):
+        holders[piece].append(number)
+    order = np.argsort(slices.columns.place, kind="stable")
+    starts = np.searchsorted(slices.columns.place[order], np.arange(len(places) + 1))
     pieces = []
-    for name, shards in holders.items():
-        lying = found[name, shards[0]]
-        piece = PieceSpec(
+    for name, numbers in holders.items():
+        lying = slices.take(order[starts[numbers[0]] : starts[numbers[0] + 1]])
+        if not lying:
+            continue
+        spec = PieceSpec(
             name=name,
-            group=tensors[lying[0].tensor].group,
-            size=sum(source.size for source in lying),
+            group=tensors[int(lying.tensors[0])].group,
+            size=lying.size,
             digest=digest_of(lying),
         )
-        pieces.append((piece, tuple(shards)))
+        pieces.append((spec, tuple(places[number][0] for number in numbers)))
     return pieces
 
 
-def digest_of(slices: Iterable[SliceSpec]) -> str:
+def digest_of(slices: Sequence[SliceSpec]) -> str:
     """Which slices lie where in a piece, and their checksums: 16 hexadecimal digits."""
+    table = SliceTable.of(slices)
+    columns = table.take(np.argsort(table.columns.offsets)).columns
+    boxes = columns.boxes
     hasher = xxhash.xxh3_64()
-    for source in sorted(slices, key=lambda one: one.offset):
-        box = (*source.box.offsets, *source.box.extents)
-        hasher.update(np.array([source.tensor, source.offset, source.size, *box], "<i8").data)
-        hasher.update(source.checksum.to_bytes(8, "little"))
+    for column in (columns.tensors, columns.offsets, columns.sizes, columns.checksums):
+        hasher.update(np.ascontiguousarray(column).data)
+    for column in (boxes.axes, boxes.offsets, boxes.extents):
+        hasher.update(np.ascontiguousarray(column).data)
     return hasher.hexdigest()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
+
+import xxhash
 
 from tessera import errors
 from tessera.parameters.inbox import Inbox, Target
@@ -14,10 +15,11 @@ from tessera.parameters.pending import ArrivedPiece, PendingPiece
 from tessera.weights.blocks import BLOCK_BYTES, SliceHasher
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
+from tessera.weights.record import record
 from tessera.weights.strided import Bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Announced:
     """A slice whose bytes follow; or, with `reuse`, one that an earlier version has.
 
@@ -59,7 +61,7 @@ class PushStream:
         self._filled = 0
         self._size = 0
 
-    def announce(self, headers: Sequence[Announced]) -> None:
+    def announce(self, headers: Iterable[Announced]) -> None:
         """Slices whose bytes follow, in order, and slices that are here already.
 
         Raises:
@@ -85,6 +87,9 @@ class PushStream:
                 raise errors.InvalidArgumentError(
                     "bytes came that no header had announced", reason="UNANNOUNCED_BYTES"
                 )
+            if not self._filled and (whole := self._take_small(data)):
+                data = data[whole:]
+                continue
             header = self._queue[0]
             part = data[: header.size - self._filled]
             self._hasher.update(part)
@@ -163,8 +168,36 @@ class PushStream:
             self._pieces[group] = self._inbox.piece(self._target, group)
         return self._pieces[group]
 
+    def _take_small(self, data: Bytes) -> int:
+        """Slices of one block each and of one group that lie whole at the beginning of some bytes.
+
+        Returns:
+            their bytes.
+        """
+        group, taken = self._queue[0].group, 0
+        piece = self._piece(group) if self._durable is None else None
+        start = piece.size if piece is not None else 0
+        while self._queue and self._queue[0].group == group:
+            header = self._queue[0]
+            end = taken + header.size
+            if end > data.size or header.size > self._block_bytes:
+                break
+            digest = xxhash.xxh3_64_intdigest(data[taken:end].data)
+            self._keep(header, digest, (digest,), start + taken)
+            self._queue.popleft()
+            taken = end
+        if taken and piece is not None:
+            piece.append(data[:taken])
+        return taken
+
     def _finish_slice(self, header: Announced) -> None:
         digest, blocks = self._hasher.finish()
+        start = self._pieces[header.group].size - header.size if self._durable is None else 0
+        self._keep(header, digest, blocks, start)
+        self._filled = 0
+
+    def _keep(self, header: Announced, digest: int, blocks: tuple[int, ...], start: int) -> None:
+        """Note a slice, which begins at a byte of its piece, if it is what was announced."""
         if digest != header.checksum:
             raise errors.DataLossError(
                 f"slice {list(header.box.offsets)}+{list(header.box.extents)} of tensor"
@@ -180,7 +213,7 @@ class PushStream:
                     box=header.box,
                     shard=self._shard,
                     piece=piece.name,
-                    offset=piece.size - header.size,
+                    offset=start,
                     size=header.size,
                     checksum=header.checksum,
                     blocks=blocks,
@@ -190,7 +223,6 @@ class PushStream:
             self._size += header.size
         else:
             self._repeat(header)
-        self._filled = 0
 
 
 def _not_held(target: Target, number: int) -> errors.FailedPreconditionError:

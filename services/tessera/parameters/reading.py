@@ -15,13 +15,17 @@ from tessera.parameters.slice_store import Key, SliceStore
 from tessera.weights import strided
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
+from tessera.weights.record import record
 from tessera.weights.strided import Bytes
+
+TOGETHER_BYTES = 1024 * 1024
+"""How much of small slices is read at once."""
 
 SPAN_BYTES = 4 * 1024 * 1024
 """How much of a slice is read at once, to gather from it what lies apart."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Item:
     """A box of the slice that begins at `offset` of a piece; `extents` are the whole slice's."""
 
@@ -32,19 +36,35 @@ class Item:
     box: Box
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceRun:
+    """Whole slices of a piece, by where they begin in it."""
+
+    piece: str
+    offsets: Sequence[int]
+
+
 class Reading:
-    """The bytes of items, one after another; `checksums` grows as they are read.
+    """The bytes of items, then those of runs, one after another.
 
     Args:
         store: where they lie.
         key: set and version.
         items: what to read.
+        runs: what to read then.
+
+    Attributes:
+        checksums: of what has been read so far.
+        size: bytes of it.
     """
 
-    def __init__(self, store: SliceStore, key: Key, items: Sequence[Item]) -> None:
+    def __init__(
+        self, store: SliceStore, key: Key, items: Sequence[Item], runs: Sequence[SliceRun] = ()
+    ) -> None:
         self._store = store
         self._key = key
         self._items = items
+        self._runs = runs
         self.checksums: list[int] = []
         self.size = 0
 
@@ -58,11 +78,18 @@ class Reading:
         """
         for name, items in groupby(self._items, lambda item: item.piece):
             piece = self._store.piece(self._key, name)
-            try:
-                yield from self._piece(piece, items)
-            except errors.DataLossError as error:
-                self._store.note(self._key, piece, error)
-                raise
+            yield from self._noted(piece, self._piece(piece, items))
+        for run in self._runs:
+            piece = self._store.piece(self._key, run.piece)
+            yield from self._noted(piece, self._run(piece, run.offsets))
+
+    def _noted(self, piece: SliceFile, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
+        """What is read of a piece; the store hears if it is damaged."""
+        try:
+            yield from blocks
+        except errors.DataLossError as error:
+            self._store.note(self._key, piece, error)
+            raise
 
     def _piece(self, piece: SliceFile, items: Iterable[Item]) -> Iterator[Bytes]:
         with piece.opened() as file:
@@ -71,6 +98,18 @@ class Reading:
                 _check(item, source)
                 yield from self._counted(_read(file, source, item))
 
+    def _run(self, piece: SliceFile, offsets: Sequence[int]) -> Iterator[Bytes]:
+        with piece.opened() as file:
+            for sources in _together(map(piece.slice, offsets)):
+                if len(sources) == 1:
+                    yield from self._counted(file.read(sources[0], 0, sources[0].size))
+                    continue
+                block = file.read_together(sources)
+                self.size += block.size
+                # A slice of one block has been held against this just now.
+                self.checksums += (source.blocks[0] for source in sources)
+                yield block
+
     def _counted(self, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
         hasher = xxhash.xxh3_64()
         for block in blocks:
@@ -78,6 +117,23 @@ class Reading:
             self.size += block.size
             yield block
         self.checksums.append(hasher.intdigest())
+
+
+def _together(slices: Iterable[SliceSpec]) -> Iterator[list[SliceSpec]]:
+    """Small slices that follow one another, so many as are read at once; others alone."""
+    some: list[SliceSpec] = []
+    size, end, ended = 0, 0, False
+    for source in slices:
+        single = source.size <= source.block_bytes
+        if some and (
+            ended or not single or source.offset != end or size + source.size > TOGETHER_BYTES
+        ):
+            yield some
+            some, size = [], 0
+        some.append(source)
+        size, end, ended = size + source.size, source.offset + source.size, not single
+    if some:
+        yield some
 
 
 def _check(item: Item, source: SliceSpec) -> None:

@@ -21,7 +21,9 @@ from tessera.parameters.sqlite_file import SQLiteFile
 from tessera.parameters.version_record import VersionRecord
 from tessera.weights import messages
 from tessera.weights.coverage import check_coverage
-from tessera.weights.manifest import SliceSpec, TensorSpec, VersionState
+from tessera.weights.manifest import TensorSpec, VersionState
+from tessera.weights.slice_table import SliceTable
+from tessera.weights.table_messages import table_to_pb
 
 Key = tuple[str, int]
 """Set and version."""
@@ -116,7 +118,7 @@ class Recovery:
             return False
         dropped = any(one.dropped for one in found)
         groups = _held(records)
-        slices = [source for one in found for source in one.slices]
+        slices = SliceTable.join([one.slices for one in found])
         record = max(records, key=lambda one: one.sequence)
         with self._database.transaction() as db:
             for table in ("versions", "manifests", "holders", "damage"):
@@ -184,11 +186,11 @@ def _insert_version(
 
 
 def _insert_manifest(
-    db: sqlite3.Connection, key: Key, record: VersionRecord, slices: Sequence[SliceSpec]
+    db: sqlite3.Connection, key: Key, record: VersionRecord, slices: SliceTable
 ) -> None:
     content = pb.Manifest(
         tensors=[messages.tensor_to_pb(tensor) for tensor in record.manifest.tensors],
-        slices=[messages.slice_to_pb(source) for source in distinct(slices)],
+        tables=[table_to_pb(distinct(slices))],
         assets=messages.assets_to_pb(record.manifest.assets),
     )
     db.execute("INSERT INTO manifests VALUES (?, ?, ?)", (*key, content.SerializeToString()))
@@ -213,9 +215,7 @@ def _advance_set(db: sqlite3.Connection, key: Key, record: VersionRecord) -> Non
     )
 
 
-def _incomplete(
-    record: VersionRecord, groups: Sequence[str], slices: Sequence[SliceSpec]
-) -> dict[str, str]:
+def _incomplete(record: VersionRecord, groups: Sequence[str], slices: SliceTable) -> dict[str, str]:
     """Groups of which shards do not know every slice, and what is missing."""
     found = {}
     for group in groups:
@@ -226,9 +226,7 @@ def _incomplete(
     return found
 
 
-def _missing(
-    tensors: Sequence[TensorSpec], wanted: Sequence[int], slices: Sequence[SliceSpec]
-) -> str:
+def _missing(tensors: Sequence[TensorSpec], wanted: Sequence[int], slices: SliceTable) -> str:
     """What is missing of some tensors; empty: nothing."""
     places = {number: place for place, number in enumerate(wanted)}
     kept = [

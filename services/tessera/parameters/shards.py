@@ -24,14 +24,16 @@ from tessera.rpc.deadline import remaining
 from tessera.rpc.registration import resolve
 from tessera.rpc.tls.names import shard_server_name
 from tessera.rpc.token import Token, tls_of
-from tessera.weights.manifest import HeadMove, ShardAddress, SliceSpec
+from tessera.weights.manifest import HeadMove, ShardAddress
 from tessera.weights.messages import (
     head_move_from_pb,
     head_move_to_pb,
     manifest_to_pb,
     shards_to_pb,
     slice_from_pb,
+    slices_from_pb,
 )
+from tessera.weights.slice_table import SliceTable
 
 PERSIST_SECONDS = 60.0
 """For a call that a shard answers within `operations.POLL_SECONDS`, if it lives."""
@@ -127,7 +129,7 @@ class Shards:
 
     async def persist(
         self, shard: str, name: str, version: int, tell: Callable[[int], None]
-    ) -> list[SliceSpec]:
+    ) -> SliceTable:
         """Make a version durable on a shard, however long that takes; lists what it holds of it.
 
         Args:
@@ -136,12 +138,12 @@ class Shards:
             version: its number.
             tell: hears how many bytes are durable so far.
         """
-        request = pb.PersistVersionRequest(store=self.store, set=name, version=version)
+        request = pb.PersistVersionRequest(store=self.store, set=name, version=version, tables=True)
         while True:
             reply = await self._call(shard, "PersistVersion", request, PERSIST_SECONDS)
             tell(reply.written)
             if not reply.pending:
-                return [slice_from_pb(message) for message in reply.slices]
+                return slices_from_pb(reply)
 
     async def copy(
         self, shard: str, name: str, version: int, copies: Sequence[Copy]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -133,24 +133,46 @@ class OpenSliceFile:
             block = self._block(source, begin)
             yield block[max(0, start - begin) : end - begin]
 
+    def read_together(self, sources: Sequence[SliceSpec]) -> Bytes:
+        """Slices of one block each that follow one another, at once.
+
+        Raises:
+            DataLossError: as `read` does.
+        """
+        first = sources[0].offset
+        found = self._span(sources, first, sources[-1].offset + sources[-1].size - first)
+        for source in sources:
+            begin = source.offset - first
+            self._check(source, 0, found[begin : begin + source.size])
+        return found
+
     def _block(self, source: SliceSpec, begin: int) -> Bytes:
         """The block of a slice that begins at a byte of it."""
-        block = np.empty(min(source.block_bytes, source.size - begin), np.uint8)
-        filled = 0
-        while filled < block.size:
-            place = source.offset + begin + filled
-            try:
-                read = os.preadv(self._descriptor, [block[filled:].data], place)
-            except OSError as error:
-                name = errno.errorcode.get(error.errno or 0, "")
-                raise self._lost(source, "READ_FAILED", f"cannot be read ({name})") from None
-            if not read:
-                raise self._lost(source, "SHORT_FILE", "ends too early")
-            filled += read
+        size = min(source.block_bytes, source.size - begin)
+        block = self._span([source], source.offset + begin, size)
+        self._check(source, begin, block)
+        return block
+
+    def _check(self, source: SliceSpec, begin: int, block: Bytes) -> None:
         if not is_whole(block, source.blocks[begin // source.block_bytes]):
             what = f"does not match its checksum at byte {begin}"
             raise self._lost(source, "CHECKSUM_MISMATCH", what)
-        return block
+
+    def _span(self, sources: Sequence[SliceSpec], start: int, size: int) -> Bytes:
+        """Bytes of the file, which are of these slices."""
+        span = np.empty(size, np.uint8)
+        filled = 0
+        while filled < size:
+            try:
+                read = os.preadv(self._descriptor, [span[filled:].data], start + filled)
+            except OSError as error:
+                name = errno.errorcode.get(error.errno or 0, "")
+                source = _at(sources, start + filled)
+                raise self._lost(source, "READ_FAILED", f"cannot be read ({name})") from None
+            if not read:
+                raise self._lost(_at(sources, start + filled), "SHORT_FILE", "ends too early")
+            filled += read
+        return span
 
     def _lost(self, source: SliceSpec, reason: str, what: str) -> errors.DataLossError:
         box, piece = source.box, self._piece
@@ -167,3 +189,8 @@ class OpenSliceFile:
                 "offset": str(source.offset),
             },
         )
+
+
+def _at(sources: Sequence[SliceSpec], place: int) -> SliceSpec:
+    """The one of slices that follow one another that a byte of their file is of."""
+    return next(source for source in sources if place < source.offset + source.size)

@@ -12,6 +12,7 @@ from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.disk import database_errors
 from tessera.parameters.piece import pieces_of
 from tessera.weights import messages
+from tessera.weights.slice_table import SliceTable
 
 _TABLES = """
 CREATE TABLE sets (
@@ -235,7 +236,7 @@ def _holders_of(content: bytes) -> str:
                 "size": piece.size,
                 "digest": piece.digest,
             }
-            for piece, shards in pieces_of(manifest.tensors, manifest.slices)
+            for piece, shards in pieces_of(manifest.tensors, SliceTable.of(manifest.slices))
             for place, shard in enumerate(shards)
         ]
     )

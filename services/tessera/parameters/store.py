@@ -40,6 +40,8 @@ from tessera.parameters.version_retention import VersionRetention
 from tessera.parameters.writer import Writer, fenced, own
 from tessera.weights import messages
 from tessera.weights.manifest import Grant, Manifest, SliceSpec, TensorSpec, Version, VersionState
+from tessera.weights.slice_table import SliceTable
+from tessera.weights.table_messages import table_to_pb
 
 
 class Store:
@@ -181,7 +183,7 @@ class Store:
 
     def unsealed(
         self, writer: Writer, number: int
-    ) -> tuple[tuple[TensorSpec, ...], list[str]] | None:
+    ) -> tuple[Sequence[TensorSpec], list[str]] | None:
         """The tensors of an open version, and the shards that are pushed to; None if it is sealed.
 
         One that an earlier build had opened may have been pushed to any shard.
@@ -192,7 +194,7 @@ class Store:
                 return None
             content = _content(db, writer.set, number)
             shards = json.loads(row["shards"]) or member_names(db)
-            return tuple(messages.tensor_from_pb(tensor) for tensor in content.tensors), shards
+            return messages.tensors_from_pb(content.tensors), shards
 
     def seal(
         self,
@@ -216,13 +218,14 @@ class Store:
             if own(db, writer, number)["state"] != VersionState.OPEN.value:
                 return
             content = _content(db, name, number)
-            content.slices.extend(messages.slice_to_pb(source) for source in slices)
+            table = SliceTable.of(slices)
+            content.tables.append(table_to_pb(table))
             db.execute(
                 "UPDATE manifests SET content = ? WHERE set_name = ? AND number = ?",
                 (content.SerializeToString(), name, number),
             )
             add(db, (name, number), pieces)
-            self.retention.make_room(db, name, sum(source.size for source in slices))
+            self.retention.make_room(db, name, table.size)
             _set_state(db, name, number, VersionState.SEALED)
             renew(db, name, number)
 
@@ -257,7 +260,9 @@ class Store:
         """Number of slices and bytes of a version."""
         with self._database.transaction() as db:
             content = _content(db, name, number)
-            return len(content.slices), sum(source.size for source in content.slices)
+            sizes = [source.size for source in content.slices]
+            sizes += (size for table in content.tables for size in table.size)
+            return len(sizes), sum(sizes)
 
     def commit(self, writer: Writer, number: int, record: VersionRecord | None) -> Version:
         """Make a sealed version the head, unless the head was moved since it was recorded.
@@ -344,7 +349,7 @@ def _insert_content(
     assets: Mapping[str, bytes],
 ) -> None:
     content = pb.Manifest(
-        tensors=[messages.tensor_to_pb(tensor) for tensor in tensors],
+        tensors=messages.tensors_to_pb(tensors),
         assets=messages.assets_to_pb(assets),
     )
     row = (name, number, content.SerializeToString())
@@ -364,7 +369,7 @@ def _record(db: sqlite3.Connection, version: Version, sequence: int) -> VersionR
     content = _content(db, version.set, version.number)
     manifest = Manifest(
         version=version,
-        tensors=tuple(messages.tensor_from_pb(tensor) for tensor in content.tensors),
+        tensors=messages.tensors_from_pb(content.tensors),
         slices=(),
         assets=messages.assets_from_pb(content.assets),
     )

@@ -24,6 +24,7 @@ from tessera.parameters.sweeper import Sweeper
 from tessera.parameters.writer import Writer
 from tessera.weights.coverage import check_coverage
 from tessera.weights.manifest import Grant, HeadMove, ShardAddress, TensorSpec, Version
+from tessera.weights.slice_table import SliceTable
 
 log = structlog.get_logger()
 
@@ -142,11 +143,12 @@ class Versions:
                     for shard in shards
                 )
             )
-            slices = [source for part in found for source in part]
-            await asyncio.to_thread(check_coverage, tensors, distinct(slices))
+            slices = SliceTable.join(found)
+            once = await asyncio.to_thread(distinct, slices)
+            await asyncio.to_thread(check_coverage, tensors, once)
             pieces = await asyncio.to_thread(pieces_of, tensors, slices)
             pieces = await self.copies.of_new((writer.set, number), pieces)
-            await self.ask(self.store.seal, writer, number, distinct(slices), pieces)
+            await self.ask(self.store.seal, writer, number, once, pieces)
             self.sweeper.wake()
         return await self.ask(self.store.sealed_size, writer.set, number)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Box:
     @staticmethod
     def whole(shape: Sequence[int]) -> Box:
         """The box that is all of a tensor."""
-        return Box((0,) * len(shape), tuple(shape))
+        return _whole(tuple(shape))
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -137,6 +138,12 @@ class Box:
             offsets[axis] += start
             extents[axis] = min(rows, self.extents[axis] - start)
             yield Box(tuple(offsets), tuple(extents))
+
+
+@lru_cache(1 << 12)
+def _whole(shape: tuple[int, ...]) -> Box:
+    """One for all tensors of a shape: a model has thousands, of a few shapes."""
+    return Box((0,) * len(shape), shape)
 
 
 def _between(low: Sequence[int], high: Sequence[int]) -> Box:

@@ -129,6 +129,7 @@ class Coordinator:
             shards=messages.shards_from_pb(reply.shards),
             controller=self._controller,
             grant=reply.grant,
+            tables=reply.tables,
         )
 
     def seal_version(self, opened: OpenedVersion) -> int:
@@ -175,7 +176,7 @@ class Coordinator:
             FailedPreconditionError: the newest is older than `min_version` (reason TOO_OLD).
         """
         request = pb.GetManifestRequest(
-            set=set, version=version, groups=groups, min_version=min_version
+            set=set, version=version, groups=groups, min_version=min_version, tables=True
         )
 
         def attempt(again: bool) -> list[pb.GetManifestResponse]:

@@ -8,9 +8,11 @@ import numpy as np
 
 from tessera import errors
 from tessera.weights.box import Box
+from tessera.weights.box_tree import Numbers
 from tessera.weights.layout import Layout
 from tessera.weights.manifest import SliceSpec, TensorSpec
 from tessera.weights.slice_index import SliceIndex
+from tessera.weights.slice_table import SliceTable
 
 
 def check_coverage(tensors: Sequence[TensorSpec], slices: Sequence[SliceSpec]) -> None:
@@ -24,41 +26,47 @@ def check_coverage(tensors: Sequence[TensorSpec], slices: Sequence[SliceSpec]) -
             OVERLAP), no part of its tensor (BOX_OUT_OF_TENSOR), or of another size than its box
             (SIZE_MISMATCH); `metadata` names group and tensor.
     """
-    for source in slices:
-        if not 0 <= source.tensor < len(tensors):
-            raise errors.FailedPreconditionError(
-                f"a slice names tensor {source.tensor}, but the version has {len(tensors)}",
-                reason="BOX_OUT_OF_TENSOR",
-            )
-    index = SliceIndex(
-        [tensor.shape for tensor in tensors],
-        [source.tensor for source in slices],
-        [source.box for source in slices],
-    )
+    table = SliceTable.of(slices)
+    _check_tensors(tensors, table)
+    _check_axes(tensors, table)
+    index = SliceIndex([tensor.shape for tensor in tensors], table.tensors, table.boxes)
+    good: set[tuple[Layout, str, bytes]] = set()
     for number, tensor in enumerate(tensors):
-        _check_axes(tensor, [slices[place] for place in index.slices(number).tolist()])
         layout, places = index.of(number)
-        _check_sizes(tensor, [slices[place] for place in places.tolist()], layout)
-        _check_layout(tensor, layout)
+        sizes = table.columns.sizes[places]
+        alike = (layout, tensor.dtype, sizes.tobytes())
+        if alike not in good:
+            _check_sizes(tensor, sizes, layout)
+            _check_layout(tensor, layout)
+            good.add(alike)
 
 
-def _check_axes(tensor: TensorSpec, slices: Sequence[SliceSpec]) -> None:
-    axes = len(tensor.shape)
-    for source in slices:
-        if len(source.box.offsets) != axes:
-            raise _refusal(tensor, "BOX_OUT_OF_TENSOR", f"{_text(source.box)} has not its axes")
+def _check_tensors(tensors: Sequence[TensorSpec], table: SliceTable) -> None:
+    (wrong,) = np.nonzero((table.tensors < 0) | (table.tensors >= len(tensors)))
+    if len(wrong):
+        raise errors.FailedPreconditionError(
+            f"a slice names tensor {table.tensors[wrong[0]]}, but the version has {len(tensors)}",
+            reason="BOX_OUT_OF_TENSOR",
+        )
 
 
-def _check_sizes(tensor: TensorSpec, slices: Sequence[SliceSpec], layout: Layout) -> None:
+def _check_axes(tensors: Sequence[TensorSpec], table: SliceTable) -> None:
+    axes = np.array([len(tensor.shape) for tensor in tensors], np.int64)
+    (wrong,) = np.nonzero(axes[table.tensors] != table.boxes.axes)
+    if len(wrong):
+        tensor = tensors[table.tensors[wrong[0]]]
+        text = f"{_text(table.boxes[int(wrong[0])])} has not its axes"
+        raise _refusal(tensor, "BOX_OUT_OF_TENSOR", text)
+
+
+def _check_sizes(tensor: TensorSpec, sizes: Numbers, layout: Layout) -> None:
     """Of slices in the order of their layout."""
     if layout.outside is not None:
         text = f"{_text(layout.boxes[layout.outside])} lies outside of it"
         raise _refusal(tensor, "BOX_OUT_OF_TENSOR", text)
-    sizes = np.fromiter((source.size for source in slices), np.int64, len(slices))
     (wrong,) = np.nonzero(sizes != layout.elements * tensor.element_size)
     if len(wrong):
-        source = slices[wrong[0]]
-        text = f"{_text(source.box)} came with {source.size} bytes"
+        text = f"{_text(layout.boxes[wrong[0]])} came with {sizes[wrong[0]]} bytes"
         raise _refusal(tensor, "SIZE_MISMATCH", text)
 
 

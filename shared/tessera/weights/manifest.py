@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from tessera.dtypes import element_size
 from tessera.weights.blocks import BLOCK_BYTES
 from tessera.weights.box import Box
-from tessera.weights.slice_index import SliceIndex
+from tessera.weights.record import record
+from tessera.weights.slice_index import SliceIndex, columns_of
 
 
 class VersionState(enum.Enum):
@@ -23,7 +24,7 @@ class VersionState(enum.Enum):
     ABORTED = "aborted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TensorSpec:
     """One named tensor; `dtype` in safetensors' spelling (F32, BF16, U8 …)."""
 
@@ -48,7 +49,7 @@ class TensorSpec:
         return Box.whole(self.shape)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SliceSpec:
     """A box of a tensor as one shard keeps it: dense and row-major from `offset` of a piece.
 
@@ -183,7 +184,8 @@ class Grant:
 class OpenedVersion:
     """A version that takes slices. It can be pickled and sent to other ranks.
 
-    `grant` is the coordinator's word to the shards that they may be pushed.
+    `grant` is the coordinator's word to the shards that they may be pushed, and `tables` says that
+    they take headers as tables.
     """
 
     set: str
@@ -193,6 +195,7 @@ class OpenedVersion:
     shards: tuple[ShardAddress, ...]
     controller: str
     grant: str
+    tables: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,15 +203,17 @@ class Manifest:
     """All about a committed version; `slices[i].tensor` counts in `tensors`.
 
     Slices name the shard that is asked for them first; `copies` are further shards by piece.
+    `runs`: its shards know how to send whole slices by their places alone.
     """
 
     version: Version
-    tensors: tuple[TensorSpec, ...]
-    slices: tuple[SliceSpec, ...]
+    tensors: Sequence[TensorSpec]
+    slices: Sequence[SliceSpec]
     assets: Mapping[str, bytes]
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shards: tuple[ShardAddress, ...] = ()
     controller: str = ""
+    runs: bool = False
 
     def holders(self, source: SliceSpec) -> tuple[str, ...]:
         """Shards that have a slice, in the order in which they are asked for it."""
@@ -233,11 +238,8 @@ class Manifest:
     @cached_property
     def slice_index(self) -> SliceIndex:
         """The slices by tensor, for all that is read of the version."""
-        return SliceIndex(
-            [tensor.shape for tensor in self.tensors],
-            [source.tensor for source in self.slices],
-            [source.box for source in self.slices],
-        )
+        shapes = [tensor.shape for tensor in self.tensors]
+        return SliceIndex(shapes, *columns_of(self.slices))
 
     def group(self, group: str) -> dict[str, TensorSpec]:
         """The tensors of a group by name, in order."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 from google.protobuf.message import Message
 
 from tessera.api.parameters.v1 import manifest_pb2 as pb
+from tessera.weights import messages
+from tessera.weights.box_tree import Numbers
+from tessera.weights.slice_table import SliceTable
+from tessera.weights.table_messages import table_from_pb, table_to_pb
 
 PART_BYTES = 2 * 1024 * 1024
+_VARINT, _FIXED = 10, 8
 
 
 Holders = Mapping[str, Sequence[str]]
@@ -16,7 +22,12 @@ Holders = Mapping[str, Sequence[str]]
 
 
 def cut(
-    version: pb.Version, content: bytes, groups: Collection[str], holders: Holders
+    version: pb.Version,
+    content: bytes,
+    groups: Collection[str],
+    holders: Holders,
+    *,
+    tables: bool = True,
 ) -> Iterator[pb.Manifest]:
     """The parts of what is kept of a version: the first one has the version, a small one all.
 
@@ -28,9 +39,16 @@ def cut(
         content: a manifest, encoded.
         groups: whose tensors and slices are wanted.
         holders: of the pieces; of one that is not there, what the slices name.
+        tables: whether slices that are kept so may go as tables; else one by one.
     """
+    whole = pb.Manifest.FromString(content)
+    _name(whole, holders)
+    if len(content) < PART_BYTES and (tables or not whole.tables) and _all_of(whole, groups):
+        whole.version.CopyFrom(version)
+        yield whole
+        return
     part, size = pb.Manifest(version=version), version.ByteSize()
-    for field, item in _selected(pb.Manifest.FromString(content), groups, holders):
+    for field, item in _selected(whole, groups, tables=tables):
         grown = item.ByteSize()
         if size and size + grown > PART_BYTES:
             yield part
@@ -55,10 +73,28 @@ def join(parts: Iterable[pb.Manifest]) -> pb.Manifest:
     return whole
 
 
+def _name(whole: pb.Manifest, holders: Holders) -> None:
+    """Let slices name the shard that is asked first, and copies the others."""
+    named: list[pb.Slice | pb.SlicePlace] = [*whole.slices]
+    named += [place for table in whole.tables for place in table.places]
+    for place in named:
+        place.shard = holders.get(place.piece, (place.shard,))[0]
+    whole.copies.extend(
+        pb.PieceCopy(piece=piece, shard=shard)
+        for piece, shards in holders.items()
+        for shard in shards[1:]
+    )
+
+
+def _all_of(whole: pb.Manifest, groups: Collection[str]) -> bool:
+    wanted = {*groups}
+    return all(tensor.group in wanted for tensor in whole.tensors)
+
+
 def _selected(
-    whole: pb.Manifest, groups: Collection[str], holders: Holders
+    whole: pb.Manifest, groups: Collection[str], *, tables: bool
 ) -> Iterator[tuple[str, Message]]:
-    wanted, pieces = set(groups), set()
+    wanted = set(groups)
     places: dict[int, int] = {}
     for index, tensor in enumerate(whole.tensors):
         if tensor.group in wanted:
@@ -67,14 +103,45 @@ def _selected(
     for source in whole.slices:
         if source.tensor in places:
             source.tensor = places[source.tensor]
-            if found := holders.get(source.piece):
-                source.shard = found[0]
-                pieces.add(source.piece)
             yield "slices", source
-    for name in sorted(pieces):
-        for shard in holders[name][1:]:
-            yield "copies", pb.PieceCopy(piece=name, shard=shard)
+    yield from (("copies", copy) for copy in whole.copies)
+    for message in whole.tables:
+        table = _of(table_from_pb(message), places, len(whole.tensors))
+        if tables:
+            yield from (("tables", table_to_pb(part)) for part in _split(table))
+        else:
+            yield from (("slices", messages.slice_to_pb(source)) for source in table)
     for asset in whole.assets:
         for start in range(0, max(1, len(asset.content)), PART_BYTES):
             piece = asset.content[start : start + PART_BYTES]
             yield "assets", pb.Asset(name=asset.name, content=piece)
+
+
+def _of(table: SliceTable, places: Mapping[int, int], tensors: int) -> SliceTable:
+    """The slices of the tensors that are left, which are counted anew."""
+    if len(places) == tensors:
+        return table
+    moved = np.full(tensors, -1, np.int64)
+    moved[list(places)] = list(places.values())
+    rows = np.flatnonzero(moved[table.tensors] >= 0)
+    return table.take(rows, moved[table.tensors[rows]])
+
+
+def _split(table: SliceTable) -> Iterator[SliceTable]:
+    """Tables that are no larger than a part, but where one slice is."""
+    ends = np.cumsum(_most_bytes(table))
+    begin = 0
+    while begin < len(table):
+        before = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, before + PART_BYTES, side="right")))
+        yield table if end - begin == len(table) else table.take(np.arange(begin, end))
+        begin = end
+
+
+def _most_bytes(table: SliceTable) -> Numbers:
+    """Of every slice in a message, at most; with its place, which others may share."""
+    columns = table.columns
+    places = [_VARINT + 4 + len(shard) + len(piece) for shard, piece in columns.places]
+    named: Numbers = np.array(places, np.int64)[columns.place] if len(table) else columns.place
+    numbers = 6 + 2 * columns.boxes.axes
+    return named + _VARINT * numbers + _FIXED * (1 + columns.block_counts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from google.protobuf import timestamp_pb2
 
@@ -24,6 +25,9 @@ from tessera.weights.manifest import (
     Version,
     VersionState,
 )
+from tessera.weights.slice_table import SliceTable
+from tessera.weights.table_messages import table_from_pb
+from tessera.weights.tensor_list import TensorList
 
 _STATES = {
     VersionState.OPEN: pb.VERSION_STATE_OPEN,
@@ -65,6 +69,18 @@ def tensor_from_pb(message: pb.Tensor) -> TensorSpec:
     )
 
 
+def tensors_to_pb(tensors: Sequence[TensorSpec]) -> Sequence[pb.Tensor]:
+    """Tensors as messages; those that came as such are not made again."""
+    if isinstance(tensors, TensorList):
+        return tensors.messages
+    return [tensor_to_pb(tensor) for tensor in tensors]
+
+
+def tensors_from_pb(messages: Sequence[pb.Tensor]) -> TensorList:
+    """Tensors from messages, which must not change."""
+    return TensorList(messages, tensor_from_pb)
+
+
 def slice_to_pb(source: SliceSpec) -> pb.Slice:
     """A slice as a message."""
     return pb.Slice(
@@ -93,6 +109,29 @@ def slice_from_pb(message: pb.Slice) -> SliceSpec:
         blocks=tuple(message.blocks),
         block_bytes=message.block_bytes or BLOCK_BYTES,
     )
+
+
+class Listed(Protocol):
+    """A message that lists slices one by one, by tables, or both."""
+
+    @property
+    def slices(self) -> Iterable[pb.Slice]:
+        """One by one."""
+
+    @property
+    def tables(self) -> Iterable[pb.SliceTable]:
+        """The others."""
+
+
+def slices_from_pb(message: Listed) -> SliceTable:
+    """The slices that a message lists.
+
+    Raises:
+        InvalidArgumentError: a box is none (INVALID_BOX), or a table none (INVALID_TABLE).
+    """
+    single = [slice_from_pb(one) for one in message.slices]
+    parts: list[Sequence[SliceSpec]] = [table_from_pb(table) for table in message.tables]
+    return SliceTable.join([single, *parts] if single or not parts else parts)
 
 
 def assets_to_pb(assets: Mapping[str, bytes]) -> list[pb.Asset]:
@@ -231,7 +270,7 @@ def manifest_to_pb(manifest: Manifest) -> pb.Manifest:
     """A manifest as a message; the shards' addresses travel beside it."""
     return pb.Manifest(
         version=version_to_pb(manifest.version),
-        tensors=[tensor_to_pb(tensor) for tensor in manifest.tensors],
+        tensors=tensors_to_pb(manifest.tensors),
         slices=[slice_to_pb(source) for source in manifest.slices],
         assets=assets_to_pb(manifest.assets),
     )
@@ -243,12 +282,14 @@ def manifest_from_pb(
     """A manifest from a message and what travelled beside it."""
     return Manifest(
         version=version_from_pb(message.version),
-        tensors=tuple(tensor_from_pb(tensor) for tensor in message.tensors),
-        slices=tuple(slice_from_pb(source) for source in message.slices),
+        tensors=tensors_from_pb(message.tensors),
+        slices=slices_from_pb(message),
         assets=assets_from_pb(message.assets),
         copies=_copies_from_pb(message.copies),
         shards=shards,
         controller=controller,
+        # Both came with the same version of the platform.
+        runs=bool(message.tables),
     )
 
 

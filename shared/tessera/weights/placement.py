@@ -44,6 +44,8 @@ def place(slices: Sequence[Placed], shards: Sequence[str]) -> list[str]:
     Big slices choose first. Each takes the shard that rendezvous hashing ranks highest among those
     whose share it would not push above the mean and `SLACK`; failing that, the emptiest one.
     """
+    if len(shards) == 1:
+        return [shards[0]] * len(slices)
     load = dict.fromkeys(sorted(shards), 0)
     bound = SLACK * share([item.size for item in slices], len(shards))
     order = sorted(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tessera import errors
 from tessera.weights.box import Box
 from tessera.weights.box_tree import Numbers
-from tessera.weights.layout import Cover, View
+from tessera.weights.layout import Cover, Layout, View
 from tessera.weights.manifest import Manifest, SliceSpec, TensorSpec
+from tessera.weights.record import record
 from tessera.weights.reshape import ReshapeError
 
 BLOCK_BYTES = 4 * 1024 * 1024
 """Largest strided transfer: what a reader must stage before it can be scattered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A box of the tensor of that index; the reader keeps it dense and row-major.
 
     `view`: the box is one of the tensor's elements in this shape; None: in its own.
@@ -29,7 +29,7 @@ class Wanted:
     view: View = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Transfer:
     """A block to move: `within` counts in the slice, `into` in the wanted box."""
 
@@ -43,6 +43,11 @@ class Transfer:
     def size(self) -> int:
         """Bytes."""
         return self.within.elements * self.element_size
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of the slice."""
+        return self.within.extents == self.source.box.extents
 
 
 class TransferPlan:
@@ -89,14 +94,16 @@ def plan(manifest: Manifest, wants: Sequence[Wanted]) -> TransferPlan:
             the slices cannot be seen in its view (reason VIEW_MISMATCH).
     """
     covers = []
+    # Of the wants, which stay as long as this does: most tensors are cut alike and wanted alike.
+    known: dict[tuple[int, int, View, str], Cover] = {}
+    index = manifest.slice_index
     for want in wants:
         tensor = manifest.tensors[want.tensor]
-        _check(tensor, want)
-        layout, numbers = manifest.slice_index.of(want.tensor)
-        try:
-            cover = layout.cover(want.box, want.view, BLOCK_BYTES // tensor.element_size)
-        except ReshapeError as error:
-            raise _mismatch(tensor, str(error)) from None
+        layout, numbers = index.of(want.tensor)
+        alike = (id(layout), id(want.box), want.view, tensor.dtype)
+        cover = known.get(alike)
+        if cover is None:
+            known[alike] = cover = _cover(tensor, want, layout)
         if cover.missing is not None:
             raise errors.DataLossError(
                 f"no slice holds {cover.missing.offsets}+{cover.missing.extents} of {tensor.group}"
@@ -106,6 +113,15 @@ def plan(manifest: Manifest, wants: Sequence[Wanted]) -> TransferPlan:
             )
         covers.append((tensor, cover, numbers))
     return TransferPlan(manifest, covers)
+
+
+def _cover(tensor: TensorSpec, want: Wanted, layout: Layout) -> Cover:
+    """What makes up a wanted box of a tensor."""
+    _check(tensor, want)
+    try:
+        return layout.cover(want.box, want.view, BLOCK_BYTES // tensor.element_size)
+    except ReshapeError as error:
+        raise _mismatch(tensor, str(error)) from None
 
 
 def _check(tensor: TensorSpec, want: Wanted) -> None:

@@ -26,12 +26,13 @@ from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.holding import AWAY, STILL_SECONDS, WatchedStream, by_holder, standing_still
 from tessera.weights.manifest import Manifest
 from tessera.weights.plan import Transfer, Wanted, plan
+from tessera.weights.record import record
 from tessera.weights.strided import Bytes
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Want:
     """A box of a tensor; `out` is writable contiguous uint8 of exactly its bytes, row-major.
 
@@ -153,13 +154,17 @@ class _Pulling:
         watched: WatchedStream | None = None,
     ) -> None:
         """One stream, from the start; `again`: the shard may be at another address now."""
-        transfers.sort(key=lambda t: (t.source.piece, t.source.offset, t.within.offsets))
         manifest, size = self._manifest, sum(transfer.size for transfer in transfers)
-        request = pb.PullSlicesRequest(
-            set=manifest.version.set,
-            version=manifest.version.number,
-            items=[_item(transfer) for transfer in transfers],
+        # Those that are whole slices come last, as shards send them.
+        transfers.sort(
+            key=lambda t: (
+                manifest.runs and t.whole,
+                t.source.piece,
+                t.source.offset,
+                t.within.offsets,
+            )
         )
+        request = _request(manifest, transfers)
         address = "" if again else self._addresses.get(shard, "")
         if not address:
             role = registry_pb2.ROLE_SHARD
@@ -182,14 +187,26 @@ class _Pulling:
             self.sizes[shard] += size
 
 
+def _request(manifest: Manifest, transfers: Sequence[Transfer]) -> pb.PullSlicesRequest:
+    """What is asked of a shard: parts of slices one by one, whole ones by their places."""
+    request = pb.PullSlicesRequest(set=manifest.version.set, version=manifest.version.number)
+    runs: dict[str, list[int]] = {}
+    for transfer in transfers:
+        if manifest.runs and transfer.whole:
+            runs.setdefault(transfer.source.piece, []).append(transfer.source.offset)
+        else:
+            request.items.append(_item(transfer))
+    request.runs.extend(pb.PullRun(piece=piece, offsets=places) for piece, places in runs.items())
+    return request
+
+
 def _item(transfer: Transfer) -> pb.PullItem:
-    whole = transfer.within == Box.whole(transfer.source.box.extents)
     return pb.PullItem(
         piece=transfer.source.piece,
         offset=transfer.source.offset,
         extents=transfer.source.box.extents,
         element_size=transfer.element_size,
-        box=None if whole else messages.box_to_pb(transfer.within),
+        box=None if transfer.whole else messages.box_to_pb(transfer.within),
     )
 
 
@@ -204,24 +221,27 @@ class _Receiver:
         self._wants = wants
         self._digests: list[int] = []
         self._checksums: list[int] | None = None
+        self._rest = np.empty(0, np.uint8)
+        self._taken = 0
 
     def receive(self, messages_: Iterable[bytes]) -> None:
         """Consume a whole stream and verify it."""
         payloads = self._payloads(messages_)
-        rest = np.empty(0, np.uint8)
         for transfer in self._transfers:
             want = self._wants[transfer.want]
+            if transfer.into.extents == want.box.extents:
+                self._fill(want.out.reshape(-1), payloads)
+                continue
             place = (want.out.reshape(-1), want.box.extents, transfer.element_size, transfer.into)
             target = strided.run(*place)
             staged = target is None
             if target is None:
                 target = np.empty(transfer.size, np.uint8)
-            rest = self._fill(target, rest, payloads)
+            self._fill(target, payloads)
             if staged:
                 strided.scatter(target, *place)
-        for extra in payloads:
-            rest = extra
-        self._verify(rest.size)
+        extra = self._rest.size - self._taken + sum(more.size for more in payloads)
+        self._verify(extra)
 
     def _payloads(self, stream: Iterable[bytes]) -> Iterator[Bytes]:
         for message in stream:
@@ -235,23 +255,30 @@ class _Receiver:
             else:
                 yield np.frombuffer(reply.data, np.uint8)
 
-    def _fill(self, target: Bytes, rest: Bytes, payloads: Iterator[Bytes]) -> Bytes:
-        """Fill `target` from what is left of a message and those that follow; returns the rest."""
+    def _fill(self, target: Bytes, payloads: Iterator[Bytes]) -> None:
+        """Fill `target` from what is left of a message and those that follow."""
+        end = self._taken + target.size
+        if end <= self._rest.size:
+            # Most often by far where there are many small ones.
+            part = self._rest[self._taken : end]
+            target[:] = part
+            self._digests.append(xxhash.xxh3_64_intdigest(part.data))
+            self._taken = end
+            return
         hasher = xxhash.xxh3_64()
         filled = 0
         while filled < target.size:
-            if not rest.size:
+            if self._taken == self._rest.size:
                 following = next(payloads, None)
                 if following is None:
                     raise errors.DataLossError("the shard sent too few bytes", reason="SHORT_PULL")
-                rest = following
-            taken = rest[: target.size - filled]
-            target[filled : filled + taken.size] = taken
-            hasher.update(taken.data)
-            filled += taken.size
-            rest = rest[taken.size :]
+                self._rest, self._taken = following, 0
+            part = self._rest[self._taken : self._taken + target.size - filled]
+            target[filled : filled + part.size] = part
+            hasher.update(part.data)
+            filled += part.size
+            self._taken += part.size
         self._digests.append(hasher.intdigest())
-        return rest
 
     def _verify(self, extra: int) -> None:
         if extra or self._checksums is None or len(self._checksums) != len(self._digests):
@@ -261,9 +288,8 @@ class _Receiver:
         for transfer, sent, digest in zip(
             self._transfers, self._checksums, self._digests, strict=True
         ):
-            whole = transfer.within == Box.whole(transfer.source.box.extents)
             # A whole slice is held against what its writer said, not only what the shard sent.
-            if digest != sent or (whole and digest != transfer.source.checksum):
+            if digest != sent or (digest != transfer.source.checksum and transfer.whole):
                 tensor = self._manifest.tensors[transfer.source.tensor]
                 raise errors.DataLossError(
                     f"bytes of {tensor.group} tensor {tensor.name} from {transfer.source.shard}"

@@ -18,11 +18,13 @@ from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.rpc.channel import bearer, data_channel, mapped_errors
 from tessera.rpc.tls.names import shard_server_name
 from tessera.rpc.token import Token, tls_of
-from tessera.weights import messages, wire
+from tessera.weights import wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
+from tessera.weights.header_messages import header_to_pb, table_of_headers
 from tessera.weights.manifest import OpenedVersion, ShardAddress, TensorSpec
-from tessera.weights.placement import Placed, place, share, split_boxes
+from tessera.weights.placement import SPLIT_BYTES, Placed, place, share, split_boxes
+from tessera.weights.record import record
 from tessera.weights.strided import Bytes
 
 BATCH_BYTES = 32 * 1024 * 1024
@@ -31,7 +33,7 @@ BATCH_BYTES = 32 * 1024 * 1024
 BATCH_SLICES = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LocalSlice:
     """A slice that this rank holds.
 
@@ -157,7 +159,9 @@ def _split(
     limit = share([item.data.size for item in slices], shards) if slices else 0
     parts = []
     for item in slices:
-        if not item.data.size:
+        if item.data.size <= max(limit, SPLIT_BYTES):
+            if item.data.size:
+                parts.append(item)
             continue
         start = 0
         for box in split_boxes(item.box, item.data.size, limit):
@@ -175,10 +179,11 @@ def _check(tensors: Sequence[TensorSpec], item: LocalSlice) -> None:
             reason="UNKNOWN_TENSOR",
         )
     tensor = tensors[item.tensor]
+    whole = tensor.box
     wrong = ""
     if item.group != tensor.group:
         wrong = f"its group is {tensor.group}, not {item.group}"
-    elif not tensor.box.contains(item.box):
+    elif item.box is not whole and not whole.contains(item.box):
         wrong = f"box {item.box.offsets}+{item.box.extents} is outside of shape {tensor.shape}"
     elif item.data.dtype != np.uint8 or item.data.ndim != 1 or not item.data.flags.c_contiguous:
         wrong = "the data must be a contiguous 1-D array of uint8"
@@ -247,37 +252,50 @@ def _requests(
     batches = list(_batches(slices))
     # A stream sends one message at a time; hashing the next batch meanwhile costs it nothing.
     with ThreadPoolExecutor(1, thread_name_prefix="hash") as ahead:
-        headers = ahead.submit(_headers, batches[0]) if batches else None
+        hashing = ahead.submit(_checksums, batches[0]) if batches else None
         for position, batch in enumerate(batches):
-            assert headers is not None
-            found = headers.result()
+            assert hashing is not None
+            checksums = hashing.result()
             if position + 1 < len(batches):
-                headers = ahead.submit(_headers, batches[position + 1])
-            new = []
-            for item, header in zip(batch, found, strict=True):
-                pushed.digests.append((item.tensor, item.box, header.checksum))
-                tensor = opened.tensors[item.tensor]
-                index, checksum = known.slices.get((tensor.group, tensor.name, item.box), (0, None))
-                if checksum == header.checksum:
-                    header.reuse.version, header.reuse.tensor = known.version, index
-                else:
-                    new.append(item)
-            yield pb.PushSlicesRequest(headers=pb.SliceHeaders(headers=found))
+                hashing = ahead.submit(_checksums, batches[position + 1])
+            pushed.digests += zip(
+                (item.tensor for item in batch),
+                (item.box for item in batch),
+                checksums,
+                strict=True,
+            )
+            headers, new = _announcement(opened, batch, checksums, known)
+            yield pb.PushSlicesRequest(headers=headers)
             yield from wire.chunks((item.data for item in new), wire.PUSH_DATA)
             pushed.sent += sum(item.data.size for item in new)
 
 
-def _headers(batch: Sequence[LocalSlice]) -> list[pb.SliceHeader]:
-    return [
-        pb.SliceHeader(
-            tensor=item.tensor,
-            group=item.group,
-            box=messages.box_to_pb(item.box),
-            size=item.data.size,
-            checksum=xxhash.xxh3_64_intdigest(item.data.data),
-        )
-        for item in batch
-    ]
+def _checksums(batch: Sequence[LocalSlice]) -> list[int]:
+    return [xxhash.xxh3_64_intdigest(item.data.data) for item in batch]
+
+
+def _announcement(
+    opened: OpenedVersion, batch: Sequence[LocalSlice], checksums: Sequence[int], known: _Known
+) -> tuple[pb.SliceHeaders, list[LocalSlice]]:
+    """The headers of a batch, and the slices of it that shards do not have."""
+    if not known.slices and opened.tables:
+        return pb.SliceHeaders(table=table_of_headers(batch, checksums)), list(batch)
+    headers, new, sums = [], [], []
+    for item, checksum in zip(batch, checksums, strict=True):
+        tensor = opened.tensors[item.tensor]
+        index, earlier = known.slices.get((tensor.group, tensor.name, item.box), (0, None))
+        if earlier == checksum:
+            header = header_to_pb(item, checksum)
+            header.reuse.version, header.reuse.tensor = known.version, index
+            headers.append(header)
+        else:
+            new.append(item)
+            sums.append(checksum)
+    if opened.tables:
+        table = table_of_headers(new, sums) if new else None
+        return pb.SliceHeaders(headers=headers, table=table), new
+    headers += map(header_to_pb, new, sums)
+    return pb.SliceHeaders(headers=headers), new
 
 
 def _batches(slices: Sequence[LocalSlice]) -> Iterator[list[LocalSlice]]:

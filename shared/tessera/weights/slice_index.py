@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tessera.weights.box import Box
+from tessera.weights.box_columns import BoxColumns
 from tessera.weights.box_tree import Numbers
 from tessera.weights.layout import Layout, View, interned
 from tessera.weights.reshape import Shape
+
+
+class BoxOfTensor(Protocol):
+    """A box of a tensor."""
+
+    @property
+    def tensor(self) -> int:
+        """Its index."""
+
+    @property
+    def box(self) -> Box:
+        """The box."""
+
+
+@runtime_checkable
+class Columns(Protocol):
+    """Slices that are kept by columns."""
+
+    @property
+    def tensors(self) -> Numbers:
+        """The tensor that each is of."""
+
+    @property
+    def boxes(self) -> BoxColumns:
+        """The box of each."""
+
+
+def columns_of(slices: Sequence[BoxOfTensor]) -> tuple[Sequence[int] | Numbers, Sequence[Box]]:
+    """The tensors that slices are of, and their boxes."""
+    if isinstance(slices, Columns):
+        return slices.tensors, slices.boxes
+    return [source.tensor for source in slices], [source.box for source in slices]
 
 
 class SliceIndex:
@@ -25,17 +60,19 @@ class SliceIndex:
     def __init__(
         self,
         shapes: Sequence[Shape],
-        tensors: Sequence[int],
+        tensors: Sequence[int] | Numbers,
         boxes: Sequence[Box],
         views: Sequence[View] = (),
     ) -> None:
         self._shapes = shapes
         self._boxes = boxes
         self._views = views
-        of = np.fromiter(tensors, np.int64, len(boxes))
+        self._columns = boxes if isinstance(boxes, BoxColumns) and not views else None
+        of = np.asarray(tensors, np.int64)
         self._order = np.argsort(of, kind="stable")
         self._starts = np.searchsorted(of[self._order], np.arange(len(shapes) + 1))
         self._known: dict[int, tuple[Layout, Numbers]] = {}
+        self._alike: dict[tuple[Shape, bytes], Layout] = {}
 
     def of(self, tensor: int) -> tuple[Layout, Numbers]:
         """The layout of a tensor, and which slice of the version each of its slices is.
@@ -43,17 +80,44 @@ class SliceIndex:
         Raises:
             ValueError: a slice has not as many axes as what it is a box of.
         """
-        if tensor not in self._known:
-            ours = self.slices(tensor)
-            places = ours.tolist()
-            layout, numbers = interned(
-                self._shapes[tensor],
-                [self._boxes[place] for place in places],
-                [self._views[place] for place in places] if self._views else (),
-            )
-            self._known[tensor] = layout, ours[numbers]
-        return self._known[tensor]
+        found = self._known.get(tensor)
+        if found is None:
+            begin, end = self._bounds[tensor]
+            ours = self._order[begin:end]
+            if end - begin == 1 and self._columns is not None:
+                found = self._single(tensor, self._columns.key(self._places[begin])), ours
+            else:
+                found = self._several(tensor, ours)
+            self._known[tensor] = found
+        return found
 
     def slices(self, tensor: int) -> Numbers:
         """Which slices of the version are of a tensor, in order."""
-        return self._order[self._starts[tensor] : self._starts[tensor + 1]]
+        begin, end = self._bounds[tensor]
+        return self._order[begin:end]
+
+    @cached_property
+    def _bounds(self) -> list[tuple[int, int]]:
+        return list(zip(self._starts[:-1].tolist(), self._starts[1:].tolist(), strict=True))
+
+    @cached_property
+    def _places(self) -> list[int]:
+        places: list[int] = self._order.tolist()
+        return places
+
+    def _single(self, tensor: int, box: bytes) -> Layout:
+        """Of the many small tensors that are one slice, those that are alike have one layout."""
+        key = (self._shapes[tensor], box)
+        layout = self._alike.get(key)
+        if layout is None:
+            self._alike[key] = layout = self._several(tensor, self.slices(tensor))[0]
+        return layout
+
+    def _several(self, tensor: int, ours: Numbers) -> tuple[Layout, Numbers]:
+        places = ours.tolist()
+        layout, numbers = interned(
+            self._shapes[tensor],
+            [self._boxes[place] for place in places],
+            [self._views[place] for place in places] if self._views else (),
+        )
+        return layout, ours[numbers]

@@ -78,6 +78,11 @@ def chunks(arrays: Iterable[Bytes], number: int, limit: int = CHUNK_BYTES) -> It
     parts: list[Bytes] = []
     size = 0
     for array in arrays:
+        if size + array.size < limit:
+            if array.size:
+                parts.append(array)
+                size += array.size
+            continue
         position = 0
         while position < array.size:
             taken = min(limit - size, array.size - position)

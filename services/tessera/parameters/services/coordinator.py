@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -90,6 +90,8 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             version=number,
             shards=messages.shards_to_pb(shards),
             grant=self._signer.sign(grant, seconds=seconds),
+            # Shards come with the same version of the platform.
+            tables=True,
         )
 
     async def SealVersion(
@@ -135,7 +137,11 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         shards = messages.shards_to_pb(await self._versions.shards.addresses(wait=False))
         holders = await self._versions.ask(self._store.holders.of, request.set, version.number)
         parts = manifest_parts.cut(
-            messages.version_to_pb(version), content, groups or version.groups, holders
+            messages.version_to_pb(version),
+            content,
+            groups or version.groups,
+            holders,
+            tables=request.tables,
         )
         # On a thread: a large one takes seconds.
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
@@ -301,26 +307,21 @@ def _owner(name: str) -> str:
     return f"{current_principal().subject}/{name}"
 
 
-def _tensors(found: Sequence[manifest_pb2.Tensor]) -> list[TensorSpec]:
+def _tensors(found: Sequence[manifest_pb2.Tensor]) -> Sequence[TensorSpec]:
     """The tensors of a new version, checked."""
-    violations = []
-    seen = set()
-    tensors = [messages.tensor_from_pb(message) for message in found]
+    violations: list[errors.Violation] = []
+    seen: set[tuple[str, str]] = set()
+    kinds: set[tuple[str, str]] = set()
+    tensors = messages.tensors_from_pb(found)
     for index, tensor in enumerate(tensors):
-        field = f"tensors[{index}]"
-        try:
-            element_size(tensor.dtype)
-        except errors.InvalidArgumentError as error:
-            violations.append(errors.Violation(f"{field}.dtype", error.message))
-        if any(extent < 0 for extent in tensor.shape):
-            violations.append(errors.Violation(f"{field}.shape", "extents must not be negative"))
-        if not _GROUP.fullmatch(tensor.group):
-            text = "lower-case letters, digits, dashes and underscores only"
-            violations.append(errors.Violation(f"{field}.group", text))
-        if (tensor.group, tensor.name) in seen:
-            text = f"{tensor.group} tensor {tensor.name!r} is there twice"
-            violations.append(errors.Violation(f"{field}.name", text))
-        seen.add((tensor.group, tensor.name))
+        kind, name = (tensor.group, tensor.dtype), (tensor.group, tensor.name)
+        # Of thousands of tensors there are few kinds.
+        if kind not in kinds or name in seen or min(tensor.shape, default=0) < 0:
+            wrong = list(_wrong(f"tensors[{index}]", tensor, twice=name in seen))
+            violations += wrong
+            if not wrong:
+                kinds.add(kind)
+        seen.add(name)
     if not violations and sum(tensor.size for tensor in tensors) > _MOST_BYTES:
         text = f"they take more than {_MOST_BYTES} bytes together"
         violations.append(errors.Violation("tensors", text))
@@ -332,3 +333,19 @@ def _tensors(found: Sequence[manifest_pb2.Tensor]) -> list[TensorSpec]:
             f"{first.field}: {first.description}", reason="INVALID_TENSOR", violations=violations
         )
     return tensors
+
+
+def _wrong(field: str, tensor: TensorSpec, *, twice: bool) -> Iterator[errors.Violation]:
+    """What is wrong with a tensor."""
+    try:
+        element_size(tensor.dtype)
+    except errors.InvalidArgumentError as error:
+        yield errors.Violation(f"{field}.dtype", error.message)
+    if any(extent < 0 for extent in tensor.shape):
+        yield errors.Violation(f"{field}.shape", "extents must not be negative")
+    if not _GROUP.fullmatch(tensor.group):
+        text = "lower-case letters, digits, dashes and underscores only"
+        yield errors.Violation(f"{field}.group", text)
+    if twice:
+        text = f"{tensor.group} tensor {tensor.name!r} is there twice"
+        yield errors.Violation(f"{field}.name", text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +17,9 @@ from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.metrics import PULLED_BYTES, PUSHED_BYTES
 from tessera.parameters.piece_stream import piece_messages
 from tessera.parameters.push_grant import GrantVerifier
-from tessera.parameters.push_stream import Announced, PushStream
-from tessera.parameters.reading import Item, Reading
+from tessera.parameters.push_headers import announced
+from tessera.parameters.push_stream import PushStream
+from tessera.parameters.reading import Item, Reading, SliceRun
 from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store_id import StoreId
 from tessera.weights import wire
@@ -27,9 +27,6 @@ from tessera.weights.box import Box
 from tessera.weights.messages import box_from_pb
 
 NAME = pb.DESCRIPTOR.services_by_name["ShardDataService"].full_name
-
-# Names become parts of paths; nothing else is let through.
-_GROUP = re.compile(r"[a-z0-9][-_a-z0-9]*")
 
 
 class ShardData:
@@ -128,7 +125,8 @@ class ShardData:
         """Send boxes of slices."""
         del context
         items = [_item(message) for message in request.items]
-        reading = Reading(self._store, (request.set, request.version), items)
+        runs = [SliceRun(piece=run.piece, offsets=run.offsets) for run in request.runs]
+        reading = Reading(self._store, (request.set, request.version), items, runs)
         yield from wire.chunks(reading.blocks(), wire.PULL_DATA)
         self._meter.record(PULLED_BYTES, reading.size)
         yield pb.PullSlicesResponse(checksums=pb.PullChecksums(checksums=reading.checksums))
@@ -147,31 +145,13 @@ def _receive(pushed: PushStream, message: bytes) -> None:
         ) from None
     match request.WhichOneof("content"):
         case "headers":
-            pushed.announce([_announced(header) for header in request.headers.headers])
+            pushed.announce(announced(request.headers))
         case "data":
             pushed.take(np.frombuffer(request.data, np.uint8))
         case _:
             raise errors.InvalidArgumentError(
                 "a push is its target, then headers and data", reason="BAD_MESSAGE"
             )
-
-
-def _announced(header: pb.SliceHeader) -> Announced:
-    box = box_from_pb(header.box)
-    if header.size < 1 or header.tensor < 0 or not _GROUP.fullmatch(header.group):
-        raise errors.InvalidArgumentError(
-            f"header of tensor {header.tensor}: size must be positive, group lower-case"
-            " letters, digits, dashes and underscores",
-            reason="BAD_HEADER",
-        )
-    return Announced(
-        tensor=header.tensor,
-        group=header.group,
-        box=box,
-        size=header.size,
-        checksum=header.checksum,
-        reuse=((header.reuse.version, header.reuse.tensor) if header.HasField("reuse") else None),
-    )
 
 
 def _item(message: pb.PullItem) -> Item:

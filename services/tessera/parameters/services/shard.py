@@ -33,6 +33,7 @@ from tessera.weights.messages import (
     shards_from_pb,
     slice_to_pb,
 )
+from tessera.weights.table_messages import table_to_pb
 
 NAME = pb.DESCRIPTOR.services_by_name["ShardService"].full_name
 
@@ -93,6 +94,9 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         if polled.result is None:
             return pb.PersistVersionResponse(pending=True, written=written)
         self._meter.record(DISK_BYTES, self._store.disk_bytes)
+        if request.tables:
+            tables = [table_to_pb(polled.result)]
+            return pb.PersistVersionResponse(tables=tables, written=written)
         slices = [slice_to_pb(source) for source in polled.result]
         return pb.PersistVersionResponse(slices=slices, written=written)
 
@@ -271,13 +275,13 @@ def _manifest(request: pb.RecordVersionRequest) -> Manifest:
             "manifest.version", "it must be a committed version of the set", "INVALID_MANIFEST"
         )
     del request.manifest.slices[:]
-    manifest = manifest_from_pb(request.manifest)
-    for index, tensor in enumerate(manifest.tensors):
+    del request.manifest.tables[:]
+    for index, tensor in enumerate(request.manifest.tensors):
         element_size(tensor.dtype)
         if any(extent < 0 for extent in tensor.shape):
             field = f"manifest.tensors[{index}].shape"
             raise errors.InvalidArgumentError.at(field, "it is negative", "INVALID_TENSOR")
-    return manifest
+    return manifest_from_pb(request.manifest)
 
 
 def _damage(folder: VersionFolder) -> list[pb.Damage]:

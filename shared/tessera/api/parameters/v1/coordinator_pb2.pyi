@@ -245,10 +245,13 @@ class OpenVersionResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The number."""
     grant: _builtins.str
     """The coordinator's word, signed, that slices of this version may be pushed; each push carries it."""
+    tables: _builtins.bool
+    """Headers of a push may be tables."""
     @_builtins.property
     def shards(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.ShardTarget]:
         """The shards, in the order that placement counts on."""
@@ -259,10 +262,11 @@ class OpenVersionResponse(_message.Message):
         version: _builtins.int = ...,
         shards: _abc.Iterable[_manifest_pb2.ShardTarget] | None = ...,
         grant: _builtins.str = ...,
+        tables: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "shards", b"shards", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "shards", b"shards", "tables", b"tables", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,12 +447,15 @@ class GetManifestRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     MIN_VERSION_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The set."""
     version: _builtins.int
     """The version; 0: the newest."""
     min_version: _builtins.int
     """The newest must be at least this one, or the call is FAILED_PRECONDITION."""
+    tables: _builtins.bool
+    """Slices may come as tables."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups wanted; empty: all."""
@@ -460,10 +467,11 @@ class GetManifestRequest(_message.Message):
         version: _builtins.int = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
         min_version: _builtins.int = ...,
+        tables: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "min_version", b"min_version", "set", b"set", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "min_version", b"min_version", "set", b"set", "tables", b"tables", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -229,6 +229,124 @@ class PieceCopy(_message.Message):
 Global___PieceCopy: _TypeAlias = PieceCopy  # noqa: Y015
 
 @_typing.final
+class SlicePlace(_message.Message):
+    """SlicePlace is where slices lie."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    PIECE_FIELD_NUMBER: _builtins.int
+    shard: _builtins.str
+    """Name of the shard."""
+    piece: _builtins.str
+    """Piece of the shard."""
+    def __init__(
+        self,
+        *,
+        shard: _builtins.str = ...,
+        piece: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlicePlace: _TypeAlias = SlicePlace  # noqa: Y015
+
+@_typing.final
+class SliceTable(_message.Message):
+    """SliceTable lists slices by columns, so that thousands of small ones are quickly read. A column has
+    one entry for each slice, or as many as another column says, one slice after another.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACES_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
+    AXES_FIELD_NUMBER: _builtins.int
+    BOX_OFFSETS_FIELD_NUMBER: _builtins.int
+    BOX_EXTENTS_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    BLOCK_COUNT_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    BLOCK_BYTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlicePlace]:
+        """Places, each once."""
+
+    @_builtins.property
+    def place(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the place that the slice lies in."""
+
+    @_builtins.property
+    def tensor(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Index of the tensor in the version's list."""
+
+    @_builtins.property
+    def axes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of axes of the box."""
+
+    @_builtins.property
+    def box_offsets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """First index on every axis."""
+
+    @_builtins.property
+    def box_extents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Length on every axis."""
+
+    @_builtins.property
+    def offset(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """First byte in the piece."""
+
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes."""
+
+    @_builtins.property
+    def checksum(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """xxh3-64 of the bytes."""
+
+    @_builtins.property
+    def block_count(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of blocks."""
+
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """xxh3-64 of each block."""
+
+    @_builtins.property
+    def block_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes of a block."""
+
+    def __init__(
+        self,
+        *,
+        places: _abc.Iterable[Global___SlicePlace] | None = ...,
+        place: _abc.Iterable[_builtins.int] | None = ...,
+        tensor: _abc.Iterable[_builtins.int] | None = ...,
+        axes: _abc.Iterable[_builtins.int] | None = ...,
+        box_offsets: _abc.Iterable[_builtins.int] | None = ...,
+        box_extents: _abc.Iterable[_builtins.int] | None = ...,
+        offset: _abc.Iterable[_builtins.int] | None = ...,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        checksum: _abc.Iterable[_builtins.int] | None = ...,
+        block_count: _abc.Iterable[_builtins.int] | None = ...,
+        blocks: _abc.Iterable[_builtins.int] | None = ...,
+        block_bytes: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["axes", b"axes", "block_bytes", b"block_bytes", "block_count", b"block_count", "blocks", b"blocks", "box_extents", b"box_extents", "box_offsets", b"box_offsets", "checksum", b"checksum", "offset", b"offset", "place", b"place", "places", b"places", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SliceTable: _TypeAlias = SliceTable  # noqa: Y015
+
+@_typing.final
 class Asset(_message.Message):
     """Asset is an opaque file that belongs to a version."""
 
@@ -399,6 +517,7 @@ class Manifest(_message.Message):
     SLICES_FIELD_NUMBER: _builtins.int
     ASSETS_FIELD_NUMBER: _builtins.int
     COPIES_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def version(self) -> Global___Version:
         """The version."""
@@ -419,6 +538,10 @@ class Manifest(_message.Message):
     def copies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PieceCopy]:
         """Where slices are, too, beside the shard that they name."""
 
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___SliceTable]:
+        """Slices that follow those of `slices`."""
+
     def __init__(
         self,
         *,
@@ -427,10 +550,11 @@ class Manifest(_message.Message):
         slices: _abc.Iterable[Global___Slice] | None = ...,
         assets: _abc.Iterable[Global___Asset] | None = ...,
         copies: _abc.Iterable[Global___PieceCopy] | None = ...,
+        tables: _abc.Iterable[Global___SliceTable] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assets", b"assets", "copies", b"copies", "slices", b"slices", "tensors", b"tensors", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assets", b"assets", "copies", b"copies", "slices", b"slices", "tables", b"tables", "tensors", b"tensors", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from tessera.api.parameters.v1 import manifest_pb2 as tessera_dot_api_dot_parameters_dot_v1_dot_manifest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\xab\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x19\n\x05grant\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"\xe4\x01\n\x0bSliceHeader\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x05group\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x15\n\x04size\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\x12\x34\n\x05reuse\x18\x06 \x01(\x0b\x32%.tessera.api.parameters.v1.SliceReuse\"H\n\nSliceReuse\x12!\n\x07version\x18\x01 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01\x12\x17\n\x06tensor\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\xaf\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x1a\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01H\x00\x42\t\n\x07\x63ontent\"S\n\x0cSliceHeaders\x12\x43\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeaderB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\xa5\x01\n\x08PullItem\x12\x17\n\x05piece\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x07\x65xtents\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x1f\n\x0c\x65lement_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\xd3\x01\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12>\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItemB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\xbd\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12$\n\x05store\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\"l\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\x12\x0f\n\x07pending\x18\x02 \x01(\x08\x12\x0f\n\x07written\x18\x03 \x01(\x03\"~\n\x0bPieceSource\x12\x19\n\x05piece\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x06\x12\x42\n\x06shards\x18\x03 \x03(\x0b\x32&.tessera.api.parameters.v1.ShardTargetB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\"\xff\x01\n\x11\x43opyPiecesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12$\n\x05store\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\x12\x44\n\x06pieces\x18\x04 \x03(\x0b\x32&.tessera.api.parameters.v1.PieceSourceB\x0c\xbaH\t\x92\x01\x06\x08\x01\x10\xa0\x8d\x06\"h\n\x12\x43opyPiecesResponse\x12\x0f\n\x07pending\x18\x01 \x01(\x08\x12\x0e\n\x06\x63opied\x18\x02 \x01(\x03\x12\x31\n\x06\x66\x61iled\x18\x03 \x03(\x0b\x32!.tessera.api.parameters.v1.Damage\"\xad\x01\n\x10PullPieceRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12\x19\n\x05piece\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\"K\n\x0bPieceSlices\x12<\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.SliceB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"w\n\x11PullPieceResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\x38\n\x06slices\x18\x02 \x01(\x0b\x32&.tessera.api.parameters.v1.PieceSlicesH\x00\x12\r\n\x05group\x18\x03 \x01(\tB\t\n\x07\x63ontent\"\xf4\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12\x38\n\x06groups\x18\x03 \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12$\n\x05store\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x96\x02\n\x14RecordVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12=\n\x08manifest\x18\x02 \x01(\x0b\x32#.tessera.api.parameters.v1.ManifestB\x06\xbaH\x03\xc8\x01\x01\x12\x18\n\x04keep\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12$\n\x05store\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\x12\"\n\x08sequence\x18\x05 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"\x17\n\x15RecordVersionResponse\"\xd1\x01\n\x11RecordHeadRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x39\n\x04move\x18\x02 \x01(\x0b\x32#.tessera.api.parameters.v1.HeadMoveB\x06\xbaH\x03\xc8\x01\x01\x12$\n\x05store\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\"\x14\n\x12RecordHeadResponse\"\xbf\x01\n\x0fListHeldRequest\x12^\n\x03set\x18\x01 \x01(\tBQ\xbaHNrL2J^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$\x12\x14\n\x0c\x64\x61maged_only\x18\x02 \x01(\x08\x12\r\n\x05\x63heck\x18\x03 \x01(\x08\x12\'\n\x05store\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{32})?$\"S\n\x10ListHeldResponse\x12\r\n\x05store\x18\x01 \x01(\t\x12\x30\n\x04sets\x18\x02 \x03(\x0b\x32\".tessera.api.parameters.v1.HeldSet\"\xa3\x01\n\x07HeldSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\x03\x12\x38\n\x08versions\x18\x04 \x03(\x0b\x32&.tessera.api.parameters.v1.HeldVersion\x12\x31\n\x04head\x18\x05 \x01(\x0b\x32#.tessera.api.parameters.v1.HeadMove\"r\n\x0bHeldVersion\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x10\n\x08recorded\x18\x02 \x01(\x08\x12\x31\n\x06\x64\x61mage\x18\x03 \x03(\x0b\x32!.tessera.api.parameters.v1.Damage\x12\x0e\n\x06pieces\x18\x04 \x03(\t\"D\n\x06\x44\x61mage\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05piece\x18\x04 \x01(\t\"\x91\x01\n\x0fReadHeldRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"\xac\x01\n\x10ReadHeldResponse\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.tessera.api.parameters.v1.Manifest\x12\x0c\n\x04keep\x18\x02 \x01(\x05\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x08\x12\x30\n\x06slices\x18\x04 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\x12\x10\n\x08sequence\x18\x05 \x01(\x03\"\x93\x01\n\x11VerifyHeldRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"g\n\x12VerifyHeldResponse\x12\x10\n\x08verified\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x31\n\x06\x64\x61mage\x18\x03 \x03(\x0b\x32!.tessera.api.parameters.v1.Damage\"\x17\n\x15GetShardStatusRequest\"\x9f\x01\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x12\r\n\x05store\x18\x05 \x01(\t\x12\x18\n\x10\x64\x61maged_versions\x18\x06 \x01(\x05\x12\x12\n\nfree_bytes\x18\x07 \x01(\x03\x32\xeb\x07\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12i\n\nCopyPieces\x12,.tessera.api.parameters.v1.CopyPiecesRequest\x1a-.tessera.api.parameters.v1.CopyPiecesResponse\x12r\n\rRecordVersion\x12/.tessera.api.parameters.v1.RecordVersionRequest\x1a\x30.tessera.api.parameters.v1.RecordVersionResponse\x12i\n\nRecordHead\x12,.tessera.api.parameters.v1.RecordHeadRequest\x1a-.tessera.api.parameters.v1.RecordHeadResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12\x63\n\x08ListHeld\x12*.tessera.api.parameters.v1.ListHeldRequest\x1a+.tessera.api.parameters.v1.ListHeldResponse\x12\x63\n\x08ReadHeld\x12*.tessera.api.parameters.v1.ReadHeldRequest\x1a+.tessera.api.parameters.v1.ReadHeldResponse\x12k\n\nVerifyHeld\x12,.tessera.api.parameters.v1.VerifyHeldRequest\x1a-.tessera.api.parameters.v1.VerifyHeldResponse0\x01\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xd6\x02\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x12h\n\tPullPiece\x12+.tessera.api.parameters.v1.PullPieceRequest\x1a,.tessera.api.parameters.v1.PullPieceResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%tessera/api/parameters/v1/shard.proto\x12\x19tessera.api.parameters.v1\x1a\x1b\x62uf/validate/validate.proto\x1a(tessera/api/parameters/v1/manifest.proto\"\xab\x01\n\nPushTarget\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x19\n\x04rank\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x19\n\x05grant\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"\xe4\x01\n\x0bSliceHeader\x12\x17\n\x06tensor\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x30\n\x05group\x18\x02 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12+\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\x12\x15\n\x04size\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08\x63hecksum\x18\x05 \x01(\x06\x12\x34\n\x05reuse\x18\x06 \x01(\x0b\x32%.tessera.api.parameters.v1.SliceReuse\"H\n\nSliceReuse\x12!\n\x07version\x18\x01 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01\x12\x17\n\x06tensor\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\xaf\x01\n\x11PushSlicesRequest\x12\x37\n\x06target\x18\x01 \x01(\x0b\x32%.tessera.api.parameters.v1.PushTargetH\x00\x12:\n\x07headers\x18\x02 \x01(\x0b\x32\'.tessera.api.parameters.v1.SliceHeadersH\x00\x12\x1a\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01H\x00\x42\t\n\x07\x63ontent\"\x8a\x01\n\x0cSliceHeaders\x12\x43\n\x07headers\x18\x01 \x03(\x0b\x32&.tessera.api.parameters.v1.SliceHeaderB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12\x35\n\x05table\x18\x02 \x01(\x0b\x32&.tessera.api.parameters.v1.HeaderTable\"\x94\x02\n\x0bHeaderTable\x12\x38\n\x06groups\x18\x01 \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12\x19\n\x05group\x18\x02 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12\x1a\n\x06tensor\x18\x03 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12\x18\n\x04\x61xes\x18\x04 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12 \n\x0b\x62ox_offsets\x18\x05 \x03(\x03\x42\x0b\xbaH\x08\x92\x01\x05\x10\x80\xc8\xd0\x07\x12 \n\x0b\x62ox_extents\x18\x06 \x03(\x03\x42\x0b\xbaH\x08\x92\x01\x05\x10\x80\xc8\xd0\x07\x12\x18\n\x04size\x18\x07 \x03(\x03\x42\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12\x1c\n\x08\x63hecksum\x18\x08 \x03(\x06\x42\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"\"\n\x12PushSlicesResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\xa5\x01\n\x08PullItem\x12\x17\n\x05piece\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x07\x65xtents\x18\x03 \x03(\x03\x42\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x1f\n\x0c\x65lement_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12+\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x1e.tessera.api.parameters.v1.Box\"\x91\x02\n\x11PullSlicesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12>\n\x05items\x18\x03 \x03(\x0b\x32#.tessera.api.parameters.v1.PullItemB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\x12<\n\x04runs\x18\x04 \x03(\x0b\x32\".tessera.api.parameters.v1.PullRunB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"?\n\x07PullRun\x12\x17\n\x05piece\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x1b\n\x07offsets\x18\x02 \x03(\x03\x42\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"n\n\x12PullSlicesResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12=\n\tchecksums\x18\x02 \x01(\x0b\x32(.tessera.api.parameters.v1.PullChecksumsH\x00\x42\t\n\x07\x63ontent\"\"\n\rPullChecksums\x12\x11\n\tchecksums\x18\x01 \x03(\x06\"\xcd\x01\n\x15PersistVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12$\n\x05store\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\x12\x0e\n\x06tables\x18\x04 \x01(\x08\"\xa3\x01\n\x16PersistVersionResponse\x12\x30\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\x12\x0f\n\x07pending\x18\x02 \x01(\x08\x12\x0f\n\x07written\x18\x03 \x01(\x03\x12\x35\n\x06tables\x18\x04 \x03(\x0b\x32%.tessera.api.parameters.v1.SliceTable\"~\n\x0bPieceSource\x12\x19\n\x05piece\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x06\x12\x42\n\x06shards\x18\x03 \x03(\x0b\x32&.tessera.api.parameters.v1.ShardTargetB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\"\xff\x01\n\x11\x43opyPiecesRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12$\n\x05store\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\x12\x44\n\x06pieces\x18\x04 \x03(\x0b\x32&.tessera.api.parameters.v1.PieceSourceB\x0c\xbaH\t\x92\x01\x06\x08\x01\x10\xa0\x8d\x06\"h\n\x12\x43opyPiecesResponse\x12\x0f\n\x07pending\x18\x01 \x01(\x08\x12\x0e\n\x06\x63opied\x18\x02 \x01(\x03\x12\x31\n\x06\x66\x61iled\x18\x03 \x03(\x0b\x32!.tessera.api.parameters.v1.Damage\"\xad\x01\n\x10PullPieceRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12\x19\n\x05piece\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\"K\n\x0bPieceSlices\x12<\n\x06slices\x18\x01 \x03(\x0b\x32 .tessera.api.parameters.v1.SliceB\n\xbaH\x07\x92\x01\x04\x10\xc0\x84=\"w\n\x11PullPieceResponse\x12\x0e\n\x04\x64\x61ta\x18\x01 \x01(\x0cH\x00\x12\x38\n\x06slices\x18\x02 \x01(\x0b\x32&.tessera.api.parameters.v1.PieceSlicesH\x00\x12\r\n\x05group\x18\x03 \x01(\tB\t\n\x07\x63ontent\"\xf4\x01\n\x12\x44ropVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12\x38\n\x06groups\x18\x03 \x03(\tB(\xbaH%\x92\x01\"\x10@\"\x1er\x1c\x32\x1a^[a-z0-9][-_a-z0-9]{0,62}$\x12$\n\x05store\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\"#\n\x13\x44ropVersionResponse\x12\x0c\n\x04size\x18\x01 \x01(\x03\"\x96\x02\n\x14RecordVersionRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12=\n\x08manifest\x18\x02 \x01(\x0b\x32#.tessera.api.parameters.v1.ManifestB\x06\xbaH\x03\xc8\x01\x01\x12\x18\n\x04keep\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12$\n\x05store\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\x12\"\n\x08sequence\x18\x05 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"\x17\n\x15RecordVersionResponse\"\xd1\x01\n\x11RecordHeadRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x39\n\x04move\x18\x02 \x01(\x0b\x32#.tessera.api.parameters.v1.HeadMoveB\x06\xbaH\x03\xc8\x01\x01\x12$\n\x05store\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{32}$\"\x14\n\x12RecordHeadResponse\"\xbf\x01\n\x0fListHeldRequest\x12^\n\x03set\x18\x01 \x01(\tBQ\xbaHNrL2J^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$\x12\x14\n\x0c\x64\x61maged_only\x18\x02 \x01(\x08\x12\r\n\x05\x63heck\x18\x03 \x01(\x08\x12\'\n\x05store\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{32})?$\"S\n\x10ListHeldResponse\x12\r\n\x05store\x18\x01 \x01(\t\x12\x30\n\x04sets\x18\x02 \x03(\x0b\x32\".tessera.api.parameters.v1.HeldSet\"\xa3\x01\n\x07HeldSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\x03\x12\x38\n\x08versions\x18\x04 \x03(\x0b\x32&.tessera.api.parameters.v1.HeldVersion\x12\x31\n\x04head\x18\x05 \x01(\x0b\x32#.tessera.api.parameters.v1.HeadMove\"r\n\x0bHeldVersion\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x10\n\x08recorded\x18\x02 \x01(\x08\x12\x31\n\x06\x64\x61mage\x18\x03 \x03(\x0b\x32!.tessera.api.parameters.v1.Damage\x12\x0e\n\x06pieces\x18\x04 \x03(\t\"D\n\x06\x44\x61mage\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05piece\x18\x04 \x01(\t\"\x91\x01\n\x0fReadHeldRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"\xac\x01\n\x10ReadHeldResponse\x12\x35\n\x08manifest\x18\x01 \x01(\x0b\x32#.tessera.api.parameters.v1.Manifest\x12\x0c\n\x04keep\x18\x02 \x01(\x05\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x08\x12\x30\n\x06slices\x18\x04 \x03(\x0b\x32 .tessera.api.parameters.v1.Slice\x12\x10\n\x08sequence\x18\x05 \x01(\x03\"\x93\x01\n\x11VerifyHeldRequest\x12[\n\x03set\x18\x01 \x01(\tBN\xbaHKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12!\n\x07version\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"g\n\x12VerifyHeldResponse\x12\x10\n\x08verified\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x31\n\x06\x64\x61mage\x18\x03 \x03(\x0b\x32!.tessera.api.parameters.v1.Damage\"\x17\n\x15GetShardStatusRequest\"\x9f\x01\n\x16GetShardStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndisk_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x10\n\x08versions\x18\x04 \x01(\x05\x12\r\n\x05store\x18\x05 \x01(\t\x12\x18\n\x10\x64\x61maged_versions\x18\x06 \x01(\x05\x12\x12\n\nfree_bytes\x18\x07 \x01(\x03\x32\xeb\x07\n\x0cShardService\x12u\n\x0ePersistVersion\x12\x30.tessera.api.parameters.v1.PersistVersionRequest\x1a\x31.tessera.api.parameters.v1.PersistVersionResponse\x12i\n\nCopyPieces\x12,.tessera.api.parameters.v1.CopyPiecesRequest\x1a-.tessera.api.parameters.v1.CopyPiecesResponse\x12r\n\rRecordVersion\x12/.tessera.api.parameters.v1.RecordVersionRequest\x1a\x30.tessera.api.parameters.v1.RecordVersionResponse\x12i\n\nRecordHead\x12,.tessera.api.parameters.v1.RecordHeadRequest\x1a-.tessera.api.parameters.v1.RecordHeadResponse\x12l\n\x0b\x44ropVersion\x12-.tessera.api.parameters.v1.DropVersionRequest\x1a..tessera.api.parameters.v1.DropVersionResponse\x12\x63\n\x08ListHeld\x12*.tessera.api.parameters.v1.ListHeldRequest\x1a+.tessera.api.parameters.v1.ListHeldResponse\x12\x63\n\x08ReadHeld\x12*.tessera.api.parameters.v1.ReadHeldRequest\x1a+.tessera.api.parameters.v1.ReadHeldResponse\x12k\n\nVerifyHeld\x12,.tessera.api.parameters.v1.VerifyHeldRequest\x1a-.tessera.api.parameters.v1.VerifyHeldResponse0\x01\x12u\n\x0eGetShardStatus\x12\x30.tessera.api.parameters.v1.GetShardStatusRequest\x1a\x31.tessera.api.parameters.v1.GetShardStatusResponse2\xd6\x02\n\x10ShardDataService\x12k\n\nPushSlices\x12,.tessera.api.parameters.v1.PushSlicesRequest\x1a-.tessera.api.parameters.v1.PushSlicesResponse(\x01\x12k\n\nPullSlices\x12,.tessera.api.parameters.v1.PullSlicesRequest\x1a-.tessera.api.parameters.v1.PullSlicesResponse0\x01\x12h\n\tPullPiece\x12+.tessera.api.parameters.v1.PullPieceRequest\x1a,.tessera.api.parameters.v1.PullPieceResponse0\x01\x42Q\n\x19tessera.api.parameters.v1B\nShardProtoP\x01Z&tessera/api/parameters/v1;parametersv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +54,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUSHSLICESREQUEST'].fields_by_name['data']._serialized_options = b'\272H\007z\005\030\200\200\200\001'
   _globals['_SLICEHEADERS'].fields_by_name['headers']._loaded_options = None
   _globals['_SLICEHEADERS'].fields_by_name['headers']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_HEADERTABLE'].fields_by_name['groups']._loaded_options = None
+  _globals['_HEADERTABLE'].fields_by_name['groups']._serialized_options = b'\272H%\222\001\"\020@\"\036r\0342\032^[a-z0-9][-_a-z0-9]{0,62}$'
+  _globals['_HEADERTABLE'].fields_by_name['group']._loaded_options = None
+  _globals['_HEADERTABLE'].fields_by_name['group']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_HEADERTABLE'].fields_by_name['tensor']._loaded_options = None
+  _globals['_HEADERTABLE'].fields_by_name['tensor']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_HEADERTABLE'].fields_by_name['axes']._loaded_options = None
+  _globals['_HEADERTABLE'].fields_by_name['axes']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_HEADERTABLE'].fields_by_name['box_offsets']._loaded_options = None
+  _globals['_HEADERTABLE'].fields_by_name['box_offsets']._serialized_options = b'\272H\010\222\001\005\020\200\310\320\007'
+  _globals['_HEADERTABLE'].fields_by_name['box_extents']._loaded_options = None
+  _globals['_HEADERTABLE'].fields_by_name['box_extents']._serialized_options = b'\272H\010\222\001\005\020\200\310\320\007'
+  _globals['_HEADERTABLE'].fields_by_name['size']._loaded_options = None
+  _globals['_HEADERTABLE'].fields_by_name['size']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_HEADERTABLE'].fields_by_name['checksum']._loaded_options = None
+  _globals['_HEADERTABLE'].fields_by_name['checksum']._serialized_options = b'\272H\007\222\001\004\020\300\204='
   _globals['_PULLITEM'].fields_by_name['piece']._loaded_options = None
   _globals['_PULLITEM'].fields_by_name['piece']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_PULLITEM'].fields_by_name['offset']._loaded_options = None
@@ -68,6 +84,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PULLSLICESREQUEST'].fields_by_name['version']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\000'
   _globals['_PULLSLICESREQUEST'].fields_by_name['items']._loaded_options = None
   _globals['_PULLSLICESREQUEST'].fields_by_name['items']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_PULLSLICESREQUEST'].fields_by_name['runs']._loaded_options = None
+  _globals['_PULLSLICESREQUEST'].fields_by_name['runs']._serialized_options = b'\272H\007\222\001\004\020\300\204='
+  _globals['_PULLRUN'].fields_by_name['piece']._loaded_options = None
+  _globals['_PULLRUN'].fields_by_name['piece']._serialized_options = b'\272H\005r\003\030\377\001'
+  _globals['_PULLRUN'].fields_by_name['offsets']._loaded_options = None
+  _globals['_PULLRUN'].fields_by_name['offsets']._serialized_options = b'\272H\007\222\001\004\020\300\204='
   _globals['_PERSISTVERSIONREQUEST'].fields_by_name['set']._loaded_options = None
   _globals['_PERSISTVERSIONREQUEST'].fields_by_name['set']._serialized_options = b'\272HKrI2G^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
   _globals['_PERSISTVERSIONREQUEST'].fields_by_name['version']._loaded_options = None
@@ -138,70 +160,74 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SLICEREUSE']._serialized_end=616
   _globals['_PUSHSLICESREQUEST']._serialized_start=619
   _globals['_PUSHSLICESREQUEST']._serialized_end=794
-  _globals['_SLICEHEADERS']._serialized_start=796
-  _globals['_SLICEHEADERS']._serialized_end=879
-  _globals['_PUSHSLICESRESPONSE']._serialized_start=881
-  _globals['_PUSHSLICESRESPONSE']._serialized_end=915
-  _globals['_PULLITEM']._serialized_start=918
-  _globals['_PULLITEM']._serialized_end=1083
-  _globals['_PULLSLICESREQUEST']._serialized_start=1086
-  _globals['_PULLSLICESREQUEST']._serialized_end=1297
-  _globals['_PULLSLICESRESPONSE']._serialized_start=1299
-  _globals['_PULLSLICESRESPONSE']._serialized_end=1409
-  _globals['_PULLCHECKSUMS']._serialized_start=1411
-  _globals['_PULLCHECKSUMS']._serialized_end=1445
-  _globals['_PERSISTVERSIONREQUEST']._serialized_start=1448
-  _globals['_PERSISTVERSIONREQUEST']._serialized_end=1637
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=1639
-  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=1747
-  _globals['_PIECESOURCE']._serialized_start=1749
-  _globals['_PIECESOURCE']._serialized_end=1875
-  _globals['_COPYPIECESREQUEST']._serialized_start=1878
-  _globals['_COPYPIECESREQUEST']._serialized_end=2133
-  _globals['_COPYPIECESRESPONSE']._serialized_start=2135
-  _globals['_COPYPIECESRESPONSE']._serialized_end=2239
-  _globals['_PULLPIECEREQUEST']._serialized_start=2242
-  _globals['_PULLPIECEREQUEST']._serialized_end=2415
-  _globals['_PIECESLICES']._serialized_start=2417
-  _globals['_PIECESLICES']._serialized_end=2492
-  _globals['_PULLPIECERESPONSE']._serialized_start=2494
-  _globals['_PULLPIECERESPONSE']._serialized_end=2613
-  _globals['_DROPVERSIONREQUEST']._serialized_start=2616
-  _globals['_DROPVERSIONREQUEST']._serialized_end=2860
-  _globals['_DROPVERSIONRESPONSE']._serialized_start=2862
-  _globals['_DROPVERSIONRESPONSE']._serialized_end=2897
-  _globals['_RECORDVERSIONREQUEST']._serialized_start=2900
-  _globals['_RECORDVERSIONREQUEST']._serialized_end=3178
-  _globals['_RECORDVERSIONRESPONSE']._serialized_start=3180
-  _globals['_RECORDVERSIONRESPONSE']._serialized_end=3203
-  _globals['_RECORDHEADREQUEST']._serialized_start=3206
-  _globals['_RECORDHEADREQUEST']._serialized_end=3415
-  _globals['_RECORDHEADRESPONSE']._serialized_start=3417
-  _globals['_RECORDHEADRESPONSE']._serialized_end=3437
-  _globals['_LISTHELDREQUEST']._serialized_start=3440
-  _globals['_LISTHELDREQUEST']._serialized_end=3631
-  _globals['_LISTHELDRESPONSE']._serialized_start=3633
-  _globals['_LISTHELDRESPONSE']._serialized_end=3716
-  _globals['_HELDSET']._serialized_start=3719
-  _globals['_HELDSET']._serialized_end=3882
-  _globals['_HELDVERSION']._serialized_start=3884
-  _globals['_HELDVERSION']._serialized_end=3998
-  _globals['_DAMAGE']._serialized_start=4000
-  _globals['_DAMAGE']._serialized_end=4068
-  _globals['_READHELDREQUEST']._serialized_start=4071
-  _globals['_READHELDREQUEST']._serialized_end=4216
-  _globals['_READHELDRESPONSE']._serialized_start=4219
-  _globals['_READHELDRESPONSE']._serialized_end=4391
-  _globals['_VERIFYHELDREQUEST']._serialized_start=4394
-  _globals['_VERIFYHELDREQUEST']._serialized_end=4541
-  _globals['_VERIFYHELDRESPONSE']._serialized_start=4543
-  _globals['_VERIFYHELDRESPONSE']._serialized_end=4646
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=4648
-  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=4671
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=4674
-  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=4833
-  _globals['_SHARDSERVICE']._serialized_start=4836
-  _globals['_SHARDSERVICE']._serialized_end=5839
-  _globals['_SHARDDATASERVICE']._serialized_start=5842
-  _globals['_SHARDDATASERVICE']._serialized_end=6184
+  _globals['_SLICEHEADERS']._serialized_start=797
+  _globals['_SLICEHEADERS']._serialized_end=935
+  _globals['_HEADERTABLE']._serialized_start=938
+  _globals['_HEADERTABLE']._serialized_end=1214
+  _globals['_PUSHSLICESRESPONSE']._serialized_start=1216
+  _globals['_PUSHSLICESRESPONSE']._serialized_end=1250
+  _globals['_PULLITEM']._serialized_start=1253
+  _globals['_PULLITEM']._serialized_end=1418
+  _globals['_PULLSLICESREQUEST']._serialized_start=1421
+  _globals['_PULLSLICESREQUEST']._serialized_end=1694
+  _globals['_PULLRUN']._serialized_start=1696
+  _globals['_PULLRUN']._serialized_end=1759
+  _globals['_PULLSLICESRESPONSE']._serialized_start=1761
+  _globals['_PULLSLICESRESPONSE']._serialized_end=1871
+  _globals['_PULLCHECKSUMS']._serialized_start=1873
+  _globals['_PULLCHECKSUMS']._serialized_end=1907
+  _globals['_PERSISTVERSIONREQUEST']._serialized_start=1910
+  _globals['_PERSISTVERSIONREQUEST']._serialized_end=2115
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_start=2118
+  _globals['_PERSISTVERSIONRESPONSE']._serialized_end=2281
+  _globals['_PIECESOURCE']._serialized_start=2283
+  _globals['_PIECESOURCE']._serialized_end=2409
+  _globals['_COPYPIECESREQUEST']._serialized_start=2412
+  _globals['_COPYPIECESREQUEST']._serialized_end=2667
+  _globals['_COPYPIECESRESPONSE']._serialized_start=2669
+  _globals['_COPYPIECESRESPONSE']._serialized_end=2773
+  _globals['_PULLPIECEREQUEST']._serialized_start=2776
+  _globals['_PULLPIECEREQUEST']._serialized_end=2949
+  _globals['_PIECESLICES']._serialized_start=2951
+  _globals['_PIECESLICES']._serialized_end=3026
+  _globals['_PULLPIECERESPONSE']._serialized_start=3028
+  _globals['_PULLPIECERESPONSE']._serialized_end=3147
+  _globals['_DROPVERSIONREQUEST']._serialized_start=3150
+  _globals['_DROPVERSIONREQUEST']._serialized_end=3394
+  _globals['_DROPVERSIONRESPONSE']._serialized_start=3396
+  _globals['_DROPVERSIONRESPONSE']._serialized_end=3431
+  _globals['_RECORDVERSIONREQUEST']._serialized_start=3434
+  _globals['_RECORDVERSIONREQUEST']._serialized_end=3712
+  _globals['_RECORDVERSIONRESPONSE']._serialized_start=3714
+  _globals['_RECORDVERSIONRESPONSE']._serialized_end=3737
+  _globals['_RECORDHEADREQUEST']._serialized_start=3740
+  _globals['_RECORDHEADREQUEST']._serialized_end=3949
+  _globals['_RECORDHEADRESPONSE']._serialized_start=3951
+  _globals['_RECORDHEADRESPONSE']._serialized_end=3971
+  _globals['_LISTHELDREQUEST']._serialized_start=3974
+  _globals['_LISTHELDREQUEST']._serialized_end=4165
+  _globals['_LISTHELDRESPONSE']._serialized_start=4167
+  _globals['_LISTHELDRESPONSE']._serialized_end=4250
+  _globals['_HELDSET']._serialized_start=4253
+  _globals['_HELDSET']._serialized_end=4416
+  _globals['_HELDVERSION']._serialized_start=4418
+  _globals['_HELDVERSION']._serialized_end=4532
+  _globals['_DAMAGE']._serialized_start=4534
+  _globals['_DAMAGE']._serialized_end=4602
+  _globals['_READHELDREQUEST']._serialized_start=4605
+  _globals['_READHELDREQUEST']._serialized_end=4750
+  _globals['_READHELDRESPONSE']._serialized_start=4753
+  _globals['_READHELDRESPONSE']._serialized_end=4925
+  _globals['_VERIFYHELDREQUEST']._serialized_start=4928
+  _globals['_VERIFYHELDREQUEST']._serialized_end=5075
+  _globals['_VERIFYHELDRESPONSE']._serialized_start=5077
+  _globals['_VERIFYHELDRESPONSE']._serialized_end=5180
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_start=5182
+  _globals['_GETSHARDSTATUSREQUEST']._serialized_end=5205
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_start=5208
+  _globals['_GETSHARDSTATUSRESPONSE']._serialized_end=5367
+  _globals['_SHARDSERVICE']._serialized_start=5370
+  _globals['_SHARDSERVICE']._serialized_end=6373
+  _globals['_SHARDDATASERVICE']._serialized_start=6376
+  _globals['_SHARDDATASERVICE']._serialized_end=6718
 # @@protoc_insertion_point(module_scope)

@@ -164,22 +164,94 @@ class SliceHeaders(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HEADERS_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SliceHeader]:
         """In the order of their bytes."""
+
+    @_builtins.property
+    def table(self) -> Global___HeaderTable:
+        """Slices whose bytes follow those of `headers`."""
 
     def __init__(
         self,
         *,
         headers: _abc.Iterable[Global___SliceHeader] | None = ...,
+        table: Global___HeaderTable | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["table", b"table"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "table", b"table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SliceHeaders: _TypeAlias = SliceHeaders  # noqa: Y015
+
+@_typing.final
+class HeaderTable(_message.Message):
+    """HeaderTable announces slices by columns, as SliceTable lists them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
+    AXES_FIELD_NUMBER: _builtins.int
+    BOX_OFFSETS_FIELD_NUMBER: _builtins.int
+    BOX_EXTENTS_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups, each once."""
+
+    @_builtins.property
+    def group(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the tensor's group."""
+
+    @_builtins.property
+    def tensor(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Index of the tensor in the version's list."""
+
+    @_builtins.property
+    def axes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of axes of the box."""
+
+    @_builtins.property
+    def box_offsets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """First index on every axis."""
+
+    @_builtins.property
+    def box_extents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Length on every axis."""
+
+    @_builtins.property
+    def size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Bytes that follow."""
+
+    @_builtins.property
+    def checksum(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """xxh3-64 of the bytes."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        group: _abc.Iterable[_builtins.int] | None = ...,
+        tensor: _abc.Iterable[_builtins.int] | None = ...,
+        axes: _abc.Iterable[_builtins.int] | None = ...,
+        box_offsets: _abc.Iterable[_builtins.int] | None = ...,
+        box_extents: _abc.Iterable[_builtins.int] | None = ...,
+        size: _abc.Iterable[_builtins.int] | None = ...,
+        checksum: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["axes", b"axes", "box_extents", b"box_extents", "box_offsets", b"box_offsets", "checksum", b"checksum", "group", b"group", "groups", b"groups", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeaderTable: _TypeAlias = HeaderTable  # noqa: Y015
 
 @_typing.final
 class PushSlicesResponse(_message.Message):
@@ -254,6 +326,7 @@ class PullSlicesRequest(_message.Message):
     SET_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The set."""
     version: _builtins.int
@@ -262,20 +335,53 @@ class PullSlicesRequest(_message.Message):
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PullItem]:
         """What to send, in this order."""
 
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PullRun]:
+        """Whole slices, which follow the items."""
+
     def __init__(
         self,
         *,
         set: _builtins.str = ...,
         version: _builtins.int = ...,
         items: _abc.Iterable[Global___PullItem] | None = ...,
+        runs: _abc.Iterable[Global___PullRun] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "set", b"set", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "runs", b"runs", "set", b"set", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PullSlicesRequest: _TypeAlias = PullSlicesRequest  # noqa: Y015
+
+@_typing.final
+class PullRun(_message.Message):
+    """PullRun asks for whole slices of a piece."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIECE_FIELD_NUMBER: _builtins.int
+    OFFSETS_FIELD_NUMBER: _builtins.int
+    piece: _builtins.str
+    """The piece."""
+    @_builtins.property
+    def offsets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """First byte of each slice in the piece."""
+
+    def __init__(
+        self,
+        *,
+        piece: _builtins.str = ...,
+        offsets: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offsets", b"offsets", "piece", b"piece"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PullRun: _TypeAlias = PullRun  # noqa: Y015
 
 @_typing.final
 class PullSlicesResponse(_message.Message):
@@ -340,22 +446,26 @@ class PersistVersionRequest(_message.Message):
     SET_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     STORE_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The set."""
     version: _builtins.int
     """The version."""
     store: _builtins.str
     """Id of the coordinator's store; a shard of another store refuses."""
+    tables: _builtins.bool
+    """Slices may come as a table."""
     def __init__(
         self,
         *,
         set: _builtins.str = ...,
         version: _builtins.int = ...,
         store: _builtins.str = ...,
+        tables: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "store", b"store", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["set", b"set", "store", b"store", "tables", b"tables", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,6 +480,7 @@ class PersistVersionResponse(_message.Message):
     SLICES_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     WRITTEN_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
     pending: _builtins.bool
     """It is not done yet: call again."""
     written: _builtins.int
@@ -378,16 +489,21 @@ class PersistVersionResponse(_message.Message):
     def slices(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.Slice]:
         """The slices; `shard` is this shard."""
 
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.SliceTable]:
+        """Slices that follow those of `slices`."""
+
     def __init__(
         self,
         *,
         slices: _abc.Iterable[_manifest_pb2.Slice] | None = ...,
         pending: _builtins.bool = ...,
         written: _builtins.int = ...,
+        tables: _abc.Iterable[_manifest_pb2.SliceTable] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "slices", b"slices", "written", b"written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "slices", b"slices", "tables", b"tables", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
