@@ -208,7 +208,7 @@ class SliceStore:
     @property
     def versions(self) -> int:
         """Versions of which there is something."""
-        return sum(1 for folder in self.held().values() if folder.pieces)
+        return sum(1 for folder in self.held().values() if folder.size)
 
     @property
     def damaged_versions(self) -> int:

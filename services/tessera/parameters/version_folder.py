@@ -48,6 +48,7 @@ class VersionFolder:
         self._lock = threading.Lock()
         self._ranks: dict[int, list[SliceSpec]] = {}
         self._pieces: dict[str, SliceFile] = {}
+        self._size = 0
         self._damage: dict[str, Damage] = {}
         self.recorded = False
         self._dropped_groups: frozenset[str] = frozenset()
@@ -78,7 +79,7 @@ class VersionFolder:
     @property
     def size(self) -> int:
         """Bytes of its pieces."""
-        return sum(piece.size for piece in self.pieces)
+        return self._size
 
     def rank(self, rank: int) -> list[SliceSpec] | None:
         """What a rank has here, durably; None if nothing."""
@@ -103,7 +104,7 @@ class VersionFolder:
         with self._lock:
             self._ranks[rank] = [source for piece in pieces for source in piece.slices]
             for piece in pieces:
-                self._pieces[piece.name] = SliceFile(piece.path, piece.group, piece.slices)
+                self._add(piece.name, SliceFile(piece.path, piece.group, piece.slices))
 
     def take_copy(self, name: str, group: str, slices: Sequence[SliceSpec], path: Path) -> None:
         """Let a file that is durable be a piece, in place of one that may be damaged."""
@@ -190,7 +191,7 @@ class VersionFolder:
         with self._lock:
             gone = [piece for piece in self._pieces.values() if piece.group in groups]
             for piece in gone:
-                del self._pieces[piece.path.stem]
+                self._size -= self._pieces.pop(piece.path.stem).size
                 self._damage.pop(piece.path.name, None)
             self._dropped_groups |= groups
         # What says that they are here goes first: what was dropped must not be missed.
@@ -248,6 +249,11 @@ class VersionFolder:
             if known is not None and (not reasons or known.reason in reasons):
                 del self._damage[piece.path.name]
 
+    def _add(self, name: str, piece: SliceFile) -> None:
+        # Counted as they come and go: a shard is asked again and again how much it has.
+        self._size += piece.size
+        self._pieces[name] = piece
+
     @staticmethod
     def scan(path: Path, root: Path) -> VersionFolder:
         """What the files say that there is, after a start: nothing is being written."""
@@ -271,7 +277,7 @@ class VersionFolder:
             if path.stem.isdecimal():
                 self._ranks[int(path.stem)] = [s for part in contents.values() for s in part]
             for (name, group), slices in contents.items():
-                self._pieces[name] = SliceFile(self.path / f"{name}.bin", group, slices)
+                self._add(name, SliceFile(self.path / f"{name}.bin", group, slices))
         # Of a rank that was killed before its index was there, or whose index was lost.
         for path in self.path.glob("*.bin"):
             if path.stem not in self._pieces and self.recorded:
