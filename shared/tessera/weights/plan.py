@@ -55,13 +55,11 @@ class TransferPlan:
 
     Args:
         manifest: of the version.
-        covers: for every wanted box its tensor, what makes it up, and the slices of the manifest
-            that this counts in.
+        covers: for every wanted box the bytes of an element, what makes it up, and the slices of
+            the manifest that this counts in.
     """
 
-    def __init__(
-        self, manifest: Manifest, covers: Sequence[tuple[TensorSpec, Cover, Numbers]]
-    ) -> None:
+    def __init__(self, manifest: Manifest, covers: Sequence[tuple[int, Cover, Numbers]]) -> None:
         self._manifest = manifest
         self._covers = covers
 
@@ -70,8 +68,8 @@ class TransferPlan:
 
     def __iter__(self) -> Iterator[Transfer]:
         slices = self._manifest.slices
-        for want, (tensor, cover, numbers) in enumerate(self._covers):
-            size, places = tensor.element_size, numbers.tolist()
+        for want, (size, cover, numbers) in enumerate(self._covers):
+            places = numbers.tolist()
             for part in cover.parts:
                 yield Transfer(
                     want=want,
@@ -95,15 +93,16 @@ def plan(manifest: Manifest, wants: Sequence[Wanted]) -> TransferPlan:
     """
     covers = []
     # Of the wants, which stay as long as this does: most tensors are cut alike and wanted alike.
-    known: dict[tuple[int, int, View, str], Cover] = {}
+    known: dict[tuple[int, int, View, str], tuple[int, Cover]] = {}
     index = manifest.slice_index
     for want in wants:
         tensor = manifest.tensors[want.tensor]
         layout, numbers = index.of(want.tensor)
         alike = (id(layout), id(want.box), want.view, tensor.dtype)
-        cover = known.get(alike)
-        if cover is None:
-            known[alike] = cover = _cover(tensor, want, layout)
+        found = known.get(alike)
+        if found is None:
+            found = known[alike] = tensor.element_size, _cover(tensor, want, layout)
+        size, cover = found
         if cover.missing is not None:
             raise errors.DataLossError(
                 f"no slice holds {cover.missing.offsets}+{cover.missing.extents} of {tensor.group}"
@@ -111,7 +110,7 @@ def plan(manifest: Manifest, wants: Sequence[Wanted]) -> TransferPlan:
                 reason="GAP",
                 metadata={"group": tensor.group, "tensor": tensor.name},
             )
-        covers.append((tensor, cover, numbers))
+        covers.append((size, cover, numbers))
     return TransferPlan(manifest, covers)
 
 

@@ -95,7 +95,8 @@ def _checked(manifest: Manifest, want: Want) -> Wanted:
     except KeyError as error:
         raise errors.NotFoundError(str(error.args[0]), reason="TENSOR_NOT_FOUND") from None
     size = want.box.elements * manifest.tensors[index].element_size
-    good = want.out.dtype == np.uint8 and want.out.flags.c_contiguous and want.out.flags.writeable
+    flags = want.out.flags
+    good = want.out.dtype == np.uint8 and flags.c_contiguous and flags.writeable
     if not good or want.out.size != size:
         raise errors.InvalidArgumentError(
             f"out of {want.group} tensor {want.name} must be {size} writable contiguous bytes"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TypeVar, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
+from tessera.weights.box import Box
 from tessera.weights.box_columns import BoxColumns, gather, starts_of
 from tessera.weights.box_tree import Numbers
 from tessera.weights.manifest import SliceSpec
@@ -19,7 +20,7 @@ Checksums = npt.NDArray[np.uint64]
 Place = tuple[str, str]
 """Shard and piece."""
 
-T = TypeVar("T")
+_Row = tuple[int, int, int, int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +156,24 @@ class SliceTable(Sequence[SliceSpec]):
     def __getitem__(self, place: int | slice) -> SliceSpec | list[SliceSpec]:
         if isinstance(place, slice):
             return [self[number] for number in range(*place.indices(len(self)))]
-        tensor, at, offset, size, checksum, first, last, block_bytes = self._rows[place]
+        return self._made(self._rows[place], self.columns.boxes[place])
+
+    def __iter__(self) -> Iterator[SliceSpec]:
+        return map(self._made, self._rows, self.columns.boxes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(self) != len(other):
+            return False
+        return all(own == one for own, one in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # as lists have none
+
+    def _made(self, row: _Row, box: Box) -> SliceSpec:
+        tensor, at, offset, size, checksum, first, last, block_bytes = row
         shard, piece = self.columns.places[at]
         return SliceSpec(
             tensor=tensor,
-            box=self.columns.boxes[place],
+            box=box,
             shard=shard,
             piece=piece,
             offset=offset,
@@ -168,16 +182,6 @@ class SliceTable(Sequence[SliceSpec]):
             blocks=tuple(self._blocks[first:last]),
             block_bytes=block_bytes,
         )
-
-    def __iter__(self) -> Iterator[SliceSpec]:
-        return map(self.__getitem__, range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or len(self) != len(other):
-            return False
-        return all(own == one for own, one in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]  # as lists have none
 
     @cached_property
     def _block_starts(self) -> Numbers:
@@ -189,7 +193,7 @@ class SliceTable(Sequence[SliceSpec]):
         return blocks
 
     @cached_property
-    def _rows(self) -> list[tuple[int, int, int, int, int, int, int, int]]:
+    def _rows(self) -> list[_Row]:
         """What is one number of each slice."""
         columns, starts = self.columns, self._block_starts
         numbers = (columns.tensors, columns.place, columns.offsets, columns.sizes)
