@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import statistics
 import sys
@@ -96,6 +97,9 @@ async def serve(folder: Path, size: int) -> None:
     Bare(size).register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    # As an actor of the service does once it has started.
+    gc.collect()
+    gc.freeze()
     found = {"controller": controller.address, "token": token, "bare": f"127.0.0.1:{port}"}
     say_ready(found)
     await asyncio.Event().wait()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tessera import errors
 from tessera.weights.box import Box
+from tessera.weights.box_columns import BoxColumns
 from tessera.weights.box_tree import Numbers
 from tessera.weights.layout import Layout
 from tessera.weights.manifest import SliceSpec, TensorSpec
@@ -26,14 +29,15 @@ def check_coverage(tensors: Sequence[TensorSpec], slices: Sequence[SliceSpec]) -
             OVERLAP), no part of its tensor (BOX_OUT_OF_TENSOR), or of another size than its box
             (SIZE_MISMATCH); `metadata` names group and tensor.
     """
-    table = SliceTable.of(slices)
+    table = _Columns.of(slices)
     _check_tensors(tensors, table)
     _check_axes(tensors, table)
     index = SliceIndex([tensor.shape for tensor in tensors], table.tensors, table.boxes)
     good: set[tuple[Layout, str, bytes]] = set()
-    for number, tensor in enumerate(tensors):
+    for number in np.flatnonzero(~_whole(tensors, table)).tolist():
+        tensor = tensors[number]
         layout, places = index.of(number)
-        sizes = table.columns.sizes[places]
+        sizes = table.sizes[places]
         alike = (layout, tensor.dtype, sizes.tobytes())
         if alike not in good:
             _check_sizes(tensor, sizes, layout)
@@ -41,7 +45,26 @@ def check_coverage(tensors: Sequence[TensorSpec], slices: Sequence[SliceSpec]) -
             good.add(alike)
 
 
-def _check_tensors(tensors: Sequence[TensorSpec], table: SliceTable) -> None:
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What is looked at of slices."""
+
+    tensors: Numbers
+    boxes: BoxColumns
+    sizes: Numbers
+
+    @staticmethod
+    def of(slices: Sequence[SliceSpec]) -> _Columns:
+        if isinstance(slices, SliceTable):
+            return _Columns(slices.tensors, slices.boxes, slices.columns.sizes)
+        return _Columns(
+            np.array([source.tensor for source in slices], np.int64),
+            BoxColumns.of([source.box for source in slices]),
+            np.array([source.size for source in slices], np.int64),
+        )
+
+
+def _check_tensors(tensors: Sequence[TensorSpec], table: _Columns) -> None:
     (wrong,) = np.nonzero((table.tensors < 0) | (table.tensors >= len(tensors)))
     if len(wrong):
         raise errors.FailedPreconditionError(
@@ -50,13 +73,33 @@ def _check_tensors(tensors: Sequence[TensorSpec], table: SliceTable) -> None:
         )
 
 
-def _check_axes(tensors: Sequence[TensorSpec], table: SliceTable) -> None:
+def _check_axes(tensors: Sequence[TensorSpec], table: _Columns) -> None:
     axes = np.array([len(tensor.shape) for tensor in tensors], np.int64)
     (wrong,) = np.nonzero(axes[table.tensors] != table.boxes.axes)
     if len(wrong):
         tensor = tensors[table.tensors[wrong[0]]]
         text = f"{_text(table.boxes[int(wrong[0])])} has not its axes"
         raise _refusal(tensor, "BOX_OUT_OF_TENSOR", text)
+
+
+def _whole(tensors: Sequence[TensorSpec], table: _Columns) -> npt.NDArray[np.bool_]:
+    """Which tensors are one slice that is all of them: most are, where there are many."""
+    whole = np.zeros(len(tensors), np.bool_)
+    extents = BoxColumns.of([tensor.box for tensor in tensors])
+    bytes_each = np.array([tensor.element_size for tensor in tensors], np.int64)
+    counts = np.bincount(table.tensors, minlength=len(tensors))
+    single = np.flatnonzero(counts[table.tensors] == 1)
+    for axes in np.unique(table.boxes.axes[single]).tolist():
+        rows = single[table.boxes.axes[single] == axes]
+        numbers, own = table.tensors[rows], np.arange(axes)
+        found = table.boxes.starts[rows][:, None] + own
+        shapes = extents.extents[extents.starts[numbers][:, None] + own]
+        whole[numbers] = (
+            (table.boxes.offsets[found] == 0).all(axis=1)
+            & (table.boxes.extents[found] == shapes).all(axis=1)
+            & (table.sizes[rows] == shapes.prod(axis=1) * bytes_each[numbers])
+        )
+    return whole
 
 
 def _check_sizes(tensor: TensorSpec, sizes: Numbers, layout: Layout) -> None:

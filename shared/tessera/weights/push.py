@@ -30,7 +30,7 @@ from tessera.weights.strided import Bytes
 BATCH_BYTES = 32 * 1024 * 1024
 """Announced and hashed together: small batches interrupt the stream, the first one delays it."""
 
-BATCH_SLICES = 512
+BATCH_SLICES = 4096
 
 
 @record

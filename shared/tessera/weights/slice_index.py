@@ -114,6 +114,9 @@ class SliceIndex:
         return layout
 
     def _several(self, tensor: int, ours: Numbers) -> tuple[Layout, Numbers]:
+        if self._columns is not None:
+            layout, numbers = interned(self._shapes[tensor], self._columns.take(ours), ())
+            return layout, ours[numbers]
         places = ours.tolist()
         layout, numbers = interned(
             self._shapes[tensor],

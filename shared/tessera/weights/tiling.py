@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 
 from tessera.weights.box import Box
+from tessera.weights.box_columns import BoxColumns
 from tessera.weights.box_tree import BoxTree, Numbers
 
 _TOGETHER = 256
@@ -21,6 +22,11 @@ def corners(boxes: Sequence[Box], axes: int) -> tuple[Numbers, Numbers]:
     Raises:
         ValueError: a box has another number of axes.
     """
+    if isinstance(boxes, BoxColumns):
+        if (boxes.axes != axes).any():
+            raise ValueError(f"a box has not {axes} axes")
+        rows = (len(boxes), axes)
+        return boxes.offsets.reshape(rows), boxes.extents.reshape(rows)
     columns = []
     for column in ([b.offsets for b in boxes], [b.extents for b in boxes]):
         if not {len(row) for row in column} <= {axes}:
