@@ -10,16 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import xxhash
+from structlog.testing import capture_logs
 
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
-from tessera.parameters import nodes, version_folder
+from tessera.parameters import nodes, scrubber, version_folder
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.push_stream import Announced, PushStream
+from tessera.parameters.scrubber import Scrubber
 from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.channel import bearer, channel, mapped_errors
 from tessera.weights.box import Box
@@ -267,3 +269,29 @@ def test_what_killed_processes_left_is_removed_at_a_start(tmp_path):
     SliceStore(tmp_path)
     files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {"other"}
+
+
+@pytest.mark.parametrize("drop", [False, True])
+async def test_what_is_dropped_while_it_is_scrubbed_is_not_said_to_be_damaged(
+    tmp_path, monkeypatch, drop
+):
+    store = SliceStore(tmp_path)
+    inbox = Inbox(store, BufferPool(BLOCK_BYTES))
+    receive(inbox, [("model", noise(100))])
+    inbox.persist(TARGET.key)
+    whole = store.verify
+
+    def verify(key):
+        folder = store.held(key[0])[key]
+        for piece in folder.pieces:
+            piece.path.unlink()
+        if drop:
+            store.drop(key)
+            return folder.verify()
+        return whole(key)
+
+    monkeypatch.setattr(store, "verify", verify)
+    monkeypatch.setattr(scrubber, "PAUSE_SECONDS", 0.0)
+    with capture_logs() as logs:
+        await Scrubber(store, rate=10**9)._round()
+    assert [entry["event"] for entry in logs] == ([] if drop else ["damaged"])

@@ -46,6 +46,8 @@ class Scrubber:
             while more:
                 read, more = await asyncio.to_thread(advance, parts, PART_BYTES)
                 await asyncio.sleep(read / self._rate)
+            if self._store.held(key[0]).get(key) is not folder:
+                continue  # It was dropped meanwhile: its files are not lost.
             for damage in set(folder.damage) - set(known):
                 log.error("damaged", set=key[0], version=key[1], text=damage.text)
         await asyncio.sleep(PAUSE_SECONDS)
