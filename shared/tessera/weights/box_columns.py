@@ -61,8 +61,6 @@ class BoxColumns(Sequence[Box]):
     def __getitem__(self, place: int | slice) -> Box | list[Box]:
         if isinstance(place, slice):
             return [self[number] for number in range(*place.indices(len(self)))]
-        if not -len(self) <= place < len(self):
-            raise IndexError(place)
         return self._made(*self._bounds[place])
 
     def __iter__(self) -> Iterator[Box]:
