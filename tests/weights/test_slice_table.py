@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera import errors
@@ -72,6 +72,7 @@ def test_there_is_no_slice_past_the_last():
     assert SliceTable.of([]) != [1]
 
 
+@settings(deadline=None)
 @given(slices=SLICES, wanted=st.sets(st.sampled_from(GROUPS)), size=st.integers(1, 500))
 def test_a_table_that_is_cut_is_joined(slices, wanted, size):
     tensors = [pb.Tensor(group=GROUPS[number % 2], name=f"t{number}") for number in range(6)]
