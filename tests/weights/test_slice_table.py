@@ -83,7 +83,9 @@ def test_a_table_that_is_cut_is_joined(slices, wanted, size):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(manifest_parts, "PART_BYTES", size)
             parts = list(
-                manifest_parts.cut(pb.Version(), whole.SerializeToString(), wanted, {}, tables=tables)
+                manifest_parts.cut(
+                    pb.Version(), whole.SerializeToString(), wanted, {}, tables=tables
+                )
             )
         for part in parts[1:]:
             rows = sum(len(table.tensor) for table in part.tables)
