@@ -80,8 +80,11 @@ class Bare:
             yield self._source[start : start + wire.CHUNK_BYTES].tobytes()
 
 
-async def serve(folder: Path, size: int) -> None:
-    """The server process: controller, coordinator, one shard, and the bare stream."""
+async def serve(folder: Path, size: int, *, lane: bool = False) -> None:
+    """The server process: controller, coordinator, one shard, and the bare stream.
+
+    Without a lane everything comes over gRPC: what the two streams are compared by.
+    """
     config = Config(host="127.0.0.1", port=0, home=folder / "home", shards=0)
     controller = Controller(config, run_loops=False)
     await controller.start()
@@ -90,7 +93,9 @@ async def serve(folder: Path, size: int) -> None:
         issuer.issue(Principal(subject="coordinator", role=Role.COORDINATOR)),
         issuer.issue(Principal(subject="shard-0", role=Role.SHARD)),
     )
-    running = await asyncio.to_thread(start_parameters, controller.address, nodes, folder, shards=1)
+    running = await asyncio.to_thread(
+        start_parameters, controller.address, nodes, folder, shards=1, lane=lane
+    )
     token = issuer.issue(Principal(subject="bench", role=Role.SUBMITTER))
     # The same server as a shard's, without a token.
     server = grpc.server(ThreadPoolExecutor(16), options=server_options(MAX_MESSAGE))

@@ -83,7 +83,9 @@ async def _start(folder: Path, kept: list[Any], *, tls: bool) -> dict[str, str]:
         own(subject="coordinator", role=Role.COORDINATOR),
         own(subject="shard-0", role=Role.SHARD),
     ]
-    running = await asyncio.to_thread(start_parameters, controller.address, nodes, folder, shards=1)
+    running = await asyncio.to_thread(
+        start_parameters, controller.address, nodes, folder, shards=1, lane=False
+    )
     register = partial(inference_pb2_grpc.add_InferenceServiceServicer_to_server, Model())
     replica = own(subject="replica:default/m", role=Role.REPLICA, deployment="m")
     if replica.tls is not None:

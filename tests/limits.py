@@ -65,6 +65,8 @@ REQUIRED = {
     *(f"PieceSource.{name}" for name in ("piece", "shards")),
     "ShardTarget.data_address",
     *(f"{name}BlobRequest.digest" for name in ("Get", "Stat")),
+    *(f"OpenPiecesRequest.{name}" for name in ("set", "pieces", "boot_id")),
+    *(f"ShareMemoryRequest.{name}" for name in ("target", "boot_id")),
     "ExchangeOidcTokenRequest.token",
     "IssueCertificateRequest.request",
     "WatchSetRequest.set",
@@ -117,7 +119,10 @@ REQUIRED = {
     "JoinRequest.host",
 }
 WORDS = ("", "-", "A b", "é", "../a", "a\n", "a" * 64, "a" * 5000)
-GOOD = ("a0", "a/a", "0" * 32, "0" * 64, "driver", "a:1", "http://a", "TESSERA_SECRET_A")
+GOOD = (
+    "a0", "a/a", "0" * 32, "0" * 64, "driver", "a:1", "http://a", "TESSERA_SECRET_A",
+    f"{0:08x}-0000-0000-0000-{0:012x}",
+)  # fmt: skip
 """Texts; every pattern that may not be left out takes one of them."""
 TEXT = FieldDescriptor.CPPTYPE_STRING
 OTHERS_OWN = "google.protobuf."

@@ -55,7 +55,8 @@ PATHS = {f"/{s}/{m.name}": m for s, found in METHODS.items() for m in found}
 VERSIONED = frozenset(
     ("SealVersion", "CommitVersion", "AbortVersion", "GetManifest", "PinVersion", "ReleasePin",
      "PushSlices", "PersistVersion", "DropVersion", "OpenVersion", "VerifyVersion", "ReadHeld",
-     "VerifyHeld", "RecordVersion", "RecordHead", "RollbackSet", "CopyPieces", "PullPiece")
+     "VerifyHeld", "RecordVersion", "RecordHead", "RollbackSet", "CopyPieces", "PullPiece",
+     "OpenPieces", "ShareMemory")
 )  # fmt: skip
 ANSWERS = {
     "Generate": ("tiny",), "Translate": ("translator",), "Classify": ("stars", "names"),
@@ -244,6 +245,9 @@ class Cases:
         if opened is None:
             return None
         request = maker.good(method.input_type)
+        if method.name == "ShareMemory":
+            request.target.set, request.target.grant = opened.set, opened.grant
+            return [request]
         request.set = opened.set
         if method.name == "OpenVersion" and not request.tensors:
             request.tensors.extend(TENSORS)

@@ -26,7 +26,7 @@ NAMES = (
     "rank-0", "rank-3", "rank-65535", "model", "optimizer", "state", "h:1", "127.0.0.1:1",
     "[::1]:65535", "http://127.0.0.1:1", "https://x/y?z#w", "TESSERA_SECRET_RAY", "HF_TOKEN",
     "hub/token", "module:function", "0" * 32, "0" * 64, "0123456789abcdef", "config.json",
-    "a" * 63, ",", "",
+    "a" * 63, f"{0:08x}-0000-0000-0000-{0:012x}", ",", "",
 )  # fmt: skip
 """Among them is one for every pattern that a .proto file states."""
 NASTY = (

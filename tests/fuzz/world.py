@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.parameters.v1 import manifest_pb2, shard_pb2
 from tessera.rpc.principal import Principal, Role
+from tessera.weights.descriptors import boot_id
 
 REMEMBERED = 48
 """Of each kind, the newest."""
@@ -185,6 +186,10 @@ class World:
                 return self.addresses["coordinator"] if real else random.choice(others)
             case "PullItem.piece":
                 return (self.pick("piece", random) or ("", 0))[0]
+            case "OpenPiecesRequest.pieces":
+                return [(self.pick("piece", random) or ("a", 0))[0]]
+            case "OpenPiecesRequest.boot_id" | "ShareMemoryRequest.boot_id":
+                return boot_id()
             case "DigestQuery.tensor":
                 return self.pick("tensor", random)
             case "Input.pair":

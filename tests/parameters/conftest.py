@@ -10,6 +10,7 @@ import versions
 from in_process import InProcessPlatform
 
 from tessera.parameters.local import LocalParameters
+from tessera.weights import lane
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec
 
@@ -97,3 +98,17 @@ def another(platform):
 @pytest.fixture
 def writer(another, parameters) -> Writer:
     return another()
+
+
+@pytest.fixture
+def left(monkeypatch) -> list[int]:
+    """How many transfers each try of the lane has left for gRPC."""
+    counts, real = [], lane.pull
+
+    def counted(*arguments, **options):
+        rest = real(*arguments, **options)
+        counts.append(len(rest))
+        return rest
+
+    monkeypatch.setattr(lane, "pull", counted)
+    return counts

@@ -14,6 +14,7 @@ from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.principal import Principal, Role
 
 NAME = pb.DESCRIPTOR.services_by_name["ShardDataService"].full_name
+BOOT = f"{0:08x}-0000-0000-0000-{0:012x}"
 TARGET = pb.PushTarget(set="t/s", grant="g")
 
 
@@ -32,6 +33,11 @@ class Service(pb_grpc.ShardDataServiceServicer):
             raise errors.NotFoundError("no version 0", reason="VERSION_NOT_FOUND")
         if request.version == 13:
             raise ZeroDivisionError
+
+    def OpenPieces(self, request, context):
+        if request.version == 0:
+            raise errors.FailedPreconditionError("not here", reason="OTHER_HOST")
+        return pb.OpenPiecesResponse(path=request.set)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +100,14 @@ def test_no_token_is_unauthenticated_on_both_shapes(stub):
         stub.PushSlices(pushes(b"abc"), timeout=5)
     with pytest.raises(errors.UnauthenticatedError), mapped_errors():
         list(stub.PullSlices(pb.PullSlicesRequest(set="t/s"), timeout=5))
+
+
+def test_one_answer(stub, metadata):
+    request = pb.OpenPiecesRequest(set="t/s", version=1, pieces=["p"], boot_id=BOOT)
+    assert stub.OpenPieces(request, metadata=metadata, timeout=5).path == "t/s"
+    request.version = 0
+    with pytest.raises(errors.FailedPreconditionError) as caught, mapped_errors():
+        stub.OpenPieces(request, metadata=metadata, timeout=5)
+    assert caught.value.reason == "OTHER_HOST"
+    with pytest.raises(errors.UnauthenticatedError), mapped_errors():
+        stub.OpenPieces(request, timeout=5)

@@ -115,6 +115,7 @@ SET = {"set": "a/s"}
 STORE = "0" * 32
 REF = {"ref": {"job": "job-1", "attempt": 1}}
 PUBLIC = {"ExchangeTicket", "RenewToken", "ExchangeOidcToken", "GetKeys"}
+BOOT = f"{0:08x}-0000-0000-0000-{0:012x}"
 EXAMPLES = {
     "CreateToken": {"tenant": "a", "role": 1, "subject": "x", "ttl": {"seconds": 60}},
     "RevokeToken": {"tenant": "a", "id": "0123456789abcdef"},
@@ -124,6 +125,8 @@ EXAMPLES = {
     "AppendLogs": {**REF, "source": "driver", "first_line": 1},
     "AcquireWriter": {**SET, "job": "job-1", "attempt": 1},
     "PushSlices": {"target": {**SET, "grant": "g"}},
+    "OpenPieces": {**SET, "pieces": ["p"], "boot_id": BOOT},
+    "ShareMemory": {"target": {**SET, "grant": "g"}, "boot_id": BOOT},
     "PersistVersion": {**SET, "store": STORE},
     "DropVersion": {**SET, "store": STORE},
     "RecordVersion": {**SET, "store": STORE, "keep": 1, "manifest": {"version": SET}},

@@ -60,7 +60,8 @@ class ShardConfig:
     """A shard: its place among the shards, its directory, and its memory for pushes in bytes.
 
     `scrub_rate` is bytes of it in a second that are read to see whether they are still what was
-    written, 0: none; `calls` is what callers may have of its servers.
+    written, 0: none; `calls` is what callers may have of its servers. With `lane`, readers of the
+    same host get files by descriptor.
     """
 
     index: int
@@ -69,6 +70,7 @@ class ShardConfig:
     warm_bytes: int = 32 * MIB
     scrub_rate: int = 4 * MIB
     calls: CallLimits = LIMITS
+    lane: bool = True
 
     @property
     def name(self) -> str:

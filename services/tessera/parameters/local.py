@@ -69,6 +69,7 @@ def start_parameters(
     lost_seconds: float = LOST_SECONDS,
     quota: TenantQuota = DEFAULT,
     calls: CallLimits = LIMITS,
+    lane: bool = True,
 ) -> LocalParameters:
     """Start a coordinator and shards that register with a controller.
 
@@ -82,6 +83,7 @@ def start_parameters(
         lost_seconds: after which a shard that is away counts as gone.
         quota: of each tenant.
         calls: what callers may have of each server.
+        lane: whether readers of this host get files by descriptor.
     """
     coordinator, *places = (
         ServiceAddress(controller=controller, token=token) for token in tokens[: shards + 1]
@@ -90,7 +92,11 @@ def start_parameters(
         # Nothing is warm: to touch memory takes longer than what most tests push.
         ShardNode(
             ShardConfig(
-                index=index, data_dir=data_dir / f"shard-{index}", warm_bytes=0, calls=calls
+                index=index,
+                data_dir=data_dir / f"shard-{index}",
+                warm_bytes=0,
+                calls=calls,
+                lane=lane,
             ),
             place,
         )

@@ -8,7 +8,8 @@ PUSHED_BYTES = Metric(
     name="tessera_parameters_pushed_bytes_total", text="Bytes of slices that shards have taken."
 )
 PULLED_BYTES = Metric(
-    name="tessera_parameters_pulled_bytes_total", text="Bytes of slices that shards have sent."
+    name="tessera_parameters_pulled_bytes_total",
+    text="Bytes of slices that shards have sent, or that readers of their host take themselves.",
 )
 VERSIONS_COMMITTED = Metric(
     name="tessera_parameters_versions_committed_total", text="Versions committed."

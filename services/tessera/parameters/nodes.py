@@ -15,6 +15,7 @@ from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardCo
 from tessera.parameters.copier import Copier
 from tessera.parameters.data_folder import DataFolder
 from tessera.parameters.inbox import Inbox
+from tessera.parameters.lane import Lane
 from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.piece_stream import fetch_piece
 from tessera.parameters.push_grant import LABEL, GrantSigner, GrantVerifier
@@ -132,8 +133,7 @@ class ShardNode:
         def register(server: Any) -> None:
             shard_pb2_grpc.add_ShardServiceServicer_to_server(self._control, server)
 
-        grants = GrantVerifier(lambda: _grant_key(place))
-        bulk = data.ShardData(config.name, inbox, grants, self._store, owner, self._meter)
+        bulk = self._bulk(owner)
         door, listener = Door(verifier), listener_of(tls)
         self._server = Server(
             door, [(shard.NAME, register)], limits=config.calls, listener=listener
@@ -163,6 +163,17 @@ class ShardNode:
         self._begun = _amount(self._store)
         self._inbox = Inbox(self._store, BufferPool(config.pool_bytes, config.warm_bytes))
 
+    def _bulk(self, owner: StoreId) -> data.ShardData:
+        """What serves bulk data."""
+        config, store = self._config, self._store
+        grants = GrantVerifier(lambda: _grant_key(self._place))
+        self._lane = Lane(store)
+        if config.lane:
+            self._lane.start()
+        return data.ShardData(
+            config.name, self._inbox, grants, store, owner, self._lane, self._meter
+        )
+
     async def stop(self) -> None:
         """Withdraw, and let streams end."""
         await self._measuring.stop()
@@ -170,6 +181,7 @@ class ShardNode:
         await self._registration.stop()
         await self._server.drain(GRACE_SECONDS)
         await asyncio.to_thread(self._data.stop, GRACE_SECONDS)
+        await asyncio.to_thread(self._lane.stop)
         await self._control.close()
         await asyncio.to_thread(self._inbox.close)
         self._store.close()

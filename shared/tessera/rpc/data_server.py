@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -124,7 +124,7 @@ class _Interceptor(grpc.ServerInterceptor):
             try:
                 with self._entered(method, caller, context, sent) as (first, _):
                     request = self._door.read(method, caller, first, handler.request_deserializer)
-                    yield from self._stalls.watch(handler.unary_stream(request, context), context)
+                    yield from self._stalls.watch(_answers(handler, request, context), context)
             except Exception as error:  # noqa: BLE001 - the table decides, for every kind
                 raise _abort(context, error) from None
 
@@ -147,6 +147,13 @@ class _Interceptor(grpc.ServerInterceptor):
                 raise errors.InvalidArgumentError("no request came", reason="MALFORMED_MESSAGE")
             sized = partial(_sized, limits.messages, method)
             yield sized(first), map(sized, requests)
+
+
+def _answers(handler: Any, request: Any, context: Any) -> Iterable[Any]:
+    if handler.response_streaming:
+        answers: Iterable[Any] = handler.unary_stream(request, context)
+        return answers
+    return [handler.unary_unary(request, context)]
 
 
 def _sized(limits: MessageLimits, method: str, raw: bytes) -> bytes:

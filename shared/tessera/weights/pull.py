@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+import grpc
 import numpy as np
 import structlog
 import xxhash
@@ -20,7 +21,7 @@ from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.rpc.channel import bearer, data_channel, mapped_errors
 from tessera.rpc.tls.names import shard_server_name
 from tessera.rpc.token import Token, tls_of
-from tessera.weights import messages, strided, wire
+from tessera.weights import lane, messages, strided, wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.holding import AWAY, STILL_SECONDS, WatchedStream, by_holder, standing_still
@@ -154,38 +155,45 @@ class _Pulling:
         again: bool,
         watched: WatchedStream | None = None,
     ) -> None:
-        """One stream, from the start; `again`: the shard may be at another address now."""
-        manifest, size = self._manifest, sum(transfer.size for transfer in transfers)
-        # Those that are whole slices come last, as shards send them.
-        transfers.sort(
-            key=lambda t: (
-                manifest.runs and t.whole,
-                t.source.piece,
-                t.source.offset,
-                t.within.offsets,
-            )
-        )
-        request = _request(manifest, transfers)
+        """All of it, from the start; `again`: the shard may be at another address now."""
         address = "" if again else self._addresses.get(shard, "")
         if not address:
             role = registry_pb2.ROLE_SHARD
-            address = find(manifest.controller, self._token, role, shard).data_address
+            address = find(self._manifest.controller, self._token, role, shard).data_address
         name = shard_server_name(shard)
         with data_channel(address, tls_of(self._token), name) as connection, mapped_errors():
-            ask = connection.unary_stream(
-                wire.PULL_METHOD,
-                request_serializer=pb.PullSlicesRequest.SerializeToString,
-                response_deserializer=wire.identity,
+            seconds = lane.CALL_SECONDS if watched is None else STILL_SECONDS / 2
+            left = lane.pull(
+                connection, self._manifest, transfers, self._wants, self._token, seconds=seconds
             )
-            replies = ask(
-                request,
-                metadata=bearer(self._token),
-                timeout=PATIENCE_SECONDS + size / wire.SLOWEST_BYTES_PER_SECOND,
-            )
-            coming = replies if watched is None else watched.messages(replies)
-            _Receiver(manifest, transfers, self._wants).receive(coming)
+            if left:
+                self._stream(connection, left, watched)
         with self._lock:
-            self.sizes[shard] += size
+            self.sizes[shard] += sum(transfer.size for transfer in transfers)
+
+    def _stream(
+        self, connection: grpc.Channel, transfers: list[Transfer], watched: WatchedStream | None
+    ) -> None:
+        """What is still to be done, over gRPC."""
+        runs, size = self._manifest.runs, sum(transfer.size for transfer in transfers)
+        # Those that are whole slices come last, as shards send them.
+        transfers.sort(
+            key=lambda t: (
+                runs and t.whole, t.source.piece, t.source.offset, t.within.offsets,
+            )
+        )  # fmt: skip
+        ask = connection.unary_stream(
+            wire.PULL_METHOD,
+            request_serializer=pb.PullSlicesRequest.SerializeToString,
+            response_deserializer=wire.identity,
+        )
+        replies = ask(
+            _request(self._manifest, transfers),
+            metadata=bearer(self._token),
+            timeout=PATIENCE_SECONDS + size / wire.SLOWEST_BYTES_PER_SECOND,
+        )
+        coming = replies if watched is None else watched.messages(replies)
+        _Receiver(self._manifest, transfers, self._wants).receive(coming)
 
 
 def _request(manifest: Manifest, transfers: Sequence[Transfer]) -> pb.PullSlicesRequest:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import xxhash
@@ -23,6 +24,7 @@ from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.header_messages import header_to_pb, table_of_headers
 from tessera.weights.manifest import OpenedVersion, ShardAddress, TensorSpec
+from tessera.weights.memory_lane import MemoryLane
 from tessera.weights.placement import SPLIT_BYTES, Placed, place, share, split_boxes
 from tessera.weights.record import record
 from tessera.weights.strided import Bytes
@@ -210,21 +212,26 @@ def _push(  # noqa: PLR0917 - what one thread needs
     ordered = sorted(slices, key=lambda item: item.group)
     size = sum(item.data.size for item in ordered)
 
-    def attempt(again: bool, known: _Known = known) -> _Pushed:
+    def attempt(again: bool, known: _Known, *, shared: bool) -> _Pushed:
         pushed = _Pushed()
         address = shard.data_address
         if again:
             role = registry_pb2.ROLE_SHARD
             address = find(opened.controller, token, role, shard.name).data_address
         name = shard_server_name(shard.name)
-        with data_channel(address, tls_of(token), name) as connection, mapped_errors():
+        target = pb.PushTarget(set=opened.set, rank=rank, grant=opened.grant)
+        with (
+            data_channel(address, tls_of(token), name) as connection,
+            MemoryLane(connection, target, token, usable=shared) as lane,
+            mapped_errors(),
+        ):
             send = connection.stream_unary(
                 wire.PUSH_METHOD,
                 request_serializer=wire.serialize,
                 response_deserializer=pb.PushSlicesResponse.FromString,
             )
             reply = send(
-                _requests(opened, rank, ordered, known, pushed),
+                _requests(opened, target, ordered, known, pushed, lane),
                 metadata=bearer(token),
                 timeout=PATIENCE_SECONDS + size / wire.SLOWEST_BYTES_PER_SECOND,
             )
@@ -232,22 +239,36 @@ def _push(  # noqa: PLR0917 - what one thread needs
             raise errors.DataLossError(f"{shard.name} stored {reply.size} of {size} bytes")
         return pushed
 
-    try:
-        return with_patience(attempt, patience)
-    except errors.FailedPreconditionError as error:
-        if error.reason != "NOT_HELD":
-            raise
-    return with_patience(partial(attempt, known=_NOTHING), patience)
+    return _with_less(attempt, known, patience)
 
 
-def _requests(
+class _Attempt(Protocol):
+    def __call__(self, again: bool, known: _Known, *, shared: bool) -> _Pushed: ...
+
+
+def _with_less(attempt: _Attempt, known: _Known, patience: float) -> _Pushed:
+    """Try with less of what is not needed, where the shard says that this is not to be had."""
+    shared = True
+    while True:
+        try:
+            return with_patience(partial(attempt, known=known, shared=shared), patience)
+        except errors.FailedPreconditionError as error:
+            if error.reason == "NOT_HELD" and known is not _NOTHING:
+                known = _NOTHING
+            elif error.reason == "NO_LANE" and shared:
+                shared = False
+            else:
+                raise
+
+
+def _requests(  # noqa: PLR0917 - what a stream is made of
     opened: OpenedVersion,
-    rank: int,
+    target: pb.PushTarget,
     slices: Sequence[LocalSlice],
     known: _Known,
     pushed: _Pushed,
+    lane: MemoryLane,
 ) -> Iterator[pb.PushSlicesRequest | bytes]:
-    target = pb.PushTarget(set=opened.set, rank=rank, grant=opened.grant)
     yield pb.PushSlicesRequest(target=target)
     batches = list(_batches(slices))
     # A stream sends one message at a time; hashing the next batch meanwhile costs it nothing.
@@ -266,7 +287,7 @@ def _requests(
             )
             headers, new = _announcement(opened, batch, checksums, known)
             yield pb.PushSlicesRequest(headers=headers)
-            yield from wire.chunks((item.data for item in new), wire.PUSH_DATA)
+            yield from lane.send(item.data for item in new)
             pushed.sent += sum(item.data.size for item in new)
 
 

@@ -43,11 +43,22 @@ def gather_from(span: Bytes, extents: Sequence[int], element_size: int, box: Box
 
     `span` may hold any more of the tensor that follows, but need not hold all of it.
     """
+    return np.ascontiguousarray(_seen(span, extents, element_size, box)).reshape(-1)
+
+
+def gather_into(
+    target: Bytes, span: Bytes, extents: Sequence[int], element_size: int, box: Box
+) -> None:
+    """The same as `gather_from`, into memory that is there."""
+    seen = _seen(span, extents, element_size, box)
+    target.reshape(seen.shape)[...] = seen
+
+
+def _seen(span: Bytes, extents: Sequence[int], element_size: int, box: Box) -> Bytes:
     strides = [element_size]
     for extent in reversed(extents[1:]):
         strides.append(strides[-1] * extent)
-    view = as_strided(span, (*box.extents, element_size), (*reversed(strides), 1), writeable=False)
-    return np.ascontiguousarray(view).reshape(-1)
+    return as_strided(span, (*box.extents, element_size), (*reversed(strides), 1), writeable=False)
 
 
 def scatter(

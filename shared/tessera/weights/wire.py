@@ -30,6 +30,8 @@ PULL_DATA = 1
 
 PUSH_METHOD = "/tessera.api.parameters.v1.ShardDataService/PushSlices"
 PULL_METHOD = "/tessera.api.parameters.v1.ShardDataService/PullSlices"
+SHARE_METHOD = "/tessera.api.parameters.v1.ShardDataService/ShareMemory"
+OPEN_METHOD = "/tessera.api.parameters.v1.ShardDataService/OpenPieces"
 
 _LENGTH_DELIMITED = 2
 _MORE = 0x80

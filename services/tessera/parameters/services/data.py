@@ -14,12 +14,14 @@ from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.meter import Meter
 from tessera.parameters.disk import disk_errors
 from tessera.parameters.inbox import Inbox, Target
+from tessera.parameters.lane import Lane
 from tessera.parameters.metrics import PULLED_BYTES, PUSHED_BYTES
 from tessera.parameters.piece_stream import piece_messages
 from tessera.parameters.push_grant import GrantVerifier
 from tessera.parameters.push_headers import announced
 from tessera.parameters.push_stream import PushStream
 from tessera.parameters.reading import Item, Reading, SliceRun
+from tessera.parameters.shared_memory import SharedMemory
 from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.store_id import StoreId
 from tessera.weights import wire
@@ -38,6 +40,7 @@ class ShardData:
         grants: tell what may be pushed.
         store: where pulls come from.
         owner: whose store it is.
+        lane: hands files over to readers of this host.
         meter: counts bytes.
     """
 
@@ -48,8 +51,10 @@ class ShardData:
         grants: GrantVerifier,
         store: SliceStore,
         owner: StoreId,
+        lane: Lane,
         meter: Meter,
     ) -> None:
+        self._lane = lane
         self._name = name
         self._owner = owner
         self._grants = grants
@@ -69,18 +74,33 @@ class ShardData:
             "PullPiece": grpc.unary_stream_rpc_method_handler(
                 self.pull_piece, pb.PullPieceRequest.FromString, wire.serialize
             ),
+            "OpenPieces": grpc.unary_unary_rpc_method_handler(
+                self.open, pb.OpenPiecesRequest.FromString, pb.OpenPiecesResponse.SerializeToString
+            ),
+            "ShareMemory": grpc.unary_unary_rpc_method_handler(
+                self.share,
+                pb.ShareMemoryRequest.FromString,
+                pb.ShareMemoryResponse.SerializeToString,
+            ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
 
     def push(self, requests: Iterator[Any], context: Any) -> pb.PushSlicesResponse:
         """Store a stream of slices: a parsed message with their target, then bytes of the rest."""
         del context
-        target = self._target(next(requests))
+        first = next(requests)
+        if first.WhichOneof("content") != "target":
+            raise errors.InvalidArgumentError.at(
+                "target",
+                "the first message of a push must name set, rank and grant",
+                "BAD_TARGET",
+            )
+        target = self._target(first.target)
         pushed = PushStream(self._inbox, target, self._name)
         try:
-            with disk_errors():
+            with disk_errors(), self._lane.memory(target.set) as memory:
                 for message in requests:
-                    _receive(pushed, message)
+                    _receive(pushed, message, memory)
                 size = pushed.finish()
         except BaseException:
             pushed.discard()
@@ -88,15 +108,8 @@ class ShardData:
         self._meter.record(PUSHED_BYTES, size)
         return pb.PushSlicesResponse(size=size)
 
-    def _target(self, message: pb.PushSlicesRequest) -> Target:
+    def _target(self, target: pb.PushTarget) -> Target:
         """What a stream writes to: version and epoch are the coordinator's to say alone."""
-        target = message.target
-        if message.WhichOneof("content") != "target":
-            raise errors.InvalidArgumentError.at(
-                "target",
-                "the first message of a push must name set, rank and grant",
-                "BAD_TARGET",
-            )
         grant = self._grants.verify(target.grant)
         if grant.set != target.set:
             raise errors.PermissionDeniedError(
@@ -131,8 +144,27 @@ class ShardData:
         self._meter.record(PULLED_BYTES, reading.size)
         yield pb.PullSlicesResponse(checksums=pb.PullChecksums(checksums=reading.checksums))
 
+    def open(self, request: pb.OpenPiecesRequest, context: Any) -> pb.OpenPiecesResponse:
+        """Offer pieces as files."""
+        del context
+        key = (request.set, request.version)
+        held = sum(self._store.piece(key, name).size for name in request.pieces)
+        ticket, address = self._lane.offer(key, request.pieces, request.boot_id)
+        self._meter.record(PULLED_BYTES, min(request.size, held))
+        return pb.OpenPiecesResponse(
+            ticket=ticket, path=address.path, device=address.device, inode=address.inode
+        )
 
-def _receive(pushed: PushStream, message: bytes) -> None:
+    def share(self, request: pb.ShareMemoryRequest, context: Any) -> pb.ShareMemoryResponse:
+        """Offer to take memory of a push."""
+        del context
+        ticket, address = self._lane.share(self._target(request.target).set, request.boot_id)
+        return pb.ShareMemoryResponse(
+            ticket=ticket, path=address.path, device=address.device, inode=address.inode
+        )
+
+
+def _receive(pushed: PushStream, message: bytes, memory: SharedMemory) -> None:
     data = wire.payload(wire.PUSH_DATA, message)
     if data is not None:
         pushed.take(data)
@@ -148,6 +180,9 @@ def _receive(pushed: PushStream, message: bytes) -> None:
             pushed.announce(announced(request.headers))
         case "data":
             pushed.take(np.frombuffer(request.data, np.uint8))
+        case "memory":
+            for part in memory.read(request.memory.ticket, request.memory.size):
+                pushed.take(part)
         case _:
             raise errors.InvalidArgumentError(
                 "a push is its target, then headers and data", reason="BAD_MESSAGE"

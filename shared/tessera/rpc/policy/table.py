@@ -163,6 +163,8 @@ TABLE: Table = (
             "PushSlices": (SUBMITTER | ATTEMPT, [Resource(Kind.WRITE_SET, "target.set")]),
             "PullSlices": (VIEWER | ATTEMPT | REPLICA, [READ]),
             "PullPiece": (SHARD, []),
+            "OpenPieces": (VIEWER | ATTEMPT | REPLICA, [READ]),
+            "ShareMemory": (SUBMITTER | ATTEMPT, [Resource(Kind.WRITE_SET, "target.set")]),
         },
     )
     | _rows(

@@ -130,6 +130,7 @@ class PushSlicesRequest(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """The next bytes, at most 2 MiB; they may span slices."""
     @_builtins.property
@@ -140,22 +141,53 @@ class PushSlicesRequest(_message.Message):
     def headers(self) -> Global___SliceHeaders:
         """Headers of the slices whose bytes follow, in order."""
 
+    @_builtins.property
+    def memory(self) -> Global___SharedMemory:
+        """The next bytes, not in this message."""
+
     def __init__(
         self,
         *,
         target: Global___PushTarget | None = ...,
         headers: Global___SliceHeaders | None = ...,
         data: _builtins.bytes = ...,
+        memory: Global___SharedMemory | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "headers", b"headers", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "headers", b"headers", "memory", b"memory", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "headers", b"headers", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "headers", b"headers", "memory", b"memory", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["target", "headers", "data"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["target", "headers", "data", "memory"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___PushSlicesRequest: _TypeAlias = PushSlicesRequest  # noqa: Y015
+
+@_typing.final
+class SharedMemory(_message.Message):
+    """SharedMemory stands for bytes that were handed over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ticket: _builtins.bytes
+    """What ShareMemory returned; the connection was made before."""
+    size: _builtins.int
+    """Bytes of the memfd that is the next one in the connection; nobody can write to it any more."""
+    def __init__(
+        self,
+        *,
+        ticket: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["size", b"size", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedMemory: _TypeAlias = SharedMemory  # noqa: Y015
 
 @_typing.final
 class SliceHeaders(_message.Message):
@@ -436,6 +468,142 @@ class PullChecksums(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PullChecksums: _TypeAlias = PullChecksums  # noqa: Y015
+
+@_typing.final
+class OpenPiecesRequest(_message.Message):
+    """OpenPiecesRequest asks for files."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PIECES_FIELD_NUMBER: _builtins.int
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    set: _builtins.str
+    """The set."""
+    version: _builtins.int
+    """The version."""
+    boot_id: _builtins.str
+    """Boot id of the host that the caller runs on; the shard refuses if it runs on another."""
+    size: _builtins.int
+    """Bytes that the caller is about to read, to be counted."""
+    @_builtins.property
+    def pieces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the pieces; the descriptors come in this order."""
+
+    def __init__(
+        self,
+        *,
+        set: _builtins.str = ...,
+        version: _builtins.int = ...,
+        pieces: _abc.Iterable[_builtins.str] | None = ...,
+        boot_id: _builtins.str = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "pieces", b"pieces", "set", b"set", "size", b"size", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenPiecesRequest: _TypeAlias = OpenPiecesRequest  # noqa: Y015
+
+@_typing.final
+class OpenPiecesResponse(_message.Message):
+    """OpenPiecesResponse tells where the files are handed over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    INODE_FIELD_NUMBER: _builtins.int
+    ticket: _builtins.bytes
+    """To be sent first over the socket: it is good once, and for seconds."""
+    path: _builtins.str
+    """Path of the socket."""
+    device: _builtins.int
+    """Device and inode of the socket: what has the same path elsewhere is another one."""
+    inode: _builtins.int
+    """See device."""
+    def __init__(
+        self,
+        *,
+        ticket: _builtins.bytes = ...,
+        path: _builtins.str = ...,
+        device: _builtins.int = ...,
+        inode: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "inode", b"inode", "path", b"path", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenPiecesResponse: _TypeAlias = OpenPiecesResponse  # noqa: Y015
+
+@_typing.final
+class ShareMemoryRequest(_message.Message):
+    """ShareMemoryRequest tells what will be pushed to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    boot_id: _builtins.str
+    """Boot id of the host that the caller runs on; the shard refuses if it runs on another."""
+    @_builtins.property
+    def target(self) -> Global___PushTarget:
+        """What the push begins with."""
+
+    def __init__(
+        self,
+        *,
+        target: Global___PushTarget | None = ...,
+        boot_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareMemoryRequest: _TypeAlias = ShareMemoryRequest  # noqa: Y015
+
+@_typing.final
+class ShareMemoryResponse(_message.Message):
+    """ShareMemoryResponse tells where the memory is handed over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    INODE_FIELD_NUMBER: _builtins.int
+    ticket: _builtins.bytes
+    """To be sent first over the socket, and with each SharedMemory of the push."""
+    path: _builtins.str
+    """Path of the socket."""
+    device: _builtins.int
+    """Device and inode of the socket: what has the same path elsewhere is another one."""
+    inode: _builtins.int
+    """See device."""
+    def __init__(
+        self,
+        *,
+        ticket: _builtins.bytes = ...,
+        path: _builtins.str = ...,
+        device: _builtins.int = ...,
+        inode: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "inode", b"inode", "path", b"path", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareMemoryResponse: _TypeAlias = ShareMemoryResponse  # noqa: Y015
 
 @_typing.final
 class PersistVersionRequest(_message.Message):

@@ -480,6 +480,16 @@ class ShardDataServiceStub:
                 request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceResponse.FromString,
                 _registered_method=True)
+        self.OpenPieces = channel.unary_unary(
+                '/tessera.api.parameters.v1.ShardDataService/OpenPieces',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.OpenPiecesRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.OpenPiecesResponse.FromString,
+                _registered_method=True)
+        self.ShareMemory = channel.unary_unary(
+                '/tessera.api.parameters.v1.ShardDataService/ShareMemory',
+                request_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ShareMemoryRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ShareMemoryResponse.FromString,
+                _registered_method=True)
 
 
 class ShardDataServiceServicer:
@@ -507,6 +517,22 @@ class ShardDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenPieces(self, request, context):
+        """OpenPieces gives a ticket for which a process of the same host gets the files of pieces, as
+        read-only descriptors over a Unix socket. Where it fails, PullSlices has the same bytes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShareMemory(self, request, context):
+        """ShareMemory gives a ticket with which a process of the same host connects to a Unix socket, to
+        hand over memory in place of the bytes of a push.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ShardDataServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -524,6 +550,16 @@ def add_ShardDataServiceServicer_to_server(servicer, server):
                     servicer.PullPiece,
                     request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceRequest.FromString,
                     response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceResponse.SerializeToString,
+            ),
+            'OpenPieces': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenPieces,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.OpenPiecesRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.OpenPiecesResponse.SerializeToString,
+            ),
+            'ShareMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareMemory,
+                    request_deserializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ShareMemoryRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ShareMemoryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -608,6 +644,60 @@ class ShardDataService:
             '/tessera.api.parameters.v1.ShardDataService/PullPiece',
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceRequest.SerializeToString,
             tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.PullPieceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenPieces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardDataService/OpenPieces',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.OpenPiecesRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.OpenPiecesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShareMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.parameters.v1.ShardDataService/ShareMemory',
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ShareMemoryRequest.SerializeToString,
+            tessera_dot_api_dot_parameters_dot_v1_dot_shard__pb2.ShareMemoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -178,6 +178,14 @@ class ShardDataServiceStub:
     """PullSlices streams boxes of slices, packed row-major, in the order asked for."""
     PullPiece: _grpc.UnaryStreamMultiCallable[_shard_pb2.PullPieceRequest, _shard_pb2.PullPieceResponse]
     """PullPiece streams a whole piece to another shard: what lies in it, then the bytes of that."""
+    OpenPieces: _grpc.UnaryUnaryMultiCallable[_shard_pb2.OpenPiecesRequest, _shard_pb2.OpenPiecesResponse]
+    """OpenPieces gives a ticket for which a process of the same host gets the files of pieces, as
+    read-only descriptors over a Unix socket. Where it fails, PullSlices has the same bytes.
+    """
+    ShareMemory: _grpc.UnaryUnaryMultiCallable[_shard_pb2.ShareMemoryRequest, _shard_pb2.ShareMemoryResponse]
+    """ShareMemory gives a ticket with which a process of the same host connects to a Unix socket, to
+    hand over memory in place of the bytes of a push.
+    """
 
 @_typing.type_check_only
 class ShardDataServiceAsyncStub(ShardDataServiceStub):
@@ -190,6 +198,14 @@ class ShardDataServiceAsyncStub(ShardDataServiceStub):
     """PullSlices streams boxes of slices, packed row-major, in the order asked for."""
     PullPiece: _aio.UnaryStreamMultiCallable[_shard_pb2.PullPieceRequest, _shard_pb2.PullPieceResponse]  # type: ignore[assignment]
     """PullPiece streams a whole piece to another shard: what lies in it, then the bytes of that."""
+    OpenPieces: _aio.UnaryUnaryMultiCallable[_shard_pb2.OpenPiecesRequest, _shard_pb2.OpenPiecesResponse]  # type: ignore[assignment]
+    """OpenPieces gives a ticket for which a process of the same host gets the files of pieces, as
+    read-only descriptors over a Unix socket. Where it fails, PullSlices has the same bytes.
+    """
+    ShareMemory: _aio.UnaryUnaryMultiCallable[_shard_pb2.ShareMemoryRequest, _shard_pb2.ShareMemoryResponse]  # type: ignore[assignment]
+    """ShareMemory gives a ticket with which a process of the same host connects to a Unix socket, to
+    hand over memory in place of the bytes of a push.
+    """
 
 class ShardDataServiceServicer(metaclass=_abc_1.ABCMeta):
     """ShardDataService moves bytes, on threads of its own."""
@@ -217,5 +233,25 @@ class ShardDataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_shard_pb2.PullPieceResponse], _abc.AsyncIterator[_shard_pb2.PullPieceResponse]]:
         """PullPiece streams a whole piece to another shard: what lies in it, then the bytes of that."""
+
+    @_abc_1.abstractmethod
+    def OpenPieces(
+        self,
+        request: _shard_pb2.OpenPiecesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.OpenPiecesResponse, _abc.Awaitable[_shard_pb2.OpenPiecesResponse]]:
+        """OpenPieces gives a ticket for which a process of the same host gets the files of pieces, as
+        read-only descriptors over a Unix socket. Where it fails, PullSlices has the same bytes.
+        """
+
+    @_abc_1.abstractmethod
+    def ShareMemory(
+        self,
+        request: _shard_pb2.ShareMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shard_pb2.ShareMemoryResponse, _abc.Awaitable[_shard_pb2.ShareMemoryResponse]]:
+        """ShareMemory gives a ticket with which a process of the same host connects to a Unix socket, to
+        hand over memory in place of the bytes of a push.
+        """
 
 def add_ShardDataServiceServicer_to_server(servicer: ShardDataServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
