@@ -26,7 +26,7 @@ LONG = {
     "tessera.cli.generate.generate": 62,
     "tessera.cli.translate.translate": 41,
     "tessera.cli.submit.submit": 41,
-    "tessera.cli.up.up": 55,
+    "tessera.cli.up.up": 59,
     # A process from its first line to its last, in order.
     "tessera.trainer.__main__.main": 43,
 }

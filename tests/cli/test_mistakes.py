@@ -39,6 +39,7 @@ def assert_told(result, code, words):
         (["export", "x@y", "d"], "no platform runs in"),
         (["status"], "no platform runs in"),
         (["up", "--disk-cap", "lots"], "--disk-cap"),
+        (["up", "--parameter-replicas", "3"], "--parameter-replicas"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

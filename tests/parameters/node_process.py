@@ -9,6 +9,7 @@ logged goes to standard error: nobody reads on, and a pipe that is full would st
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,9 @@ async def main() -> None:
         slow_down(float(slow[0]))
     place = ServiceAddress(controller=controller, token=sys.stdin.readline().strip())
     if kind == "coordinator":
-        node = CoordinatorNode(CoordinatorConfig(data_dir=Path(folder), shards=2), place)
+        shards, replicas = map(int, os.environ.get("TESSERA_TEST_SHARDS", "2,1").split(","))
+        config = CoordinatorConfig(data_dir=Path(folder), shards=shards, replicas=replicas)
+        node = CoordinatorNode(config, place)
     else:
         index = int(kind.removeprefix("shard-"))
         config = ShardConfig(index=index, data_dir=Path(folder), pool_bytes=2**25, warm_bytes=0)

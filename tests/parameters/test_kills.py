@@ -2,65 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
+from parameter_nodes import Nodes
 
 from tessera import errors
 
 pytestmark = pytest.mark.processes
-
-SCRIPT = Path(__file__).with_name("node_process.py")
-
-
-class Nodes:
-    """A coordinator and two shards in processes of their own."""
-
-    def __init__(self, platform, folder: Path) -> None:
-        self._platform = platform
-        self._folder = folder
-        self._processes = {}
-        for name in ("shard-0", "shard-1", "coordinator"):
-            self.start(name)
-
-    def wait(self) -> None:
-        """Until all are registered."""
-        for process in self._processes.values():
-            assert process.stdout.readline() == "ready\n"
-
-    def start(self, name: str) -> None:
-        with (self._folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, SCRIPT, name, self._platform.address, self._folder / name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        number = ("coordinator", "shard-0", "shard-1").index(name)
-        process.stdin.write(self._platform.node_tokens()[number] + "\n")
-        process.stdin.flush()
-        self._processes[name] = process
-
-    def kill(self, name: str) -> None:
-        process = self._processes[name]
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
-
-    def bounce(self, name: str) -> None:
-        """SIGKILL and start again, without waiting: callers must bear with it."""
-        self.kill(name)
-        self.start(name)
-
-    def stop(self) -> None:
-        for name in self._processes:
-            self.kill(name)
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,14 @@ def _add_pools(made: argparse.ArgumentParser) -> None:
         help="bytes that the parameter service may use on disk; 0: no cap (default: %(default)s)",
     )
     made.add_argument(
+        "--parameter-replicas",
+        type=int,
+        default=0,
+        metavar="N",
+        help="shards that have each piece of a version; 0: two where there are two nodes, else one"
+        " (default: %(default)s)",
+    )
+    made.add_argument(
         "--python",
         default="python",
         metavar="PATH",
@@ -141,6 +149,7 @@ def config(arguments: list[str]) -> Config:
             pools=tuple(parse_pool(text) for text in given.pool),
             shards=given.shards,
             disk_cap=given.disk_cap_bytes,
+            parameter_replicas=given.parameter_replicas,
             ray_token=Path(token) if token else None,
             secrets={k: v for k, v in os.environ.items() if k.startswith(PREFIX)},
             python=given.python,

@@ -31,6 +31,8 @@ class Config:
         pools: Ray clusters known from the start.
         shards: number of parameter shards; 0: no parameter service is kept.
         disk_cap: bytes that the parameter service may use; 0: no cap.
+        parameter_replicas: shards that have each piece of a version; 0: two where there are two
+            nodes, else one.
         ray_token: file of Ray's token for `pools`; None: they ask for none.
         secrets: variables of the environment that pools may name as their token.
         tls: whether connections are encrypted.
@@ -48,6 +50,7 @@ class Config:
     pools: tuple[Pool, ...] = field(default=())
     shards: int = 2
     disk_cap: int = 0
+    parameter_replicas: int = 0
     ray_token: Path | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: bool = False
@@ -61,6 +64,8 @@ class Config:
             raise ValueError(f"--listen: {self.port} is no port")
         if self.shards < 0 or self.disk_cap < 0:
             raise ValueError("--shards and --disk-cap-bytes must not be negative")
+        if not 0 <= self.parameter_replicas <= self.shards:
+            raise ValueError("--parameter-replicas must be between 0 and the number of shards")
         if self.advertise:
             split(self.advertise)
 

@@ -31,6 +31,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shards", type=int, default=2, help="how many shards")
     parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--disk-cap-bytes", type=int, help="for all versions together")
+    parser.add_argument(
+        "--replicas", type=int, default=0, help="shards that have each piece; 0: by the nodes"
+    )
     parser.add_argument("--limits", default=NOTHING, help="how much anybody may have, as JSON")
     return parser.parse_args()
 
@@ -58,6 +61,7 @@ def _ensure(options: argparse.Namespace) -> None:
         data_dir=options.data_dir / "coordinator",
         shards=options.shards,
         disk_cap_bytes=options.disk_cap_bytes or None,
+        replicas=options.replicas,
         quota=TenantQuota.of_platform(limits),
         calls=limits.servers,
     )

@@ -60,7 +60,10 @@ COMMANDS = {
     "embed": ("tessera.cli.embed", "Turn each text into a vector."),
     "score": ("tessera.cli.score", "Tell how likely the model finds each text."),
     "pools": ("tessera.cli.pools", "List the Ray clusters that work is placed on."),
-    "shards": ("tessera.cli.shards", "List the shards that hold parameter sets."),
+    "shards": (
+        "tessera.cli.shards",
+        "List the shards that hold parameter sets, and what each holds.",
+    ),
     "tenants": (
         "tessera.cli.tenants",
         "List the tenants, with what each has of what it may have.",

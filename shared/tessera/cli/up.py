@@ -90,6 +90,9 @@ def up(  # noqa: PLR0917 - typer fills in options by name
     context: typer.Context,
     cpus: _Cpus = None,
     shards: Annotated[int, typer.Option(help="Parameter shards.")] = 2,
+    parameter_replicas: Annotated[
+        int, typer.Option(help="Shards that have each piece of a version. 0: by the nodes.")
+    ] = 0,
     disk_cap: Annotated[
         str, typer.Option(help="Most that versions may take on disk, for example 20GB.")
     ] = "",
@@ -120,6 +123,7 @@ def up(  # noqa: PLR0917 - typer fills in options by name
     options = Options(
         cpus=max(_LEAST_CPUS, os.cpu_count() or 1) if cpus is None else cpus,
         shards=shards,
+        parameter_replicas=parameter_replicas,
         disk_cap=parse_size(disk_cap, "--disk-cap") if disk_cap else 0,
         ray_address=ray_address,
         dashboard=dashboard.rstrip("/"),

@@ -95,6 +95,17 @@ PANELS = (
         help="The version of the weights that each replica gives new requests.",
     ),
     Panel(
+        title="Behind its set",
+        unit="none",
+        queries=(
+            (
+                f"max by (tenant, deployment, replica) (ray_tessera_inference_lag{_REPLICA})",
+                "{{tenant}}/{{deployment}}/{{replica}}",
+            ),
+        ),
+        help="Commits and rollbacks of the set since the version that a replica serves.",
+    ),
+    Panel(
         title="Free cache",
         unit="short",
         queries=(
@@ -134,6 +145,15 @@ PANELS = (
         unit="bytes",
         queries=(("max by (node) (ray_tessera_parameters_disk_bytes)", "{{node}}"),),
         help="Bytes of slices on each shard's disk.",
+    ),
+    Panel(
+        title="Damaged, and short of copies",
+        unit="none",
+        queries=(
+            ("max(ray_tessera_parameters_damaged_versions)", "damaged"),
+            ("max(ray_tessera_parameters_lacking_versions)", "short of copies"),
+        ),
+        help="Versions that a group is lost of, and those whose copies are still to be made.",
     ),
 )
 

@@ -14,17 +14,19 @@ class Options:
 
     `cpus` are logical: what Ray hands out, not the machine's cores. `ray_address` (host:port) and
     `dashboard` (URL) name a cluster to attach to; empty: one is started. `ray_token_path` is that
-    cluster's token. `disk_cap` bounds the parameters' bytes on disk; 0: no bound. `prometheus` and
-    `grafana` are URLs that Ray's dashboard takes its charts from, `grafana_iframe` is Grafana's for
-    the browser, where it is another one; empty: the dashboard has no charts. `oidc` is the absolute
-    path of the file that names the OIDC issuers, `limits` of the one that says how much anybody may
-    have; empty: there is none. `tls` encrypts all connections of the platform's own, `tls_dir` is a
-    folder with the controller's certificate, if it is given (`tls.crt`, `tls.key`, `ca.crt`),
-    `ray_tls` encrypts those of the Ray cluster too.
+    cluster's token. `parameter_replicas` is how many shards have each piece of a version, 0: two
+    where there are two nodes, else one. `disk_cap` bounds the parameters' bytes on disk; 0: no
+    bound. `prometheus` and `grafana` are URLs that Ray's dashboard takes its charts from,
+    `grafana_iframe` is Grafana's for the browser, where it is another one; empty: the dashboard has
+    no charts. `oidc` is the absolute path of the file that names the OIDC issuers, `limits` of the
+    one that says how much anybody may have; empty: there is none. `tls` encrypts all connections of
+    the platform's own, `tls_dir` is a folder with the controller's certificate, if it is given
+    (`tls.crt`, `tls.key`, `ca.crt`), `ray_tls` encrypts those of the Ray cluster too.
     """
 
     cpus: int
     shards: int = 2
+    parameter_replicas: int = 0
     disk_cap: int = 0
     ray_address: str = ""
     dashboard: str = ""
@@ -43,6 +45,11 @@ class Options:
             raise errors.InvalidArgumentError("--cpus: at least 1", reason="INVALID_FIELD")
         if self.shards < 1:
             raise errors.InvalidArgumentError("--shards: at least 1", reason="INVALID_FIELD")
+        if not 0 <= self.parameter_replicas <= self.shards:
+            raise errors.InvalidArgumentError(
+                f"--parameter-replicas: between 0 and {self.shards}, the number of shards",
+                reason="INVALID_FIELD",
+            )
         if self.disk_cap < 0:
             raise errors.InvalidArgumentError("--disk-cap: not negative", reason="INVALID_FIELD")
         if bool(self.ray_address) != bool(self.dashboard):

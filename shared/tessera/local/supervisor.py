@@ -173,6 +173,8 @@ class Supervisor:
         command = ["-m", "tessera.controller", "--listen", listen]
         command += ["--home", str(self._home.path), "--shards", str(self._options.shards)]
         command += ["--pool", f"local,{state.dashboard},{state.ray_address}"]
+        if self._options.parameter_replicas:
+            command += ["--parameter-replicas", str(self._options.parameter_replicas)]
         if self._options.disk_cap:
             command += ["--disk-cap-bytes", str(self._options.disk_cap)]
         for option, file in (("--oidc", self._options.oidc), ("--limits", self._options.limits)):

@@ -17,7 +17,7 @@ from tessera.weights.manifest import Version
 _WORKED_SECONDS = 5.0
 
 
-class Asked(Protocol):
+class HeadSource(Protocol):
     """A client of the coordinator, with the seconds that one that restarts is waited for."""
 
     patience: float
@@ -41,7 +41,7 @@ class Watch(Iterator[Version]):
         UnavailableError: the coordinator stayed away for longer than the client's patience.
     """
 
-    def __init__(self, coordinator: Asked, name: str) -> None:
+    def __init__(self, coordinator: HeadSource, name: str) -> None:
         self._coordinator = coordinator
         self._request = pb.WatchSetRequest(set=name)
         self._closed = threading.Event()

@@ -56,6 +56,9 @@ def test_what_stands_and_how_it_is_asked_for():
         "--disk-cap-bytes",
         "5",
     )
+    twice = parameters("p", shards=2, data_dir="/d", disk_cap=0, replicas=2)
+    assert twice.command[-2:] == ("--replicas", "2")
+    assert len({desired.generation, twice.generation}) == 2
     live = [(EndpointRole.COORDINATOR, "coordinator"), (EndpointRole.SHARD, "shard-1")]
     assert missing_endpoints(desired, live) == [(EndpointRole.SHARD, "shard-0")]
     deployment = Deployment(

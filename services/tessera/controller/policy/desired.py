@@ -40,17 +40,24 @@ class Desired:
 
 
 def parameters(
-    pool: str, *, shards: int, data_dir: str, disk_cap: int, limits: tuple[str, ...] = ()
+    pool: str,
+    *,
+    shards: int,
+    data_dir: str,
+    disk_cap: int,
+    replicas: int = 0,
+    limits: tuple[str, ...] = (),
 ) -> Desired:
     """The coordinator and the shards; `limits` are arguments that tell them what there are."""
     names = [(EndpointRole.SHARD, f"shard-{index}") for index in range(shards)]
     cap = ("--disk-cap-bytes", str(disk_cap)) if disk_cap else ()
-    arguments = ("--shards", str(shards), "--data-dir", data_dir, *cap, *limits)
+    copies = ("--replicas", str(replicas)) if replicas else ()
+    arguments = ("--shards", str(shards), "--data-dir", data_dir, *cap, *copies, *limits)
     return Desired(
         key=PARAMETERS,
         tenant="default",
         pool=pool,
-        generation=f"{shards}/{disk_cap}",
+        generation="/".join(map(str, (shards, disk_cap, *copies[1:]))),
         endpoints=((EndpointRole.COORDINATOR, "coordinator"), *names),
         command=("-m", "tessera.parameters", *arguments),
         principals=(

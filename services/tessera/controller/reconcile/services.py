@@ -67,6 +67,7 @@ class ServicesLoop:
                     shards=config.shards,
                     data_dir=folder,
                     disk_cap=config.disk_cap,
+                    replicas=config.parameter_replicas,
                     limits=config.weights_argument,
                 )
             )
