@@ -53,6 +53,7 @@ def test_how_far_it_may_be_behind(on, tiny):
     assert on("undeploy", "lagging", "--no-wait").code == 0
 
 
+@pytest.mark.waits
 def test_a_deployment_that_can_never_serve_is_not_waited_for(on, changed):
     def more_layers(model):
         decoder = replace(model.config.decoder, layers=3)

@@ -89,6 +89,7 @@ async def test_sources_are_read_once_also_by_those_that_are_preempted(
     all_returned(engine)
 
 
+@pytest.mark.waits
 async def test_every_kind_at_once_and_each_request_of_one_version_while_versions_change(
     start, tiny
 ):

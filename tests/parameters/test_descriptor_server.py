@@ -34,6 +34,7 @@ def listening(tmp_path):
     server.stop()
 
 
+@pytest.mark.waits
 def test_the_socket_stands_idle_hasty_and_many_peers(listening):
     before = opened()
     idle = [socket.socket(socket.AF_UNIX) for _ in range(4)]

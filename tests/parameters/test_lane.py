@@ -233,6 +233,7 @@ def test_tickets_that_are_out_are_bounded(platform, ask):
 # --- many, and for long ---
 
 
+@pytest.mark.waits
 def test_many_readers_at_once_and_no_descriptor_stays(served, left):
     writer, manifest, content, _ = served
     with ThreadPoolExecutor(12) as readers:

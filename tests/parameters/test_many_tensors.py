@@ -71,6 +71,7 @@ def writer(platform, parameters):
     writer.client.close()
 
 
+@pytest.mark.waits
 @settings(
     max_examples=10,
     deadline=None,

@@ -17,6 +17,8 @@ from tessera.parameters.number_ranges import NumberRanges
 from tessera.parameters.slice_store import SliceStore
 from tessera.weights.coordinator import Coordinator
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture
 def again(platform, parameters, tmp_path):

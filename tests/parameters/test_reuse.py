@@ -18,6 +18,8 @@ from .conftest import Writer as Base
 
 NUMBERS = itertools.count()
 
+pytestmark = pytest.mark.waits
+
 
 class Writer(Base):
     """A base that stays, and adapters that change."""
