@@ -13,6 +13,8 @@ from tessera.parameters.slice_store import SliceStore
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import HeadMove
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture
 def lost(platform, parameters, tmp_path):

@@ -19,6 +19,8 @@ from tessera.rpc.identity import Issuer, Verifier
 from tessera.rpc.limits import LIMITS
 from tessera.rpc.server import Server
 
+pytestmark = pytest.mark.waits
+
 NAME = "tessera.api.inference.v1.InferenceService"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 HEADERS = {
