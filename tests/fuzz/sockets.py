@@ -37,8 +37,8 @@ def long_field(name: bytes, value: bytes) -> bytes:
     return b"\0" + bytes([len(name)]) + name + size + bytes([rest]) + value
 
 
-def head(case: Case) -> bytes:
-    """Headers of a case's call."""
+def head(case: Case, odd: Random | None = None) -> bytes:
+    """Headers of a case's call; where `odd` is given, one of them is no text."""
     fields = [
         (b":method", b"POST"),
         (b":scheme", b"http"),
@@ -48,6 +48,9 @@ def head(case: Case) -> bytes:
         (b"te", b"trailers"),
         (b"grpc-timeout", b"100m"),
     ]
+    if odd is not None:
+        at = odd.randrange(len(fields))
+        fields[at] = (fields[at][0], odd.randbytes(odd.choice((0, 1, 3, 60))))
     encoded = b"".join(field(name, value) for name, value in fields)
     for key, value in case.metadata:
         text = value if isinstance(value, bytes) else value.encode()
@@ -70,7 +73,7 @@ def spoiled(case: Case, random: Random) -> bytes:
     """What is sent on one connection."""
     begun = PREFACE + frame(SETTINGS, 0, 0, b"")
     whole = call(case)
-    match random.randrange(12):
+    match random.randrange(13):
         case 0:
             return random.randbytes(random.choice((1, 24, 3000)))
         case 1:
@@ -108,6 +111,8 @@ def spoiled(case: Case, random: Random) -> bytes:
             )
         case 10:
             return begun + whole + frame(GOAWAY, 0, 0, b"\0" * 8) + frame(WINDOW, 0, 0, b"\x7f" * 4)
+        case 11:
+            return begun + frame(HEADERS, END_HEADERS, 1, head(case, random)[:16000])
         case _:
             return begun + frame(PING, 0, 0, b"12345678") * 200 + frame(SETTINGS, 0, 0, b"\xff" * 6)
 
