@@ -19,7 +19,8 @@ from tessera.parameters.store import Store
 
 log = structlog.get_logger()
 
-CHECK_SECONDS = 15.0
+CHECK_SECONDS = 60.0
+"""Between two looks where nobody says that there may be something to do."""
 
 Key = tuple[str, int]
 """Set and version."""

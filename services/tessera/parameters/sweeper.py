@@ -76,7 +76,7 @@ class Sweeper:
 
         Args:
             name: of its set.
-            size: bytes of the version.
+            size: bytes of the version, with its copies.
 
         Raises:
             ResourceExhaustedError: that is not enough (DISK_FULL).
@@ -88,7 +88,7 @@ class Sweeper:
             short = await self._short(size)
         if short > 0:
             raise errors.ResourceExhaustedError(
-                f"a version of {size} bytes finds no room on the shards' disks: {short} bytes are"
+                f"a version that takes {size} bytes with its copies finds no room on the shards' disks: {short} bytes are"
                 " missing, and the newest and pinned versions stay; free some space, delete sets,"
                 " or publish less",
                 reason=FULL,

@@ -107,7 +107,7 @@ class Versions:
         size = sum(tensor.size for tensor in tensors)
         # First who it is: nothing goes for somebody who may not write.
         await self.ask(self.store.check_open, writer, size)
-        await self.sweeper.make_room(writer.set, size)
+        await self.sweeper.make_room(writer.set, size * self.copies.wanted)
         names = [shard.name for shard in addresses]
         number = await self.ask(
             self.store.open, writer, step, tensors, assets, labels, shards=names
@@ -258,6 +258,15 @@ class Versions:
                 seen = move
                 yield head, move
             await changed.wait()
+
+    async def holders(self, key: tuple[str, int]) -> dict[str, list[str]]:
+        """Shards by piece of a version, in the order in which readers ask: who is away, last."""
+        there = self.shards.fleet().answering
+        found = await self.ask(self.store.holders.of, *key)
+        return {
+            piece: sorted(shards, key=lambda shard: shard not in there)
+            for piece, shards in found.items()
+        }
 
     async def drain(self, shard: str, *, draining: bool) -> None:
         """Let a shard take nothing new, and copy what it has to others; or let it take part again.

@@ -21,8 +21,8 @@ Name = Annotated[
 def list_shards(context: typer.Context) -> None:
     """List the shards that hold parameter sets, and what each holds.
 
-    For operators. NEEDED is how many of its pieces of versions lie, undamaged, on no shard that stays: a shard
-    that is drained may be removed when it is 0.
+    For operators. NEEDED is how many of its pieces of versions lie, undamaged, on no shard that
+    stays: a shard that is drained may be removed when it is 0.
     """
     if context.invoked_subcommand is not None:
         return

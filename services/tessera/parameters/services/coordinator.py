@@ -134,8 +134,9 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         version, content = await self._versions.ask(
             self._store.reader.content, request.set, request.version, groups, request.min_version
         )
-        shards = messages.shards_to_pb(await self._versions.shards.addresses(wait=False))
-        holders = await self._versions.ask(self._store.holders.of, request.set, version.number)
+        addresses = await self._versions.shards.addresses(wait=False)
+        shards = messages.shards_to_pb(addresses)
+        holders = await self._versions.holders((request.set, version.number))
         parts = manifest_parts.cut(
             messages.version_to_pb(version),
             content,

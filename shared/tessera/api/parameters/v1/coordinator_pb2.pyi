@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Shard(_message.Message):
-    """ParameterSet is a named line of versions."""
+    """Shard holds pieces of versions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -68,6 +68,8 @@ Global___Shard: _TypeAlias = Shard  # noqa: Y015
 
 @_typing.final
 class ParameterSet(_message.Message):
+    """ParameterSet is a named line of versions."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -1017,6 +1019,8 @@ Global___ShardDamage: _TypeAlias = ShardDamage  # noqa: Y015
 
 @_typing.final
 class ListShardsRequest(_message.Message):
+    """ListShardsRequest asks for the shards."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -1032,6 +1036,8 @@ Global___ListShardsRequest: _TypeAlias = ListShardsRequest  # noqa: Y015
 
 @_typing.final
 class ListShardsResponse(_message.Message):
+    """ListShardsResponse lists the shards."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SHARDS_FIELD_NUMBER: _builtins.int
@@ -1054,6 +1060,8 @@ Global___ListShardsResponse: _TypeAlias = ListShardsResponse  # noqa: Y015
 
 @_typing.final
 class DrainShardRequest(_message.Message):
+    """DrainShardRequest names the shard."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -1078,6 +1086,8 @@ Global___DrainShardRequest: _TypeAlias = DrainShardRequest  # noqa: Y015
 
 @_typing.final
 class DrainShardResponse(_message.Message):
+    """DrainShardResponse says that it is draining."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -1093,6 +1103,8 @@ Global___DrainShardResponse: _TypeAlias = DrainShardResponse  # noqa: Y015
 
 @_typing.final
 class RemoveShardRequest(_message.Message):
+    """RemoveShardRequest names the shard."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -1113,6 +1125,8 @@ Global___RemoveShardRequest: _TypeAlias = RemoveShardRequest  # noqa: Y015
 
 @_typing.final
 class RemoveShardResponse(_message.Message):
+    """RemoveShardResponse says that it is forgotten."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(

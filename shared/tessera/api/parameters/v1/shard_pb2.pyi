@@ -679,7 +679,7 @@ Global___PersistVersionResponse: _TypeAlias = PersistVersionResponse  # noqa: Y0
 
 @_typing.final
 class PieceSource(_message.Message):
-    """DropVersionRequest names what to forget."""
+    """PieceSource is a piece to copy, and who has it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -711,6 +711,8 @@ Global___PieceSource: _TypeAlias = PieceSource  # noqa: Y015
 
 @_typing.final
 class CopyPiecesRequest(_message.Message):
+    """CopyPiecesRequest names what to copy."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SET_FIELD_NUMBER: _builtins.int
@@ -745,6 +747,8 @@ Global___CopyPiecesRequest: _TypeAlias = CopyPiecesRequest  # noqa: Y015
 
 @_typing.final
 class CopyPiecesResponse(_message.Message):
+    """CopyPiecesResponse tells how far that is."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PENDING_FIELD_NUMBER: _builtins.int
@@ -775,6 +779,8 @@ Global___CopyPiecesResponse: _TypeAlias = CopyPiecesResponse  # noqa: Y015
 
 @_typing.final
 class PullPieceRequest(_message.Message):
+    """PullPieceRequest names a piece."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SET_FIELD_NUMBER: _builtins.int
@@ -803,6 +809,8 @@ Global___PullPieceRequest: _TypeAlias = PullPieceRequest  # noqa: Y015
 
 @_typing.final
 class PieceSlices(_message.Message):
+    """PieceSlices are slices of a piece."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SLICES_FIELD_NUMBER: _builtins.int
@@ -825,6 +833,8 @@ Global___PieceSlices: _TypeAlias = PieceSlices  # noqa: Y015
 
 @_typing.final
 class PullPieceResponse(_message.Message):
+    """PullPieceResponse carries a piece, part by part."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DATA_FIELD_NUMBER: _builtins.int
@@ -857,6 +867,8 @@ Global___PullPieceResponse: _TypeAlias = PullPieceResponse  # noqa: Y015
 
 @_typing.final
 class DropVersionRequest(_message.Message):
+    """DropVersionRequest names what to forget."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SET_FIELD_NUMBER: _builtins.int
