@@ -88,8 +88,8 @@ class Sweeper:
             short = await self._short(size)
         if short > 0:
             raise errors.ResourceExhaustedError(
-                f"a version that takes {size} bytes with its copies finds no room on the shards' disks: {short} bytes are"
-                " missing, and the newest and pinned versions stay; free some space, delete sets,"
+                f"a version that takes {size} bytes with its copies finds no room on the shards'"
+                f" disks: {short} bytes are missing, and the newest and pinned versions stay; free some space, delete sets,"
                 " or publish less",
                 reason=FULL,
                 retry_after=RETRY_SECONDS,

@@ -108,9 +108,7 @@ Global___ParameterSet: _TypeAlias = ParameterSet  # noqa: Y015
 
 @_typing.final
 class AcquireWriterRequest(_message.Message):
-    """ShardTarget is a shard that takes slices.
-    AcquireWriterRequest asks for the right to write.
-    """
+    """AcquireWriterRequest asks for the right to write."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
