@@ -89,8 +89,8 @@ class Sweeper:
         if short > 0:
             raise errors.ResourceExhaustedError(
                 f"a version that takes {size} bytes with its copies finds no room on the shards'"
-                f" disks: {short} bytes are missing, and the newest and pinned versions stay; free some space, delete sets,"
-                " or publish less",
+                f" disks: {short} bytes are missing, and the newest and pinned versions stay; free"
+                " some space, delete sets, or publish less",
                 reason=FULL,
                 retry_after=RETRY_SECONDS,
                 metadata={"needed": str(size), "missing": str(short)},
