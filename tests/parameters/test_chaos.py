@@ -20,11 +20,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from parameter_nodes import SCRIPT as NODE
 
 from tessera.weights.coordinator import Coordinator
 
 from .chaos_process import content
-from .test_kills import SCRIPT as NODE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1500)]
 
