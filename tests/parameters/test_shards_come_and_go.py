@@ -8,9 +8,12 @@ import time
 import pytest
 
 from tessera import errors
+from tessera.api.controller.v1 import registry_pb2, registry_pb2_grpc
 from tessera.parameters import copies, reconciler
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.nodes import ShardNode
+from tessera.rpc.channel import bearer, channel
+from tessera.rpc.registration import endpoint
 from tessera.weights import holding
 from tessera.weights.coordinator import Coordinator
 
@@ -173,3 +176,22 @@ def test_readers_go_on_while_shards_come_and_go(start, another):
         assert writer.check(1) == 1
         assert time.monotonic() - begin < 2.0
         running.start_shard(index)
+
+
+def test_what_registers_as_a_shard_and_is_none_hinders_nobody(start, another, platform, operator):
+    start(2, 1)
+    writer = another()
+    writer.publish(1)
+    for index, bulk in ((2, platform.address), (3, "")):
+        token = platform.node_tokens()[index + 1]
+        role, name = registry_pb2.ROLE_SHARD, f"shard-{index}"
+        said = endpoint(role, name, platform.address, data_address=bulk, labels={})
+        with channel(platform.address) as connection:
+            registry_pb2_grpc.RegistryServiceStub(connection).Register(
+                registry_pb2.RegisterRequest(endpoint=said), metadata=bearer(token)
+            )
+    time.sleep(0.5)
+    writer.acquire()
+    writer.publish(2)
+    assert [writer.check(number) for number in (1, 2)] == [1, 2]
+    assert set(shards(operator)) == {"shard-0", "shard-1"}

@@ -18,8 +18,7 @@ from tessera.parameters.damage import Damage
 from tessera.parameters.holding import HeldRecord, HeldSet, HeldVersion, Holding, Verified
 from tessera.parameters.spread import Copy, Fleet
 from tessera.parameters.version_record import VersionRecord, record_of
-from tessera.rpc.address import split
-from tessera.rpc.channel import aio_channel, bearer, mapped_errors
+from tessera.rpc.channel import aio_channel, bearer, peer_errors
 from tessera.rpc.deadline import remaining
 from tessera.rpc.registration import resolve
 from tessera.rpc.tls.names import shard_server_name
@@ -109,7 +108,7 @@ class Shards:
         away = {name for name in self.names if now - self._seen.get(name, self._begun) < self._lost}
         return Fleet(
             nodes={
-                name: split(self._known[name].data_address)[0]
+                name: self._known[name].data_address.rpartition(":")[0]
                 for name in known
                 if name not in self.draining
             },
@@ -120,7 +119,8 @@ class Shards:
     async def refresh(self) -> dict[str, str]:
         """Ask which shards there are; returns those by name, and where they are controlled."""
         found = await resolve(self._controller, self._token, registry_pb2.ROLE_SHARD)
-        self._known = {endpoint.name: endpoint for endpoint in found}
+        # Without bulk data it is no shard, whatever it says.
+        self._known = {one.name: one for one in found if one.data_address}
         self._seen |= dict.fromkeys(self._known, time.monotonic())
         there = {(endpoint.name, endpoint.control_address) for endpoint in found}
         for gone in [key for key in self._channels if key not in there]:
@@ -237,7 +237,7 @@ class Shards:
         """Have a shard read all of a version; yields how far it is."""
         request = pb.VerifyHeldRequest(set=name, version=version)
         stub = await self._stub(shard)
-        with mapped_errors():
+        with peer_errors(f"shard {shard}", "SHARD_UNAVAILABLE"):
             async for reply in stub.VerifyHeld(request, metadata=bearer(self._token)):
                 yield Verified(
                     done=reply.verified,
@@ -260,7 +260,7 @@ class Shards:
             try:
                 stub = await self._stub(shard)
                 timeout = max(0.1, end - time.monotonic())
-                with mapped_errors():
+                with peer_errors(f"shard {shard}", "SHARD_UNAVAILABLE"):
                     return await getattr(stub, method)(
                         request, metadata=bearer(self._token), timeout=timeout
                     )
