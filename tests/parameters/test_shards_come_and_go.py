@@ -13,7 +13,7 @@ from tessera.parameters import copies, reconciler
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.nodes import ShardNode
 from tessera.rpc.channel import bearer, channel
-from tessera.rpc.registration import endpoint
+from tessera.rpc.registration import build_version, endpoint
 from tessera.weights import holding
 from tessera.weights.coordinator import Coordinator
 
@@ -186,6 +186,7 @@ def test_what_registers_as_a_shard_and_is_none_hinders_nobody(start, another, pl
         token = platform.node_tokens()[index + 1]
         role, name = registry_pb2.ROLE_SHARD, f"shard-{index}"
         said = endpoint(role, name, platform.address, data_address=bulk, labels={})
+        said.build = build_version()
         with channel(platform.address) as connection:
             registry_pb2_grpc.RegistryServiceStub(connection).Register(
                 registry_pb2.RegisterRequest(endpoint=said), metadata=bearer(token)
