@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from vanishing import found
 from versions import Writer, content
 
 from tessera import errors
@@ -129,7 +130,7 @@ def test_a_disk_without_a_byte(writer, ballast, platform, small, request):
     assert reason_of(lambda: publish(writer, 3)) == "DISK_FULL"
     assert reader.delete_set(writer.set, force=True)[0] == 2
     end = time.monotonic() + 20
-    while list(root.glob("shard-*/default/big/*/*.bin")):
+    while found(root, "shard-*/default/big/*/*.bin"):
         assert time.monotonic() < end
         time.sleep(0.05)
     writer.acquire()

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from vanishing import found
 
 from tessera import errors
 from tessera.parameters.slice_store import SliceStore
@@ -158,7 +159,7 @@ def test_a_deleted_set_is_gone_and_its_numbers_go_on(filled, reader, platform, t
     with pytest.raises(errors.FailedPreconditionError) as caught:
         filled.open(4)
     assert caught.value.reason == "FENCED"
-    until(lambda: not list(tmp_path.glob(f"shard-*/{filled.set}/*/*.bin")))
+    until(lambda: not found(tmp_path, f"shard-*/{filled.set}/*/*.bin"))
     assert filled.acquire().resume is None
     assert filled.publish(5).number == 4
     assert history(filled) == [(4, False)]
@@ -166,7 +167,7 @@ def test_a_deleted_set_is_gone_and_its_numbers_go_on(filled, reader, platform, t
 
 def test_it_does_not_come_back(filled, reader, lost, tmp_path):
     reader.delete_set(filled.set)
-    until(lambda: not list(tmp_path.glob(f"shard-*/{filled.set}/*/*.bin")))
+    until(lambda: not found(tmp_path, f"shard-*/{filled.set}/*/*.bin"))
     lost()
     assert reader.list_sets() == []
     filled.acquire()

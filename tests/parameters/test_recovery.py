@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vanishing import found
 
 from tessera import errors
 from tessera.parameters import reconciler, scrubber, sweeper
@@ -89,7 +90,7 @@ def test_what_was_dropped_stays_dropped(writer, lost, tmp_path):
     writer.acquire(keep=1)
     for seed in (1, 2, 3):
         writer.publish(seed)
-    until(lambda: not list(tmp_path.glob(f"shard-*/{writer.set}/[12]")))
+    until(lambda: not found(tmp_path, f"shard-*/{writer.set}/[12]"))
     lost()
     assert [version.number for version in told(writer)] == [3]
     writer.acquire()
@@ -111,7 +112,7 @@ def test_a_drop_that_only_one_shard_has_done_is_done_by_all(writer, again, tmp_p
     again(harm)
     (left,) = told(writer)
     assert (left.number, set(left.groups), left.damaged_groups) == (2, {"model", "state"}, ())
-    until(lambda: not list(tmp_path.glob(f"shard-*/{writer.set}/1")))
+    until(lambda: not found(tmp_path, f"shard-*/{writer.set}/1"))
 
 
 def test_an_old_copy_of_the_coordinators_folder_catches_up(writer, again, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vanishing import found
 
 from tessera.parameters import linked
 from tessera.weights.manifest import TensorSpec
@@ -95,7 +96,7 @@ def test_only_what_has_changed_is_sent_and_kept(writer, reader, tmp_path):
     for seed in (2, 3, 4):
         assert writer.publish(seed) == changed
         writer.verify(writer.content(seed))
-    until(lambda: not list(tmp_path.glob(f"shard-*/{writer.set}/[12]")))
+    until(lambda: not found(tmp_path, f"shard-*/{writer.set}/[12]"))
     # The base once, and adapters of the versions that are held, and of the first beside its base.
     assert disk(tmp_path) <= whole + 3 * changed
     assert [version.number for version in writer.client.list_versions(writer.set)] == [4, 3]
@@ -124,7 +125,7 @@ def test_tensors_are_known_by_name_not_by_place(writer):
 def test_what_is_not_there_any_more_is_sent(writer, platform, tmp_path, reader):
     writer.publish(1)
     reader.delete_set(writer.set)
-    until(lambda: not list(tmp_path.glob(f"shard-*/{writer.set}/1")))
+    until(lambda: not found(tmp_path, f"shard-*/{writer.set}/1"))
     writer.acquire()
     assert writer.publish(2) == sum(tensor.size for tensor in writer.tensors)
     writer.verify(writer.content(2))
@@ -157,7 +158,7 @@ def test_of_a_file_of_which_little_is_needed_that_is_copied(writer, tmp_path):
     for seed, content in contents.items():
         writer.publish(seed, content)
         writer.verify(content)
-    until(lambda: not list(tmp_path.glob(f"shard-*/{writer.set}/[12]")))
+    until(lambda: not found(tmp_path, f"shard-*/{writer.set}/[12]"))
     whole = sum(tensor.size for tensor in writer.tensors)
     assert disk(tmp_path) <= 2.2 * whole
 
