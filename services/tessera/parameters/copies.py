@@ -10,6 +10,7 @@ import structlog
 from tessera import errors
 from tessera.background import Background, comes
 from tessera.meter import Meter
+from tessera.parameters.holders import Key
 from tessera.parameters.metrics import LACKING_VERSIONS
 from tessera.parameters.piece import HeldPiece, PieceSpec
 from tessera.parameters.reconciler import Ask
@@ -21,9 +22,6 @@ log = structlog.get_logger()
 
 CHECK_SECONDS = 60.0
 """Between two looks where nobody says that there may be something to do."""
-
-Key = tuple[str, int]
-"""Set and version."""
 
 
 class Copies:

@@ -69,21 +69,26 @@ class Holders:
             )
 
 
-_LACKING = """
+DAMAGE_OF_HOLDER = """
+LEFT JOIN damage ON damage.set_name = holders.set_name AND damage.number = holders.number
+    AND damage.shard = holders.shard AND damage.piece IN ('', holders.piece)
+    AND damage.tensor_group IN ('', holders.tensor_group)
+"""
+"""What is damaged of a piece on the shard of a row of `holders`."""
+
+_LACKING = f"""
 SELECT DISTINCT set_name, number FROM (
     SELECT holders.set_name, holders.number,
         count(DISTINCT CASE WHEN damage.shard IS NULL THEN live.value END) AS sound,
         count(damage.shard) AS damaged
     FROM holders
     LEFT JOIN json_each(?) AS live ON live.value = holders.shard
-    LEFT JOIN damage ON damage.set_name = holders.set_name AND damage.number = holders.number
-        AND damage.shard = holders.shard AND damage.piece IN ('', holders.piece)
-        AND damage.tensor_group IN ('', holders.tensor_group)
+    {DAMAGE_OF_HOLDER}
     GROUP BY holders.set_name, holders.number, holders.piece
 ) JOIN versions USING (set_name, number) JOIN sets ON name = set_name
 WHERE state = ? AND dropped = 0 AND (sound < ? OR damaged)
 ORDER BY number = head DESC, commit_time DESC
-"""
+"""  # noqa: S608 - a constant
 
 
 def add(

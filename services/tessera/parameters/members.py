@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tessera import errors
+from tessera.parameters.holders import DAMAGE_OF_HOLDER
 from tessera.parameters.sqlite_file import SQLiteFile
 
 
@@ -116,16 +117,14 @@ _LIST = """
 SELECT name, draining, count(holders.piece) AS pieces, coalesce(sum(holders.size), 0) AS size
 FROM shards LEFT JOIN holders ON shard = name GROUP BY name ORDER BY name
 """
-_NEEDED = """
+_NEEDED = f"""
 SELECT count(*) FROM holders AS ours WHERE ours.shard = ? AND NOT EXISTS (
     SELECT 1 FROM holders JOIN shards ON name = holders.shard AND draining = 0
-    LEFT JOIN damage ON damage.set_name = holders.set_name AND damage.number = holders.number
-        AND damage.shard = holders.shard AND damage.piece IN ('', holders.piece)
-        AND damage.tensor_group IN ('', holders.tensor_group)
+    {DAMAGE_OF_HOLDER}
     WHERE holders.set_name = ours.set_name AND holders.number = ours.number
         AND holders.piece = ours.piece AND holders.shard != ours.shard AND damage.shard IS NULL
 )
-"""
+"""  # noqa: S608 - a constant
 
 
 def member_names(db: sqlite3.Connection) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.parameters.heads import move_head
-from tessera.parameters.holders import add
+from tessera.parameters.holders import Key, add
 from tessera.parameters.holding import HeldRecord, Holding
 from tessera.parameters.members import member_names
 from tessera.parameters.piece import distinct, pieces_of
@@ -24,9 +24,6 @@ from tessera.weights.coverage import check_coverage
 from tessera.weights.manifest import TensorSpec, VersionState
 from tessera.weights.slice_table import SliceTable
 from tessera.weights.table_messages import table_to_pb
-
-Key = tuple[str, int]
-"""Set and version."""
 
 
 class Recovery:
