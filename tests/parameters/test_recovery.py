@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import shutil
 import time
+from concurrent import futures
 from dataclasses import replace
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vanishing import found
 
 from tessera import errors
+from tessera.api.controller.v1 import registry_pb2
 from tessera.parameters import reconciler, scrubber, sweeper
 from tessera.parameters.local import LocalParameters
 from tessera.parameters.number_ranges import NumberRanges
 from tessera.parameters.slice_store import SliceStore
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.directory import find
 
 pytestmark = pytest.mark.waits
 
@@ -156,6 +160,31 @@ def test_nothing_is_said_before_every_shard_has_been_heard(platform, writer, tmp
     finally:
         platform.stop_parameters()
         late.stop()
+
+
+@pytest.fixture(params=[grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED])
+def stranger(request):
+    """Serves at an address that was given up, where it refuses every call."""
+
+    class Refusing(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, handler_call_details):
+            return grpc.unary_unary_rpc_method_handler(
+                lambda _, context: context.abort(request.param, "who is it?")
+            )
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool, interceptors=[Refusing()])
+        yield lambda address: (server.add_insecure_port(address), server.start())
+        server.stop(0).wait()
+
+
+def test_an_address_that_became_anothers_is_looked_up_again(platform, writer, again, stranger):
+    writer.publish(1)
+    role = registry_pb2.ROLE_COORDINATOR
+    address = find(platform.address, writer.token, role, "coordinator").control_address
+    again(lambda: stranger(address))
+    assert find(platform.address, writer.token, role, "coordinator").control_address != address
+    assert writer.check() == 1
 
 
 @pytest.mark.usefixtures("short")

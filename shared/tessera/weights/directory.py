@@ -27,6 +27,9 @@ _BUSY = 10
 
 _FIRST_PAUSE = 0.05
 
+_ABSENT = (errors.UnavailableError, errors.CancelledError, errors.UnimplementedError)
+"""What is raised where a server is not there, or not there any more."""
+
 
 def find(controller: str, token: Token, role: pb.Role.ValueType, name: str) -> pb.Endpoint:
     """The live endpoint of that role and name.
@@ -56,14 +59,18 @@ def with_patience(action: Callable[[bool], T], seconds: float) -> T:
     """Call `action(again)` until it does not fail for want of a server, or `seconds` are over.
 
     `again` is False the first time: what was cached may be used. Only UNAVAILABLE, and CANCELLED by
-    a server that stops, are tried again; and for longer, a server that has no place now.
+    a server that stops, are tried again; and for longer, a server that has no place now. An address
+    may have become another server's, which has no such method, or knows no such token.
     """
     retry, again = Retry(seconds, first=_FIRST_PAUSE), False
     queued = Retry(_BUSY * seconds, first=_FIRST_PAUSE)
     while True:
         try:
             return action(again)
-        except (errors.UnavailableError, errors.CancelledError) as error:
+        except errors.UnauthenticatedError:
+            if again:
+                raise
+        except _ABSENT as error:
             if not retry.again():
                 raise
             log.debug("trying again", reason=error.reason, message=error.message)
