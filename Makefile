@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 BASE ?= main
+# Before a command: it has a network of its own, whose wires it may cut, where the kernel allows that.
+OWN_NETWORK = $(shell own='unshare --map-root-user --net --mount'; $$own true 2>/dev/null && echo $$own env OWN_NETWORK=1)
 PYTEST := PYTHONPATH=tests/plugins $(BIN)/pytest -p skips
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -79,8 +81,9 @@ chaos: setup ## Kill processes of a running platform, each by SIGKILL
 	$(PYTEST) -m chaos tests/chaos
 
 .PHONY: chaos-parameters
-chaos-parameters: setup ## Kill processes of a parameter service 300 times: [KILLS=300] [SEED=1]
-	KILLS=$(or $(KILLS),300) SEED=$(or $(SEED),1) $(PYTEST) -s -m chaos tests/parameters
+chaos-parameters: setup ## Kill processes of a parameter service 300 times: [KILLS=300] [SEED=1] [COPIES=2]
+	KILLS=$(or $(KILLS),300) SEED=$(or $(SEED),1) COPIES=$(or $(COPIES),2) PYTHONPATH=tests/plugins \
+	$(OWN_NETWORK) $(BIN)/pytest -p skips -s -m chaos tests/parameters
 
 .PHONY: fuzz
 fuzz: setup ## A million odd messages to every method: make fuzz [SEED=1] [MESSAGES=N] [SECONDS=N]

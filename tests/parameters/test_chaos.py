@@ -1,9 +1,10 @@
 """Processes of a parameter service die by hundreds: `make chaos-parameters`.
 
-A writer commits, two readers read all of the newest version, a coordinator and two shards serve
-them: each a process. One after another is killed at a random moment, or stopped for seconds as if
-its network were cut; the coordinator sometimes comes back without its folder; one shard's disk is
-slow, and the disk of all is full for moments, where a small one can be mounted.
+A writer commits, two readers read all of the newest version, a coordinator and three shards serve
+them: each a process. One after another is killed at a random moment, stands still for seconds, or
+is cut off from the network, where there is one that may be cut; the coordinator sometimes comes
+back without its folder; one shard's disk is slow, and the disk of all is full for moments, where a
+small one can be mounted.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from in_process import InProcessPlatform
 from parameter_nodes import SCRIPT as NODE
+from wires import OWN_NETWORK, Wires
 
 from tessera.weights.coordinator import Coordinator
 
@@ -30,17 +34,23 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1500)]
 
 KILLS = int(os.environ.get("KILLS", "300"))
 SEED = int(os.environ.get("SEED", "1"))
+COPIES = int(os.environ.get("COPIES", "2"))
 SET = "default/chaos"
 SCRIPT = Path(__file__).with_name("chaos_process.py")
-NODES = ("coordinator", "shard-0", "shard-1")
+NODES = ("coordinator", "shard-0", "shard-1", "shard-2")
 DISK = 256 << 20
+FAIL_OVER_SECONDS = 2.0
 
 
 class Processes:
-    """All of them, each with a file of what it said."""
+    """All of them, each with a file of what it said.
 
-    def __init__(self, platform, folder: Path, data: Path) -> None:
+    Nodes that are on wires are hosts of their own: none of theirs hands files to readers.
+    """
+
+    def __init__(self, platform, folder: Path, data: Path, wires: Wires | None) -> None:
         self._platform = platform
+        self._wires = wires
         self._folder = folder
         self._data = data
         self._running = {}
@@ -49,10 +59,10 @@ class Processes:
     def start(self, name: str) -> None:
         kind = name.partition("-")[0]
         address = self._platform.address
+        behind = self._wires.command(name) if self._wires and name in NODES else []
         if name in NODES:
             token = self._platform.node_tokens()[NODES.index(name)]
-            slow = ["0.02"] if name == "shard-1" else []
-            command = [NODE, name, address, self._data / name, *slow]
+            command = [NODE, name, address, self._data / name, *self._settings(name)]
         elif kind == "writer":
             self._attempt += 1
             token = self._platform.attempt_token("chaos", self._attempt, writes=SET)
@@ -65,12 +75,19 @@ class Processes:
             (self._folder / f"{name}.log").open("ab") as log,
         ):
             process = subprocess.Popen(
-                [sys.executable, *map(str, command)],
+                [*behind, sys.executable, *map(str, command)],
                 stdin=subprocess.PIPE, stdout=out, stderr=log,
             )  # fmt: skip
         process.stdin.write(f"{token}\n".encode())
         process.stdin.flush()
         self._running[name] = process
+
+    def _settings(self, name: str) -> Iterator[str]:
+        yield from ("--shards", f"{len(NODES) - 1}", "--replicas", f"{COPIES}")
+        if name == "shard-1":
+            yield from ("--slow", "0.02")
+        if self._wires is not None:
+            yield from ("--host", self._wires.address(name), "--far")
 
     def kill(self, name: str) -> None:
         process = self._running.pop(name)
@@ -79,11 +96,23 @@ class Processes:
         process.stdin.close()
 
     def pause(self, name: str, seconds: float) -> None:
-        """It answers nobody, as behind a cable that is pulled."""
+        """It answers nobody, though the kernel does for it."""
         process = self._running[name]
         process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         process.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def cut_off(self, name: str) -> Iterator[None]:
+        """Its cable is pulled."""
+        self._wires.cut(name)
+        try:
+            yield
+        finally:
+            self._wires.mend(name)
+
+    def may_be_cut_off(self, name: str) -> bool:
+        return self._wires is not None and name in NODES
 
     def dead(self) -> list[str]:
         """Who ended without being killed."""
@@ -114,9 +143,28 @@ def data(tmp_path):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.fixture(scope="module")
+def wires():
+    if not OWN_NETWORK:
+        yield None
+        return
+    wires = Wires()
+    for name in NODES:
+        wires.lay(name)
+    yield wires
+    wires.close()
+
+
+@pytest.fixture(scope="module")
+def platform(wires, tmp_path_factory):
+    host = wires.host if wires else "127.0.0.1"
+    with InProcessPlatform(tmp_path_factory.mktemp("home"), host=host) as running:
+        yield running
+
+
 @pytest.fixture
-def processes(platform, tmp_path, data):
-    processes = Processes(platform, tmp_path, data[0])
+def processes(platform, tmp_path, data, wires):
+    processes = Processes(platform, tmp_path, data[0], wires)
     try:
         for name in (*NODES, "writer"):
             processes.start(name)
@@ -133,9 +181,7 @@ def processes(platform, tmp_path, data):
 
 def strike(processes, dice, ballast) -> str:
     """One blow; returns what it was."""
-    victim = dice.choices(
-        ("writer", "coordinator", "shard-0", "shard-1", "reader-1", "reader-2"), (3, 3, 3, 3, 1, 1)
-    )[0]
+    victim = dice.choices((*NODES, "writer", "reader-1", "reader-2"), (3, 2, 2, 2, 3, 1, 1))[0]
     chance = dice.random()
     if chance < 0.06:
         processes.pause(victim, dice.uniform(0.5, 4.0))
@@ -147,6 +193,10 @@ def strike(processes, dice, ballast) -> str:
         time.sleep(dice.uniform(0.5, 3.0))
         ballast.unlink()
         return "full disk"
+    if chance < 0.2 and processes.may_be_cut_off(victim):
+        with processes.cut_off(victim):
+            time.sleep(dice.uniform(0.5, 6.0))
+        return f"cut off {victim}"
     processes.kill(victim)
     lost = victim == "coordinator" and dice.random() < 0.15
     if lost:
@@ -183,9 +233,8 @@ def test_nothing_that_was_committed_is_lost(processes, platform, data):
     client.close()
     told = ", ".join(f"{what} {count}" for what, count in sorted(blows.items()))
     reads = sum(len(processes.said(f"reader-{n}")) for n in (1, 2))
-    sys.stderr.write(
-        f"\nseed {SEED}, {seconds:.0f} s: {told}; {len(committed)} commits, {reads} whole reads\n"
-    )
+    amount = f"{len(committed)} commits, {reads} whole reads"
+    sys.stderr.write(f"\nseed {SEED}, copies {COPIES}, {seconds:.0f} s: {told}; {amount}\n")
 
 
 def calm(processes) -> None:
@@ -204,3 +253,18 @@ def check(client, token, number, step) -> None:
     manifest, found = read(client, token, SET.partition("/")[2], version=number)
     for tensor in manifest.tensors:
         assert found[tensor.name].tobytes() == content(tensor, step).tobytes()
+
+
+@pytest.mark.skipif(not OWN_NETWORK, reason="no network here may be cut")
+@pytest.mark.skipif(COPIES < 2, reason="there is one copy")
+@pytest.mark.parametrize("name", NODES[1:])
+def test_reads_go_on_while_a_shard_is_cut_off(processes, name):
+    calm(processes)
+    with processes.cut_off(name):
+        for _ in range(3):
+            begin, before = time.monotonic(), len(processes.said("reader-1"))
+            while len(processes.said("reader-1")) == before:
+                assert time.monotonic() - begin < FAIL_OVER_SECONDS
+                time.sleep(0.02)
+    calm(processes)
+    assert [line for line in processes.said("reader-1") if line[0] == "FAIL"] == []

@@ -45,7 +45,7 @@ class InProcessPlatform:
 
     def __init__(self, home: Path, **settings: Any) -> None:
         self.home = home
-        self._settings = {"port": 0, "shards": 0, **settings}
+        self._settings = {"host": "127.0.0.1", "port": 0, "shards": 0, **settings}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -71,7 +71,7 @@ class InProcessPlatform:
 
     def start_controller(self) -> None:
         async def start():
-            config = Config(host="127.0.0.1", home=self.home / "controller", **self._settings)
+            config = Config(home=self.home / "controller", **self._settings)
             self.controller = Controller(config, run_loops=bool(config.pools))
             migrated(config.home / "controller.db")
             self._settings["port"] = await self.controller.start()

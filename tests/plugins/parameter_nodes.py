@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ class Nodes:
         self._platform = platform
         self._folder = folder
         self._names = names
-        self._settings = f"{len(names) - 1},{replicas}"
+        self._settings = [f"--shards={len(names) - 1}", f"--replicas={replicas}"]
         self._processes = {}
         for name in names:
             self.start(name)
@@ -43,10 +42,10 @@ class Nodes:
         self._processes[name].send_signal(number)
 
     def start(self, name: str) -> None:
+        command = [sys.executable, SCRIPT, name, self._platform.address, self._folder / name]
         with (self._folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, SCRIPT, name, self._platform.address, self._folder / name],
-                env=os.environ | {"TESSERA_TEST_SHARDS": self._settings},
+                [*command, *self._settings],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
