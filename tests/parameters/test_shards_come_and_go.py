@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from tessera import errors
+from tessera import background, errors
 from tessera.api.controller.v1 import registry_pb2, registry_pb2_grpc
 from tessera.parameters import copies, reconciler
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.nodes import ShardNode
+from tessera.parameters.services.shard import ShardControl
 from tessera.rpc.channel import bearer, channel
 from tessera.rpc.registration import build_version, endpoint
 from tessera.weights import holding
@@ -196,3 +197,26 @@ def test_what_registers_as_a_shard_and_is_none_hinders_nobody(start, another, pl
     writer.publish(2)
     assert [writer.check(number) for number in (1, 2)] == [1, 2]
     assert set(shards(operator)) == {"shard-0", "shard-1"}
+
+
+def test_a_shard_that_answers_late_counts_as_away_and_is_asked_again(
+    start, another, platform, monkeypatch
+):
+    start(2, 1)
+    another("late").publish(1)
+    platform.stop_parameters()
+    held, asked, broken = ShardControl._held, [], []
+
+    def late(control, request):
+        if request.check:
+            asked.append(control)
+            time.sleep(1.0 if len(asked) <= 2 else 0.0)
+        return held(control, request)
+
+    monkeypatch.setattr(ShardControl, "_held", late)
+    monkeypatch.setattr(reconciler, "CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(background.log, "exception", lambda *what, **_: broken.append(what))
+    start(2, 1)
+    until(lambda: len(asked) == 2 * 2)
+    assert another("late").check() == 1
+    assert not broken

@@ -13,7 +13,7 @@ import structlog
 from tessera import errors
 from tessera.background import Background, comes
 from tessera.parameters.holding import HeldSet, Holding
-from tessera.parameters.shards import Shards
+from tessera.parameters.shards import CHECK_SECONDS, Shards
 from tessera.parameters.store import Store
 from tessera.rpc.deadline import remaining
 from tessera.weights.manifest import HeadMove
@@ -192,7 +192,9 @@ class Reconciler:
         committed = {
             name: await self._ask(health.committed, name) for name in await self._ask(recovery.sets)
         }
-        found = await asyncio.gather(*(self._shards.held(name, check=True) for name in names))
+        found = await asyncio.gather(
+            *(self._shards.held(name, check=True, patience=CHECK_SECONDS) for name in names)
+        )
         holdings: dict[str, Holding] = dict(zip(names, found, strict=True))
         self._shards.store = await self._ask(recovery.settle, holdings)
         recovered = False

@@ -37,6 +37,8 @@ from tessera.weights.slice_table import SliceTable
 PERSIST_SECONDS = 60.0
 """For a call that a shard answers within `operations.POLL_SECONDS`, if it lives."""
 WAIT_SECONDS = 20.0
+CHECK_SECONDS = 300.0
+"""For a shard that looks whether all of its files are there, of which there may be a million."""
 _PAUSE = 0.2
 _MARGIN = 2.0
 """What is left of a call's time when enough was waited for a shard."""
@@ -254,7 +256,11 @@ class Shards:
         return ShardAddress(name=shard, data_address=self._known[shard].data_address)
 
     async def _call(self, shard: str, method: str, request: Any, seconds: float) -> Any:
-        """Call a shard; while it is away, find it again and repeat."""
+        """Call a shard; while it is away, find it again and repeat.
+
+        Raises:
+            UnavailableError: it is away, or does not answer in time (reason SHARD_UNAVAILABLE).
+        """
         end = time.monotonic() + remaining(seconds)
         while True:
             try:
@@ -264,6 +270,12 @@ class Shards:
                     return await getattr(stub, method)(
                         request, metadata=bearer(self._token), timeout=timeout
                     )
+            except errors.DeadlineExceededError:
+                raise errors.UnavailableError(
+                    f"shard {shard} has not answered {method} in time",
+                    reason="SHARD_UNAVAILABLE",
+                    retry_after=2.0,
+                ) from None
             except errors.UnavailableError:
                 if time.monotonic() + _PAUSE > end:
                     raise
