@@ -16,11 +16,11 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def below(root: Path, *names: str) -> Path:
-    """The path of a file or folder below `root`, one part for each name.
+def joined(*names: str) -> str:
+    """Names as one, `a/b/c`, for what has a root of its own.
 
     Raises:
-        InvalidArgumentError: there is no name, or one could leave `root` (INVALID_NAME).
+        InvalidArgumentError: there is no name, or one could leave that root (INVALID_NAME).
     """
     wrong = [name for name in names if not is_name(name)]
     if wrong or not names:
@@ -29,4 +29,13 @@ def below(root: Path, *names: str) -> Path:
             f"{shown} is no name: letters, digits, `_`, `-` and `.` after the first, at most 255",
             reason="INVALID_NAME",
         )
-    return root.joinpath(*names)
+    return "/".join(names)
+
+
+def below(root: Path, *names: str) -> Path:
+    """The path of a file or folder below `root`, one part for each name.
+
+    Raises:
+        InvalidArgumentError: there is no name, or one could leave `root` (INVALID_NAME).
+    """
+    return root / joined(*names)
