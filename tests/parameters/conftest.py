@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import versions
 from in_process import InProcessPlatform
+from memory_vault import MemoryVault
 
 from tessera.parameters.local import LocalParameters
+from tessera.parameters.local_vault import LocalVault
+from tessera.parameters.vault import Vault
 from tessera.weights import lane
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import OpenedVersion, TensorSpec
@@ -98,6 +101,19 @@ def another(platform):
 @pytest.fixture
 def writer(another, parameters) -> Writer:
     return another()
+
+
+@pytest.fixture(params=["local", "memory"])
+def open_vault(request, tmp_path) -> Callable[..., Vault]:
+    """Opens a shard's vault as a process does that starts: of each kind that there is."""
+    kept: dict[str, Vault] = {}
+
+    def opened(shard="shard-0") -> Vault:
+        if request.param == "local":
+            return LocalVault(tmp_path / shard)
+        return kept.setdefault(shard, MemoryVault())
+
+    return opened
 
 
 @pytest.fixture

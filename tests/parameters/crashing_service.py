@@ -12,9 +12,11 @@ from tessera.meter import NoMeter
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.copier import Copier, PieceContent
 from tessera.parameters.inbox import Inbox
+from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.quota import DEFAULT
 from tessera.parameters.reading import Item, Reading
+from tessera.parameters.reserve import Reserve
 from tessera.parameters.services.shard import ShardControl
 from tessera.parameters.shards import Shards
 from tessera.parameters.slice_store import SliceStore
@@ -95,13 +97,14 @@ class World:
     def start(self):
         self.inboxes, self.stores, self.controls = {}, {}, {}
         for name in SHARDS:
-            store = SliceStore(self.root / name)
+            store = SliceStore(LocalVault(self.root / name))
             self.stores[name] = store
             self.inboxes[name] = Inbox(store, BufferPool(2 * BLOCK_BYTES))
-            owner = StoreId(self.root / name)
+            owner = StoreId(store.vault)
             copier = Copier(name, store, self.fetch)
+            reserve = Reserve(self.root / name)
             self.controls[name] = ShardControl(
-                name, self.inboxes[name], store, owner, copier, NoMeter()
+                name, self.inboxes[name], store, owner, copier, reserve, NoMeter()
             )
         self.start_coordinator()
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import structlog
 
-from tessera.parameters import pending
 from tessera.parameters.config import CoordinatorConfig, ServiceAddress, ShardConfig
+from tessera.parameters.local_vault import LocalNewFile
 from tessera.parameters.nodes import CoordinatorNode, ShardNode
 
 
@@ -61,13 +61,13 @@ async def main() -> None:
 
 def slow_down(seconds: float) -> None:
     """Let each block take so much longer to write."""
-    write = pending._write
+    write = LocalNewFile.write_at
 
     def slowly(*args):
         time.sleep(seconds)
         write(*args)
 
-    pending._write = slowly
+    LocalNewFile.write_at = slowly
 
 
 asyncio.run(main())

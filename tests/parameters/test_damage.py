@@ -17,6 +17,7 @@ from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.data_folder import DataFolder
 from tessera.parameters.inbox import Inbox, Target
 from tessera.parameters.index_file import read_index, write_index
+from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.push_stream import Announced, PushStream
 from tessera.parameters.reading import Item, Reading
 from tessera.parameters.slice_store import SliceStore
@@ -43,7 +44,7 @@ def matrix(name):
 
 def fill(root):
     """A shard with three sets; a version each, of two ranks and two groups."""
-    inbox = Inbox(SliceStore(root), BufferPool(4 * BLOCK_BYTES))
+    inbox = Inbox(SliceStore(LocalVault(root)), BufferPool(4 * BLOCK_BYTES))
     for name in SETS:
         data = matrix(name)
         for rank in range(2):
@@ -154,13 +155,13 @@ def test_any_file(filled, tmp_path_factory, kind, seed, runs):
     kept, slices = filled
     root, dice = tmp_path_factory.mktemp("damaged") / "shard", random.Random(seed)
     shutil.copytree(kept, root)
-    store = SliceStore(root) if runs else None
+    store = SliceStore(LocalVault(root)) if runs else None
     victim = harm(root, kind, dice)
     there = all_files(root)
     try:
-        store = store or SliceStore(root)
+        store = store or SliceStore(LocalVault(root))
         check(slices, victim, store, dice)
-        again = SliceStore(root)
+        again = SliceStore(LocalVault(root))
         check(slices, victim, again, dice)
         again.close()
         store.close()
@@ -180,7 +181,7 @@ def test_any_file_at_length(filled, tmp_path_factory, kind, seed, runs):
 @given(seed=st.integers(0, 2**32))
 def test_any_part_of_a_slice_that_is_whole(filled, seed):
     root, slices = filled
-    dice, store = random.Random(seed), SliceStore(root)
+    dice, store = random.Random(seed), SliceStore(LocalVault(root))
     for name in SETS:
         for source in slices[name]:
             box = boxes(dice)
@@ -191,13 +192,13 @@ def test_any_part_of_a_slice_that_is_whole(filled, seed):
 def test_an_index_with_too_few_checksums_is_a_damaged_one(filled, tmp_path):
     """Be it what was written: nothing that it names can be verified."""
     root = Path(shutil.copytree(filled[0], tmp_path / "shard"))
-    path = next(root.glob(f"{SETS[0]}/1/*.index"))
+    vault, name = LocalVault(root), f"{SETS[0]}/1/0.index"
     contents = {
         key: [replace(source, blocks=source.blocks[:-1]) for source in slices]
-        for key, slices in read_index(path).items()
+        for key, slices in read_index(vault, name).items()
     }
-    write_index(path, contents)
-    store = SliceStore(root)
+    write_index(vault, name, contents)
+    store = SliceStore(vault)
     folders = store.held(SETS[0]).values()
     assert {one.reason for folder in folders for one in folder.damage} == {"INDEX_DAMAGED"}
     store.close()

@@ -10,6 +10,7 @@ import pytest
 from vanishing import found
 
 from tessera import errors
+from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.slice_store import SliceStore
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import HeadMove
@@ -213,7 +214,7 @@ def test_lists_of_sets_count_what_is_held(filled, another, reader, tmp_path):
 
 
 def test_a_later_rollback_is_not_undone_by_an_earlier_one(tmp_path):
-    store = SliceStore(tmp_path)
+    store = SliceStore(LocalVault(tmp_path))
     moves = [
         HeadMove(sequence=sequence, version=sequence, time=1.0, mover="me", rollback=True)
         for sequence in (5, 4)
@@ -222,7 +223,7 @@ def test_a_later_rollback_is_not_undone_by_an_earlier_one(tmp_path):
         store.record_head("a/s", move)
     assert store.heads() == {"a/s": moves[0]}
     store.close()
-    again = SliceStore(tmp_path)
+    again = SliceStore(LocalVault(tmp_path))
     assert again.heads() == {"a/s": moves[0]}
     again.close()
 

@@ -14,6 +14,7 @@ from tessera.api.parameters.v1 import coordinator_pb2, manifest_pb2
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.parameters.checked_file import write_checked
 from tessera.parameters.index_file import INDEX, read_index, write_index
+from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.push_headers import announced
 from tessera.weights import messages
 from tessera.weights.box import Box
@@ -120,14 +121,14 @@ def sources(count):
 
 
 def test_an_index_that_lists_slices_one_by_one_is_read(tmp_path):
-    contents = {("0-model-1", "model"): sources(3)}
-    write_index(tmp_path / "0.index", contents)
+    vault, contents = LocalVault(tmp_path), {("0-model-1", "model"): sources(3)}
+    write_index(vault, "0.index", contents)
     older = manifest_pb2.Manifest(
         tensors=[manifest_pb2.Tensor(name="0-model-1", group="model")],
         slices=[messages.slice_to_pb(source) for source in sources(3)],
     )
-    write_checked(tmp_path / "1.index", INDEX, older.SerializeToString())
-    assert read_index(tmp_path / "0.index") == read_index(tmp_path / "1.index") == contents
+    write_checked(vault, "1.index", INDEX, older.SerializeToString())
+    assert read_index(vault, "0.index") == read_index(vault, "1.index") == contents
 
 
 def items():

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from tessera import errors
-from tessera.parameters import operations, pending
+from tessera.parameters import operations
+from tessera.parameters.local_vault import LocalNewFile
 from tessera.parameters.operations import Operations
 
 
@@ -97,13 +98,13 @@ def test_a_seal_takes_as_long_as_the_disk(writer, impatient, monkeypatch):
     """Longer than any call: of client, coordinator and shard."""
     monkeypatch.setattr("tessera.weights.coordinator.SEAL_SECONDS", 0.5)
     monkeypatch.setattr("tessera.parameters.shards.PERSIST_SECONDS", 0.5)
-    write = pending._write
+    write = LocalNewFile.write_at
 
     def slow(*args):
         time.sleep(0.4)
         write(*args)
 
-    monkeypatch.setattr(pending, "_write", slow)
+    monkeypatch.setattr(LocalNewFile, "write_at", slow)
     writer.acquire()
     opened = writer.open(1)
     writer.push(opened, writer.content(1))
@@ -116,7 +117,7 @@ def test_a_seal_takes_as_long_as_the_disk(writer, impatient, monkeypatch):
 
 def test_others_go_on_while_a_disk_is_slow(writer, another, impatient, monkeypatch):
     held = threading.Event()
-    write = pending._write
+    write = LocalNewFile.write_at
 
     def slow(*args):
         held.wait(20)
@@ -124,7 +125,7 @@ def test_others_go_on_while_a_disk_is_slow(writer, another, impatient, monkeypat
 
     other = another("bert", job="j2")
     other.publish(3)
-    monkeypatch.setattr(pending, "_write", slow)
+    monkeypatch.setattr(LocalNewFile, "write_at", slow)
     writer.acquire()
     opened = writer.open(1)
     writer.push(opened, writer.content(1))

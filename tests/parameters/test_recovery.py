@@ -17,6 +17,7 @@ from tessera import errors
 from tessera.api.controller.v1 import registry_pb2
 from tessera.parameters import reconciler, scrubber, sweeper
 from tessera.parameters.local import LocalParameters
+from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.number_ranges import NumberRanges
 from tessera.parameters.slice_store import SliceStore
 from tessera.weights.coordinator import Coordinator
@@ -108,7 +109,7 @@ def test_a_drop_that_only_one_shard_has_done_is_done_by_all(writer, again, tmp_p
         writer.publish(seed)
 
     def harm():
-        shard = SliceStore(tmp_path / "shard-0")
+        shard = SliceStore(LocalVault(tmp_path / "shard-0"))
         shard.drop((writer.set, 1))
         shard.drop((writer.set, 2), ["optimizer"])
         shutil.rmtree(tmp_path / "coordinator")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 
 import numpy as np
@@ -11,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vanishing import found
 
-from tessera.parameters import linked
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.push import push
 
@@ -169,7 +169,7 @@ def test_a_filesystem_without_links(writer, monkeypatch):
     def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr(linked.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     assert writer.publish(2) == sum(tensor.size for tensor in writer.tensors)
     writer.verify(writer.content(2))
 

@@ -7,61 +7,30 @@ import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
-import xxhash
+from pushes import TARGET, announced, content, noise, receive
 from structlog.testing import CapturingLogger
 
 from tessera import errors
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.api.parameters.v1 import shard_pb2_grpc as pb_grpc
-from tessera.parameters import nodes, scrubber, version_folder
+from tessera.parameters import nodes, scrubber
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
 from tessera.parameters.config import ServiceAddress, ShardConfig
 from tessera.parameters.inbox import Inbox, Target
+from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.metrics import DISK_BYTES
-from tessera.parameters.push_stream import Announced, PushStream
+from tessera.parameters.pending import PendingPiece
+from tessera.parameters.push_stream import PushStream
 from tessera.parameters.scrubber import Scrubber
 from tessera.parameters.slice_store import SliceStore
 from tessera.rpc.channel import bearer, channel, mapped_errors
-from tessera.weights.box import Box
 from tessera.weights.push import push
-
-TARGET = Target(set="default/gpt", version=1, epoch=1, rank=0)
-
-
-def announced(data, group="model", tensor=0, checksum=None):
-    return Announced(
-        tensor=tensor,
-        group=group,
-        box=Box((0,), (data.size,)),
-        size=data.size,
-        checksum=xxhash.xxh3_64_intdigest(data) if checksum is None else checksum,
-    )
-
-
-def receive(inbox, parts, chunk=1000, target=TARGET):
-    pushed = PushStream(inbox, target, "shard-0")
-    pushed.announce([announced(data, group, i) for i, (group, data) in enumerate(parts)])
-    stream = np.concatenate([data for _, data in parts])
-    for start in range(0, stream.size, chunk):
-        pushed.take(stream[start : start + chunk])
-    return pushed.finish()
-
-
-def content(store, source):
-    """All bytes of a slice."""
-    with store.piece(TARGET.key, source.piece).opened() as file:
-        return b"".join(part.tobytes() for part in file.read(source, 0, source.size))
-
-
-def noise(size, seed=1):
-    return np.random.default_rng(seed).integers(0, 256, size, np.uint8)
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 8])
-def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, blocks):
-    store, pool = SliceStore(tmp_path), BufferPool(blocks * BLOCK_BYTES)
+def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(open_vault, blocks):
+    store, pool = SliceStore(open_vault()), BufferPool(blocks * BLOCK_BYTES)
     inbox = Inbox(store, pool)
     parts = [
         ("model", noise(3 * BLOCK_BYTES + 5)),
@@ -73,14 +42,14 @@ def test_what_the_pool_cannot_hold_goes_to_disk_and_is_read_the_same(tmp_path, b
     slices = inbox.persist(TARGET.key)
     assert inbox.memory_bytes == 0
     assert store.disk_bytes == size
-    for shard in (store, SliceStore(tmp_path)):
+    for shard in (store, SliceStore(open_vault())):
         for source in slices:
             assert content(shard, source) == parts[source.tensor][1].tobytes()
 
 
-def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path):
+def test_a_wrong_checksum_is_refused_and_leaves_nothing(open_vault):
     pool = BufferPool(4 * BLOCK_BYTES)
-    inbox = Inbox(SliceStore(tmp_path), pool)
+    inbox = Inbox(SliceStore(open_vault()), pool)
     pushed = PushStream(inbox, TARGET, "shard-0")
     pushed.announce([announced(noise(10), checksum=7)])
     with pytest.raises(errors.DataLossError) as caught:
@@ -91,8 +60,8 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path):
     assert inbox.persist(TARGET.key) == []
 
 
-def test_streams_that_end_early_or_late_are_refused(tmp_path):
-    inbox = Inbox(SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
+def test_streams_that_end_early_or_late_are_refused(open_vault):
+    inbox = Inbox(SliceStore(open_vault()), BufferPool(BLOCK_BYTES))
     pushed = PushStream(inbox, TARGET, "shard-0")
     pushed.announce([announced(noise(10))])
     pushed.take(noise(10)[:9])
@@ -104,13 +73,13 @@ def test_streams_that_end_early_or_late_are_refused(tmp_path):
 
 
 def test_what_was_being_written_is_swept_away_and_nothing_else(tmp_path):
-    inbox = Inbox(SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
+    inbox = Inbox(SliceStore(LocalVault(tmp_path)), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100))])
     (source,) = inbox.persist(TARGET.key)
     folder = tmp_path / "default" / "gpt" / "1"
     for name in ("0-model-1.tmp", "0-model-2.bin", "0.tmp"):
         (folder / name).write_bytes(b"torn")
-    again = SliceStore(tmp_path)
+    again = SliceStore(LocalVault(tmp_path))
     kept = {path.name for path in folder.iterdir()}
     assert kept == {"0.index", "0-model-2.bin", f"{source.piece}.bin"}
     assert again.slices(TARGET.key) == [source]
@@ -119,20 +88,25 @@ def test_what_was_being_written_is_swept_away_and_nothing_else(tmp_path):
     assert not folder.exists()
 
 
-def test_a_dropped_group_stays_dropped_after_a_restart(tmp_path):
-    inbox = Inbox(store := SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
+def test_a_dropped_group_stays_dropped_after_a_restart(open_vault):
+    inbox = Inbox(store := SliceStore(open_vault()), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100)), ("optimizer", noise(50))])
     inbox.persist(TARGET.key)
     assert store.drop(TARGET.key, ["optimizer"]) == 50
-    again = SliceStore(tmp_path)
+    again = SliceStore(open_vault())
     assert again.disk_bytes == store.disk_bytes == 100
     assert [source.tensor for source in again.slices(TARGET.key)] == [0]
     assert again.drop(TARGET.key) == 100
-    assert SliceStore(tmp_path).versions == 0
+    last = SliceStore(open_vault())
+    assert (last.versions, last.was_dropped(TARGET.key), last.highest()) == (
+        0,
+        True,
+        {TARGET.set: 1},
+    )
 
 
-def test_readers_keep_what_they_have_open_when_it_is_dropped(tmp_path):
-    inbox = Inbox(store := SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
+def test_readers_keep_what_they_have_open_when_it_is_dropped(open_vault):
+    inbox = Inbox(store := SliceStore(open_vault()), BufferPool(BLOCK_BYTES))
     data = noise(50_000)
     receive(inbox, [("model", data)])
     (source,) = inbox.persist(TARGET.key)
@@ -144,26 +118,29 @@ def test_readers_keep_what_they_have_open_when_it_is_dropped(tmp_path):
     assert caught.value.reason == "PIECE_NOT_FOUND"
 
 
-def test_a_disk_that_fails_while_it_is_made_durable_leaves_nothing(tmp_path, monkeypatch):
+def test_a_disk_that_fails_while_it_is_made_durable_leaves_nothing(
+    open_vault, tmp_path, monkeypatch
+):
     """Of two pieces, one was in its place already."""
-    inbox = Inbox(store := SliceStore(tmp_path), BufferPool(4 * BLOCK_BYTES))
+    inbox = Inbox(store := SliceStore(open_vault()), BufferPool(4 * BLOCK_BYTES))
     receive(inbox, [("model", noise(100)), ("optimizer", noise(50, 2))])
-    land = version_folder._land
+    land = PendingPiece.land
 
-    def full(piece, folder):
+    def full(piece):
         if piece.group == "optimizer":
             raise OSError(errno.ENOSPC, "full")
-        land(piece, folder)
+        land(piece)
 
-    monkeypatch.setattr(version_folder, "_land", full)
+    monkeypatch.setattr(PendingPiece, "land", full)
     with pytest.raises(OSError, match="full"):
         inbox.persist(TARGET.key)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not store.vault.files(store.folder(TARGET.key))
     assert (store.slices(TARGET.key), inbox.memory_bytes) == ([], 0)
 
 
-def test_late_writers_are_fenced(tmp_path):
-    inbox = Inbox(SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
+def test_late_writers_are_fenced(open_vault):
+    inbox = Inbox(SliceStore(open_vault()), BufferPool(BLOCK_BYTES))
     newer = Target(set=TARGET.set, version=3, epoch=2, rank=0)
     old = PushStream(inbox, TARGET, "shard-0")
     inbox.begin(newer)
@@ -178,17 +155,17 @@ def test_late_writers_are_fenced(tmp_path):
     assert caught.value.reason == "VERSION_CLOSED"
 
 
-def test_a_version_is_dropped_before_it_is_made_durable_or_after(tmp_path, monkeypatch):
-    inbox = Inbox(store := SliceStore(tmp_path), BufferPool(BLOCK_BYTES))
+def test_a_version_is_dropped_before_it_is_made_durable_or_after(open_vault, monkeypatch):
+    inbox = Inbox(store := SliceStore(open_vault()), BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100))])
-    landing, go, land = threading.Event(), threading.Event(), version_folder._land
+    landing, go, land = threading.Event(), threading.Event(), PendingPiece.land
 
-    def slowly(piece, folder):
+    def slowly(piece):
         landing.set()
         assert go.wait(5)
-        land(piece, folder)
+        land(piece)
 
-    monkeypatch.setattr(version_folder, "_land", slowly)
+    monkeypatch.setattr(PendingPiece, "land", slowly)
     with ThreadPoolExecutor(2) as threads:
         durable = threads.submit(inbox.persist, TARGET.key)
         assert landing.wait(5)
@@ -198,7 +175,7 @@ def test_a_version_is_dropped_before_it_is_made_durable_or_after(tmp_path, monke
         go.set()
         assert len(durable.result(5)) == 1
         assert dropped.result(5) == 100
-    assert not list(tmp_path.glob("*/*/*/*"))
+    assert not store.vault.folders(TARGET.set)
     assert store.versions == 0
 
 
@@ -266,16 +243,16 @@ def test_what_killed_processes_left_is_removed_at_a_start(tmp_path):
     for folder in folders:
         (folder / ".head.12ab34cd.tmp").write_bytes(b"half")
         (folder / "other").write_bytes(b"whole")
-    SliceStore(tmp_path)
+    LocalVault(tmp_path)
     files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {"other"}
 
 
 @pytest.mark.parametrize("drop", [False, True])
 async def test_what_is_dropped_while_it_is_scrubbed_is_not_said_to_be_damaged(
-    tmp_path, monkeypatch, drop
+    open_vault, monkeypatch, drop
 ):
-    store = SliceStore(tmp_path)
+    store = SliceStore(open_vault())
     inbox = Inbox(store, BufferPool(BLOCK_BYTES))
     receive(inbox, [("model", noise(100))])
     inbox.persist(TARGET.key)
@@ -284,7 +261,7 @@ async def test_what_is_dropped_while_it_is_scrubbed_is_not_said_to_be_damaged(
     def verify(key):
         folder = store.held(key[0])[key]
         for piece in folder.pieces:
-            piece.path.unlink()
+            store.vault.remove(piece.file)
         if drop:
             store.drop(key)
             return folder.verify()

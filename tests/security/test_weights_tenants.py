@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2 as pb
 from tessera.api.parameters.v1 import manifest_pb2
 from tessera.api.parameters.v1 import shard_pb2 as shard
+from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.push_grant import GrantSigner, GrantVerifier, PushGrant
 from tessera.parameters.quota import TenantQuota
 from tessera.parameters.slice_store import SliceStore
@@ -314,24 +316,31 @@ def test_watchers_are_counted_and_leave_no_trace(start, writer, person):
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80), st.integers())
 def test_whatever_is_called_a_set_lies_below_the_root(tmp_path_factory, name, version):
-    store = stores.setdefault("it", SliceStore(tmp_path_factory.mktemp("root")))
+    if not stores:
+        root = tmp_path_factory.mktemp("root")
+        stores[root] = SliceStore(LocalVault(root))
+    ((root, store),) = stores.items()
     try:
-        folder = store.folder((name, version))
+        folder = store.vault.path(f"{name}/{version}")
     except errors.InvalidArgumentError:
+        with pytest.raises(errors.InvalidArgumentError):
+            store.folder((name, version))
         return
-    assert folder.resolve().is_relative_to(store.root.resolve())
-    assert folder.resolve() != store.root.resolve()
+    assert folder.resolve().is_relative_to(root.resolve())
+    assert folder.resolve() != root.resolve()
+    assert folder == store.vault.path(store.folder((name, version)))
 
 
-stores: dict[str, SliceStore] = {}
+stores: dict[Path, SliceStore] = {}
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/../../x", "/x", "a/.", "..", "", "a//b", "a/b\0"])
 def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     outside = tmp_path / "x"
     outside.mkdir()
-    store = SliceStore(tmp_path / "root")
-    for act in (store.folder, store.drop):
+    vault = LocalVault(tmp_path / "root")
+    store = SliceStore(vault)
+    for act in (store.folder, store.drop, lambda key: vault.remove_folder(key[0])):
         with pytest.raises(errors.InvalidArgumentError) as caught:
             act((name, 1))
         assert caught.value.reason == "INVALID_NAME"

@@ -6,12 +6,11 @@ A line that names the format, the length and the checksum of the content, then t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import xxhash
 
 from tessera import errors
-from tessera.durable_file import write_durably
+from tessera.parameters.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +21,18 @@ class FileKind:
     text: str
     reason: str
 
-    def damaged(self, path: Path) -> errors.DataLossError:
+    def damaged(self, name: str) -> errors.DataLossError:
         """What is said of a file of this kind that is not what was written."""
-        text = f"the {self.text} {path.parent.name}/{path.name} is damaged"
+        text = f"the {self.text} {'/'.join(name.split('/')[-2:])} is damaged"
         return errors.DataLossError(text, reason=self.reason)
 
 
-def write_checked(path: Path, kind: FileKind, content: bytes) -> None:
+def write_checked(vault: Vault, name: str, kind: FileKind, content: bytes) -> None:
     """Put a file in its place, durably; what was in the folder before is durable then, too."""
-    # The names of what the file counts on must be durable before it is.
-    write_durably(path, _head(kind, content), content, ordered=True)
+    vault.replace(name, _head(kind, content), content)
 
 
-def read_checked(path: Path, kind: FileKind) -> bytes:
+def read_checked(vault: Vault, name: str, kind: FileKind) -> bytes:
     """The content of a file.
 
     Raises:
@@ -42,13 +40,13 @@ def read_checked(path: Path, kind: FileKind) -> bytes:
         DataLossError: it is not what was written, or cannot be read.
     """
     try:
-        head, _, content = path.read_bytes().partition(b"\n")
+        head, _, content = vault.read(name).partition(b"\n")
     except FileNotFoundError:
         raise
     except OSError:
-        raise kind.damaged(path) from None
+        raise kind.damaged(name) from None
     if head + b"\n" != _head(kind, content):
-        raise kind.damaged(path)
+        raise kind.damaged(name)
     return content
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tessera import errors
 from tessera.parameters.damage import Damage
 from tessera.parameters.piece import digest_of
 from tessera.parameters.slice_store import Key, SliceStore
-from tessera.paths import below
+from tessera.parameters.vault import NewFile
 from tessera.weights.blocks import SliceHasher
 from tessera.weights.manifest import ShardAddress, SliceSpec
 from tessera.weights.strided import Bytes
@@ -45,7 +42,7 @@ class Copier:
 
     Args:
         name: of the shard.
-        store: what is on its disk.
+        store: what it has.
         fetch: asks another one.
     """
 
@@ -101,7 +98,7 @@ class Copier:
 
     def _from(self, source: ShardAddress, key: Key, piece: WantedPiece) -> None:
         content = self._fetch(source, key, piece.name)
-        path = below(self._store.folder(key), f"{piece.name}.{uuid.uuid4().hex[:8]}.tmp")
+        file: NewFile | None = None
         try:
             if digest_of(content.slices) != piece.digest:
                 raise errors.DataLossError(
@@ -109,52 +106,52 @@ class Copier:
                     reason="PIECE_MISMATCH",
                 )
             slices = [replace(one, shard=self._name) for one in content.slices]
-            # Not where it is here already, but damaged: its file may be the other version's, too.
-            here = self._store.has(key, piece.name)
-            earlier = None if here else self._store.same(key[0], content.slices)
-            if earlier is None:
-                _write(path, slices, content.data)
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.unlink(missing_ok=True)
-                os.link(earlier, path)
-            self._store.take_copy(key, piece.name, content.group, slices, path)
+            file = self._linked(key, piece.name, content.slices)
+            if file is None:
+                file = self._store.create(key, piece.name)
+                _write(file, slices, content.data)
+            self._store.take_copy(key, piece.name, content.group, slices, file)
         finally:
             content.data.close()  # type: ignore[attr-defined]  # a generator
-            path.unlink(missing_ok=True)
+            if file is not None:
+                file.discard()
+
+    def _linked(self, key: Key, name: str, slices: Sequence[SliceSpec]) -> NewFile | None:
+        """The bytes as another version has them here; None if none has, or they must be fetched."""
+        # Not where it is here already, but damaged: its file may be the other version's, too.
+        if self._store.has(key, name):
+            return None
+        earlier = self._store.same(key[0], slices)
+        if earlier is None:
+            return None
+        try:
+            return self._store.link(key, name, earlier)
+        except OSError:
+            return None
 
 
-def _write(path: Path, slices: Sequence[SliceSpec], data: Iterable[Bytes]) -> None:
+def _write(file: NewFile, slices: Sequence[SliceSpec], data: Iterable[Bytes]) -> None:
     """Put slices where they lie in the piece, durably; each block is held against its checksum.
 
     Raises:
         DataLossError: the bytes are not those that were written (CHECKSUM_MISMATCH, SHORT_PULL).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     parts = iter(data)
     rest: Bytes | None = None
-    with path.open("wb", buffering=0) as file:
-        for source in slices:
-            hasher, filled = SliceHasher(source.block_bytes), 0
-            file.seek(source.offset)
-            while filled < source.size:
-                if rest is None or not rest.size:
-                    rest = next(parts, None)
-                    if rest is None:
-                        raise errors.DataLossError("it sent too few bytes", reason="SHORT_PULL")
-                part = rest[: source.size - filled]
-                hasher.update(part)
-                _write_all(file.fileno(), part)
-                filled += part.size
-                rest = rest[part.size :]
-            if hasher.finish() != (source.checksum, source.blocks):
-                raise errors.DataLossError(
-                    f"piece {source.piece} came damaged", reason="CHECKSUM_MISMATCH"
-                )
-        os.fsync(file.fileno())
-
-
-def _write_all(descriptor: int, part: Bytes) -> None:
-    left = memoryview(part.data)
-    while left:
-        left = left[os.write(descriptor, left) :]
+    for source in slices:
+        hasher, filled = SliceHasher(source.block_bytes), 0
+        while filled < source.size:
+            if rest is None or not rest.size:
+                rest = next(parts, None)
+                if rest is None:
+                    raise errors.DataLossError("it sent too few bytes", reason="SHORT_PULL")
+            part = rest[: source.size - filled]
+            hasher.update(part)
+            file.write_at(part, source.offset + filled)
+            filled += part.size
+            rest = rest[part.size :]
+        if hasher.finish() != (source.checksum, source.blocks):
+            raise errors.DataLossError(
+                f"piece {source.piece} came damaged", reason="CHECKSUM_MISMATCH"
+            )
+    file.sync()

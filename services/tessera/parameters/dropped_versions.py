@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import structlog
 
 from tessera import errors
 from tessera.parameters.checked_file import FileKind, read_checked, write_checked
 from tessera.parameters.number_ranges import NumberRanges
+from tessera.parameters.vault import Vault
 
 log = structlog.get_logger()
 
@@ -21,21 +21,23 @@ class DroppedVersions:
     """The numbers, in a file of the set's folder.
 
     Args:
+        vault: of the shard.
         folder: of the set.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+    def __init__(self, vault: Vault, folder: str) -> None:
+        self._vault = vault
+        self._file = f"{folder}/{NAME}"
         self._numbers = NumberRanges()
         try:
-            ranges = json.loads(read_checked(self._path, DROPPED))
+            ranges = json.loads(read_checked(vault, self._file, DROPPED))
             self._numbers = NumberRanges((first, last) for first, last in ranges)
         except FileNotFoundError:
             pass
         except errors.DataLossError:
             # It stays, under another name, for whoever wants to know what it said.
-            log.error("unreadable list of dropped versions", path=str(self._path))  # noqa: TRY400
-            self._path.rename(self._path.with_suffix(".damaged"))
+            log.error("unreadable list of dropped versions", path=self._file)  # noqa: TRY400
+            vault.rename(self._file, f"{self._file}.damaged")
 
     @property
     def highest(self) -> int:
@@ -49,4 +51,5 @@ class DroppedVersions:
         """Note that a version is to be forgotten, durably."""
         if number not in self._numbers:
             self._numbers.add(number)
-            write_checked(self._path, DROPPED, json.dumps(self._numbers.ranges).encode())
+            content = json.dumps(self._numbers.ranges).encode()
+            write_checked(self._vault, self._file, DROPPED, content)

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from tessera import errors
 from tessera.parameters.buffers import BufferPool
@@ -16,7 +15,6 @@ from tessera.parameters.linked import EarlierVersion, LinkedPiece
 from tessera.parameters.pending import ArrivedPiece, PendingPiece
 from tessera.parameters.slice_file import SliceFile
 from tessera.parameters.slice_store import Key, SliceStore
-from tessera.paths import below
 from tessera.weights.manifest import SliceSpec
 
 WRITERS = 2
@@ -72,8 +70,9 @@ class Inbox:
 
     def piece(self, target: Target, group: str) -> PendingPiece:
         """A new, empty piece."""
-        name, path = self._place(target, group)
-        return PendingPiece(name, group, self._pool, path, self._writers)
+        name = _new_name(target, group)
+        file = self._store.create(target.key, name)
+        return PendingPiece(name, group, self._pool, file, self._writers)
 
     def earlier(self, target: Target, number: int) -> EarlierVersion:
         """What can be taken over from another version of the set."""
@@ -83,13 +82,10 @@ class Inbox:
         """A piece with the bytes of an earlier one.
 
         Raises:
-            OSError: it was dropped meanwhile, or the filesystem has no links.
+            OSError: it was dropped meanwhile, or the vault has no links.
         """
-        return LinkedPiece(piece, *self._place(target, piece.group))
-
-    def _place(self, target: Target, group: str) -> tuple[str, Path]:
-        name = f"{target.rank}-{group}-{uuid.uuid4().hex[:8]}"
-        return name, below(self._store.folder(target.key), f"{name}.tmp")
+        name = _new_name(target, piece.group)
+        return LinkedPiece(piece, name, self._store.link(target.key, name, piece))
 
     def arrive(self, target: Target, pieces: list[ArrivedPiece]) -> None:
         """Keep what a stream brought, in place of what the rank had pushed before."""
@@ -169,6 +165,11 @@ class Inbox:
             self._marks[target.set] = mark
             for key in [k for k in self._arrived if k[0] == target.set and k != target.key]:
                 _discard(self._arrived.pop(key))
+
+
+def _new_name(target: Target, group: str) -> str:
+    """Of a piece that nobody has pushed yet."""
+    return f"{target.rank}-{group}-{uuid.uuid4().hex[:8]}"
 
 
 def _discard(arrived: dict[int, list[ArrivedPiece]]) -> None:

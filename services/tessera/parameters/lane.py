@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 
@@ -27,13 +28,14 @@ class Lane:
 
     Args:
         store: has the pieces.
+        folder: of the shard on this node.
         tickets: that are out.
     """
 
-    def __init__(self, store: SliceStore, tickets: Tickets | None = None) -> None:
+    def __init__(self, store: SliceStore, folder: Path, tickets: Tickets | None = None) -> None:
         self._store = store
         self._tickets = tickets or Tickets()
-        self._server = DescriptorServer(store.root / FOLDER, self._answer)
+        self._server = DescriptorServer(folder / FOLDER, self._answer)
         self._waiting = WaitingConnections()
         self._address: SocketAddress | None = None
         self._boot_id = boot_id()
@@ -67,6 +69,8 @@ class Lane:
                 handed over here (NO_LANE).
             ResourceExhaustedError: too many tickets are out (TOO_MANY_TICKETS).
         """
+        if not self._store.vault.has_descriptors:
+            raise _no_lane()
         address = self._reachable(host)
         asked = Asked(set=key[0], version=key[1], pieces=tuple(pieces))
         return self._tickets.issue(asked), address
@@ -83,7 +87,7 @@ class Lane:
     def _reachable(self, host: str) -> SocketAddress:
         address = self._address
         if address is None:
-            raise errors.FailedPreconditionError("nothing is handed over here", reason="NO_LANE")
+            raise _no_lane()
         if host != self._boot_id:
             raise errors.FailedPreconditionError(
                 "the shard runs on another host", reason="OTHER_HOST"
@@ -114,7 +118,7 @@ class Lane:
         try:
             for name in asked.pieces:
                 piece = self._store.piece((asked.set, asked.version), name)
-                found.append(os.open(piece.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+                found.append(piece.descriptor())
         except (OSError, errors.TesseraError) as error:
             # The reader hears why when it pulls.
             log.debug("a piece cannot be handed over", error=str(error))
@@ -122,3 +126,7 @@ class Lane:
                 os.close(descriptor)
             return []
         return found
+
+
+def _no_lane() -> errors.FailedPreconditionError:
+    return errors.FailedPreconditionError("nothing is handed over here", reason="NO_LANE")

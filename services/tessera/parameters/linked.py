@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from tessera.parameters.pending import PendingPiece
 from tessera.parameters.slice_file import SliceFile
 from tessera.parameters.slice_store import SliceStore
+from tessera.parameters.vault import LinkedFile
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
 
@@ -27,18 +26,14 @@ class LinkedPiece:
     Args:
         earlier: the piece.
         name: of this one.
-        path: its file, until `move`.
-
-    Raises:
-        OSError: the earlier one was dropped meanwhile, or the filesystem has no links.
+        file: with the bytes of the earlier one's.
     """
 
-    def __init__(self, earlier: SliceFile, name: str, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(earlier.path, path)
+    def __init__(self, earlier: SliceFile, name: str, file: LinkedFile) -> None:
+        self._earlier = earlier
+        self._file = file
         self.name = name
         self.group = earlier.group
-        self.path = path
         self.slices: list[SliceSpec] = []
 
     def take(self, source: SliceSpec, tensor: int) -> None:
@@ -47,9 +42,14 @@ class LinkedPiece:
 
     @property
     def worth_it(self) -> bool:
-        """Whether enough of the file counts."""
+        """Whether enough of the file counts.
+
+        Raises:
+            DataLossError: the file is gone, with the folder that it was for.
+        """
         size = sum(source.size for source in self.slices)
-        return size >= LEAST_SHARE * self.path.stat().st_size
+        with self._earlier.opened(self._file) as file:
+            return size >= LEAST_SHARE * file.size
 
     def copy(self, piece: PendingPiece) -> None:
         """Put what counts into a piece of its own, verified.
@@ -57,25 +57,20 @@ class LinkedPiece:
         Raises:
             DataLossError: the disk is damaged.
         """
-        here = SliceFile(self.path, self.group, self.slices)
-        with here.opened() as file:
+        with self._earlier.opened(self._file) as file:
             for source in self.slices:
                 start = piece.size
                 for block in file.read(source, 0, source.size):
                     piece.append(block)
                 piece.slices.append(replace(source, piece=piece.name, offset=start))
 
-    def write(self) -> None:
-        """Its bytes are durable already."""
-
-    def move(self, path: Path) -> None:
-        """Give its file another name."""
-        self.path.rename(path)
-        self.path = path
+    def land(self) -> None:
+        """Put its file in its place: its bytes are durable already."""
+        self._file.commit()
 
     def discard(self) -> None:
-        """Forget it."""
-        self.path.unlink(missing_ok=True)
+        """Forget it, unless it has landed: then its file is the version's."""
+        self._file.discard()
 
 
 class EarlierVersion:
@@ -95,7 +90,7 @@ class EarlierVersion:
             self._found = {
                 (source.tensor, source.box, source.size, source.checksum): (piece, source)
                 for piece in folder.pieces
-                if piece.path.name not in damaged
+                if piece.file_name not in damaged
                 for source in piece.slices.values()
             }
 

@@ -16,9 +16,11 @@ from tessera.parameters.copier import Copier
 from tessera.parameters.data_folder import DataFolder
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.lane import Lane
+from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.piece_stream import fetch_piece
 from tessera.parameters.push_grant import LABEL, GrantSigner, GrantVerifier
+from tessera.parameters.reserve import Reserve
 from tessera.parameters.scrubber import Scrubber
 from tessera.parameters.services import coordinator, data, shard
 from tessera.parameters.shards import Shards
@@ -124,10 +126,10 @@ class ShardNode:
         tls = tls_of(place.token)
         verifier = await asyncio.to_thread(fetch_verifier, place.controller, "parameters", tls)
         await asyncio.to_thread(self._open)
-        inbox, owner = self._inbox, StoreId(config.data_dir)
+        inbox, owner = self._inbox, StoreId(self._store.vault)
         copier = Copier(config.name, self._store, partial(fetch_piece, place.token))
         self._control = shard.ShardControl(
-            config.name, inbox, self._store, owner, copier, self._meter
+            config.name, inbox, self._store, owner, copier, self._reserve, self._meter
         )
 
         def register(server: Any) -> None:
@@ -159,7 +161,8 @@ class ShardNode:
     def _open(self) -> None:
         config = self._config
         self._folder = DataFolder(config.data_dir)
-        self._store = SliceStore(config.data_dir)
+        self._reserve = Reserve(config.data_dir)
+        self._store = SliceStore(LocalVault(config.data_dir))
         self._begun = _amount(self._store)
         self._inbox = Inbox(self._store, BufferPool(config.pool_bytes, config.warm_bytes))
 
@@ -167,7 +170,7 @@ class ShardNode:
         """What serves bulk data."""
         config, store = self._config, self._store
         grants = GrantVerifier(lambda: _grant_key(self._place))
-        self._lane = Lane(store)
+        self._lane = Lane(store, config.data_dir)
         if config.lane:
             self._lane.start()
         return data.ShardData(
@@ -189,7 +192,7 @@ class ShardNode:
 
     async def _measure(self) -> None:
         """Say again and again what is on disk: Ray forgets a gauge that is not set for 20 s."""
-        await asyncio.to_thread(self._control.reserve.make)
+        await asyncio.to_thread(self._reserve.make)
         self._meter.record(DISK_BYTES, await asyncio.to_thread(lambda: self._store.disk_bytes))
         await asyncio.sleep(MEASURE_SECONDS)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import Executor, Future
-from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from tessera.parameters.buffers import BLOCK_BYTES, BufferPool
+from tessera.parameters.vault import NewFile
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
 
@@ -19,7 +16,7 @@ SYNC_BYTES = 64 * 1024 * 1024
 
 
 class ArrivedPiece(Protocol):
-    """A piece that a rank has pushed: `write` makes it durable, `move` puts it in its place."""
+    """A piece that a rank has pushed, and that is not in its place yet."""
 
     @property
     def name(self) -> str:
@@ -30,21 +27,14 @@ class ArrivedPiece(Protocol):
         """Of its tensors."""
 
     @property
-    def path(self) -> Path:
-        """Its file."""
-
-    @property
     def slices(self) -> list[SliceSpec]:
         """What lies in it."""
 
-    def write(self) -> None:
-        """Make it durable."""
-
-    def move(self, path: Path) -> None:
-        """Give its file another name."""
+    def land(self) -> None:
+        """Make it durable, and put its file in its place."""
 
     def discard(self) -> None:
-        """Forget it."""
+        """Forget it, unless it has landed: then its file is the version's."""
 
 
 class PendingPiece:
@@ -59,23 +49,22 @@ class PendingPiece:
         name: of the piece.
         group: of its tensors.
         pool: where its bytes land.
-        path: its file, until `move`.
+        file: its own, with nothing in it.
         writers: put full blocks into the file.
     """
 
     def __init__(
-        self, name: str, group: str, pool: BufferPool, path: Path, writers: Executor
+        self, name: str, group: str, pool: BufferPool, file: NewFile, writers: Executor
     ) -> None:
         self.name = name
         self.group = group
         self.size = 0
         self.slices: list[SliceSpec] = []
-        self.path = path
+        self._file = file
         self._pool = pool
         self._writers = writers
         self._block: Bytes | None = None
         self._fill = 0
-        self._file: int | None = None
         self._full: deque[tuple[Bytes, int, int]] = deque()
         self._writing: deque[Future[None]] = deque()
         self._unsynced = 0
@@ -88,7 +77,7 @@ class PendingPiece:
         """
         while data.size:
             if self._block is None and not self._take():
-                _write(self._opened(), data, self.size)
+                self._file.write_at(data, self.size)
                 self.size += data.size
                 return
             assert self._block is not None
@@ -114,34 +103,26 @@ class PendingPiece:
             sync = self._unsynced >= SYNC_BYTES
             if sync:
                 self._unsynced = 0
-            writing = self._writers.submit(
-                self._write_block, self._opened(), block, fill, start, sync=sync
-            )
+            writing = self._writers.submit(self._write_block, block, fill, start, sync=sync)
             self._writing.append(writing)
         while self._writing and self._writing[0].done():
             self._writing.popleft().result()
 
-    def write(self) -> None:
-        """Put all of it in the file, durably, and free the memory.
+    def land(self) -> None:
+        """Put all of it in the file, durably, and that in its place; the memory is free then.
 
         Raises:
             OSError: it cannot be written.
         """
-        file = self._opened()
         self._end_block()
         self.flush()
         while self._writing:
             self._writing.popleft().result()
-        os.fsync(file)
-        self._close()
-
-    def move(self, path: Path) -> None:
-        """Give its file another name."""
-        self.path.rename(path)
-        self.path = path
+        self._file.sync()
+        self._file.commit()
 
     def discard(self) -> None:
-        """Forget it."""
+        """Forget it, unless it has landed: then its file is the version's."""
         self._end_block()
         self._pool.give([block for block, _, _ in self._full])
         self._full.clear()
@@ -149,8 +130,7 @@ class PendingPiece:
             # One that had not begun still has to give its block back.
             writing.exception()
         self._writing.clear()
-        self._close()
-        self.path.unlink(missing_ok=True)
+        self._file.discard()
 
     def _take(self) -> bool:
         """Begin a block; returns whether there is one, if need be after one of its own is free."""
@@ -167,28 +147,10 @@ class PendingPiece:
             self._full.append((self._block, self._fill, self.size - self._fill))
             self._block = None
 
-    def _write_block(self, file: int, block: Bytes, fill: int, start: int, *, sync: bool) -> None:
+    def _write_block(self, block: Bytes, fill: int, start: int, *, sync: bool) -> None:
         try:
-            _write(file, block[:fill], start)
+            self._file.write_at(block[:fill], start)
         finally:
             self._pool.give([block])
         if sync:
-            os.fsync(file)
-
-    def _opened(self) -> int:
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        return self._file
-
-    def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-
-def _write(file: int, data: Bytes, start: int) -> None:
-    rest = np.ascontiguousarray(data).data
-    while rest:
-        written = os.pwrite(file, rest, start)
-        rest, start = rest[written:], start + written
+            self._file.sync()

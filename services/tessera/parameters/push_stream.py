@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from pathlib import Path
 
 import xxhash
 
@@ -55,7 +54,7 @@ class PushStream:
         self._pieces: dict[str, PendingPiece] = {}
         self._repeated: list[tuple[int, Box, int, int]] = []
         self._earlier: dict[int, EarlierVersion] = {}
-        self._linked: dict[Path, LinkedPiece] = {}
+        self._linked: dict[str, LinkedPiece] = {}
         self._block_bytes = block_bytes
         self._hasher = SliceHasher(block_bytes)
         self._filled = 0
@@ -142,21 +141,21 @@ class PushStream:
         if found is None or found[0].group != header.group:
             raise _not_held(self._target, number)
         earlier, source = found
-        if earlier.path not in self._linked:
+        if earlier.file not in self._linked:
             try:
                 earlier.check()
-                self._linked[earlier.path] = self._inbox.link(self._target, earlier)
+                self._linked[earlier.file] = self._inbox.link(self._target, earlier)
             except (OSError, errors.DataLossError):
                 raise _not_held(self._target, number) from None
-        self._linked[earlier.path].take(source, header.tensor)
+        self._linked[earlier.file].take(source, header.tensor)
         self._size += header.size
 
     def _copy_scraps(self) -> None:
         """Of files of which little counts, copy that."""
-        for path, linked in list(self._linked.items()):
+        for file, linked in list(self._linked.items()):
             if not linked.worth_it:
                 linked.copy(self._piece(linked.group))
-                del self._linked[path]
+                del self._linked[file]
                 linked.discard()
 
     def _repeat(self, header: Announced) -> None:

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 from tessera import errors
+from tessera.parameters.vault import LinkedFile, Vault, VaultFile
 from tessera.weights.blocks import is_whole
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.strided import Bytes
+
+
+def file_of(piece: str) -> str:
+    """What the file of a piece is called in the folder of its version."""
+    return f"{piece}.bin"
 
 
 class SliceFile:
     """The slices of one group that one rank pushed.
 
     Args:
-        path: its file.
+        vault: that its file is in.
+        folder: of its version.
+        name: of the piece.
         group: of its tensors.
         slices: what lies in it.
+
+    Attributes:
+        file_name: of its file in that folder.
+        file: the same in the vault.
     """
 
-    def __init__(self, path: Path, group: str, slices: Iterable[SliceSpec]) -> None:
-        self.path = path
+    def __init__(
+        self, vault: Vault, folder: str, name: str, group: str, slices: Iterable[SliceSpec]
+    ) -> None:
+        self._vault = vault
+        self.file_name = file_of(name)
+        self.file = f"{folder}/{self.file_name}"
+        self.name = name
         self.group = group
         self.slices = {source.offset: source for source in slices}
         self.size = sum(source.size for source in self.slices.values())
@@ -40,31 +55,42 @@ class SliceFile:
         source = self.slices.get(offset)
         if source is None:
             raise errors.InvalidArgumentError(
-                f"no slice of piece {self.path.stem} begins at {offset}", reason="SLICE_NOT_FOUND"
+                f"no slice of piece {self.name} begins at {offset}", reason="SLICE_NOT_FOUND"
             )
         return source
 
     @contextmanager
-    def opened(self) -> Iterator[OpenSliceFile]:
+    def opened(self, link: LinkedFile | None = None) -> Iterator[OpenSliceFile]:
         """The file for reading; what is open can be read even if it is removed.
+
+        Args:
+            link: another name of it, by which it is opened even if it was removed before.
 
         Raises:
             DataLossError: it is not there (PIECE_LOST), or cannot be read (READ_FAILED).
         """
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            file = self._vault.open(self.file) if link is None else link.open()
         except FileNotFoundError:
             raise errors.DataLossError(
-                f"the disk has lost {self.path.name} of {self.group}; read another version",
+                f"the disk has lost {self.file_name} of {self.group}; read another version",
                 reason="PIECE_LOST",
                 metadata={"group": self.group},
             ) from None
         except OSError as error:
             raise self._unreadable(error) from None
         try:
-            yield OpenSliceFile(self, descriptor)
+            yield OpenSliceFile(self, file)
         finally:
-            os.close(descriptor)
+            file.close()
+
+    def descriptor(self) -> int:
+        """A descriptor of the file, the caller's to close.
+
+        Raises:
+            OSError: it is not there, or cannot be handed over.
+        """
+        return self._vault.descriptor(self.file)
 
     def check(self) -> None:
         """Look whether the file is there, and as long as it should be.
@@ -77,7 +103,7 @@ class SliceFile:
         needed = max((source.offset + source.size for source in self.slices.values()), default=0)
         if found < needed:
             raise errors.DataLossError(
-                f"{self.path.name} of {self.group} has {found} of {needed} bytes; read another"
+                f"{self.file_name} of {self.group} has {found} of {needed} bytes; read another"
                 " version",
                 reason="SHORT_FILE",
                 metadata={"group": self.group},
@@ -96,7 +122,7 @@ class SliceFile:
 
     def _unreadable(self, error: OSError) -> errors.DataLossError:
         return errors.DataLossError(
-            f"the disk does not give {self.path.name} of {self.group}: {error.strerror}",
+            f"the disk does not give {self.file_name} of {self.group}: {error.strerror}",
             reason="READ_FAILED",
             metadata={"group": self.group},
         )
@@ -107,17 +133,17 @@ class OpenSliceFile:
 
     Args:
         piece: which.
-        descriptor: of its file.
+        file: its file.
     """
 
-    def __init__(self, piece: SliceFile, descriptor: int) -> None:
+    def __init__(self, piece: SliceFile, file: VaultFile) -> None:
         self._piece = piece
-        self._descriptor = descriptor
+        self._file = file
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return os.fstat(self._descriptor).st_size
+        return self._file.size
 
     def read(self, source: SliceSpec, start: int, end: int) -> Iterator[Bytes]:
         """Bytes `start` to `end` of a slice, in parts that lie in one block each.
@@ -164,7 +190,7 @@ class OpenSliceFile:
         filled = 0
         while filled < size:
             try:
-                read = os.preadv(self._descriptor, [span[filled:].data], start + filled)
+                read = self._file.read_into(span[filled:], start + filled)
             except OSError as error:
                 name = errno.errorcode.get(error.errno or 0, "")
                 source = _at(sources, start + filled)

@@ -1,4 +1,4 @@
-"""What a shard has on its disk: `{tenant}/{set}/{version}/`, and what it was told to forget."""
+"""What a shard has in its vault: `{tenant}/{set}/{version}/`, and what it was told to forget."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from tessera import errors
-from tessera.durable_file import LEFT, make_folders
 from tessera.parameters.dropped_versions import DroppedVersions
 from tessera.parameters.head_file import read_head, write_head
 from tessera.parameters.pending import ArrivedPiece
-from tessera.parameters.slice_file import SliceFile
+from tessera.parameters.slice_file import SliceFile, file_of
+from tessera.parameters.vault import LinkedFile, NewFile, Vault
 from tessera.parameters.version_folder import VersionFolder, dropped, lost
 from tessera.parameters.version_record import VersionRecord
-from tessera.paths import below
+from tessera.paths import joined
 from tessera.weights.manifest import HeadMove, SliceSpec
 
 Key = tuple[str, int]
@@ -27,40 +26,45 @@ class SliceStore:
     """The versions of one shard.
 
     Args:
-        root: its directory; it is scanned now.
+        vault: that they are kept in; it is scanned now.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir(parents=True, exist_ok=True)
-        for left in (*root.glob(LEFT), *root.glob(f"*/*/{LEFT}")):
-            left.unlink(missing_ok=True)
+    def __init__(self, vault: Vault) -> None:
+        self.vault = vault
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._writers = ThreadPoolExecutor(4, thread_name_prefix="fsync")
-        self._dropped = {
-            folder.relative_to(root).as_posix(): DroppedVersions(folder)
-            for folder in sorted(root.glob("*/*"))
-            if folder.is_dir()
-        }
-        self._heads = {
-            folder.relative_to(root).as_posix(): move
-            for folder in sorted(root.glob("*/*"))
-            if folder.is_dir() and (move := read_head(folder)) is not None
-        }
+        names = [f"{tenant}/{own}" for tenant in vault.folders() for own in vault.folders(tenant)]
+        self._dropped = {name: DroppedVersions(vault, name) for name in names}
+        self._heads = {name: move for name in names if (move := read_head(vault, name)) is not None}
         self._folders: dict[str, dict[int, VersionFolder]] = defaultdict(dict)
-        for folder in sorted(root.glob("*/*/*")):
-            if folder.is_dir() and folder.name.isdigit():
-                name = folder.parent.relative_to(root).as_posix()
-                self._folders[name][int(folder.name)] = VersionFolder.scan(folder, root)
+        for name in names:
+            for number in filter(str.isdecimal, vault.folders(name)):
+                self._folders[name][int(number)] = VersionFolder.scan(vault, f"{name}/{number}")
 
-    def folder(self, key: Key) -> Path:
-        """Where the pieces of a version lie.
+    def folder(self, key: Key) -> str:
+        """Where the pieces of a version lie in the vault.
 
         Raises:
-            InvalidArgumentError: that would not be below the root (INVALID_NAME).
+            InvalidArgumentError: it has no such place (INVALID_NAME).
         """
-        return below(self.root, *key[0].split("/"), str(key[1]))
+        return joined(*key[0].split("/"), str(key[1]))
+
+    def create(self, key: Key, name: str) -> NewFile:
+        """A new file for a piece of a version.
+
+        Raises:
+            InvalidArgumentError: there is no place for it (INVALID_NAME).
+        """
+        return self.vault.create(f"{self.folder(key)}/{file_of(name)}")
+
+    def link(self, key: Key, name: str, piece: SliceFile) -> LinkedFile:
+        """A new file for a piece of a version, with the bytes of another piece.
+
+        Raises:
+            OSError: that one is gone, or the vault has no links.
+        """
+        return self.vault.link(piece.file, f"{self.folder(key)}/{file_of(name)}")
 
     def persist(self, key: Key, rank: int, pieces: Sequence[ArrivedPiece]) -> None:
         """Make what a rank pushed durable; the memory is free afterwards."""
@@ -71,8 +75,8 @@ class SliceStore:
         folder = self._find(key)
         return folder is not None and folder.has(name)
 
-    def same(self, name: str, slices: Sequence[SliceSpec]) -> Path | None:
-        """The file of a sound piece of any version of a set in which all these lie as they should.
+    def same(self, name: str, slices: Sequence[SliceSpec]) -> SliceFile | None:
+        """A sound piece of any version of a set in which all these lie as they should.
 
         Newer versions first: what has not changed since the last one lies there.
         """
@@ -83,9 +87,9 @@ class SliceStore:
         return None
 
     def take_copy(
-        self, key: Key, name: str, group: str, slices: Sequence[SliceSpec], path: Path
+        self, key: Key, name: str, group: str, slices: Sequence[SliceSpec], file: NewFile
     ) -> None:
-        """Let a file that is durable be a piece of a version.
+        """Let a file that is synced be a piece of a version.
 
         Raises:
             NotFoundError: that was dropped meanwhile (VERSION_DROPPED).
@@ -96,7 +100,7 @@ class SliceStore:
                 raise errors.NotFoundError(
                     f"{key[0]}@{key[1]} was dropped", reason="VERSION_DROPPED"
                 )
-            self._made(key).take_copy(name, group, slices, path)
+            self._made(key).take_copy(name, group, slices, file)
 
     def supersede(self, key: Key) -> None:
         """Whatever a version should have here is here: what could not be read counts no more."""
@@ -109,12 +113,12 @@ class SliceStore:
 
     def record_head(self, name: str, move: HeadMove) -> None:
         """Keep a rollback of a set, durably, unless a later one is known."""
-        folder = below(self.root, *name.split("/"))
+        folder = joined(*name.split("/"))
         with self._changing:
             known = self._heads.get(name)
             if known is None or known.sequence < move.sequence:
-                make_folders(folder, self.root)
-                write_head(folder, move)
+                self.vault.make_folder(folder)
+                write_head(self.vault, folder, move)
                 self._heads[name] = move
 
     def heads(self) -> dict[str, HeadMove]:
@@ -158,16 +162,16 @@ class SliceStore:
             folder = self._find(key)
             return folder.forget(frozenset(groups)) if folder else 0
         path = self.folder(key)
-        if not path.parent.exists():
+        if not (self.vault.folders(key[0]) or self.vault.files(key[0])):
             return 0
         with self._changing:
             if key[0] not in self._dropped:
-                self._dropped[key[0]] = DroppedVersions(path.parent)
+                self._dropped[key[0]] = DroppedVersions(self.vault, key[0])
             # Before anything is deleted: what is missing and was not dropped was lost.
             self._dropped[key[0]].add(key[1])
             with self._lock:
                 gone = self._folders[key[0]].pop(key[1], None)
-        return (gone or VersionFolder(path, self.root)).remove()
+        return (gone or VersionFolder(self.vault, path)).remove()
 
     def was_dropped(self, key: Key) -> bool:
         """Whether the shard was told to forget all of a version."""
@@ -228,5 +232,5 @@ class SliceStore:
         with self._lock:
             versions = self._folders[key[0]]
             if key[1] not in versions:
-                versions[key[1]] = VersionFolder(path, self.root)
+                versions[key[1]] = VersionFolder(self.vault, path)
             return versions[key[1]]

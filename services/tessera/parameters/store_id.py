@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import structlog
 
 from tessera import errors
 from tessera.parameters.checked_file import FileKind, read_checked, write_checked
+from tessera.parameters.vault import OWNER, Vault
 
 log = structlog.get_logger()
 
-NAME = ".store"
 STORE = FileKind("tessera-store-1", "store id", "STORE_ID_DAMAGED")
 
 
 class StoreId:
-    """The id in a shard's folder: taken from the first coordinator that asks for something.
+    """The id in a shard's vault: taken from the first coordinator that asks for something.
 
     Args:
-        root: of the shard.
+        vault: of the shard.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._path = root / NAME
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
         self._lock = threading.Lock()
         self._id = ""
         try:
-            self._id = read_checked(self._path, STORE).decode()
+            self._id = read_checked(vault, OWNER, STORE).decode()
         except FileNotFoundError:
             pass
         except errors.DataLossError:
-            log.error("unreadable store id: the next coordinator's counts", path=str(root))  # noqa: TRY400
+            log.error("unreadable store id: the next coordinator's counts", path=OWNER)  # noqa: TRY400
 
     @property
     def value(self) -> str:
@@ -43,7 +42,7 @@ class StoreId:
         """Belong to that store, unless it is another's already."""
         with self._lock:
             if not self._id:
-                write_checked(self._path, STORE, store.encode())
+                write_checked(self._vault, OWNER, STORE, store.encode())
                 self._id = store
 
     def require(self, store: str) -> None:

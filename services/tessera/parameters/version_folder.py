@@ -1,29 +1,28 @@
-"""The files of one version on a shard's disk; what they say is all that a restarted shard knows.
+"""The files of one version in a shard's vault; what they say is all that a restarted shard knows.
 
 `{piece}.bin` holds bytes, `{rank}.index` says what lies in the rank's pieces, `{piece}.index` what
-lies in a copy of another shard's piece, `manifest` that the version is committed. Bytes are written
-to `.tmp`, fsynced and renamed; the index comes last, the same way. So a rank's slices are all
-there, or (if the process dies before) none. Nothing but a `.tmp` is ever deleted because of what
-the files say: what is damaged stays, costs no other version anything, and is said to be damaged,
-until a copy takes its place.
+lies in a copy of another shard's piece, `manifest` that the version is committed. Bytes are synced
+and put in their place; the index comes last, the same way. So a rank's slices are all there, or (if
+the process dies before) none. Nothing is ever deleted because of what the files say: what is
+damaged stays, costs no other version anything, and is said to be damaged, until a copy takes its
+place.
 """
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, wait
-from pathlib import Path
+from contextlib import suppress
 
 import structlog
 
 from tessera import errors
-from tessera.durable_file import make_folders
 from tessera.parameters.damage import Damage
 from tessera.parameters.index_file import read_index, write_index
 from tessera.parameters.pending import ArrivedPiece
-from tessera.parameters.slice_file import SliceFile
+from tessera.parameters.slice_file import SliceFile, file_of
+from tessera.parameters.vault import NewFile, Vault
 from tessera.parameters.version_record import NAME as RECORD
 from tessera.parameters.version_record import VersionRecord, read_record, write_record
 from tessera.weights.manifest import SliceSpec
@@ -38,13 +37,13 @@ class VersionFolder:
     """What a shard has of a version: nothing yet, until `scan` or `persist`.
 
     Args:
-        path: of the folder; it need not exist.
-        root: of the shard.
+        vault: of the shard.
+        path: of the folder in it; it need not exist.
     """
 
-    def __init__(self, path: Path, root: Path) -> None:
-        self.path = path
-        self._root = root
+    def __init__(self, vault: Vault, path: str) -> None:
+        self._vault = vault
+        self._path = path
         self._lock = threading.Lock()
         self._ranks: dict[int, list[SliceSpec]] = {}
         self._pieces: dict[str, SliceFile] = {}
@@ -56,7 +55,8 @@ class VersionFolder:
     @property
     def text(self) -> str:
         """What people call the version: set@number."""
-        return f"{self.path.parent.relative_to(self._root).as_posix()}@{self.path.name}"
+        name, _, number = self._path.rpartition("/")
+        return f"{name}@{number}"
 
     @property
     def pieces(self) -> tuple[SliceFile, ...]:
@@ -91,30 +91,33 @@ class VersionFolder:
 
     def persist(self, rank: int, pieces: Sequence[ArrivedPiece], writers: Executor) -> None:
         """Make what a rank pushed durable; the memory is free afterwards."""
-        make_folders(self.path, self._root)
-        landing = [writers.submit(_land, piece, self.path) for piece in pieces]
+        self._vault.make_folder(self._path)
+        landing = [writers.submit(piece.land) for piece in pieces]
         # All of them have ended before anything is said of one: whoever gives up removes files.
         wait(landing)
-        for landed in landing:
-            landed.result()
-        write_index(
-            self.path / f"{rank}.index",
-            {(piece.name, piece.group): piece.slices for piece in pieces},
-        )
+        try:
+            for landed in landing:
+                landed.result()
+            contents = {(piece.name, piece.group): piece.slices for piece in pieces}
+            write_index(self._vault, self._file(f"{rank}.index"), contents)
+        except BaseException:
+            for piece in pieces:
+                self._vault.remove(self._file(file_of(piece.name)))
+            raise
         with self._lock:
             self._ranks[rank] = [source for piece in pieces for source in piece.slices]
             for piece in pieces:
-                self._add(piece.name, SliceFile(piece.path, piece.group, piece.slices))
+                self._add(self._piece(piece.name, piece.group, piece.slices))
 
-    def take_copy(self, name: str, group: str, slices: Sequence[SliceSpec], path: Path) -> None:
-        """Let a file that is durable be a piece, in place of one that may be damaged."""
-        make_folders(self.path, self._root)
-        path.rename(self.path / f"{name}.bin")
+    def take_copy(self, name: str, group: str, slices: Sequence[SliceSpec], file: NewFile) -> None:
+        """Let a file that is synced be a piece, in place of one that may be damaged."""
+        self._vault.make_folder(self._path)
+        file.commit()
         # Of its own: the rank's, if there is one, names what was pushed here.
-        write_index(self.path / f"{name}.index", {(name, group): slices})
+        write_index(self._vault, self._file(f"{name}.index"), {(name, group): slices})
         with self._lock:
-            self._pieces[name] = SliceFile(self.path / f"{name}.bin", group, slices)
-            self._damage.pop(f"{name}.bin", None)
+            self._pieces[name] = self._piece(name, group, slices)
+            self._damage.pop(file_of(name), None)
             self._damage.pop(f"{name}.index", None)
 
     def supersede(self) -> None:
@@ -123,35 +126,34 @@ class VersionFolder:
         They stay in the folder, under names that nothing is looked for by.
         """
         with self._lock:
-            known = {f"{name}.bin" for name in self._pieces}
+            known = {piece.file_name for piece in self._pieces.values()}
             damaged = [name for name in self._damage if name.endswith(".index")]
             for name in damaged:
                 del self._damage[name]
-        strays = {path.name for path in self.path.glob("*.bin")} - known
-        for name in [*damaged, *strays]:
-            if (path := self.path / name).exists():
-                path.rename(path.with_suffix(path.suffix + ".stray"))
+        for name in [*damaged, *({*self._files(".bin")} - known)]:
+            with suppress(FileNotFoundError):  # An index may be damaged in that it is not there.
+                self._vault.rename(self._file(name), self._file(f"{name}.stray"))
 
     def has(self, name: str) -> bool:
         """Whether an index names a piece."""
         with self._lock:
             return name in self._pieces
 
-    def same(self, wanted: Collection[tuple[int, int, int, tuple[int, ...]]]) -> Path | None:
-        """The file of a sound piece in which slices lie: offset, size, checksum and blocks."""
+    def same(self, wanted: Collection[tuple[int, int, int, tuple[int, ...]]]) -> SliceFile | None:
+        """A sound piece in which slices lie: offset, size, checksum and blocks."""
         if not self.recorded:
             return None
         damaged = self.damaged_files
         for piece in self.pieces:
             has = {(s.offset, s.size, s.checksum, s.blocks) for s in piece.slices.values()}
-            if piece.path.name not in damaged and has.issuperset(wanted):
-                return piece.path
+            if piece.file_name not in damaged and has.issuperset(wanted):
+                return piece
         return None
 
     def record(self, record: VersionRecord) -> None:
         """Keep what makes it a committed version."""
-        make_folders(self.path, self._root)
-        write_record(self.path, record)
+        self._vault.make_folder(self._path)
+        write_record(self._vault, self._path, record)
         with self._lock:
             self.recorded = True
             self._damage.pop(RECORD, None)
@@ -162,7 +164,7 @@ class VersionFolder:
         Raises:
             DataLossError: that is damaged (MANIFEST_DAMAGED).
         """
-        return read_record(self.path)
+        return read_record(self._vault, self._path)
 
     def piece(self, name: str) -> SliceFile:
         """A piece, for reading.
@@ -191,22 +193,22 @@ class VersionFolder:
         with self._lock:
             gone = [piece for piece in self._pieces.values() if piece.group in groups]
             for piece in gone:
-                self._size -= self._pieces.pop(piece.path.stem).size
-                self._damage.pop(piece.path.name, None)
+                self._size -= self._pieces.pop(piece.name).size
+                self._damage.pop(piece.file_name, None)
             self._dropped_groups |= groups
         # What says that they are here goes first: what was dropped must not be missed.
         self._rewrite_record(groups)
-        self._rewrite_indices({piece.path.stem for piece in gone})
+        self._rewrite_indices({piece.name for piece in gone})
         for piece in gone:
-            piece.path.unlink(missing_ok=True)
+            self._vault.remove(piece.file)
         return sum(piece.size for piece in gone)
 
     def remove(self) -> int:
         """Delete all of it; returns the bytes freed."""
         size = self.size
-        for index in [self.path / RECORD, *self.path.glob("*.index")]:
-            index.unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        for name in [RECORD, *self._files(".index")]:
+            self._vault.remove(self._file(name))
+        self._vault.remove_folder(self._path)
         return size
 
     def check(self) -> None:
@@ -239,59 +241,71 @@ class VersionFolder:
     def note(self, piece: SliceFile, error: errors.DataLossError) -> None:
         """A reader came upon damage."""
         with self._lock:
-            if piece.path.stem in self._pieces:
-                self._damage[piece.path.name] = Damage.of(error, piece.path.stem)
+            if piece.name in self._pieces:
+                self._damage[piece.file_name] = Damage.of(error, piece.name)
 
     def _mend(self, piece: SliceFile, reasons: Collection[str] = ()) -> None:
         """A piece is whole again, as far as damage of these reasons goes (none: any)."""
         with self._lock:
-            known = self._damage.get(piece.path.name)
+            known = self._damage.get(piece.file_name)
             if known is not None and (not reasons or known.reason in reasons):
-                del self._damage[piece.path.name]
+                del self._damage[piece.file_name]
 
-    def _add(self, name: str, piece: SliceFile) -> None:
+    def _file(self, name: str) -> str:
+        """The name in the vault of a file of the folder."""
+        return f"{self._path}/{name}"
+
+    def _files(self, ending: str) -> list[str]:
+        """Names of the files in the folder that end like that."""
+        return [name for name in self._vault.files(self._path) if name.endswith(ending)]
+
+    def _piece(self, name: str, group: str, slices: Sequence[SliceSpec]) -> SliceFile:
+        return SliceFile(self._vault, self._path, name, group, slices)
+
+    def _add(self, piece: SliceFile) -> None:
         # Counted as they come and go: a shard is asked again and again how much it has.
         self._size += piece.size
-        self._pieces[name] = piece
+        self._pieces[piece.name] = piece
 
     @staticmethod
-    def scan(path: Path, root: Path) -> VersionFolder:
+    def scan(vault: Vault, path: str) -> VersionFolder:
         """What the files say that there is, after a start: nothing is being written."""
-        found = VersionFolder(path, root)
+        found = VersionFolder(vault, path)
         found._scan()
         return found
 
     def _scan(self) -> None:
-        for path in self.path.glob("*.tmp"):
-            log.info("removed what a killed process left", path=path.name)
-            path.unlink()
         self._scan_record()
-        for path in self.path.glob("*.index"):
-            try:
-                contents = read_index(path)
-            except errors.DataLossError as error:
-                log.error("unreadable index", path=str(path), reason=error.reason)  # noqa: TRY400
-                of_copy = "" if path.stem.isdecimal() else path.stem
-                self._damage[path.name] = Damage.of(error, of_copy)
-                continue
-            if path.stem.isdecimal():
-                self._ranks[int(path.stem)] = [s for part in contents.values() for s in part]
-            for (name, group), slices in contents.items():
-                self._add(name, SliceFile(self.path / f"{name}.bin", group, slices))
+        for index in self._files(".index"):
+            self._scan_index(index)
         # Of a rank that was killed before its index was there, or whose index was lost.
-        for path in self.path.glob("*.bin"):
-            if path.stem not in self._pieces and self.recorded:
+        for file in self._files(".bin"):
+            name = file.removesuffix(".bin")
+            if name not in self._pieces and self.recorded:
                 what = Damage(
-                    group="", reason="INDEX_DAMAGED", text=f"the index of {path.name} is not there"
+                    group="", reason="INDEX_DAMAGED", text=f"the index of {file} is not there"
                 )
-                self._damage[f"{path.stem}.index"] = what
+                self._damage[f"{name}.index"] = what
         self.check()
+
+    def _scan_index(self, index: str) -> None:
+        path, of = self._file(index), index.removesuffix(".index")
+        try:
+            contents = read_index(self._vault, path)
+        except errors.DataLossError as error:
+            log.error("unreadable index", path=path, reason=error.reason)  # noqa: TRY400
+            self._damage[index] = Damage.of(error, "" if of.isdecimal() else of)
+            return
+        if of.isdecimal():
+            self._ranks[int(of)] = [s for part in contents.values() for s in part]
+        for (name, group), slices in contents.items():
+            self._add(self._piece(name, group, slices))
 
     def _scan_record(self) -> None:
         try:
             record = self.read()
         except errors.DataLossError as error:
-            log.error("unreadable manifest", path=str(self.path), reason=error.reason)  # noqa: TRY400
+            log.error("unreadable manifest", path=self._path, reason=error.reason)  # noqa: TRY400
             self._damage[RECORD] = Damage.of(error)
             return
         if record is not None:
@@ -309,14 +323,14 @@ class VersionFolder:
 
     def _rewrite_indices(self, names: set[str]) -> None:
         """Take pieces out of them."""
-        for path in self.path.glob("*.index"):
+        for index in map(self._file, self._files(".index")):
             try:
-                contents = read_index(path)
+                contents = read_index(self._vault, index)
             except errors.DataLossError:
                 continue  # Of what it said nothing can be read any more.
             left = {key: slices for key, slices in contents.items() if key[0] not in names}
             if len(left) < len(contents):
-                write_index(path, left)
+                write_index(self._vault, index, left)
 
 
 def dropped(version: str, piece: str) -> errors.NotFoundError:
@@ -334,8 +348,3 @@ def lost(version: str, piece: str) -> errors.DataLossError:
         " disk has lost it; read another version",
         reason="PIECE_LOST",
     )
-
-
-def _land(piece: ArrivedPiece, folder: Path) -> None:
-    piece.write()
-    piece.move(folder / f"{piece.name}.bin")

@@ -6,12 +6,12 @@ The slices are not in it: each shard's indices say which of them it has.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
 from tessera.api.parameters.v1 import shard_pb2
 from tessera.parameters.checked_file import FileKind, read_checked, write_checked
+from tessera.parameters.vault import Vault
 from tessera.weights import messages
 from tessera.weights.manifest import HeadMove, Manifest
 
@@ -49,29 +49,29 @@ class VersionRecord:
         return replace(self, manifest=replace(self.manifest, version=replace(version, groups=left)))
 
 
-def write_record(folder: Path, record: VersionRecord) -> None:
+def write_record(vault: Vault, folder: str, record: VersionRecord) -> None:
     """Put the record into the folder of its version, durably."""
     message = shard_pb2.ReadHeldResponse(
         manifest=messages.manifest_to_pb(record.manifest),
         keep=record.keep,
         sequence=record.sequence,
     )
-    write_checked(folder / NAME, MANIFEST, message.SerializeToString())
+    write_checked(vault, f"{folder}/{NAME}", MANIFEST, message.SerializeToString())
 
 
-def read_record(folder: Path) -> VersionRecord | None:
+def read_record(vault: Vault, folder: str) -> VersionRecord | None:
     """The record in the folder of a version; None if there is none.
 
     Raises:
         DataLossError: it is not what was written (MANIFEST_DAMAGED).
     """
-    path = folder / NAME
+    name = f"{folder}/{NAME}"
     try:
-        message = shard_pb2.ReadHeldResponse.FromString(read_checked(path, MANIFEST))
+        message = shard_pb2.ReadHeldResponse.FromString(read_checked(vault, name, MANIFEST))
     except FileNotFoundError:
         return None
     except DecodeError:
-        raise MANIFEST.damaged(path) from None
+        raise MANIFEST.damaged(name) from None
     return record_of(message)
 
 

@@ -14,7 +14,7 @@ from tessera.dtypes import element_size
 from tessera.meter import Meter
 from tessera.parameters.copier import Copier, WantedPiece
 from tessera.parameters.damage import Damage
-from tessera.parameters.disk import disk_errors, free_bytes
+from tessera.parameters.disk import disk_errors
 from tessera.parameters.inbox import Inbox
 from tessera.parameters.metrics import DISK_BYTES
 from tessera.parameters.operations import Operations
@@ -47,13 +47,11 @@ class ShardControl(pb_grpc.ShardServiceServicer):
     Args:
         name: of the shard.
         inbox: what has been pushed.
-        store: what is on the disk.
+        store: what is durable.
         owner: whose store it is.
         copier: gets pieces from other shards.
-        meter: counts bytes.
-
-    Attributes:
         reserve: room for what gives room back.
+        meter: counts bytes.
     """
 
     def __init__(  # noqa: PLR0917 - what a shard is made of
@@ -63,6 +61,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         store: SliceStore,
         owner: StoreId,
         copier: Copier,
+        reserve: Reserve,
         meter: Meter,
     ) -> None:
         self._name = name
@@ -70,8 +69,8 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         self._store = store
         self._owner = owner
         self._meter = meter
-        self.reserve = Reserve(store.root)
         self._copier = copier
+        self._reserve = reserve
         self._persists: Operations[list[SliceSpec]] = Operations()
         self._copies: Operations[list[Damage]] = Operations()
 
@@ -178,7 +177,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
             versions=self._store.versions,
             store=self._owner.value,
             damaged_versions=self._store.damaged_versions,
-            free_bytes=free_bytes(self._store.root),
+            free_bytes=self._store.vault.free_bytes,
         )
 
     def _persist(self, request: pb.PersistVersionRequest) -> list[SliceSpec]:
@@ -219,7 +218,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
 
         with disk_errors():
             self._owner.require(request.store)
-        return self.reserve.spend(drop)
+        return self._reserve.spend(drop)
 
     def _held(self, request: pb.ListHeldRequest) -> pb.ListHeldResponse:
         if request.store:
@@ -240,7 +239,7 @@ class ShardControl(pb_grpc.ShardServiceServicer):
         for (name, number), folder in sorted(folders.items()):
             damage = _damage(folder)
             if name in sets and (damage or not request.damaged_only):
-                pieces = [piece.path.stem for piece in folder.pieces] if request.check else ()
+                pieces = [piece.name for piece in folder.pieces] if request.check else ()
                 sets[name].versions.append(
                     pb.HeldVersion(
                         number=number, recorded=folder.recorded, damage=damage, pieces=pieces
