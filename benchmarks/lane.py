@@ -31,9 +31,10 @@ from parameters import MIB, Client, serve
 from tessera.rpc.channel import data_channel
 from tessera.weights import lane, memory_lane
 from tessera.weights.handed_piece import HandedPiece
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.plan import Transfer, Wanted, plan
 from tessera.weights.pull import Want, pull
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 SIZES = (MIB, 64 * MIB, 1024 * MIB)
 PUSHED = 256 * MIB

@@ -33,9 +33,10 @@ from tessera.rpc.channel import MAX_MESSAGE, data_channel, server_options
 from tessera.rpc.principal import Principal, Role
 from tessera.weights import wire
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 MIB = 1024 * 1024
 TENSOR_BYTES = 4 * MIB

@@ -34,9 +34,10 @@ from tessera.rpc.tls.identity import listener_of
 from tessera.rpc.tls.names import replica_name
 from tessera.rpc.token import tls_of
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 SERVICE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name
 NAME = replica_name("default", "m")

@@ -49,13 +49,16 @@ PLACES = {
     "Slice": {"offset", "size"},
     "SliceHeader": {"size"},
     # … columns, which are also held against each other.
-    "HeaderTable": {"group", "tensor", "axes", "box_offsets", "box_extents", "size", "checksum"},
+    "HeaderTable": {
+        *("group", "tensor", "axes", "box_offsets", "box_extents", "size", "checksum", "view"),
+    },
     "SliceTable": {
         *("place", "tensor", "axes", "box_offsets", "box_extents", "offset", "size"),
-        *("checksum", "block_count", "blocks", "block_bytes"),
+        *("checksum", "block_count", "blocks", "block_bytes", "view"),
     },
     "Tensor": {"shape"},
     "Version": {"number", "size"},
+    "View": {"shape"},
 }
 # Numbers that may be as far below zero as anybody likes.
 SIGNED = {"loss", "held_out_loss", "baseline_loss", "exit_code", "ids", "epoch"}

@@ -17,8 +17,9 @@ from tessera.rpc.channel import mapped_errors
 from tessera.rpc.principal import Principal, Role
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 TIMEOUT = 10
 

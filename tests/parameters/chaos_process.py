@@ -21,9 +21,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 from tessera import errors
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 PATIENCE = 60.0
 RANKS = 2

@@ -19,9 +19,10 @@ from tessera.parameters.push_headers import announced
 from tessera.weights import messages
 from tessera.weights.box import Box
 from tessera.weights.header_messages import header_to_pb, table_of_headers
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import SliceSpec, TensorSpec
 from tessera.weights.pull import Want, pull
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 from .conftest import Writer as Base
 

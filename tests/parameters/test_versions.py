@@ -11,9 +11,10 @@ import pytest
 from tessera import errors
 from tessera.rpc.principal import Role
 from tessera.weights.box import Box
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec, VersionState
 from tessera.weights.pull import Want, pull
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 
 def test_a_committed_version_is_read_back_byte_for_byte(writer):

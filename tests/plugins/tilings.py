@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from tessera.weights import reshape
 from tessera.weights.box import Box
 
 
@@ -55,3 +56,16 @@ def reshapes(dice, count):
                 shape.append(factor)
         found.append(tuple(shape))
     return found
+
+
+def of_views(dice, shape, views):
+    """Boxes that tile a tensor, and the view that each is one of: of one of them, or of several."""
+    first = dice.choice(views)
+    found = []
+    for box in layout(dice, first):
+        other = first if dice.random() < 0.7 else dice.choice([shape, *views])
+        finer = reshape.common([first, other])
+        for part in reshape.refined(box, first, finer):
+            for block in reshape.split(part, finer, (other,)):
+                found.append((reshape.merged(block, finer, other), other))
+    return [box for box, _ in found], [None if view == shape else view for _, view in found]

@@ -8,9 +8,10 @@ import numpy as np
 
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import Manifest, OpenedVersion, TensorSpec, Version
 from tessera.weights.pull import Want, pull
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 Content = Mapping[TensorSpec, np.ndarray]
 """The bytes of every tensor, 1-D."""

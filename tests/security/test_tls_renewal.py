@@ -14,8 +14,9 @@ from tessera.parameters.local import start_parameters
 from tessera.rpc.credentials import Credentials
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 LIFE = 6.0
 TENSORS = [TensorSpec(group="model", name="w", shape=(64,), dtype="F32")]

@@ -16,6 +16,7 @@ from tessera.weights.box import Box
 from tessera.weights.layout import interned
 from tessera.weights.reshape import ReshapeError, common, merged, refined
 from tessera.weights.slice_index import SliceIndex
+from tessera.weights.view_column import ViewColumn
 
 
 def tiled(dice, shape, view):
@@ -93,7 +94,7 @@ def test_the_slices_of_a_fused_projection_under_tensor_parallelism_make_it_up():
     heads, width, ranks = 8, 2, 4
     matrix, view = (3 * heads, width), (3, heads, width)
     held = [Box((0, 2 * rank, 0), (3, 2, width)) for rank in range(ranks)]
-    index = SliceIndex([(5,), matrix], [1] * ranks, held, [view] * ranks)
+    index = SliceIndex([(5,), matrix], [1] * ranks, held, ViewColumn.of([view] * ranks))
     layout, places = index.of(1)
     assert places.tolist() == [0, 1, 2, 3]
     assert (layout.volume, layout.overlap) == (3 * heads * width, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,6 +36,7 @@ SLICES = st.lists(
         checksum=SUMS,
         blocks=st.lists(SUMS, max_size=3).map(tuple),
         block_bytes=st.integers(1, 2**30),
+        view=st.none() | st.lists(NUMBERS, max_size=16).map(tuple),
     ),
     max_size=12,
 )
@@ -95,7 +98,8 @@ def test_a_table_that_is_cut_is_joined(slices, wanted, size):
         assert tables or not found.tables
         for ours, theirs in zip(messages.slices_from_pb(found), kept, strict=True):
             assert found.tensors[ours.tensor].name == f"t{theirs.tensor}"
-            assert (ours.box, ours.blocks) == (theirs.box, theirs.blocks)
+            assert (ours.box, ours.view) == (theirs.box, theirs.view)
+            assert ours.blocks == theirs.blocks
 
 
 @pytest.mark.parametrize(
@@ -108,6 +112,9 @@ def test_a_table_that_is_cut_is_joined(slices, wanted, size):
         {"axes": [-1]},
         {"block_count": [1]},
         {"box_offsets": []},
+        {"view": [1]},
+        {"view": [0, 0]},
+        {"view": [-1]},
     ],
 )
 def test_columns_that_do_not_fit_are_refused(wrong):
@@ -121,3 +128,65 @@ def test_columns_that_do_not_fit_are_refused(wrong):
     with pytest.raises(errors.InvalidArgumentError) as caught:
         table_from_pb(message)
     assert caught.value.reason == "INVALID_TABLE"
+
+
+@pytest.mark.parametrize("shape", [(-1, -4), (1,) * 17])
+def test_a_view_that_is_none_is_refused(shape):
+    source = SliceSpec(
+        tensor=0,
+        box=Box((0,), (1,)),
+        shard="s",
+        piece="p",
+        offset=0,
+        size=1,
+        checksum=1,
+        view=shape,
+    )
+    for read in (
+        lambda: messages.slice_from_pb(messages.slice_to_pb(source)),
+        lambda: table_from_pb(table_to_pb([source])),
+    ):
+        with pytest.raises(errors.InvalidArgumentError) as caught:
+            read()
+        assert caught.value.reason == "INVALID_VIEW"
+
+
+def test_slices_of_no_view_are_written_as_they_were_before_there_were_views():
+    """Byte for byte: what is on disks and on its way is read, and hashed, as ever."""
+    slices = [
+        SliceSpec(
+            tensor=number,
+            box=Box((number, 0), (2, 3)),
+            shard="shard-0",
+            piece="0-model-1",
+            offset=24 * number,
+            size=24,
+            checksum=2**63 + number,
+            blocks=(2**63 + number,),
+        )
+        for number in range(3)
+    ]
+    assert table_to_pb(slices).SerializeToString(deterministic=True).hex() == (
+        "0a140a0773686172642d301209302d6d6f64656c2d3112030000001a0300010222030202022a060000010002"
+        "0032060203020302033a0300183042031818184a180000000000000080010000000000008002000000000000"
+        "8052030101015a180000000000000080010000000000008002000000000000806209808040808040808040"
+    )
+    assert messages.slice_to_pb(slices[1]).SerializeToString(deterministic=True).hex() == (
+        "080112080a020100120202031a0773686172642d302209302d6d6f64656c2d31281830183901000000000000"
+        "804208010000000000008048808040"
+    )
+
+
+def test_a_reader_who_does_not_know_views_is_refused_what_has_some():
+    plain = SliceSpec(
+        tensor=0, box=Box((0,), (1,)), shard="s", piece="p", offset=0, size=1, checksum=1
+    )
+    seen = replace(plain, view=(1,))
+    version = pb.Version(set="default/w", number=3)
+    for slices, tables in (([seen], []), ([], [table_to_pb([plain, seen])])):
+        whole = pb.Manifest(slices=map(messages.slice_to_pb, slices), tables=tables)
+        with pytest.raises(errors.FailedPreconditionError, match="default/w@3") as caught:
+            list(manifest_parts.cut(version, whole.SerializeToString(), (), {}, views=False))
+        assert caught.value.reason == "VIEWS_UNKNOWN"
+    whole = pb.Manifest(tables=[table_to_pb([plain])])
+    assert list(manifest_parts.cut(version, whole.SerializeToString(), (), {}, views=False))

@@ -170,7 +170,10 @@ def verify(manifest: Manifest, module: torch.nn.Module) -> None:
     tensors = kept_tensors(module)
     for piece in manifest.slices:
         spec = manifest.tensors[piece.tensor]
-        if spec.group == GROUP and digest(tensors[spec.name], piece.box) != piece.checksum:
+        if spec.group != GROUP:
+            continue
+        seen = tensors[spec.name].reshape(spec.shape if piece.view is None else piece.view)
+        if digest(seen, piece.box) != piece.checksum:
             raise errors.DataLossError(
                 f"tensor {spec.name} of {manifest.version.set}@{manifest.version.number} is not"
                 " in memory as it was committed",

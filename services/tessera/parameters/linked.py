@@ -11,9 +11,10 @@ from tessera.parameters.slice_store import SliceStore
 from tessera.parameters.vault import LinkedFile
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
+from tessera.weights.reshape import View
 
-Identity = tuple[int, Box, int, int]
-"""Tensor in the list of its version, box, bytes and checksum of a slice."""
+Identity = tuple[int, Box, View, int, int]
+"""Tensor in the list of its version, box, view, bytes and checksum of a slice."""
 
 
 LEAST_SHARE = 0.5
@@ -88,10 +89,10 @@ class EarlierVersion:
         if folder is not None and folder.recorded:
             damaged = folder.damaged_files
             self._found = {
-                (source.tensor, source.box, source.size, source.checksum): (piece, source)
+                (one.tensor, one.box, one.view, one.size, one.checksum): (piece, one)
                 for piece in folder.pieces
                 if piece.file_name not in damaged
-                for source in piece.slices.values()
+                for one in piece.slices.values()
             }
 
     def find(self, identity: Identity) -> tuple[SliceFile, SliceSpec] | None:

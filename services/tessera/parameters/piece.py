@@ -90,7 +90,7 @@ def pieces_of(
 
 
 def digest_of(slices: Sequence[SliceSpec]) -> str:
-    """Which slices lie where in a piece, and their checksums: 16 hexadecimal digits."""
+    """Which slices lie where in a piece, of which views, and their checksums: 16 hex digits."""
     table = SliceTable.of(slices)
     columns = table.take(np.argsort(table.columns.offsets)).columns
     boxes = columns.boxes
@@ -99,4 +99,7 @@ def digest_of(slices: Sequence[SliceSpec]) -> str:
         hasher.update(np.ascontiguousarray(column).data)
     for column in (boxes.axes, boxes.offsets, boxes.extents):
         hasher.update(np.ascontiguousarray(column).data)
+    # Without any, it is what it was before there were views: shards and coordinators keep it.
+    if columns.views:
+        hasher.update(columns.views.text(len(table)).encode())
     return hasher.hexdigest()

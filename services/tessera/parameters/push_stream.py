@@ -9,12 +9,13 @@ import xxhash
 
 from tessera import errors
 from tessera.parameters.inbox import Inbox, Target
-from tessera.parameters.linked import EarlierVersion, LinkedPiece
+from tessera.parameters.linked import EarlierVersion, Identity, LinkedPiece
 from tessera.parameters.pending import ArrivedPiece, PendingPiece
 from tessera.weights.blocks import BLOCK_BYTES, SliceHasher
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.record import record
+from tessera.weights.reshape import View
 from tessera.weights.strided import Bytes
 
 
@@ -22,7 +23,7 @@ from tessera.weights.strided import Bytes
 class Announced:
     """A slice whose bytes follow; or, with `reuse`, one that an earlier version has.
 
-    `reuse` is the version, and the tensor's index in its list.
+    `reuse` is the version, and the tensor's index in its list; `view` what the box is one of.
     """
 
     tensor: int
@@ -31,6 +32,7 @@ class Announced:
     size: int
     checksum: int
     reuse: tuple[int, int] | None = None
+    view: View = None
 
 
 class PushStream:
@@ -52,7 +54,7 @@ class PushStream:
         self._durable = inbox.begin(target)
         self._queue: deque[Announced] = deque()
         self._pieces: dict[str, PendingPiece] = {}
-        self._repeated: list[tuple[int, Box, int, int]] = []
+        self._repeated: list[Identity] = []
         self._earlier: dict[int, EarlierVersion] = {}
         self._linked: dict[str, LinkedPiece] = {}
         self._block_bytes = block_bytes
@@ -117,7 +119,7 @@ class PushStream:
                 piece.flush()
             self._inbox.arrive(self._target, [*self._pieces.values(), *self._linked.values()])
             return self._size
-        kept = [(s.tensor, s.box, s.size, s.checksum) for s in self._durable]
+        kept = [(s.tensor, s.box, s.view, s.size, s.checksum) for s in self._durable]
         if sorted(kept, key=repr) != sorted(self._repeated, key=repr):
             raise errors.FailedPreconditionError(
                 f"rank {self._target.rank} has sealed other slices of {self._target.set}"
@@ -136,7 +138,7 @@ class PushStream:
         number, tensor = reuse
         if number not in self._earlier:
             self._earlier[number] = self._inbox.earlier(self._target, number)
-        identity = (tensor, header.box, header.size, header.checksum)
+        identity = (tensor, header.box, header.view, header.size, header.checksum)
         found = self._earlier[number].find(identity)
         if found is None or found[0].group != header.group:
             raise _not_held(self._target, number)
@@ -159,7 +161,9 @@ class PushStream:
                 linked.discard()
 
     def _repeat(self, header: Announced) -> None:
-        self._repeated.append((header.tensor, header.box, header.size, header.checksum))
+        self._repeated.append(
+            (header.tensor, header.box, header.view, header.size, header.checksum)
+        )
         self._size += header.size
 
     def _piece(self, group: str) -> PendingPiece:
@@ -217,6 +221,7 @@ class PushStream:
                     checksum=header.checksum,
                     blocks=blocks,
                     block_bytes=self._block_bytes,
+                    view=header.view,
                 )
             )
             self._size += header.size

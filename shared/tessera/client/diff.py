@@ -158,7 +158,7 @@ def _digests(manifest: Manifest, group: str) -> dict[str, list[tuple[object, int
     for source in manifest.slices:
         tensor = manifest.tensors[source.tensor]
         if tensor.group == group:
-            box = (source.box.offsets, source.box.extents)
+            box = (source.box.offsets, source.box.extents, source.view)
             found[tensor.name].append((box, source.checksum))
     return {name: sorted(digests, key=repr) for name, digests in found.items()}
 

@@ -17,8 +17,9 @@ from tessera.models.huggingface.tensors import Entry
 from tessera.models.tasks import count_parameters
 from tessera.rpc.token import Token
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
-from tessera.weights.push import LocalSlice, push
+from tessera.weights.push import push
 
 GROUP = "model"
 PUSH_BYTES = 256 << 20

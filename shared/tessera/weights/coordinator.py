@@ -131,6 +131,7 @@ class Coordinator:
             controller=self._controller,
             grant=reply.grant,
             tables=reply.tables,
+            views=reply.views,
         )
 
     def seal_version(self, opened: OpenedVersion) -> int:
@@ -177,7 +178,12 @@ class Coordinator:
             FailedPreconditionError: the newest is older than `min_version` (reason TOO_OLD).
         """
         request = pb.GetManifestRequest(
-            set=set, version=version, groups=groups, min_version=min_version, tables=True
+            set=set,
+            version=version,
+            groups=groups,
+            min_version=min_version,
+            tables=True,
+            views=True,
         )
 
         def attempt(again: bool) -> list[pb.GetManifestResponse]:

@@ -14,8 +14,10 @@ from tessera.weights.box_columns import BoxColumns
 from tessera.weights.box_tree import Numbers
 from tessera.weights.layout import Layout
 from tessera.weights.manifest import SliceSpec, TensorSpec
+from tessera.weights.reshape import ReshapeError, View
 from tessera.weights.slice_index import SliceIndex
 from tessera.weights.slice_table import SliceTable
+from tessera.weights.view_column import ViewColumn
 
 
 def check_coverage(tensors: Sequence[TensorSpec], slices: Sequence[SliceSpec]) -> None:
@@ -26,13 +28,15 @@ def check_coverage(tensors: Sequence[TensorSpec], slices: Sequence[SliceSpec]) -
 
     Raises:
         FailedPreconditionError: something is missing (reason INCOMPLETE), twice there (reason
-            OVERLAP), no part of its tensor (BOX_OUT_OF_TENSOR), or of another size than its box
-            (SIZE_MISMATCH); `metadata` names group and tensor.
+            OVERLAP), no part of its tensor (BOX_OUT_OF_TENSOR), of another size than its box
+            (SIZE_MISMATCH), or a box of a view that is none of its tensor, or whose axes cross
+            another's (VIEW_MISMATCH); `metadata` names group and tensor.
     """
     table = _Columns.of(slices)
     _check_tensors(tensors, table)
     _check_axes(tensors, table)
-    index = SliceIndex([tensor.shape for tensor in tensors], table.tensors, table.boxes)
+    shapes = [tensor.shape for tensor in tensors]
+    index = SliceIndex(shapes, table.tensors, table.boxes, table.views)
     good: set[tuple[Layout, str, bytes]] = set()
     for number in np.flatnonzero(~_whole(tensors, table)).tolist():
         tensor = tensors[number]
@@ -40,8 +44,12 @@ def check_coverage(tensors: Sequence[TensorSpec], slices: Sequence[SliceSpec]) -
         sizes = table.sizes[places]
         alike = (layout, tensor.dtype, sizes.tobytes())
         if alike not in good:
-            _check_sizes(tensor, sizes, layout)
-            _check_layout(tensor, layout)
+            try:
+                layout.finest  # noqa: B018 - it is found when it is asked for
+                _check_sizes(tensor, sizes, layout)
+                _check_layout(tensor, layout)
+            except ReshapeError as error:
+                raise _refusal(tensor, "VIEW_MISMATCH", str(error)) from None
             good.add(alike)
 
 
@@ -51,15 +59,17 @@ class _Columns:
 
     tensors: Numbers
     boxes: BoxColumns
+    views: ViewColumn
     sizes: Numbers
 
     @staticmethod
     def of(slices: Sequence[SliceSpec]) -> _Columns:
         if isinstance(slices, SliceTable):
-            return _Columns(slices.tensors, slices.boxes, slices.columns.sizes)
+            return _Columns(slices.tensors, slices.boxes, slices.views, slices.columns.sizes)
         return _Columns(
             np.array([source.tensor for source in slices], np.int64),
             BoxColumns.of([source.box for source in slices]),
+            ViewColumn.of([source.view for source in slices]),
             np.array([source.size for source in slices], np.int64),
         )
 
@@ -75,10 +85,11 @@ def _check_tensors(tensors: Sequence[TensorSpec], table: _Columns) -> None:
 
 def _check_axes(tensors: Sequence[TensorSpec], table: _Columns) -> None:
     axes = np.array([len(tensor.shape) for tensor in tensors], np.int64)
-    (wrong,) = np.nonzero(axes[table.tensors] != table.boxes.axes)
+    (wrong,) = np.nonzero(table.views.axes(axes[table.tensors]) != table.boxes.axes)
     if len(wrong):
-        tensor = tensors[table.tensors[wrong[0]]]
-        text = f"{_text(table.boxes[int(wrong[0])])} has not its axes"
+        place = int(wrong[0])
+        tensor = tensors[table.tensors[place]]
+        text = f"{_text(table.boxes[place], table.views[place])} has not its axes"
         raise _refusal(tensor, "BOX_OUT_OF_TENSOR", text)
 
 
@@ -88,7 +99,10 @@ def _whole(tensors: Sequence[TensorSpec], table: _Columns) -> npt.NDArray[np.boo
     extents = BoxColumns.of([tensor.box for tensor in tensors])
     bytes_each = np.array([tensor.element_size for tensor in tensors], np.int64)
     counts = np.bincount(table.tensors, minlength=len(tensors))
-    single = np.flatnonzero(counts[table.tensors] == 1)
+    alone = counts[table.tensors] == 1
+    if table.views:
+        alone &= table.views.numbers == 0
+    single = np.flatnonzero(alone)
     for axes in np.unique(table.boxes.axes[single]).tolist():
         rows = single[table.boxes.axes[single] == axes]
         numbers, own = table.tensors[rows], np.arange(axes)
@@ -105,26 +119,31 @@ def _whole(tensors: Sequence[TensorSpec], table: _Columns) -> npt.NDArray[np.boo
 def _check_sizes(tensor: TensorSpec, sizes: Numbers, layout: Layout) -> None:
     """Of slices in the order of their layout."""
     if layout.outside is not None:
-        text = f"{_text(layout.boxes[layout.outside])} lies outside of it"
+        text = f"{_slice(layout, layout.outside)} lies outside of it"
         raise _refusal(tensor, "BOX_OUT_OF_TENSOR", text)
     (wrong,) = np.nonzero(sizes != layout.elements * tensor.element_size)
     if len(wrong):
-        text = f"{_text(layout.boxes[wrong[0]])} came with {sizes[wrong[0]]} bytes"
+        text = f"{_slice(layout, wrong[0])} came with {sizes[wrong[0]]} bytes"
         raise _refusal(tensor, "SIZE_MISMATCH", text)
 
 
 def _check_layout(tensor: TensorSpec, layout: Layout) -> None:
     if (pair := layout.overlap) is not None:
-        first, second = (layout.boxes[number] for number in pair)
-        raise _refusal(tensor, "OVERLAP", f"{_text(first)} and {_text(second)} overlap")
+        first, second = (_slice(layout, number) for number in pair)
+        raise _refusal(tensor, "OVERLAP", f"{first} and {second} overlap")
     elements = tensor.box.elements
     if layout.volume != elements:
         text = f"{layout.volume} of {elements} elements were pushed; push the rest and seal"
         raise _refusal(tensor, "INCOMPLETE", text)
 
 
-def _text(box: Box) -> str:
-    return f"box {list(box.offsets)}+{list(box.extents)}"
+def _slice(layout: Layout, number: int) -> str:
+    return _text(layout.boxes[number], layout.views[number] if layout.views else None)
+
+
+def _text(box: Box, view: View) -> str:
+    text = f"box {list(box.offsets)}+{list(box.extents)}"
+    return text if view is None else f"{text} of view {list(view)}"
 
 
 def _refusal(tensor: TensorSpec, reason: str, text: str) -> errors.FailedPreconditionError:

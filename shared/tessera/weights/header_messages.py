@@ -9,7 +9,10 @@ from typing import Protocol
 from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.weights import messages
 from tessera.weights.box import Box
+from tessera.weights.reshape import View
 from tessera.weights.strided import Bytes
+from tessera.weights.view_column import ViewColumn
+from tessera.weights.view_messages import view_to_pb, views_to_pb
 
 
 class Pushed(Protocol):
@@ -28,6 +31,10 @@ class Pushed(Protocol):
         """Where it lies."""
 
     @property
+    def view(self) -> View:
+        """What its box is one of."""
+
+    @property
     def data(self) -> Bytes:
         """Its bytes."""
 
@@ -40,12 +47,14 @@ def header_to_pb(item: Pushed, checksum: int) -> pb.SliceHeader:
         box=messages.box_to_pb(item.box),
         size=item.data.size,
         checksum=checksum,
+        view=view_to_pb(item.view),
     )
 
 
 def table_of_headers(items: Sequence[Pushed], checksums: Sequence[int]) -> pb.HeaderTable:
     """The headers of many."""
     groups: dict[str, int] = {}
+    views = ViewColumn.of([item.view for item in items])
     return pb.HeaderTable(
         group=[groups.setdefault(item.group, len(groups)) for item in items],
         groups=list(groups),
@@ -55,4 +64,6 @@ def table_of_headers(items: Sequence[Pushed], checksums: Sequence[int]) -> pb.He
         box_extents=list(chain.from_iterable(item.box.extents for item in items)),
         size=[item.data.size for item in items],
         checksum=checksums,
+        views=views_to_pb(views),
+        view=views.numbers.tolist(),
     )

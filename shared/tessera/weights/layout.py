@@ -11,12 +11,9 @@ import numpy as np
 from tessera.weights import reshape
 from tessera.weights.box import Box
 from tessera.weights.box_tree import Numbers
-from tessera.weights.reshape import Shape
+from tessera.weights.reshape import Shape, View
 from tessera.weights.tiling import Tiling, boxes_of, corners, missing
 from tessera.weights.weighted_cache import WeightedCache
-
-View = Shape | None
-"""A shape of the tensor's elements that a box is a box of; None: the tensor's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +48,7 @@ class Layout:
         self.shape = shape
         self.boxes = boxes
         self.views = views
+        self._shapes = tuple(dict.fromkeys([shape, *views]))
         self._seen: dict[Shape, tuple[Tiling, Numbers]] = {}
 
     def cover(self, wanted: Box, view: View, limit: int) -> Cover:
@@ -62,7 +60,8 @@ class Layout:
             limit: elements of a block that is no run of memory at both ends.
 
         Raises:
-            ReshapeError: the axes of `view` and those of the slices' views cross.
+            ReshapeError: the axes of `view` and those of the slices' views cross, or lie so that a
+                box of one is too many of the others.
         """
         seen = self.shape if view is None else view
         key = (self, wanted, seen, limit)
@@ -81,23 +80,36 @@ class Layout:
         return None
 
     @cached_property
+    def finest(self) -> Shape:
+        """A shape that refines the tensor's own and those of all views.
+
+        Raises:
+            ReshapeError: they cross, or a view has another number of elements.
+        """
+        return reshape.common(self._shapes)
+
+    @cached_property
     def elements(self) -> Numbers:
         """Elements of every slice; none may lie outside."""
         return np.array([box.elements for box in self.boxes], np.int64)
 
     @cached_property
     def volume(self) -> int:
-        """Elements of all slices; those that several hold count as often."""
-        return self._tiling(self._finest(self.shape))[0].volume
+        """Elements of all slices; those that several hold count as often.
+
+        Raises:
+            ReshapeError: as `finest` does, or a slice is too many boxes of that shape.
+        """
+        return self._tiling(self.finest)[0].volume
 
     @cached_property
     def overlap(self) -> tuple[int, int] | None:
         """Two slices that share an element; None: no two do.
 
         Raises:
-            ReshapeError: the axes of the slices' views cross.
+            ReshapeError: as `volume` does.
         """
-        tiling, owners = self._tiling(self._finest(self.shape))
+        tiling, owners = self._tiling(self.finest)
         if tiling.overlap is None:
             return None
         first, second = owners[list(tiling.overlap)].tolist()
@@ -108,7 +120,7 @@ class Layout:
         return self.views[number] if self.views else self.shape
 
     def _finest(self, view: Shape) -> Shape:
-        return reshape.common([self.shape, view, *self.views])
+        return reshape.common([*self._shapes, view])
 
     def _tiling(self, finer: Shape) -> tuple[Tiling, Numbers]:
         """The slices as boxes of one shape, and the slice that each is part of."""
@@ -203,24 +215,24 @@ def interned(shape: Shape, boxes: Sequence[Box], views: Sequence[View]) -> tuple
         ValueError: a box has not the axes of its view.
     """
     seen = [shape if view is None else view for view in views]
-    reshaped = any(view != shape for view in seen)
+    only = seen[0] if seen else shape
     key: object
-    if reshaped:
+    if any(view != only for view in seen):
         order = sorted(range(len(boxes)), key=lambda i: (seen[i], boxes[i].offsets))
         numbers = np.array(order, np.int64)
         key = (shape, tuple((seen[i], boxes[i]) for i in order))
     else:
-        offsets, extents = corners(boxes, len(shape))
+        offsets, extents = corners(boxes, len(only))
         numbers = np.arange(len(boxes))
-        if len(shape) and len(boxes) > 1:
+        if len(only) and len(boxes) > 1:
             numbers = np.lexsort(offsets.T[::-1])
             offsets, extents = offsets[numbers], extents[numbers]
         # The bytes of scalars, which have no axes, do not say how many there are.
-        key = (shape, len(boxes), offsets.tobytes(), extents.tobytes())
+        key = (shape, only, len(boxes), offsets.tobytes(), extents.tobytes())
     found = _LAYOUTS.get(key)
     if found is None:
         order = numbers.tolist()
-        shapes = tuple(seen[i] for i in order) if reshaped else ()
+        shapes = tuple(seen[i] for i in order) if {*seen} - {shape} else ()
         made = Layout(shape, tuple(boxes[i] for i in order), shapes)
         found = _LAYOUTS.keep(key, made, 1 + len(boxes))
     return found, numbers

@@ -12,6 +12,7 @@ from tessera.dtypes import element_size
 from tessera.weights.blocks import BLOCK_BYTES
 from tessera.weights.box import Box
 from tessera.weights.record import record
+from tessera.weights.reshape import View
 from tessera.weights.slice_index import SliceIndex, columns_of
 
 
@@ -55,7 +56,7 @@ class SliceSpec:
 
     `tensor` is the index of the tensor in the list beside it, `size` is in bytes, `checksum` is
     the xxh3-64 of the bytes, `blocks` those of its blocks, each of `block_bytes`, the last one
-    shorter.
+    shorter. `view`: the box is one of the tensor's elements in this shape; None: in its own.
     """
 
     tensor: int
@@ -67,6 +68,7 @@ class SliceSpec:
     checksum: int
     blocks: tuple[int, ...] = ()
     block_bytes: int = BLOCK_BYTES
+    view: View = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +186,8 @@ class Grant:
 class OpenedVersion:
     """A version that takes slices. It can be pickled and sent to other ranks.
 
-    `grant` is the coordinator's word to the shards that they may be pushed, and `tables` says that
-    they take headers as tables.
+    `grant` is the coordinator's word to the shards that they may be pushed, `tables` says that they
+    take headers as tables, and `views` that slices may be boxes of views.
     """
 
     set: str
@@ -196,6 +198,7 @@ class OpenedVersion:
     controller: str
     grant: str
     tables: bool = False
+    views: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

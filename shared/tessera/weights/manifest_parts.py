@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from google.protobuf.message import Message
 
+from tessera import errors
 from tessera.api.parameters.v1 import manifest_pb2 as pb
 from tessera.weights import messages
 from tessera.weights.box_tree import Numbers
@@ -28,6 +29,7 @@ def cut(
     holders: Holders,
     *,
     tables: bool = True,
+    views: bool = True,
 ) -> Iterator[pb.Manifest]:
     """The parts of what is kept of a version: the first one has the version, a small one all.
 
@@ -40,8 +42,18 @@ def cut(
         groups: whose tensors and slices are wanted.
         holders: of the pieces; of one that is not there, what the slices name.
         tables: whether slices that are kept so may go as tables; else one by one.
+        views: whether slices may be boxes of views; a reader that does not know would misread them.
+
+    Raises:
+        FailedPreconditionError: they may not, and some are (VIEWS_UNKNOWN).
     """
     whole = pb.Manifest.FromString(content)
+    if not views and _has_views(whole):
+        raise errors.FailedPreconditionError(
+            f"slices of {version.set}@{version.number} are boxes of views, which this reader does"
+            " not know; read it with a newer one",
+            reason="VIEWS_UNKNOWN",
+        )
     _name(whole, holders)
     if len(content) < PART_BYTES and (tables or not whole.tables) and _all_of(whole, groups):
         whole.version.CopyFrom(version)
@@ -71,6 +83,12 @@ def join(parts: Iterable[pb.Manifest]) -> pb.Manifest:
         pb.Asset(name=name, content=b"".join(pieces)) for name, pieces in assets.items()
     )
     return whole
+
+
+def _has_views(whole: pb.Manifest) -> bool:
+    return any(table.views for table in whole.tables) or any(
+        source.HasField("view") for source in whole.slices
+    )
 
 
 def _name(whole: pb.Manifest, holders: Holders) -> None:
@@ -144,4 +162,6 @@ def _most_bytes(table: SliceTable) -> Numbers:
     places = [_VARINT + 4 + len(shard) + len(piece) for shard, piece in columns.places]
     named: Numbers = np.array(places, np.int64)[columns.place] if len(table) else columns.place
     numbers = 6 + 2 * columns.boxes.axes
+    if columns.views:
+        numbers += 2 + columns.views.axes(np.zeros_like(numbers))
     return named + _VARINT * numbers + _FIXED * (1 + columns.block_counts)

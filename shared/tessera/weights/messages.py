@@ -28,6 +28,7 @@ from tessera.weights.manifest import (
 from tessera.weights.slice_table import SliceTable
 from tessera.weights.table_messages import table_from_pb
 from tessera.weights.tensor_list import TensorList
+from tessera.weights.view_messages import view_from_pb, view_to_pb
 
 _STATES = {
     VersionState.OPEN: pb.VERSION_STATE_OPEN,
@@ -93,11 +94,16 @@ def slice_to_pb(source: SliceSpec) -> pb.Slice:
         checksum=source.checksum,
         blocks=source.blocks,
         block_bytes=source.block_bytes,
+        view=view_to_pb(source.view),
     )
 
 
 def slice_from_pb(message: pb.Slice) -> SliceSpec:
-    """A slice from a message."""
+    """A slice from a message.
+
+    Raises:
+        InvalidArgumentError: its box is none (INVALID_BOX), or its view none (INVALID_VIEW).
+    """
     return SliceSpec(
         tensor=message.tensor,
         box=box_from_pb(message.box),
@@ -108,6 +114,7 @@ def slice_from_pb(message: pb.Slice) -> SliceSpec:
         checksum=message.checksum,
         blocks=tuple(message.blocks),
         block_bytes=message.block_bytes or BLOCK_BYTES,
+        view=view_from_pb(message.view) if message.HasField("view") else None,
     )
 
 
@@ -127,7 +134,8 @@ def slices_from_pb(message: Listed) -> SliceTable:
     """The slices that a message lists.
 
     Raises:
-        InvalidArgumentError: a box is none (INVALID_BOX), or a table none (INVALID_TABLE).
+        InvalidArgumentError: a box is none (INVALID_BOX), a view (INVALID_VIEW), or a table
+            (INVALID_TABLE).
     """
     single = [slice_from_pb(one) for one in message.slices]
     parts: list[Sequence[SliceSpec]] = [table_from_pb(table) for table in message.tables]

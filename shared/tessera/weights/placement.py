@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import xxhash
 
 from tessera.weights.box import Box
+from tessera.weights.reshape import View
 
 SLACK = 1.05
 """How far above the mean a shard's share may lie before its slices go elsewhere."""
@@ -18,11 +19,12 @@ SPLIT_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A slice to place: tensor index, box, and bytes."""
+    """A slice to place: tensor index, box, bytes, and what the box is one of."""
 
     tensor: int
     box: Box
     size: int
+    view: View = None
 
 
 def split_boxes(box: Box, size: int, limit: int) -> list[Box]:
@@ -48,21 +50,25 @@ def place(slices: Sequence[Placed], shards: Sequence[str]) -> list[str]:
         return [shards[0]] * len(slices)
     load = dict.fromkeys(sorted(shards), 0)
     bound = SLACK * share([item.size for item in slices], len(shards))
-    order = sorted(
-        range(len(slices)), key=lambda i: (-slices[i].size, slices[i].tensor, slices[i].box.offsets)
-    )
+    order = sorted(range(len(slices)), key=lambda i: _turn(slices[i]))
     chosen = [""] * len(slices)
     for position in order:
         item = slices[position]
         free = [name for name in load if load[name] + item.size <= bound]
         if free:
             key = f"{item.tensor}:{item.box.offsets}:{item.box.extents}"
+            if item.view is not None:
+                key += f":{item.view}"
             name = max(free, key=lambda shard: _rank(shard, key))
         else:
             name = min(load, key=lambda shard: load[shard])
         load[name] += item.size
         chosen[position] = name
     return chosen
+
+
+def _turn(item: Placed) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
+    return -item.size, item.tensor, item.box.offsets, item.view or ()
 
 
 def _rank(shard: str, key: str) -> int:

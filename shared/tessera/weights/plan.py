@@ -9,10 +9,10 @@ from typing import NamedTuple
 from tessera import errors
 from tessera.weights.box import Box
 from tessera.weights.box_tree import Numbers
-from tessera.weights.layout import Cover, Layout, View
+from tessera.weights.layout import Cover, Layout
 from tessera.weights.manifest import Manifest, SliceSpec, TensorSpec
 from tessera.weights.record import record
-from tessera.weights.reshape import ReshapeError
+from tessera.weights.reshape import ReshapeError, View
 
 BLOCK_BYTES = 4 * 1024 * 1024
 """Largest strided transfer: what a reader must stage before it can be scattered."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-import numpy as np
 import xxhash
 
 from tessera import errors
@@ -23,30 +22,16 @@ from tessera.weights import wire
 from tessera.weights.box import Box
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.header_messages import header_to_pb, table_of_headers
+from tessera.weights.local_slice import LocalSlice, divided
 from tessera.weights.manifest import OpenedVersion, ShardAddress, TensorSpec
 from tessera.weights.memory_lane import MemoryLane
-from tessera.weights.placement import SPLIT_BYTES, Placed, place, share, split_boxes
-from tessera.weights.record import record
-from tessera.weights.strided import Bytes
+from tessera.weights.placement import Placed, place
+from tessera.weights.reshape import View
 
 BATCH_BYTES = 32 * 1024 * 1024
 """Announced and hashed together: small batches interrupt the stream, the first one delays it."""
 
 BATCH_SLICES = 4096
-
-
-@record
-class LocalSlice:
-    """A slice that this rank holds.
-
-    `tensor` is the index in the opened version's tensors; `data` is contiguous 1-D uint8, the box's
-    elements in row-major order.
-    """
-
-    tensor: int
-    group: str
-    box: Box
-    data: Bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +44,8 @@ class PushReport:
         size: bytes that the shards have now.
         sent: bytes that were sent for that; the others they had.
         seconds: that it took.
-        digests: tensor index, box and xxh3-64 of every slice as stored. A slice much bigger than a
-            shard's share is stored in several blocks along its first axes.
+        digests: tensor index, box, view and xxh3-64 of every slice as stored. A slice much bigger
+            than a shard's share is stored in several blocks along its first axes.
     """
 
     version: int
@@ -68,19 +53,22 @@ class PushReport:
     size: int
     sent: int
     seconds: float
-    digests: tuple[tuple[int, Box, int], ...]
+    digests: tuple[Digest, ...]
 
     @property
     def known(self) -> dict[Identity, tuple[int, int]]:
         """Index of the tensor, and checksum, of every slice."""
         return {
-            (self.tensors[index].group, self.tensors[index].name, box): (index, checksum)
-            for index, box, checksum in self.digests
+            (self.tensors[index].group, self.tensors[index].name, box, view): (index, checksum)
+            for index, box, view, checksum in self.digests
         }
 
 
-Identity = tuple[str, str, Box]
-"""Group and name of a tensor, and the box of a slice of it."""
+Digest = tuple[int, Box, View, int]
+"""Index of a tensor, box and view of a slice of it, and its checksum."""
+
+Identity = tuple[str, str, Box, View]
+"""Group and name of a tensor, and the box and view of a slice of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,16 +101,24 @@ def push(
     changes nothing; so after a failed seal every rank may push again.
 
     Raises:
-        FailedPreconditionError: the writer is FENCED, or the version is closed (VERSION_CLOSED).
-        InvalidArgumentError: a slice does not fit its tensor.
+        FailedPreconditionError: the writer is FENCED, the version is closed (VERSION_CLOSED), or
+            the platform is too old for views (VIEWS_UNKNOWN).
+        InvalidArgumentError: a slice does not fit its tensor (BAD_SLICE, or VIEW_MISMATCH and
+            BOX_OUT_OF_TENSOR where it is a box of a view), or names none (UNKNOWN_TENSOR).
         DataLossError: bytes were damaged on the way.
         UnavailableError: a shard stayed away for longer than `patience` seconds.
     """
     begin = time.monotonic()
     if not opened.shards:
         raise errors.InvalidArgumentError("the opened version names no shard", reason="NO_SHARDS")
-    parts = _split(opened.tensors, slices, len(opened.shards))
-    placed = [Placed(part.tensor, part.box, part.data.size) for part in parts]
+    if not opened.views and any(item.view is not None for item in slices):
+        raise errors.FailedPreconditionError(
+            "this platform does not know slices that are boxes of views; push boxes of the tensor"
+            " itself, or update it",
+            reason="VIEWS_UNKNOWN",
+        )
+    parts = divided(opened.tensors, slices, len(opened.shards))
+    placed = [Placed(part.tensor, part.box, part.data.size, part.view) for part in parts]
     streams: dict[str, list[LocalSlice]] = defaultdict(list)
     names = place(placed, [shard.name for shard in opened.shards])
     for name, part in zip(names, parts, strict=True):
@@ -149,54 +145,8 @@ def push(
 class _Pushed:
     """What went to one shard."""
 
-    digests: list[tuple[int, Box, int]] = field(default_factory=list)
+    digests: list[Digest] = field(default_factory=list)
     sent: int = 0
-
-
-def _split(
-    tensors: Sequence[TensorSpec], slices: Sequence[LocalSlice], shards: int
-) -> list[LocalSlice]:
-    for item in slices:
-        _check(tensors, item)
-    limit = share([item.data.size for item in slices], shards) if slices else 0
-    parts = []
-    for item in slices:
-        if item.data.size <= max(limit, SPLIT_BYTES):
-            if item.data.size:
-                parts.append(item)
-            continue
-        start = 0
-        for box in split_boxes(item.box, item.data.size, limit):
-            size = box.elements * tensors[item.tensor].element_size
-            data = item.data[start : start + size]
-            parts.append(LocalSlice(tensor=item.tensor, group=item.group, box=box, data=data))
-            start += size
-    return parts
-
-
-def _check(tensors: Sequence[TensorSpec], item: LocalSlice) -> None:
-    if not 0 <= item.tensor < len(tensors):
-        raise errors.InvalidArgumentError(
-            f"slice names tensor {item.tensor}, but the version has {len(tensors)} tensors",
-            reason="UNKNOWN_TENSOR",
-        )
-    tensor = tensors[item.tensor]
-    whole = tensor.box
-    wrong = ""
-    if item.group != tensor.group:
-        wrong = f"its group is {tensor.group}, not {item.group}"
-    elif item.box is not whole and not whole.contains(item.box):
-        wrong = f"box {item.box.offsets}+{item.box.extents} is outside of shape {tensor.shape}"
-    elif item.data.dtype != np.uint8 or item.data.ndim != 1 or not item.data.flags.c_contiguous:
-        wrong = "the data must be a contiguous 1-D array of uint8"
-    elif item.data.size != item.box.elements * tensor.element_size:
-        wrong = (
-            f"the box takes {item.box.elements * tensor.element_size} bytes, not {item.data.size}"
-        )
-    if wrong:
-        raise errors.InvalidArgumentError(
-            f"slice of {tensor.group} tensor {tensor.name}: {wrong}", reason="BAD_SLICE"
-        )
 
 
 def _push(  # noqa: PLR0917 - what one thread needs
@@ -282,6 +232,7 @@ def _requests(  # noqa: PLR0917 - what a stream is made of
             pushed.digests += zip(
                 (item.tensor for item in batch),
                 (item.box for item in batch),
+                (item.view for item in batch),
                 checksums,
                 strict=True,
             )
@@ -304,7 +255,8 @@ def _announcement(
     headers, new, sums = [], [], []
     for item, checksum in zip(batch, checksums, strict=True):
         tensor = opened.tensors[item.tensor]
-        index, earlier = known.slices.get((tensor.group, tensor.name, item.box), (0, None))
+        identity = (tensor.group, tensor.name, item.box, item.view)
+        index, earlier = known.slices.get(identity, (0, None))
         if earlier == checksum:
             header = header_to_pb(item, checksum)
             header.reuse.version, header.reuse.tensor = known.version, index

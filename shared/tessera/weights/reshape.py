@@ -15,9 +15,19 @@ from tessera.weights.box import Box
 
 Shape = tuple[int, ...]
 
+View = Shape | None
+"""A shape of the tensor's elements that a box is a box of; None: the tensor's own."""
+
+
+MOST_AXES = 16
+"""Of a view that is written down: as many as a tensor may have."""
+
+MOST_PARTS = 1024
+"""Boxes that one box may be in a finer shape: what nobody needs, and would take all memory."""
+
 
 class ReshapeError(ValueError):
-    """Shapes that no shape refines at once."""
+    """Shapes that no shape refines at once, or in which a box is too many."""
 
 
 def common(shapes: Sequence[Shape]) -> Shape:
@@ -25,11 +35,13 @@ def common(shapes: Sequence[Shape]) -> Shape:
 
     Raises:
         ReshapeError: they have different numbers of elements, or an axis of one ends within one of
-            another: (6, 4) and (4, 6).
+            another: (6, 4) and (4, 6); or they are none.
     """
     first = shapes[0]
     if all(shape == first for shape in shapes):
         return first
+    if any(extent < 0 for shape in shapes for extent in shape):
+        raise ReshapeError(f"a negative number in the shapes {_text(shapes)}")
     if len({math.prod(shape) for shape in shapes}) > 1:
         raise ReshapeError(f"shapes {_text(shapes)} have different numbers of elements")
     if not math.prod(first):
@@ -50,6 +62,9 @@ def refined(box: Box, shape: Shape, finer: Shape) -> list[Box]:
         box: within `shape`.
         shape: that it is a box of.
         finer: what `common` made of it and others.
+
+    Raises:
+        ReshapeError: they are more than `MOST_PARTS`.
     """
     if not box.elements:
         return []
@@ -61,6 +76,8 @@ def refined(box: Box, shape: Shape, finer: Shape) -> list[Box]:
             box.offsets, box.extents, _merged_axes(shape, finer), strict=True
         )
     ]
+    if math.prod(map(len, parts)) > MOST_PARTS:
+        raise ReshapeError(f"a box of {list(shape)} is too many boxes of {list(finer)}")
     boxes = []
     for chosen in product(*parts):
         ranges = [digit for part in chosen for digit in part]

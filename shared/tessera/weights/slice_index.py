@@ -11,8 +11,9 @@ import numpy as np
 from tessera.weights.box import Box
 from tessera.weights.box_columns import BoxColumns
 from tessera.weights.box_tree import Numbers
-from tessera.weights.layout import Layout, View, interned
-from tessera.weights.reshape import Shape
+from tessera.weights.layout import Layout, interned
+from tessera.weights.reshape import Shape, View
+from tessera.weights.view_column import ViewColumn
 
 
 class BoxOfTensor(Protocol):
@@ -25,6 +26,10 @@ class BoxOfTensor(Protocol):
     @property
     def box(self) -> Box:
         """The box."""
+
+    @property
+    def view(self) -> View:
+        """What it is a box of."""
 
 
 @runtime_checkable
@@ -39,12 +44,19 @@ class Columns(Protocol):
     def boxes(self) -> BoxColumns:
         """The box of each."""
 
+    @property
+    def views(self) -> ViewColumn:
+        """What each is a box of."""
 
-def columns_of(slices: Sequence[BoxOfTensor]) -> tuple[Sequence[int] | Numbers, Sequence[Box]]:
-    """The tensors that slices are of, and their boxes."""
+
+def columns_of(
+    slices: Sequence[BoxOfTensor],
+) -> tuple[Sequence[int] | Numbers, Sequence[Box], ViewColumn]:
+    """The tensors that slices are of, their boxes, and what those are boxes of."""
     if isinstance(slices, Columns):
-        return slices.tensors, slices.boxes
-    return [source.tensor for source in slices], [source.box for source in slices]
+        return slices.tensors, slices.boxes, slices.views
+    views = ViewColumn.of([source.view for source in slices])
+    return [source.tensor for source in slices], [source.box for source in slices], views
 
 
 class SliceIndex:
@@ -54,7 +66,7 @@ class SliceIndex:
         shapes: of the tensors.
         tensors: which each slice is of; the same number of them as of boxes.
         boxes: of the slices.
-        views: what each is a box of; empty: all of the tensor itself.
+        views: what each is a box of; None: all of the tensor itself.
     """
 
     def __init__(
@@ -62,12 +74,12 @@ class SliceIndex:
         shapes: Sequence[Shape],
         tensors: Sequence[int] | Numbers,
         boxes: Sequence[Box],
-        views: Sequence[View] = (),
+        views: ViewColumn | None = None,
     ) -> None:
         self._shapes = shapes
         self._boxes = boxes
-        self._views = views
-        self._columns = boxes if isinstance(boxes, BoxColumns) and not views else None
+        self._views = views or ViewColumn()
+        self._columns = boxes if isinstance(boxes, BoxColumns) else None
         of = np.asarray(tensors, np.int64)
         self._order = np.argsort(of, kind="stable")
         self._starts = np.searchsorted(of[self._order], np.arange(len(shapes) + 1))
@@ -84,7 +96,8 @@ class SliceIndex:
         if found is None:
             begin, end = self._bounds[tensor]
             ours = self._order[begin:end]
-            if end - begin == 1 and self._columns is not None:
+            alone = end - begin == 1 and not self._views.among(ours)
+            if alone and self._columns is not None:
                 found = self._single(tensor, self._columns.key(self._places[begin])), ours
             else:
                 found = self._several(tensor, ours)
@@ -114,13 +127,13 @@ class SliceIndex:
         return layout
 
     def _several(self, tensor: int, ours: Numbers) -> tuple[Layout, Numbers]:
+        boxes: Sequence[Box]
         if self._columns is not None:
-            layout, numbers = interned(self._shapes[tensor], self._columns.take(ours), ())
-            return layout, ours[numbers]
-        places = ours.tolist()
+            boxes = self._columns.take(ours)
+        else:
+            boxes = [self._boxes[place] for place in ours.tolist()]
+        views = self._views.take(ours)
         layout, numbers = interned(
-            self._shapes[tensor],
-            [self._boxes[place] for place in places],
-            [self._views[place] for place in places] if self._views else (),
+            self._shapes[tensor], boxes, list(views.each(len(ours))) if views else ()
         )
         return layout, ours[numbers]

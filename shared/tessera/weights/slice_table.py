@@ -15,6 +15,8 @@ from tessera.weights.box import Box
 from tessera.weights.box_columns import BoxColumns, gather, starts_of
 from tessera.weights.box_tree import Numbers
 from tessera.weights.manifest import SliceSpec
+from tessera.weights.reshape import View
+from tessera.weights.view_column import ViewColumn
 
 Checksums = npt.NDArray[np.uint64]
 Place = tuple[str, str]
@@ -37,6 +39,7 @@ class SliceColumns:
     place: Numbers
     tensors: Numbers
     boxes: BoxColumns
+    views: ViewColumn
     offsets: Numbers
     sizes: Numbers
     checksums: Checksums
@@ -68,6 +71,7 @@ class SliceTable(Sequence[SliceSpec]):
             places=tuple(places),
             tensors=_numbers(slices, lambda one: one.tensor),
             boxes=BoxColumns.of([one.box for one in slices]),
+            views=ViewColumn.of([one.view for one in slices]),
             offsets=_numbers(slices, lambda one: one.offset),
             sizes=_numbers(slices, lambda one: one.size),
             checksums=np.array([one.checksum for one in slices], np.uint64),
@@ -98,6 +102,7 @@ class SliceTable(Sequence[SliceSpec]):
                     _all([one.boxes.offsets for one in found]),
                     _all([one.boxes.extents for one in found]),
                 ),
+                views=ViewColumn.join([(one.views, len(one.tensors)) for one in found]),
                 offsets=_all([one.offsets for one in found]),
                 sizes=_all([one.sizes for one in found]),
                 checksums=_sums([one.checksums for one in found]),
@@ -122,6 +127,7 @@ class SliceTable(Sequence[SliceSpec]):
                 place=columns.place[rows],
                 tensors=columns.tensors[rows] if tensors is None else tensors,
                 boxes=columns.boxes.take(rows),
+                views=columns.views.take(rows),
                 offsets=columns.offsets[rows],
                 sizes=columns.sizes[rows],
                 checksums=columns.checksums[rows],
@@ -142,6 +148,11 @@ class SliceTable(Sequence[SliceSpec]):
         return self.columns.boxes
 
     @property
+    def views(self) -> ViewColumn:
+        """What each is a box of."""
+        return self.columns.views
+
+    @property
     def size(self) -> int:
         """Bytes of all of them."""
         return int(self.columns.sizes.sum())
@@ -156,10 +167,10 @@ class SliceTable(Sequence[SliceSpec]):
     def __getitem__(self, place: int | slice) -> SliceSpec | list[SliceSpec]:
         if isinstance(place, slice):
             return [self[number] for number in range(*place.indices(len(self)))]
-        return self._made(self._rows[place], self.columns.boxes[place])
+        return self._made(self._rows[place], self.boxes[place], self.views[place])
 
     def __iter__(self) -> Iterator[SliceSpec]:
-        return map(self._made, self._rows, self.columns.boxes)
+        return map(self._made, self._rows, self.boxes, self.views.each(len(self)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(self) != len(other):
@@ -168,7 +179,7 @@ class SliceTable(Sequence[SliceSpec]):
 
     __hash__ = None  # type: ignore[assignment]  # as lists have none
 
-    def _made(self, row: _Row, box: Box) -> SliceSpec:
+    def _made(self, row: _Row, box: Box, view: View) -> SliceSpec:
         tensor, at, offset, size, checksum, first, last, block_bytes = row
         shard, piece = self.columns.places[at]
         return SliceSpec(
@@ -181,6 +192,7 @@ class SliceTable(Sequence[SliceSpec]):
             checksum=checksum,
             blocks=tuple(self._blocks[first:last]),
             block_bytes=block_bytes,
+            view=view,
         )
 
     @cached_property

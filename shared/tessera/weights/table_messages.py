@@ -12,6 +12,7 @@ from tessera.weights.box_columns import BoxColumns
 from tessera.weights.box_tree import Numbers
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.slice_table import Checksums, SliceColumns, SliceTable
+from tessera.weights.view_messages import views_from_pb, views_to_pb
 
 
 def table_to_pb(slices: Sequence[SliceSpec]) -> pb.SliceTable:
@@ -30,6 +31,8 @@ def table_to_pb(slices: Sequence[SliceSpec]) -> pb.SliceTable:
         block_count=columns.block_counts.tolist(),
         blocks=columns.blocks.tolist(),
         block_bytes=columns.block_bytes.tolist(),
+        views=views_to_pb(columns.views),
+        view=columns.views.numbers.tolist(),
     )
 
 
@@ -37,7 +40,8 @@ def table_from_pb(message: pb.SliceTable) -> SliceTable:
     """Slices from a message.
 
     Raises:
-        InvalidArgumentError: its columns do not fit each other (INVALID_TABLE).
+        InvalidArgumentError: its columns do not fit each other (INVALID_TABLE), or a view is none
+            (INVALID_VIEW).
     """
     boxes = BoxColumns(
         _numbers(message.axes), _numbers(message.box_offsets), _numbers(message.box_extents)
@@ -47,6 +51,7 @@ def table_from_pb(message: pb.SliceTable) -> SliceTable:
         place=_numbers(message.place),
         tensors=_numbers(message.tensor),
         boxes=boxes,
+        views=views_from_pb(message.views, message.view),
         offsets=_numbers(message.offset),
         sizes=_numbers(message.size),
         checksums=_sums(message.checksum),
@@ -73,6 +78,7 @@ def _fits(columns: SliceColumns) -> bool:
         and bool((columns.place < len(columns.places)).all())
         and len(boxes.offsets) == len(boxes.extents) == boxes.axes.sum()
         and len(columns.blocks) == columns.block_counts.sum()
+        and columns.views.fits(count)
     )
 
 

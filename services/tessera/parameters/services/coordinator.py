@@ -92,6 +92,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             grant=self._signer.sign(grant, seconds=seconds),
             # Shards come with the same version of the platform.
             tables=True,
+            views=True,
         )
 
     async def SealVersion(
@@ -143,6 +144,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             groups or version.groups,
             holders,
             tables=request.tables,
+            views=request.views,
         )
         # On a thread: a large one takes seconds.
         while (part := await asyncio.to_thread(next, parts, None)) is not None:

@@ -44,11 +44,11 @@ def live_in(
 
 
 def stored_boxes(manifest: Manifest, group: str) -> dict[str, list[Box]]:
-    """The boxes in which a version keeps the tensors of a group."""
+    """The boxes in which a version keeps the tensors of a group, but for those of views."""
     boxes: dict[str, list[Box]] = {}
     for piece in manifest.slices:
         spec = manifest.tensors[piece.tensor]
-        if spec.group == group:
+        if spec.group == group and piece.view is None:
             boxes.setdefault(spec.name, []).append(piece.box)
     return boxes
 

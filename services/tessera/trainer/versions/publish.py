@@ -25,8 +25,9 @@ from tessera.trainer.versions import layout, randomness
 from tessera.trainer.versions.snapshot import SnapshotBuffers
 from tessera.weights.box import Box
 from tessera.weights.coordinator import Coordinator
+from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
-from tessera.weights.push import LocalSlice, PushReport, push
+from tessera.weights.push import PushReport, push
 
 TRIES = 4
 """How often a commit is begun before the attempt gives up."""

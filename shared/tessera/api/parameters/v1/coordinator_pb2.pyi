@@ -246,12 +246,15 @@ class OpenVersionResponse(_message.Message):
     SHARDS_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
     TABLES_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The number."""
     grant: _builtins.str
     """The coordinator's word, signed, that slices of this version may be pushed; each push carries it."""
     tables: _builtins.bool
     """Headers of a push may be tables."""
+    views: _builtins.bool
+    """Slices may be boxes of views."""
     @_builtins.property
     def shards(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.ShardTarget]:
         """The shards, in the order that placement counts on."""
@@ -263,10 +266,11 @@ class OpenVersionResponse(_message.Message):
         shards: _abc.Iterable[_manifest_pb2.ShardTarget] | None = ...,
         grant: _builtins.str = ...,
         tables: _builtins.bool = ...,
+        views: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "shards", b"shards", "tables", b"tables", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "shards", b"shards", "tables", b"tables", "version", b"version", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -448,6 +452,7 @@ class GetManifestRequest(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     MIN_VERSION_FIELD_NUMBER: _builtins.int
     TABLES_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """The set."""
     version: _builtins.int
@@ -456,6 +461,8 @@ class GetManifestRequest(_message.Message):
     """The newest must be at least this one, or the call is FAILED_PRECONDITION."""
     tables: _builtins.bool
     """Slices may come as tables."""
+    views: _builtins.bool
+    """Slices may be boxes of views: without it, a version that has such is FAILED_PRECONDITION."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups wanted; empty: all."""
@@ -468,10 +475,11 @@ class GetManifestRequest(_message.Message):
         groups: _abc.Iterable[_builtins.str] | None = ...,
         min_version: _builtins.int = ...,
         tables: _builtins.bool = ...,
+        views: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "min_version", b"min_version", "set", b"set", "tables", b"tables", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "min_version", b"min_version", "set", b"set", "tables", b"tables", "version", b"version", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,6 +83,32 @@ class Box(_message.Message):
 Global___Box: _TypeAlias = Box  # noqa: Y015
 
 @_typing.final
+class View(_message.Message):
+    """View is a shape that the elements of a tensor are seen in, in their row-major order: (3, h, d) of a
+    matrix of shape (3 h, d).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHAPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Length on every axis."""
+
+    def __init__(
+        self,
+        *,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___View: _TypeAlias = View  # noqa: Y015
+
+@_typing.final
 class Tensor(_message.Message):
     """Tensor is one named tensor of a version."""
 
@@ -133,6 +159,7 @@ class Slice(_message.Message):
     CHECKSUM_FIELD_NUMBER: _builtins.int
     BLOCKS_FIELD_NUMBER: _builtins.int
     BLOCK_BYTES_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     """Index of the tensor in the version's list."""
     shard: _builtins.str
@@ -149,11 +176,15 @@ class Slice(_message.Message):
     """Bytes of a block; 0: 1 MiB."""
     @_builtins.property
     def box(self) -> Global___Box:
-        """Where it lies in the tensor."""
+        """Where it lies in the tensor, or in a view of it."""
 
     @_builtins.property
     def blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """xxh3-64 of each block, the last one shorter: any part can be verified."""
+
+    @_builtins.property
+    def view(self) -> Global___View:
+        """What the box is one of; absent: the tensor itself."""
 
     def __init__(
         self,
@@ -167,10 +198,11 @@ class Slice(_message.Message):
         checksum: _builtins.int = ...,
         blocks: _abc.Iterable[_builtins.int] | None = ...,
         block_bytes: _builtins.int = ...,
+        view: Global___View | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_bytes", b"block_bytes", "blocks", b"blocks", "box", b"box", "checksum", b"checksum", "offset", b"offset", "piece", b"piece", "shard", b"shard", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_bytes", b"block_bytes", "blocks", b"blocks", "box", b"box", "checksum", b"checksum", "offset", b"offset", "piece", b"piece", "shard", b"shard", "size", b"size", "tensor", b"tensor", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -274,6 +306,8 @@ class SliceTable(_message.Message):
     BLOCK_COUNT_FIELD_NUMBER: _builtins.int
     BLOCKS_FIELD_NUMBER: _builtins.int
     BLOCK_BYTES_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___SlicePlace]:
         """Places, each once."""
@@ -322,6 +356,14 @@ class SliceTable(_message.Message):
     def block_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Bytes of a block."""
 
+    @_builtins.property
+    def views(self) -> _containers.RepeatedCompositeFieldContainer[Global___View]:
+        """Views, each once."""
+
+    @_builtins.property
+    def view(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the view that the box is one of, from 1; 0: the tensor itself. Empty if all are 0."""
+
     def __init__(
         self,
         *,
@@ -337,10 +379,12 @@ class SliceTable(_message.Message):
         block_count: _abc.Iterable[_builtins.int] | None = ...,
         blocks: _abc.Iterable[_builtins.int] | None = ...,
         block_bytes: _abc.Iterable[_builtins.int] | None = ...,
+        views: _abc.Iterable[Global___View] | None = ...,
+        view: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["axes", b"axes", "block_bytes", b"block_bytes", "block_count", b"block_count", "blocks", b"blocks", "box_extents", b"box_extents", "box_offsets", b"box_offsets", "checksum", b"checksum", "offset", b"offset", "place", b"place", "places", b"places", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["axes", b"axes", "block_bytes", b"block_bytes", "block_count", b"block_count", "blocks", b"blocks", "box_extents", b"box_extents", "box_offsets", b"box_offsets", "checksum", b"checksum", "offset", b"offset", "place", b"place", "places", b"places", "size", b"size", "tensor", b"tensor", "view", b"view", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

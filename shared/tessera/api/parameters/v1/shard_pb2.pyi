@@ -61,6 +61,7 @@ class SliceHeader(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     CHECKSUM_FIELD_NUMBER: _builtins.int
     REUSE_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     """Index of the tensor in the version's list."""
     group: _builtins.str
@@ -71,11 +72,15 @@ class SliceHeader(_message.Message):
     """xxh3-64 of the bytes."""
     @_builtins.property
     def box(self) -> _manifest_pb2.Box:
-        """Where it lies in the tensor."""
+        """Where it lies in the tensor, or in a view of it."""
 
     @_builtins.property
     def reuse(self) -> Global___SliceReuse:
         """It is the same as in a committed version of the set: no bytes follow."""
+
+    @_builtins.property
+    def view(self) -> _manifest_pb2.View:
+        """What the box is one of; absent: the tensor itself."""
 
     def __init__(
         self,
@@ -86,10 +91,11 @@ class SliceHeader(_message.Message):
         size: _builtins.int = ...,
         checksum: _builtins.int = ...,
         reuse: Global___SliceReuse | None = ...,
+        view: _manifest_pb2.View | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "reuse", b"reuse"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "reuse", b"reuse", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "checksum", b"checksum", "group", b"group", "reuse", b"reuse", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "checksum", b"checksum", "group", b"group", "reuse", b"reuse", "size", b"size", "tensor", b"tensor", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -97,7 +103,9 @@ Global___SliceHeader: _TypeAlias = SliceHeader  # noqa: Y015
 
 @_typing.final
 class SliceReuse(_message.Message):
-    """SliceReuse names a slice that the shard has, with the box, the size and the checksum beside it."""
+    """SliceReuse names a slice that the shard has, with the box, the view, the size and the checksum
+    beside it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -233,6 +241,8 @@ class HeaderTable(_message.Message):
     BOX_EXTENTS_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     CHECKSUM_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups, each once."""
@@ -265,6 +275,14 @@ class HeaderTable(_message.Message):
     def checksum(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """xxh3-64 of the bytes."""
 
+    @_builtins.property
+    def views(self) -> _containers.RepeatedCompositeFieldContainer[_manifest_pb2.View]:
+        """Views, each once."""
+
+    @_builtins.property
+    def view(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the view that the box is one of, from 1; 0: the tensor itself. Empty if all are 0."""
+
     def __init__(
         self,
         *,
@@ -276,10 +294,12 @@ class HeaderTable(_message.Message):
         box_extents: _abc.Iterable[_builtins.int] | None = ...,
         size: _abc.Iterable[_builtins.int] | None = ...,
         checksum: _abc.Iterable[_builtins.int] | None = ...,
+        views: _abc.Iterable[_manifest_pb2.View] | None = ...,
+        view: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["axes", b"axes", "box_extents", b"box_extents", "box_offsets", b"box_offsets", "checksum", b"checksum", "group", b"group", "groups", b"groups", "size", b"size", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["axes", b"axes", "box_extents", b"box_extents", "box_offsets", b"box_offsets", "checksum", b"checksum", "group", b"group", "groups", b"groups", "size", b"size", "tensor", b"tensor", "view", b"view", "views", b"views"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
