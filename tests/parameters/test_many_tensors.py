@@ -132,20 +132,42 @@ def test_an_index_that_lists_slices_one_by_one_is_read(tmp_path):
     assert read_index(vault, "0.index") == read_index(vault, "1.index") == contents
 
 
-def items():
+def items(views=(None, None)):
     data = np.zeros(4, np.uint8)
     return [
-        LocalSlice(tensor=0, group="model", box=Box((), ()), data=data[:1]),
-        LocalSlice(tensor=1, group="state", box=Box((0, 3), (2, 2)), data=data),
+        LocalSlice(tensor=0, group="model", box=Box((), ()), data=data[:1], view=views[0]),
+        LocalSlice(tensor=1, group="state", box=Box((0, 3), (2, 2)), data=data, view=views[1]),
     ]
 
 
-def test_headers_by_columns_are_the_headers():
+@pytest.mark.parametrize("views", [(None, None), ((), (2, 5)), (None, (4, 5))])
+def test_headers_by_columns_are_the_headers(views):
     sums = [5, 2**64 - 1]
-    table = pb.SliceHeaders(table=table_of_headers(items(), sums))
-    single = pb.SliceHeaders(headers=map(header_to_pb, items(), sums))
+    table = pb.SliceHeaders(table=table_of_headers(items(views), sums))
+    single = pb.SliceHeaders(headers=map(header_to_pb, items(views), sums))
     assert list(announced(table)) == list(announced(single))
+    assert [header.view for header in announced(table)] == list(views)
     assert list(announced(pb.SliceHeaders(table=pb.HeaderTable()))) == []
+
+
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [
+        ((2, 4), "BOX_OUT_OF_TENSOR"),
+        ((2, 5, 1), "BOX_OUT_OF_TENSOR"),
+        ((-2, -5), "INVALID_VIEW"),
+        ((2, 5, *[1] * 15), "INVALID_VIEW"),
+    ],
+)
+def test_a_box_that_does_not_lie_in_its_view_is_refused(view, reason):
+    wrong = items((None, view))
+    for headers in (
+        pb.SliceHeaders(table=table_of_headers(wrong, [1, 2])),
+        pb.SliceHeaders(headers=map(header_to_pb, wrong, [1, 2])),
+    ):
+        with pytest.raises(errors.InvalidArgumentError) as caught:
+            list(announced(headers))
+        assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize(
@@ -161,6 +183,9 @@ def test_headers_by_columns_are_the_headers():
         ({"axes": [-2, 4]}, "BAD_HEADER"),
         ({"axes": [0, 3]}, "BAD_HEADER"),
         ({"axes": [2**31 - 1, 2**31 - 1]}, "BAD_HEADER"),
+        ({"view": [0]}, "BAD_HEADER"),
+        ({"view": [0, 1]}, "BAD_HEADER"),
+        ({"view": [0, -1]}, "BAD_HEADER"),
         ({"box_offsets": [0, -1]}, "INVALID_BOX"),
         ({"box_extents": [-1, 0]}, "INVALID_BOX"),
     ],
