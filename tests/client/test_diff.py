@@ -22,8 +22,9 @@ NAMES = itertools.count()
 def commit(platform, parameters):
     """Commits arrays by name; returns `set@version`."""
 
-    def make(arrays, name, *, dtype="F32", ranks=2):
+    def make(arrays, name, *, dtype="F32", ranks=2, views=()):
         writer = Writer(platform, name, ranks=ranks)
+        writer.views = dict(views)
         version = writer.commit(content(arrays, dtype=dtype), {})
         writer.client.close()
         return f"{name}@{version.number}"
@@ -75,6 +76,19 @@ def test_the_same_bytes_in_other_slices_are_the_same(client, commit):
     old, new = commit(arrays, "cut", ranks=1), commit(arrays, "cut", ranks=3)
     found = client.diff(old, new)
     assert (found.same, found.changed) == (1, ())
+
+
+def test_slices_of_a_view_are_compared(client, commit, monkeypatch):
+    arrays = {"w": np.arange(64, dtype=np.float32).reshape(16, 4)}
+    changed = {"w": arrays["w"] + np.eye(16, 4, dtype=np.float32)}
+    views = {"w": (4, 4, 4)}
+    first, plain = commit(arrays, "seen", views=views), commit(arrays, "seen")
+    assert client.diff(first, plain).same == 1
+    second = commit(changed, "seen", views=views)
+    assert [one.differing for one in client.diff(first, second).changed] == [4]
+    again = commit(changed, "seen", views=views)
+    monkeypatch.setattr(module, "pull", None)
+    assert client.diff(second, again).same == 1
 
 
 def test_a_tensor_is_read_in_parts(client, commit, monkeypatch):

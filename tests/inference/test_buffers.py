@@ -72,12 +72,14 @@ def numpy_of(tensor):
     return np.dtype(f"V{tensor.element_size()}")
 
 
-def commit(platform, name, trained, tensors=None):
+def commit(platform, name, trained, tensors=None, views=()):
     assets = {
         "config.json": trained.config.to_json().encode(),
         "tokenizer.json": trained.words.to_json(),
     }
-    return Writer(platform, name, job=f"job-{name}").commit(tensors or kept(trained.module), assets)
+    writer = Writer(platform, name, job=f"job-{name}")
+    writer.views = dict(views)
+    return writer.commit(tensors or kept(trained.module), assets)
 
 
 def loader(platform, name):
@@ -103,6 +105,20 @@ def test_what_is_loaded_is_what_was_committed(platform, trained):
     assert head.twin is head.total
     assert torch.equal(head.scale, torch.full((32,), 0.5))
     assert not any(buffer.is_meta for buffer in module.buffers())
+
+
+def test_what_is_held_in_views_is_loaded_and_verified(platform, trained):
+    theirs = kept_tensors(trained.module)
+    views = {
+        name: (2, len(tensor) // 2, *tensor.shape[1:])
+        for name, tensor in theirs.items()
+        if tensor.ndim and len(tensor) % 4 == 0
+    }
+    assert views
+    commit(platform, "views-loaded", trained, views=views)
+    ours = kept_tensors(loader(platform, "views-loaded").load(1).module)
+    for name, tensor in theirs.items():
+        assert to_bytes(ours[name]).tobytes() == to_bytes(tensor).tobytes(), name
 
 
 async def test_a_replica_answers_with_them_and_hashes_them(platform, serve, trained):

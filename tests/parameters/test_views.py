@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from versions import own
 
 from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2
@@ -23,12 +24,6 @@ pytestmark = pytest.mark.waits
 
 HEADS, WIDTH, RANKS = 8, 6, 2
 VIEW = (3, HEADS, WIDTH)
-
-
-def own(rank, ranks=RANKS, view=VIEW):
-    """The heads of a rank, of queries, keys and values."""
-    each = view[1] // ranks
-    return Box((0, rank * each, *[0] * len(view[2:])), (3, each, *view[2:]))
 
 
 def part(box, view, element_size=4):
@@ -58,19 +53,6 @@ class Writer(Base):
             ).integers(0, 256, tensor.size, np.uint8)
             for tensor in self.tensors
         }
-
-    def slices(self, content, rank):
-        held = []
-        for item in super().slices(content, rank):
-            tensor, data = list(content.items())[item.tensor]
-            view = self.views.get(tensor.name)
-            if view is not None:
-                box = own(rank, view=view)
-                part = data.reshape(*view, tensor.element_size)[box.slices].reshape(-1)
-                held.append(replace(item, box=box, view=view, data=part))
-            else:
-                held.append(item)
-        return held
 
     def give(self, seed):
         """An open version that all ranks have pushed to; returns it, and the bytes sent."""
@@ -122,7 +104,8 @@ def kept(writer, name="qkv"):
     )  # fmt: skip
 
 
-ONE_EACH = [(VIEW, own(rank).offsets, own(rank).extents) for rank in range(RANKS)]
+OWN = [own(rank, RANKS, VIEW) for rank in range(RANKS)]
+ONE_EACH = [(VIEW, box.offsets, box.extents) for box in OWN]
 
 
 def test_one_slice_of_each_rank_is_read_in_every_layout(writer):
@@ -134,7 +117,7 @@ def test_one_slice_of_each_rank_is_read_in_every_layout(writer):
         assert found == expected
     for ranks in (1, 2, 4, 8):
         for rank in range(ranks):
-            found, expected = writer.take(own(rank, ranks), VIEW)
+            found, expected = writer.take(own(rank, ranks, VIEW), VIEW)
             assert found == expected
     found, expected = writer.take(Box((5,), (14,)), name="bias")
     assert found == expected
@@ -150,7 +133,7 @@ def test_a_large_slice_lies_on_several_shards_and_stays_one_of_its_view(writer, 
     assert len(found) > len(ONE_EACH)
     assert {view for view, _, _ in found} == {VIEW}
     assert writer.check() == 1
-    found, expected = writer.take(own(1), VIEW)
+    found, expected = writer.take(OWN[1], VIEW)
     assert found == expected
 
 
@@ -170,7 +153,7 @@ def test_a_coordinator_that_lost_its_folder_knows_them_again(writer, platform, t
     assert kept(writer) == ONE_EACH
     assert not writer.client.get_manifest(writer.set).version.damaged_groups
     assert writer.check() == 1
-    found, expected = writer.take(own(0), VIEW)
+    found, expected = writer.take(OWN[0], VIEW)
     assert found == expected
 
 
@@ -182,7 +165,7 @@ def test_what_is_the_same_is_not_sent_again(writer):
         assert kept(writer) == ONE_EACH
         assert writer.check() == seed
     # The same bytes of the same box, but of another view, are another slice.
-    writer.views["qkv"] = None
+    del writer.views["qkv"]
     assert writer.publish(4) == changed + writer.tensors[0].size
     assert writer.check() == 4
     writer.views["qkv"] = VIEW
@@ -230,8 +213,8 @@ def test_the_same_may_be_pushed_after_the_seal_and_nothing_of_another_view(write
 @pytest.mark.parametrize(
     ("cuts", "reason"),
     [
-        ([(own(0), VIEW)], "INCOMPLETE"),
-        ([(own(0), VIEW), (own(1), VIEW), (Box((0, 0), (1, 1)), None)], "OVERLAP"),
+        ([(OWN[0], VIEW)], "INCOMPLETE"),
+        ([(OWN[0], VIEW), (OWN[1], VIEW), (Box((0, 0), (1, 1)), None)], "OVERLAP"),
         (
             [(Box((0, 0, 0), (1, 12, WIDTH)), (2, 12, WIDTH)), (Box((2, 0, 0), (1, 8, 6)), VIEW)],
             "VIEW_MISMATCH",
@@ -312,7 +295,7 @@ class TestCopies:
         for index in range(3):
             parameters.stop_shard(index)
             assert writer.check() == 2
-            found, expected = writer.take(own(1), VIEW)
+            found, expected = writer.take(OWN[1], VIEW)
             assert found == expected
             parameters.start_shard(index)
 

@@ -27,8 +27,17 @@ def content(arrays: Mapping[str, np.ndarray], group: str = "model", dtype: str =
     }
 
 
+def own(rank: int, ranks: int, view: tuple[int, ...]) -> Box:
+    """What a rank holds of a view that is cut along its second axis."""
+    low, high = view[1] * rank // ranks, view[1] * (rank + 1) // ranks
+    rest = view[2:]
+    return Box((0, low, *[0] * len(rest)), (view[0], high - low, *rest))
+
+
 class Writer:
     """An attempt of a job whose ranks push what they hold: their rows of every tensor.
+
+    Of tensors that `views` has, a rank holds its part of the view's second axis.
 
     Args:
         platform: an `InProcessPlatform` with a parameter service.
@@ -43,6 +52,7 @@ class Writer:
         self.set = name if "/" in name else f"default/{name}"
         self.job, self.attempt = job, attempt
         self.ranks, self.patience, self.epoch = ranks, patience, 0
+        self.views: dict[str, tuple[int, ...]] = {}
         self.token = platform.attempt_token(job, attempt, writes=self.set)
         self.client = Coordinator(platform.address, self.token, patience=patience)
 
@@ -72,6 +82,13 @@ class Writer:
         """What a rank holds; of a tensor with fewer rows than ranks some hold nothing."""
         held = []
         for index, (tensor, data) in enumerate(content.items()):
+            if view := self.views.get(tensor.name):
+                box = own(rank, self.ranks, view)
+                part = data.reshape(*view, tensor.element_size)[box.slices].reshape(-1)
+                held.append(
+                    LocalSlice(tensor=index, group=tensor.group, box=box, data=part, view=view)
+                )
+                continue
             rows, *rest = tensor.shape or (1,)
             low, high = rows * rank // self.ranks, rows * (rank + 1) // self.ranks
             if low == high:
