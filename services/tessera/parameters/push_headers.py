@@ -48,7 +48,7 @@ def announced(message: pb.SliceHeaders) -> Iterator[Announced]:
 
 def _listed(table: pb.HeaderTable) -> Iterator[Announced]:
     boxes, groups = _boxes(table), list(table.groups)
-    views = list(_views(table, boxes))
+    views = _views(table, boxes)
     sizes, tensors, group = list(table.size), list(table.tensor), list(table.group)
     if not len(sizes) == len(tensors) == len(group) == len(table.checksum) == len(boxes):
         raise _unfit("the columns of its table have not one length")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import xxhash
 
@@ -17,8 +17,7 @@ SPLIT_BYTES = 1024 * 1024
 """Slices below this size are not worth splitting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A slice to place: tensor index, box, bytes, and what the box is one of."""
 
     tensor: int
@@ -50,7 +49,8 @@ def place(slices: Sequence[Placed], shards: Sequence[str]) -> list[str]:
         return [shards[0]] * len(slices)
     load = dict.fromkeys(sorted(shards), 0)
     bound = SLACK * share([item.size for item in slices], len(shards))
-    order = sorted(range(len(slices)), key=lambda i: _turn(slices[i]))
+    keys = [(-item.size, item.tensor, item.box.offsets, item.view or ()) for item in slices]
+    order = sorted(range(len(slices)), key=keys.__getitem__)
     chosen = [""] * len(slices)
     for position in order:
         item = slices[position]
@@ -65,10 +65,6 @@ def place(slices: Sequence[Placed], shards: Sequence[str]) -> list[str]:
         load[name] += item.size
         chosen[position] = name
     return chosen
-
-
-def _turn(item: Placed) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
-    return -item.size, item.tensor, item.box.offsets, item.view or ()
 
 
 def _rank(shard: str, key: str) -> int:
