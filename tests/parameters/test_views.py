@@ -12,7 +12,7 @@ from versions import own
 from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2
 from tessera.rpc.channel import mapped_errors
-from tessera.weights import holding, local_slice, messages, push
+from tessera.weights import holding, lane, local_slice, messages, push
 from tessera.weights.box import Box
 from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
@@ -135,6 +135,20 @@ def test_a_large_slice_lies_on_several_shards_and_stays_one_of_its_view(writer, 
     assert writer.check() == 1
     found, expected = writer.take(OWN[1], VIEW)
     assert found == expected
+
+
+@pytest.mark.parametrize("by", ["lane", "stream"])
+def test_rows_that_lie_apart_are_put_in_between_each_other(writer, monkeypatch, by):
+    """Gates and values row by row: a rank has every other one, a reader asks for the matrix."""
+    if by == "stream":
+        monkeypatch.setattr(lane, "LEAST_BYTES", 1 << 40)
+    writer.tensors = (TensorSpec(group="model", name="qkv", shape=(2 * 4096, 64), dtype="F32"),)
+    writer.views = {"qkv": (4096, 2, 64)}
+    writer.publish(1)
+    assert writer.check() == 1
+    for rows in (Box((2, 0), (4000, 64)), Box((3, 5), (4001, 50))):
+        found, expected = writer.take(rows)
+        assert found == expected
 
 
 def test_nodes_that_start_again_know_the_views(writer, platform, tmp_path):

@@ -44,7 +44,7 @@ def store(tensor, data, boxes, views=(), shards=3):
     return slices, {name: np.frombuffer(bytes(b), np.uint8) for name, b in pieces.items()}
 
 
-def carry_out(transfers, pieces, wants, outs):
+def carry_out(transfers, pieces, outs):
     """What shards and readers do with a plan; returns the bytes moved."""
     moved = 0
     for item in transfers:
@@ -53,8 +53,7 @@ def carry_out(transfers, pieces, wants, outs):
         packed = strided.gather(data, source.box.extents, item.element_size, item.within)
         assert packed.size == item.size
         moved += item.size
-        extents = wants[item.want].box.extents
-        strided.scatter(packed, outs[item.want], extents, item.element_size, item.into)
+        strided.scatter(packed, outs[item.want], item.extents, item.element_size, item.into)
     return moved
 
 
@@ -73,6 +72,6 @@ def check_read(tensor, data, stored, wanted, view=None):
     transfers = plan(version([tensor], slices), wants)
     assert len(list(transfers)) == len(transfers)
     # Exactly what is needed is moved, replicas or not; so what is right came once.
-    assert carry_out(transfers, pieces, wants, outs) == sum(out.size for out in outs)
+    assert carry_out(transfers, pieces, outs) == sum(out.size for out in outs)
     for box, out in zip(wanted, outs, strict=True):
         assert out.tobytes() == cut(data, tensor, box, view)

@@ -61,7 +61,7 @@ def check(seed, limit):
         for part in cover.parts:
             source = layout.boxes[part.slice]
             packed = strided.gather(held[part.slice], source.extents, 2, part.within)
-            strided.scatter(packed, out, wanted.extents, 2, part.into)
+            strided.scatter(packed, out, part.extents, 2, part.into)
             moved += part.within.elements
         assert moved == wanted.elements
         assert out.tobytes() == strided.gather(data, asked, 2, wanted).tobytes()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planned import check_read, store
+from planned import check_read, store, version
 from tilings import layout, of_views, reshapes
 
 from tessera import errors
@@ -24,6 +24,7 @@ from tessera.weights.coverage import check_coverage
 from tessera.weights.local_slice import LocalSlice, divided
 from tessera.weights.manifest import SliceSpec, TensorSpec
 from tessera.weights.placement import Placed, place
+from tessera.weights.plan import Wanted, plan
 from tessera.weights.slice_table import SliceTable
 from tessera.weights.table_messages import table_to_pb
 
@@ -198,6 +199,25 @@ def test_a_box_that_is_tens_of_thousands_of_others_is_refused_and_not_made():
     with pytest.raises(errors.FailedPreconditionError, match="too many") as caught:
         check_coverage([tensor], held)
     assert caught.value.reason == "VIEW_MISMATCH"
+
+
+@pytest.mark.parametrize(
+    ("shape", "view", "most"),
+    [
+        ((2 * 4096, 64), (4096, 2, 64), 2),  # gates and values row by row: each is one block
+        ((2 * 4096,), (4096, 2), 2),
+        ((3 * 4096, 1024), (3, 4096, 1024), 6),  # heads: runs of memory, which are not staged
+    ],
+)
+def test_what_lies_apart_comes_in_few_blocks(shape, view, most):
+    """A reader of the tensor itself, who knows nothing of the view."""
+    tensor = TensorSpec(group="model", name="w", shape=shape, dtype="U8")
+    data = np.random.default_rng(0).integers(0, 256, tensor.size, np.uint8)
+    boxes = [Box((0, at, *[0] * len(view[2:])), (view[0], view[1] // 2, *view[2:]))
+             for at in (0, view[1] // 2)]  # fmt: skip
+    stored = store(tensor, data, boxes, [view, view])
+    check_read(tensor, data, stored, [tensor.box, Box((2, *[0] * len(shape[1:])), (6, *shape[1:]))])
+    assert len(list(plan(version([tensor], stored[0]), [Wanted(0, tensor.box)]))) <= most
 
 
 def local(box=OWN[0], view=VIEW, **more):

@@ -38,32 +38,27 @@ Part = Callable[[Scratch], None]
 """Copies something, or raises DataLossError."""
 
 
-def parts(
-    piece: HandedPiece, transfer: Transfer, out: Bytes, extents: tuple[int, ...]
-) -> Iterator[Part]:
+def parts(piece: HandedPiece, transfer: Transfer, out: Bytes) -> Iterator[Part]:
     """What there is to do; each part writes elsewhere.
 
     Args:
         piece: has the bytes.
         transfer: says which.
         out: the buffer that they go into, 1-D.
-        extents: of the tensor that fills it.
     """
-    target = strided.run(out, extents, transfer.element_size, transfer.into)
+    target = strided.run(out, transfer.extents, transfer.element_size, transfer.into)
     if target is not None:
         yield from _packed(piece, transfer, target)
     else:
         # No more than the planner lets a reader stage.
-        yield partial(_scatter, piece, transfer, out, extents)
+        yield partial(_scatter, piece, transfer, out)
 
 
-def _scatter(
-    piece: HandedPiece, transfer: Transfer, out: Bytes, extents: tuple[int, ...], scratch: Scratch
-) -> None:
+def _scatter(piece: HandedPiece, transfer: Transfer, out: Bytes, scratch: Scratch) -> None:
     packed = np.empty(transfer.size, np.uint8)
     for part in _packed(piece, transfer, packed):
         part(scratch)
-    strided.scatter(packed, out, extents, transfer.element_size, transfer.into)
+    strided.scatter(packed, out, transfer.extents, transfer.element_size, transfer.into)
 
 
 def _packed(piece: HandedPiece, transfer: Transfer, target: Bytes) -> Iterator[Part]:

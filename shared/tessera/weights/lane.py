@@ -23,7 +23,6 @@ from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.rpc.channel import bearer, mapped_errors
 from tessera.rpc.token import Token
 from tessera.weights import descriptors, handed_transfer, wire
-from tessera.weights.box import Box
 from tessera.weights.descriptors import SocketAddress
 from tessera.weights.handed_piece import HandedPiece
 from tessera.weights.handed_transfer import Part, Scratch
@@ -49,10 +48,6 @@ class Destination(Protocol):
     @property
     def out(self) -> Bytes:
         """The bytes."""
-
-    @property
-    def box(self) -> Box:
-        """What they are of its tensor."""
 
 
 def pull(
@@ -192,5 +187,5 @@ class _Work:
     def _of(
         index: int, piece: HandedPiece, transfer: Transfer, want: Destination
     ) -> Iterator[tuple[int, Part]]:
-        for part in handed_transfer.parts(piece, transfer, want.out.reshape(-1), want.box.extents):
+        for part in handed_transfer.parts(piece, transfer, want.out.reshape(-1)):
             yield index, part

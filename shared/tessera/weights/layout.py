@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,18 +12,26 @@ import numpy as np
 from tessera.weights import reshape
 from tessera.weights.box import Box
 from tessera.weights.box_tree import Numbers
+from tessera.weights.record import record
 from tessera.weights.reshape import Shape, View
 from tessera.weights.tiling import Tiling, boxes_of, corners, missing
 from tessera.weights.weighted_cache import WeightedCache
 
+SMALL = 256
+"""Runs of memory that are shorter than the limit of a block by so much are not moved one by one."""
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class CoverPart:
-    """A block of a slice: `within` counts in the slice, `into` in the wanted box."""
+    """A block of a slice: `within` counts in the slice, `into` in the wanted box.
+
+    `extents`: in which the memory of the wanted box is seen for that; most often its own.
+    """
 
     slice: int
     within: Box
     into: Box
+    extents: Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,6 @@ class Layout:
         self.shape = shape
         self.boxes = boxes
         self.views = views
-        self._shapes = tuple(dict.fromkeys([shape, *views]))
         self._seen: dict[Shape, tuple[Tiling, Numbers]] = {}
 
     def cover(self, wanted: Box, view: View, limit: int) -> Cover:
@@ -86,7 +94,7 @@ class Layout:
         Raises:
             ReshapeError: they cross, or a view has another number of elements.
         """
-        return reshape.common(self._shapes)
+        return self._finest(self.shape)
 
     @cached_property
     def elements(self) -> Numbers:
@@ -120,7 +128,13 @@ class Layout:
         return self.views[number] if self.views else self.shape
 
     def _finest(self, view: Shape) -> Shape:
-        return reshape.common([*self._shapes, view])
+        if not self.views and view == self.shape:
+            return view
+        return reshape.common([self.shape, *self._distinct, view])
+
+    @cached_property
+    def _distinct(self) -> Sequence[Shape]:
+        return list(dict.fromkeys(self.views))
 
     def _tiling(self, finer: Shape) -> tuple[Tiling, Numbers]:
         """The slices as boxes of one shape, and the slice that each is part of."""
@@ -139,12 +153,19 @@ class Layout:
             return Cover(())
         if len(self.boxes) == 1 and view == self.view(0) and self.boxes[0].contains(wanted):
             # A small tensor is one slice: nothing to search for.
-            within, into = wanted.relative_to(self.boxes[0]), wanted.relative_to(wanted)
-            return Cover(tuple(self._moves(CoverPart(0, within, into), wanted, limit)))
+            part = CoverPart(
+                slice=0,
+                within=wanted.relative_to(self.boxes[0]),
+                into=wanted.relative_to(wanted),
+                extents=wanted.extents,
+            )
+            return Cover(tuple(self._moves(part, limit)))
         finer = self._finest(view)
         tiling, owners = self._tiling(finer)
         parts: list[CoverPart] = []
-        for box in reshape.refined(wanted, view, finer):
+        boxes = reshape.refined(wanted, view, finer)
+        asked = [(wanted, view)] if len(boxes) > 1 else [(wanted, view), (boxes[0], finer)]
+        for box in boxes:
             numbers, low, high = tiling.find(box)
             hole = missing(box, low, high)
             if hole is not None:
@@ -153,9 +174,8 @@ class Layout:
             if view == finer == self.shape and not self.views:
                 parts += self._alike(numbers, low, high, wanted, limit)
                 continue
-            for number, part in zip(numbers.tolist(), boxes_of(low, high), strict=True):
-                for block in reshape.split(part, finer, (self.view(number), view)):
-                    parts += self._reshaped(number, block, finer, wanted, view, limit)
+            for number, common in zip(numbers.tolist(), boxes_of(low, high), strict=True):
+                parts += self._reshaped(number, common, finer, asked, limit)
         return Cover(tuple(parts))
 
     def _alike(
@@ -167,39 +187,59 @@ class Layout:
         columns = (numbers, within, into, high - low)
         for number, a, b, c in zip(*(column.tolist() for column in columns), strict=True):
             extents = tuple(c)
-            part = CoverPart(number, Box(tuple(a), extents), Box(tuple(b), extents))
-            yield from self._moves(part, wanted, limit)
+            part = CoverPart(
+                slice=number,
+                within=Box(tuple(a), extents),
+                into=Box(tuple(b), extents),
+                extents=wanted.extents,
+            )
+            yield from self._moves(part, limit)
 
-    def _moves(self, part: CoverPart, wanted: Box, limit: int) -> Iterator[CoverPart]:
+    def _moves(self, part: CoverPart, limit: int) -> Iterator[CoverPart]:
         """A part whose two boxes have the same extents, in blocks if it must be."""
-        if self._moves_whole(part, wanted, limit):
+        if self._moves_whole(part, limit):
             yield part
             return
-        for blocks in zip(part.within.blocks(limit), part.into.blocks(limit), strict=True):
-            yield CoverPart(part.slice, *blocks)
+        for within, into in zip(part.within.blocks(limit), part.into.blocks(limit), strict=True):
+            yield CoverPart(slice=part.slice, within=within, into=into, extents=part.extents)
 
-    def _reshaped(  # noqa: PLR0917 - a block and the three shapes that it lies in
-        self, number: int, block: Box, finer: Shape, wanted: Box, view: Shape, limit: int
+    def _reshaped(
+        self, number: int, box: Box, finer: Shape, asked: Sequence[tuple[Box, Shape]], limit: int
     ) -> Iterator[CoverPart]:
-        """The same of a block of the shape that refines the slice's and the wanted box's."""
+        """Parts of a slice that make up a box of the shape that refines it and the wanted one.
+
+        Args:
+            number: of the slice.
+            box: of `finer`.
+            finer: that shape.
+            asked: the wanted box and its view; and the same as a box of `finer`, if it is one.
+            limit: see `cover`.
+        """
+        own, (wanted, view) = self.view(number), asked[0]
+        run = math.prod(reshape.split_extents(box, finer, (own, view)))
+        if run < min(box.elements, limit // SMALL):
+            # Much lies apart in the slice or in the wanted box: in `finer` it is less.
+            wanted, view = asked[-1]
 
         def part(block: Box) -> CoverPart:
-            within = reshape.merged(block, finer, self.view(number))
-            into = reshape.merged(block, finer, view)
             return CoverPart(
-                number, within.relative_to(self.boxes[number]), into.relative_to(wanted)
+                slice=number,
+                within=reshape.merged(block, finer, own).relative_to(self.boxes[number]),
+                into=reshape.merged(block, finer, view).relative_to(wanted),
+                extents=wanted.extents,
             )
 
-        whole = part(block)
-        if self._moves_whole(whole, wanted, limit):
-            yield whole
-        else:
-            yield from map(part, block.blocks(limit))
+        for block in reshape.split(box, finer, (own, view)):
+            found = part(block)
+            if self._moves_whole(found, limit):
+                yield found
+            else:
+                yield from map(part, block.blocks(limit))
 
-    def _moves_whole(self, part: CoverPart, wanted: Box, limit: int) -> bool:
+    def _moves_whole(self, part: CoverPart, limit: int) -> bool:
         return part.within.elements <= limit or (
             part.within.is_run_of(self.boxes[part.slice].extents)
-            and part.into.is_run_of(wanted.extents)
+            and part.into.is_run_of(part.extents)
         )
 
 
@@ -217,7 +257,8 @@ def interned(shape: Shape, boxes: Sequence[Box], views: Sequence[View]) -> tuple
     seen = [shape if view is None else view for view in views]
     only = seen[0] if seen else shape
     key: object
-    if any(view != only for view in seen):
+    mixed = any(view != only for view in seen)
+    if mixed:
         order = sorted(range(len(boxes)), key=lambda i: (seen[i], boxes[i].offsets))
         numbers = np.array(order, np.int64)
         key = (shape, tuple((seen[i], boxes[i]) for i in order))
@@ -232,7 +273,7 @@ def interned(shape: Shape, boxes: Sequence[Box], views: Sequence[View]) -> tuple
     found = _LAYOUTS.get(key)
     if found is None:
         order = numbers.tolist()
-        shapes = tuple(seen[i] for i in order) if {*seen} - {shape} else ()
+        shapes = tuple(seen[i] for i in order) if mixed or only != shape else ()
         made = Layout(shape, tuple(boxes[i] for i in order), shapes)
         found = _LAYOUTS.keep(key, made, 1 + len(boxes))
     return found, numbers

@@ -31,12 +31,16 @@ class Wanted(NamedTuple):
 
 @record
 class Transfer:
-    """A block to move: `within` counts in the slice, `into` in the wanted box."""
+    """A block to move: `within` counts in the slice, `into` in the wanted box.
+
+    `extents`: in which the memory of the wanted box is seen for that; most often its own.
+    """
 
     want: int
     source: SliceSpec
     within: Box
     into: Box
+    extents: tuple[int, ...]
     element_size: int
 
     @property
@@ -76,6 +80,7 @@ class TransferPlan:
                     source=slices[places[part.slice]],
                     within=part.within,
                     into=part.into,
+                    extents=part.extents,
                     element_size=size,
                 )
 

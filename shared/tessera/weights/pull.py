@@ -238,10 +238,10 @@ class _Receiver:
         payloads = self._payloads(messages_)
         for transfer in self._transfers:
             want = self._wants[transfer.want]
-            if transfer.into.extents == want.box.extents:
+            if transfer.into.extents == transfer.extents:
                 self._fill(want.out.reshape(-1), payloads)
                 continue
-            place = (want.out.reshape(-1), want.box.extents, transfer.element_size, transfer.into)
+            place = (want.out.reshape(-1), transfer.extents, transfer.element_size, transfer.into)
             target = strided.run(*place)
             staged = target is None
             if target is None:

@@ -85,8 +85,8 @@ def refined(box: Box, shape: Shape, finer: Shape) -> list[Box]:
     return boxes
 
 
-def split(box: Box, finer: Shape, shapes: Sequence[Shape]) -> Iterator[Box]:
-    """A box of `finer` as the fewest disjoint ones that are boxes in each of the coarser shapes."""
+def split_extents(box: Box, finer: Shape, shapes: Sequence[Shape]) -> Shape:
+    """The extents of the fewest disjoint boxes that make one of `finer` up (see `split`)."""
     groups = [axes for shape in shapes if shape != finer for axes in _merged_axes(shape, finer)]
     extents = list(box.extents)
     cut = True
@@ -98,7 +98,13 @@ def split(box: Box, finer: Shape, shapes: Sequence[Shape]) -> Iterator[Box]:
             for axis in axes:
                 if partial and axis < partial[-1] and extents[axis] > 1:
                     extents[axis], cut = 1, True
-    if extents == list(box.extents):
+    return tuple(extents)
+
+
+def split(box: Box, finer: Shape, shapes: Sequence[Shape]) -> Iterator[Box]:
+    """A box of `finer` as the fewest disjoint ones that are boxes in each of the coarser shapes."""
+    extents = split_extents(box, finer, shapes)
+    if extents == box.extents:
         yield box
         return
     for offsets in product(
@@ -107,7 +113,7 @@ def split(box: Box, finer: Shape, shapes: Sequence[Shape]) -> Iterator[Box]:
             for start, whole, length in zip(box.offsets, box.extents, extents, strict=True)
         )
     ):
-        yield Box(offsets, tuple(extents))
+        yield Box(offsets, extents)
 
 
 def merged(box: Box, finer: Shape, shape: Shape) -> Box:

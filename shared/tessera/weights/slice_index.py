@@ -78,7 +78,7 @@ class SliceIndex:
     ) -> None:
         self._shapes = shapes
         self._boxes = boxes
-        self._views = views or ViewColumn()
+        self._views = views or None
         self._columns = boxes if isinstance(boxes, BoxColumns) else None
         of = np.asarray(tensors, np.int64)
         self._order = np.argsort(of, kind="stable")
@@ -96,8 +96,8 @@ class SliceIndex:
         if found is None:
             begin, end = self._bounds[tensor]
             ours = self._order[begin:end]
-            alone = end - begin == 1 and not self._views.among(ours)
-            if alone and self._columns is not None:
+            plain = self._views is None or not self._views.among(ours)
+            if end - begin == 1 and plain and self._columns is not None:
                 found = self._single(tensor, self._columns.key(self._places[begin])), ours
             else:
                 found = self._several(tensor, ours)
@@ -132,8 +132,6 @@ class SliceIndex:
             boxes = self._columns.take(ours)
         else:
             boxes = [self._boxes[place] for place in ours.tolist()]
-        views = self._views.take(ours)
-        layout, numbers = interned(
-            self._shapes[tensor], boxes, list(views.each(len(ours))) if views else ()
-        )
+        views = list(self._views.take(ours).each(len(ours))) if self._views else ()
+        layout, numbers = interned(self._shapes[tensor], boxes, views)
         return layout, ours[numbers]
