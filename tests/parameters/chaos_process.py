@@ -25,6 +25,7 @@ from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
 from tessera.weights.push import push
+from tessera.weights.push_digest import sum_of
 
 PATIENCE = 60.0
 RANKS = 2
@@ -85,7 +86,8 @@ def commit(client, token, writer, step, before):
                 )
                 for rank in range(RANKS)
             }  # fmt: skip
-            client.seal_version(opened)
+            digest = sum_of(report.digest for report in reports.values())
+            client.seal_version(opened, digest)
             return client.commit_version(opened), reports
         except errors.TesseraError as error:
             if error.reason not in MAY_HAPPEN and not errors.is_transient(error):

@@ -14,6 +14,7 @@ from vanishing import found
 
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.push import push
+from tessera.weights.push_digest import sum_of
 
 from .conftest import Writer as Base
 
@@ -53,7 +54,8 @@ class Writer(Base):
             )
             for rank in range(self.ranks)
         }
-        self.client.seal_version(opened)
+        digest = sum_of(report.digest for report in reports.values())
+        self.client.seal_version(opened, digest)
         version = self.client.commit_version(opened)
         self.before = reports
         assert version.size == sum(data.size for data in content.values())

@@ -115,6 +115,31 @@ def test_a_second_push_of_a_rank_replaces_the_first(writer):
     assert writer.check() == 5
 
 
+def test_what_another_put_in_the_place_of_a_ranks_slices_is_not_sealed(writer):
+    writer.acquire()
+    opened = writer.open(5)
+    digest = writer.push(opened, writer.content(5))
+    writer.push(opened, writer.content(4), ranks=[1])
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        writer.client.seal_version(opened, digest)
+    assert caught.value.reason == "DIGEST_MISMATCH"
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        writer.client.commit_version(opened)
+    assert caught.value.reason == "NOT_SEALED"
+    writer.publish(6)
+    assert writer.check() == 6
+
+
+def test_what_another_rank_adds_is_not_sealed(writer):
+    writer.acquire()
+    opened = writer.open(1)
+    digest = writer.push(opened, writer.content(1), ranks=[0])
+    writer.push(opened, writer.content(1), ranks=[1])
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        writer.client.seal_version(opened, digest)
+    assert caught.value.reason == "DIGEST_MISMATCH"
+
+
 def test_other_slices_are_refused_once_a_version_is_sealed(writer):
     version = writer.publish(1)
     opened = writer.open(2)

@@ -17,6 +17,7 @@ from tessera.weights.box import Box
 from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
+from tessera.weights.push_digest import sum_of
 
 from .conftest import Writer as Base
 
@@ -65,14 +66,14 @@ class Writer(Base):
             for rank in range(self.ranks)
         }
         self.before = reports
-        return opened, sum(report.sent for report in reports.values())
+        return opened, reports.values()
 
     def publish(self, seed):
         """Returns the bytes sent."""
-        opened, sent = self.give(seed)
-        self.client.seal_version(opened)
+        opened, reports = self.give(seed)
+        self.client.seal_version(opened, sum_of(report.digest for report in reports))
         self.client.commit_version(opened)
-        return sent
+        return sum(report.sent for report in reports)
 
     def take(self, box, view=None, name="qkv", version=0):
         """A box as it is read, and as it should be."""

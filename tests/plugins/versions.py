@@ -12,6 +12,7 @@ from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import Manifest, OpenedVersion, TensorSpec, Version
 from tessera.weights.pull import Want, pull
 from tessera.weights.push import push
+from tessera.weights.push_digest import sum_of
 
 Content = Mapping[TensorSpec, np.ndarray]
 """The bytes of every tensor, 1-D."""
@@ -68,15 +69,17 @@ class Writer:
         opened = self.client.open_version(
             self.set, self.epoch, step, list(content), assets, labels or {}
         )
-        self.push(opened, content)
-        self.client.seal_version(opened)
+        self.client.seal_version(opened, self.push(opened, content))
         return self.client.commit_version(opened)
 
-    def push(self, opened: OpenedVersion, content: Content, ranks: Sequence[int] = ()) -> None:
-        """What ranks hold, or all."""
-        for rank in ranks or range(self.ranks):
-            held = self.slices(content, rank)
-            push(opened, rank, held, self.token, patience=self.patience)
+    def push(self, opened: OpenedVersion, content: Content, ranks: Sequence[int] = ()) -> int:
+        """What ranks hold, or all; returns its digest."""
+        return sum_of(
+            push(
+                opened, rank, self.slices(content, rank), self.token, patience=self.patience
+            ).digest
+            for rank in ranks or range(self.ranks)
+        )
 
     def slices(self, content: Content, rank: int) -> list[LocalSlice]:
         """What a rank holds; of a tensor with fewer rows than ranks some hold nothing."""

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+from tessera import errors
 from tessera.meter import Meter
 from tessera.parameters.copies import Copies
 from tessera.parameters.holding import Verified
@@ -24,6 +25,7 @@ from tessera.parameters.sweeper import Sweeper
 from tessera.parameters.writer import Writer
 from tessera.weights.coverage import check_coverage
 from tessera.weights.manifest import Grant, HeadMove, ShardAddress, TensorSpec, Version
+from tessera.weights.push_digest import push_digest
 from tessera.weights.slice_table import SliceTable
 
 log = structlog.get_logger()
@@ -116,17 +118,23 @@ class Versions:
         return number, addresses
 
     async def seal(
-        self, writer: Writer, number: int, tell: Callable[[int], None] = lambda _: None
+        self,
+        writer: Writer,
+        number: int,
+        digest: int | None = None,
+        tell: Callable[[int], None] = lambda _: None,
     ) -> tuple[int, int]:
         """Make a version durable on every shard and check it; returns slices and bytes.
 
         Args:
             writer: of the set.
             number: of the version.
+            digest: of what the writer pushed; None: it does not say.
             tell: hears how many bytes are durable so far.
 
         Raises:
-            FailedPreconditionError: it is not whole (INCOMPLETE, OVERLAP …), or FENCED.
+            FailedPreconditionError: it is not whole (INCOMPLETE, OVERLAP …), not what the writer
+                pushed (DIGEST_MISMATCH), or FENCED.
         """
         unsealed = await self.ask(self.store.unsealed, writer, number)
         if unsealed is not None:
@@ -146,6 +154,8 @@ class Versions:
             slices = SliceTable.join(found)
             once = await asyncio.to_thread(distinct, slices)
             await asyncio.to_thread(check_coverage, tensors, once)
+            if digest is not None:
+                await asyncio.to_thread(_check_digest, f"{writer.set}@{number}", slices, digest)
             pieces = await asyncio.to_thread(pieces_of, tensors, slices)
             pieces = await self.copies.of_new((writer.set, number), pieces)
             await self.ask(self.store.seal, writer, number, once, pieces)
@@ -311,3 +321,14 @@ class Versions:
     async def _on_thread(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: method(*args, **kwargs))
+
+
+def _check_digest(version: str, slices: SliceTable, digest: int) -> None:
+    """Raise unless shards have what the writer pushed, and nothing else."""
+    columns = slices.columns
+    if push_digest(columns.tensors, columns.boxes, columns.views, columns.checksums) != digest:
+        raise errors.FailedPreconditionError(
+            f"the shards have something else of {version} than its writer says it pushed"
+            f" ({len(slices)} slices, {slices.size} bytes); open another version and push again",
+            reason="DIGEST_MISMATCH",
+        )

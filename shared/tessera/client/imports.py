@@ -20,6 +20,7 @@ from tessera.weights.coordinator import Coordinator
 from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
 from tessera.weights.push import push
+from tessera.weights.push_digest import sum_of
 
 GROUP = "model"
 PUSH_BYTES = 256 << 20
@@ -102,13 +103,14 @@ def _fill(
     token: Token,
     progress: Progress | None,
 ) -> Version:
-    total, done = sum(spec.size for spec in opened.tensors), 0
+    total, done, digest = sum(spec.size for spec in opened.tensors), 0, 0
     # One push of one rank replaces another; as many ranks each push their part once.
     for rank, batch in enumerate(batches):
-        done += push(opened, rank, batch, token).size
+        report = push(opened, rank, batch, token)
+        done, digest = done + report.size, sum_of([digest, report.digest])
         if progress is not None:
             progress(done, total)
-    coordinator.seal_version(opened)
+    coordinator.seal_version(opened, digest)
     return coordinator.commit_version(opened)
 
 

@@ -134,16 +134,24 @@ class Coordinator:
             views=reply.views,
         )
 
-    def seal_version(self, opened: OpenedVersion) -> int:
+    def seal_version(self, opened: OpenedVersion, digest: int | None = None) -> int:
         """Make what was pushed durable and check that it is whole; returns its bytes.
 
         It takes as long as the disks take: the coordinator is asked until it is done.
 
+        Args:
+            opened: what `open_version` returned.
+            digest: of what all ranks pushed: `push_digest.sum_of` of their `PushReport.digest`;
+                None: whatever is on the shards is taken.
+
         Raises:
             FailedPreconditionError: something is missing (reason INCOMPLETE, naming the tensor):
-                push again, the same slices, and seal again; or the writer is FENCED.
+                push again, the same slices, and seal again. Or something is not what was pushed
+                (DIGEST_MISMATCH): open another version. Or the writer is FENCED.
         """
-        request = pb.SealVersionRequest(set=opened.set, version=opened.number, epoch=opened.epoch)
+        request = pb.SealVersionRequest(
+            set=opened.set, version=opened.number, epoch=opened.epoch, digest=digest
+        )
         while True:
             reply = self._call("SealVersion", request, SEAL_SECONDS)
             if not reply.pending:

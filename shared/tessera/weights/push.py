@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+import numpy as np
 import xxhash
 
 from tessera import errors
@@ -20,13 +21,16 @@ from tessera.rpc.tls.names import shard_server_name
 from tessera.rpc.token import Token, tls_of
 from tessera.weights import wire
 from tessera.weights.box import Box
+from tessera.weights.box_columns import BoxColumns
 from tessera.weights.directory import PATIENCE_SECONDS, find, with_patience
 from tessera.weights.header_messages import header_to_pb, table_of_headers
 from tessera.weights.local_slice import LocalSlice, divided
 from tessera.weights.manifest import OpenedVersion, ShardAddress, TensorSpec
 from tessera.weights.memory_lane import MemoryLane
 from tessera.weights.placement import Placed, place
+from tessera.weights.push_digest import push_digest
 from tessera.weights.reshape import View
+from tessera.weights.view_column import ViewColumn
 
 BATCH_BYTES = 32 * 1024 * 1024
 """Announced and hashed together: small batches interrupt the stream, the first one delays it."""
@@ -54,6 +58,19 @@ class PushReport:
     sent: int
     seconds: float
     digests: tuple[Digest, ...]
+
+    @property
+    def digest(self) -> int:
+        """What it adds to the digest that the writer seals the version with."""
+        if not self.digests:
+            return 0
+        tensors, boxes, views, checksums = zip(*self.digests, strict=True)
+        return push_digest(
+            np.array(tensors, np.int64),
+            BoxColumns.of(boxes),
+            ViewColumn.of(views),
+            np.array(checksums, np.uint64),
+        )
 
     @property
     def known(self) -> dict[Identity, tuple[int, int]]:

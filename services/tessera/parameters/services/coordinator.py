@@ -101,8 +101,10 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
         """Make a version durable and check that it is whole."""
         del context
         writer = _writer(request)
+        digest = request.digest if request.HasField("digest") else None
         polled = await self._seals.poll(
-            (writer, request.version), partial(self._versions.seal, writer, request.version)
+            (writer, request.version),
+            partial(self._versions.seal, writer, request.version, digest),
         )
         if polled.result is None:
             await self._versions.ask(self._store.leases.renew, writer, request.version)

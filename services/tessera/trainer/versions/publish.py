@@ -28,6 +28,7 @@ from tessera.weights.coordinator import Coordinator
 from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import OpenedVersion, TensorSpec, Version
 from tessera.weights.push import PushReport, push
+from tessera.weights.push_digest import sum_of
 
 TRIES = 4
 """How often a commit is begun before the attempt gives up."""
@@ -145,7 +146,8 @@ class Publisher:
         opened = ranks.on_main(lambda: self._open(snapshot))
         report, error, failed = ranks.on_all(lambda: self._push(opened, snapshot.placed))
         if self._settle(error, failed, last=last) and report is not None:
-            version, error, failed = ranks.on_all(lambda: self._finish(opened))
+            digest = sum_of(ranks.gather(report.digest))
+            version, error, failed = ranks.on_all(lambda: self._finish(opened, digest))
             if self._settle(error, failed, last=last):
                 self._before, self.sent = report, report.sent
                 found = ranks.broadcast(version)
@@ -184,10 +186,10 @@ class Publisher:
         ]
         return push(opened, self.ranks.rank, slices, self.token, before=self._before)
 
-    def _finish(self, opened: OpenedVersion) -> Version | None:
+    def _finish(self, opened: OpenedVersion, digest: int) -> Version | None:
         if not self.ranks.is_main:
             return None
-        self.coordinator.seal_version(opened)
+        self.coordinator.seal_version(opened, digest)
         return self.coordinator.commit_version(opened)
 
     def _placed(self, position: Position) -> list[layout.LocalTensor]:
