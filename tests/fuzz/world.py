@@ -159,7 +159,7 @@ class World:
                     return random.choice(("", tenant))
                 case "store":
                     return self.pick("store", random)
-                case "digest":
+                case "digest" if field.type == Field.TYPE_STRING:
                     return self.pick("digest", random)
             return None
 

@@ -115,8 +115,12 @@ class Processes:
         return self._wires is not None and name in NODES
 
     def dead(self) -> list[str]:
-        """Who ended without being killed."""
-        return [name for name, process in self._running.items() if process.poll() is not None]
+        """Who ended without being killed, and the last that each has logged."""
+        return [
+            f"{name}: {(self._folder / f'{name}.log').read_text()[-3000:]}"
+            for name, process in self._running.items()
+            if process.poll() is not None
+        ]
 
     def stop(self) -> None:
         for name in list(self._running):

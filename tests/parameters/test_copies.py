@@ -11,6 +11,7 @@ import pytest
 from vanishing import found
 
 from tessera import errors
+from tessera.parameters.store import Store
 from tessera.weights import holding
 
 pytestmark = pytest.mark.waits
@@ -172,6 +173,20 @@ def test_a_coordinator_made_anew_knows_the_copies(writer, platform, tmp_path):
     shutil.rmtree(tmp_path / "coordinator")
     platform.start_parameters(tmp_path, shards=SHARDS, replicas=2)
     assert holders(writer) == before
+    assert writer.check() == 1
+
+
+def test_a_seal_that_is_cut_short_when_copies_are_made_is_made_again(writer, monkeypatch):
+    seal, failures = Store.seal, [errors.UnavailableError("not now", reason="RECOVERING")]
+
+    def later(store, *args):
+        if failures:
+            raise failures.pop()
+        return seal(store, *args)
+
+    monkeypatch.setattr(Store, "seal", later)
+    writer.publish(1)
+    assert not failures
     assert writer.check() == 1
 
 

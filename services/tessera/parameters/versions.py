@@ -155,7 +155,7 @@ class Versions:
             once = await asyncio.to_thread(distinct, slices)
             await asyncio.to_thread(check_coverage, tensors, once)
             if digest is not None:
-                await asyncio.to_thread(_check_digest, f"{writer.set}@{number}", slices, digest)
+                await asyncio.to_thread(_check_digest, f"{writer.set}@{number}", once, digest)
             pieces = await asyncio.to_thread(pieces_of, tensors, slices)
             pieces = await self.copies.of_new((writer.set, number), pieces)
             await self.ask(self.store.seal, writer, number, once, pieces)
