@@ -32,7 +32,7 @@ from tessera.rpc.channel import data_channel
 from tessera.weights import lane, memory_lane
 from tessera.weights.handed_piece import HandedPiece
 from tessera.weights.local_slice import LocalSlice
-from tessera.weights.plan import Transfer, Wanted, plan
+from tessera.weights.plan import Wanted, plan
 from tessera.weights.pull import Want, pull
 from tessera.weights.push import push
 
@@ -72,11 +72,11 @@ class Reader(Client):
     def copying(self) -> Callable[[], None]:
         """The copy alone, of pieces that stay open."""
         wanted = [Wanted(i, want.box) for i, want in enumerate(self._wants)]
-        transfers: list[Transfer] = list(plan(self._manifest, wanted))
+        transfers = plan(self._manifest, wanted)
         pieces = self._open.enter_context(self._handed())
 
         def copy() -> None:
-            if lane.copy(pieces, transfers, self._wants):
+            if not lane.copy(pieces, transfers, self._wants).all():
                 raise SystemExit("not all of it could be copied")
 
         return copy

@@ -18,7 +18,9 @@ from tessera.weights import layout
 from tessera.weights.box import Box
 from tessera.weights.coverage import check_coverage
 from tessera.weights.manifest import Manifest, SliceSpec, TensorSpec, Version, VersionState
-from tessera.weights.plan import TransferPlan, Wanted, plan
+from tessera.weights.plan import Wanted, plan
+from tessera.weights.slice_table import SliceTable
+from tessera.weights.transfer_table import TransferTable
 from tessera.weights.weighted_cache import WeightedCache
 
 WIDTH, LAYERS, VOCABULARY, POSITIONS = 12288, 96, 50257, 2048
@@ -69,7 +71,9 @@ def manifest(tensors: Sequence[TensorSpec], boxes: Iterator[tuple[int, Box]]) ->
         )
         for number, (tensor, box) in enumerate(boxes)
     ]
-    return Manifest(version=VERSION, tensors=tuple(tensors), slices=tuple(slices), assets={})
+    # By columns, as they come from the coordinator.
+    table = SliceTable.of(slices)
+    return Manifest(version=VERSION, tensors=tuple(tensors), slices=table, assets={})
 
 
 def large(axis: int, layers: int) -> Manifest:
@@ -172,7 +176,7 @@ def large_model(layers: int) -> None:
     version = large(0, layers)
     asked = [wants(version, reader, layers) for reader in range(READERS)]
 
-    def read() -> list[TransferPlan]:
+    def read() -> list[TransferTable]:
         return [plan(version, found) for found in asked]
 
     seconds = measured(version, read)

@@ -68,7 +68,7 @@ def test_any_box_is_bit_for_bit_what_was_written(served, left, wanted, window):
     left.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handed_transfer, "SPAN_BYTES", 64 * 1024)
-        patch.setattr(handed_piece, "_LEAST_MAPPED", window or 256 * 1024)
+        patch.setattr(handed_piece, "LEAST_MAPPED", window or 256 * 1024)
         patch.setattr(handed_piece, "WINDOW_BYTES", window or 2**21)
         found = fetch(manifest, writer.token, wanted)
     for (name, view, box), data in zip(wanted, found, strict=True):

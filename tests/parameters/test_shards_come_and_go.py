@@ -77,7 +77,7 @@ def operator(platform):
 
 def holders(writer):
     manifest = writer.client.get_manifest(writer.set)
-    return {source.piece: set(manifest.holders(source)) for source in manifest.slices}
+    return {one.piece: set(manifest.holders(one.shard, one.piece)) for one in manifest.slices}
 
 
 def test_a_shard_joins_takes_its_part_and_is_drained_again(start, another, join, operator):

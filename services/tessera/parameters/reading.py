@@ -16,10 +16,8 @@ from tessera.weights import strided
 from tessera.weights.box import Box
 from tessera.weights.manifest import SliceSpec
 from tessera.weights.record import record
+from tessera.weights.slice_runs import RUN_BYTES, runs
 from tessera.weights.strided import Bytes
-
-TOGETHER_BYTES = 1024 * 1024
-"""How much of small slices is read at once."""
 
 SPAN_BYTES = 4 * 1024 * 1024
 """How much of a slice is read at once, to gather from it what lies apart."""
@@ -100,14 +98,19 @@ class Reading:
 
     def _run(self, piece: SliceFile, offsets: Sequence[int]) -> Iterator[Bytes]:
         with piece.opened() as file:
-            for sources in _together(map(piece.slice, offsets)):
-                if len(sources) == 1:
-                    yield from self._counted(file.read(sources[0], 0, sources[0].size))
+            sources = [piece.slice(offset) for offset in offsets]
+            sizes = np.array([source.size for source in sources], np.int64)
+            blocks = np.array([len(source.blocks) for source in sources], np.int64)
+            small = (blocks == 1) & (sizes <= RUN_BYTES)
+            for first, last in runs(np.array(offsets, np.int64), sizes, small):
+                if last - first == 1:
+                    source = sources[first]
+                    yield from self._counted(file.read(source, 0, source.size))
                     continue
-                block = file.read_together(sources)
+                block = file.read_together(sources[first:last])
                 self.size += block.size
                 # A slice of one block has been held against this just now.
-                self.checksums += (source.blocks[0] for source in sources)
+                self.checksums += (source.blocks[0] for source in sources[first:last])
                 yield block
 
     def _counted(self, blocks: Iterator[Bytes]) -> Iterator[Bytes]:
@@ -117,23 +120,6 @@ class Reading:
             self.size += block.size
             yield block
         self.checksums.append(hasher.intdigest())
-
-
-def _together(slices: Iterable[SliceSpec]) -> Iterator[list[SliceSpec]]:
-    """Small slices that follow one another, so many as are read at once; others alone."""
-    some: list[SliceSpec] = []
-    size, end, ended = 0, 0, False
-    for source in slices:
-        single = source.size <= source.block_bytes
-        if some and (
-            ended or not single or source.offset != end or size + source.size > TOGETHER_BYTES
-        ):
-            yield some
-            some, size = [], 0
-        some.append(source)
-        size, end, ended = size + source.size, source.offset + source.size, not single
-    if some:
-        yield some
 
 
 def _check(item: Item, source: SliceSpec) -> None:

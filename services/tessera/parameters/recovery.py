@@ -186,7 +186,7 @@ def _insert_manifest(
     db: sqlite3.Connection, key: Key, record: VersionRecord, slices: SliceTable
 ) -> None:
     content = pb.Manifest(
-        tensors=[messages.tensor_to_pb(tensor) for tensor in record.manifest.tensors],
+        tensors=messages.tensors_to_pb(record.manifest.tensors),
         tables=[table_to_pb(distinct(slices))],
         assets=messages.assets_to_pb(record.manifest.assets),
     )

@@ -167,22 +167,20 @@ class OpenSliceFile:
         """
         first = sources[0].offset
         found = self._span(sources, first, sources[-1].offset + sources[-1].size - first)
+        view = found.data
         for source in sources:
             begin = source.offset - first
-            self._check(source, 0, found[begin : begin + source.size])
+            if not is_whole(view[begin : begin + source.size], source.blocks[0]):
+                raise self._damaged(source, 0)
         return found
 
     def _block(self, source: SliceSpec, begin: int) -> Bytes:
         """The block of a slice that begins at a byte of it."""
         size = min(source.block_bytes, source.size - begin)
         block = self._span([source], source.offset + begin, size)
-        self._check(source, begin, block)
+        if not is_whole(block.data, source.blocks[begin // source.block_bytes]):
+            raise self._damaged(source, begin)
         return block
-
-    def _check(self, source: SliceSpec, begin: int, block: Bytes) -> None:
-        if not is_whole(block, source.blocks[begin // source.block_bytes]):
-            what = f"does not match its checksum at byte {begin}"
-            raise self._lost(source, "CHECKSUM_MISMATCH", what)
 
     def _span(self, sources: Sequence[SliceSpec], start: int, size: int) -> Bytes:
         """Bytes of the file, which are of these slices."""
@@ -199,6 +197,10 @@ class OpenSliceFile:
                 raise self._lost(_at(sources, start + filled), "SHORT_FILE", "ends too early")
             filled += read
         return span
+
+    def _damaged(self, source: SliceSpec, begin: int) -> errors.DataLossError:
+        what = f"does not match its checksum at byte {begin}"
+        return self._lost(source, "CHECKSUM_MISMATCH", what)
 
     def _lost(self, source: SliceSpec, reason: str, what: str) -> errors.DataLossError:
         box, piece = source.box, self._piece

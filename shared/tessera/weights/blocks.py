@@ -50,6 +50,6 @@ class SliceHasher:
         self._filled = 0
 
 
-def is_whole(block: Bytes, checksum: int) -> bool:
+def is_whole(block: memoryview, checksum: int) -> bool:
     """Whether the bytes of a block are those that were written."""
-    return bool(xxhash.xxh3_64_intdigest(block.data) == checksum)
+    return bool(xxhash.xxh3_64_intdigest(block) == checksum)

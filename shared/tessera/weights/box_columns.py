@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain, starmap
+from itertools import chain, pairwise, starmap
 from typing import overload
 
 import numpy as np
@@ -61,10 +61,11 @@ class BoxColumns(Sequence[Box]):
     def __getitem__(self, place: int | slice) -> Box | list[Box]:
         if isinstance(place, slice):
             return [self[number] for number in range(*place.indices(len(self)))]
-        return self._made(*self._bounds[place])
+        number = range(len(self))[place]
+        return self._made(self._begins[number], self._begins[number + 1])
 
     def __iter__(self) -> Iterator[Box]:
-        return starmap(self._made, self._bounds)
+        return starmap(self._made, pairwise(self._begins))
 
     def take(self, rows: Numbers) -> BoxColumns:
         """Some of them, in that order."""
@@ -77,8 +78,7 @@ class BoxColumns(Sequence[Box]):
 
     def key(self, place: int) -> bytes:
         """The same for boxes that are equal, and for no others of as many axes."""
-        begin, end = self._bounds[place]
-        return self._packed[16 * begin : 16 * end]
+        return self._packed[16 * self._begins[place] : 16 * self._begins[place + 1]]
 
     def _made(self, begin: int, end: int) -> Box:
         """The box whose numbers these are; there are few that differ, of many small tensors."""
@@ -95,8 +95,9 @@ class BoxColumns(Sequence[Box]):
         return starts_of(self.axes)
 
     @cached_property
-    def _bounds(self) -> list[tuple[int, int]]:
-        return list(zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True))
+    def _begins(self) -> list[int]:
+        begins: list[int] = self.starts.tolist()
+        return begins
 
     @cached_property
     def _packed(self) -> bytes:

@@ -116,7 +116,7 @@ class Coordinator:
             set=set,
             epoch=epoch,
             step=step,
-            tensors=[messages.tensor_to_pb(tensor) for tensor in tensors],
+            tensors=messages.tensors_to_pb(tensors),
             assets=messages.assets_to_pb(assets or {}),
             labels=dict(labels or {}),
         )

@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import stat
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,7 +22,7 @@ WINDOW_BYTES = 4 * 1024 * 1024
 _LEAST_WINDOW = 2 * 1024 * 1024
 """Where no more may be locked: by default a process may lock 8 MiB, for all its threads."""
 
-_LEAST_MAPPED = 256 * 1024
+LEAST_MAPPED = 256 * 1024
 """Below it, to map costs more than the kernel's slower copy."""
 
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
@@ -74,9 +75,28 @@ class HandedPiece:
                 else:
                     block[:] = mapped[low : low + block.size]
                 # What is verified is the copy: nothing changes it any more.
-                if not is_whole(block, source.blocks[(begin + first + low) // size]):
+                if not is_whole(block.data, source.blocks[(begin + first + low) // size]):
                     raise errors.DataLossError("not what was written", reason="CHECKSUM_MISMATCH")
             first += window.size
+
+    def read_together(
+        self, start: int, targets: Sequence[memoryview], checksums: Sequence[int]
+    ) -> None:
+        """Fill several with the bytes that follow one another from a byte of the file on.
+
+        What they hold then is held against the checksum of each.
+
+        Raises:
+            DataLossError: as `read` does.
+        """
+        try:
+            read = os.preadv(self._descriptor, targets, start)
+        except OSError as error:
+            raise errors.DataLossError(f"{error}", reason="READ_FAILED") from None
+        if read < sum(map(len, targets)):
+            raise errors.DataLossError("the file ends too early", reason="SHORT_FILE")
+        if not all(map(is_whole, targets, checksums)):
+            raise errors.DataLossError("not what was written", reason="CHECKSUM_MISMATCH")
 
     def _mapped(self, place: int, size: int) -> Bytes | None:
         """Bytes of the file in memory, as long as the array lives; None where that is not safe.
@@ -85,7 +105,7 @@ class HandedPiece:
         the process when it is touched. Locking fails there instead, and then the file is read.
         """
         start = place - place % mmap.PAGESIZE
-        if size < _LEAST_MAPPED or place + size > self._size:
+        if size < LEAST_MAPPED or place + size > self._size:
             return None
         length = place + size - start
         try:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
-from tessera.weights import strided
+from tessera.weights import handed_piece, strided
 from tessera.weights.box import Box
+from tessera.weights.destination import Destination, window
 from tessera.weights.handed_piece import WINDOW_BYTES, HandedPiece
 from tessera.weights.manifest import SliceSpec
-from tessera.weights.plan import Transfer
+from tessera.weights.slice_runs import Flags
 from tessera.weights.strided import Bytes
+from tessera.weights.transfer_table import Transfer, TransferTable
 
 PART_BYTES = 2 * WINDOW_BYTES
 """Of one run of memory that a thread copies before it asks for more."""
@@ -36,6 +38,35 @@ class Scratch:
 
 Part = Callable[[Scratch], None]
 """Copies something, or raises DataLossError."""
+
+
+def small(transfers: TransferTable) -> Flags:
+    """Which are whole slices of one block that is not worth mapping, and lie in one run of memory.
+
+    Of these `together` copies several at once.
+    """
+    columns = transfers.slices.columns
+    limit = np.minimum(columns.block_bytes[transfers.sources], handed_piece.LEAST_MAPPED - 1)
+    return transfers.whole & (transfers.starts >= 0) & (transfers.sizes <= limit)
+
+
+def together(
+    piece: HandedPiece,
+    transfers: TransferTable,
+    wants: Sequence[Destination],
+    scratch: Scratch,
+) -> None:
+    """Copy a run of small slices.
+
+    Raises:
+        DataLossError: something of it is damaged.
+    """
+    del scratch
+    columns = (transfers.wants, transfers.starts, transfers.sizes)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    targets = [window(wants[want], start, size) for want, start, size in rows]
+    checksums = transfers.slices.columns.checksums[transfers.sources]
+    piece.read_together(int(transfers.offsets[0]), targets, checksums.tolist())
 
 
 def parts(piece: HandedPiece, transfer: Transfer, out: Bytes) -> Iterator[Part]:

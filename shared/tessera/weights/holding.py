@@ -6,12 +6,12 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tessera.weights.manifest import Manifest
-from tessera.weights.plan import Transfer
+from tessera.weights.transfer_table import TransferTable
 
 STILL_SECONDS = 1.0
 """Without a message for so long, a stream is given up where another shard has the same slices."""
@@ -22,12 +22,12 @@ AWAY_SECONDS = 10.0
 
 def by_holder(
     manifest: Manifest,
-    transfers: Iterable[Transfer],
+    transfers: TransferTable,
     *,
     away: Collection[str] = (),
     only: bool = False,
-) -> dict[str, list[Transfer]]:
-    """Transfers by the first shard that has their slice.
+) -> dict[str, TransferTable]:
+    """Transfers by the first shard that has their slice, each shard's in the order given.
 
     Args:
         manifest: of the version.
@@ -35,12 +35,12 @@ def by_holder(
         away: shards to ask only where there is no other.
         only: not even then: what only those have comes under an empty name.
     """
-    found: dict[str, list[Transfer]] = defaultdict(list)
-    for transfer in transfers:
-        holders = manifest.holders(transfer.source)
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, place in transfers.places.items():
+        holders = manifest.holders(*place)
         last = "" if only else holders[0]
-        found[next((shard for shard in holders if shard not in away), last)].append(transfer)
-    return found
+        places[next((shard for shard in holders if shard not in away), last)].append(number)
+    return {shard: transfers.at(numbers) for shard, numbers in places.items()}
 
 
 class AwayShards:

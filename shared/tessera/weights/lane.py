@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import chain
-from typing import Protocol
 
 import grpc
+import numpy as np
 import structlog
 
 from tessera import errors
@@ -23,12 +23,14 @@ from tessera.api.parameters.v1 import shard_pb2 as pb
 from tessera.rpc.channel import bearer, mapped_errors
 from tessera.rpc.token import Token
 from tessera.weights import descriptors, handed_transfer, wire
+from tessera.weights.box_tree import Numbers
 from tessera.weights.descriptors import SocketAddress
+from tessera.weights.destination import Destination
 from tessera.weights.handed_piece import HandedPiece
 from tessera.weights.handed_transfer import Part, Scratch
 from tessera.weights.manifest import Manifest, Version
-from tessera.weights.plan import Transfer
-from tessera.weights.strided import Bytes
+from tessera.weights.slice_runs import Flags, runs
+from tessera.weights.transfer_table import TransferTable
 
 log = structlog.get_logger()
 
@@ -42,23 +44,15 @@ CALL_SECONDS = 5.0
 """For what a shard that lives answers at once."""
 
 
-class Destination(Protocol):
-    """Where a wanted box goes: writable contiguous bytes."""
-
-    @property
-    def out(self) -> Bytes:
-        """The bytes."""
-
-
 def pull(
     connection: grpc.Channel,
     manifest: Manifest,
-    transfers: Sequence[Transfer],
+    transfers: TransferTable,
     wants: Sequence[Destination],
     token: Token,
     *,
     seconds: float = CALL_SECONDS,
-) -> list[Transfer]:
+) -> TransferTable:
     """Do what can be done of a shard's transfers; returns those that are still to be done.
 
     Args:
@@ -69,26 +63,25 @@ def pull(
         token: of the reader.
         seconds: that the shard is waited for.
     """
-    size = sum(transfer.size for transfer in transfers)
-    if size < LEAST_BYTES or not descriptors.boot_id():
-        return list(transfers)
-    by_piece: dict[str, list[Transfer]] = defaultdict(list)
-    for transfer in transfers:
-        by_piece[transfer.source.piece].append(transfer)
-    names, left = list(by_piece), list[Transfer]()
-    for start in range(0, len(names), descriptors.MOST):
-        asked = names[start : start + descriptors.MOST]
-        items = [transfer for name in asked for transfer in by_piece[name]]
-        size = sum(item.size for item in items)
+    if transfers.size < LEAST_BYTES or not descriptors.boot_id():
+        return transfers
+    done = np.zeros(len(transfers), np.bool_)
+    places = transfers.places
+    numbers = list(places)
+    for start in range(0, len(numbers), descriptors.MOST):
+        asked = numbers[start : start + descriptors.MOST]
+        rows = np.flatnonzero(np.isin(transfers.place, asked))
+        items = transfers.take(rows)
+        names = list(dict.fromkeys(places[number][1] for number in asked))
         try:
             with handed(
-                connection, manifest.version, asked, token, size, seconds=seconds
+                connection, manifest.version, names, token, items.size, seconds=seconds
             ) as pieces:
-                left += copy(pieces, items, wants)
+                done[rows] = copy(pieces, items, wants)
         except (errors.TesseraError, OSError) as error:
             log.debug("no lane to the shard", error=str(error))
-            return left + [transfer for name in names[start:] for transfer in by_piece[name]]
-    return left
+            break
+    return transfers.take(np.flatnonzero(~done))
 
 
 @contextmanager
@@ -138,18 +131,18 @@ def handed(
 
 
 def copy(
-    pieces: dict[str, HandedPiece], transfers: Sequence[Transfer], wants: Sequence[Destination]
-) -> list[Transfer]:
-    """Copy on several threads; returns the transfers of which something is damaged."""
+    pieces: dict[str, HandedPiece], transfers: TransferTable, wants: Sequence[Destination]
+) -> Flags:
+    """Copy on several threads; returns which were: of the others something is damaged."""
     work = _Work(pieces, transfers, wants)
-    most = sum(transfer.size for transfer in transfers) // handed_transfer.PART_BYTES
+    most = transfers.size // handed_transfer.PART_BYTES
     others = min(THREADS, len(os.sched_getaffinity(0)), 1 + most) - 1
     with ThreadPoolExecutor(max(1, others), thread_name_prefix="lane") as pool:
         running = [pool.submit(work.run) for _ in range(others)]
         work.run()
         for each in running:
             each.result()
-    return [transfer for index, transfer in enumerate(transfers) if index in work.damaged]
+    return ~work.damaged
 
 
 class _Work:
@@ -158,14 +151,15 @@ class _Work:
     def __init__(
         self,
         pieces: dict[str, HandedPiece],
-        transfers: Sequence[Transfer],
+        transfers: TransferTable,
         wants: Sequence[Destination],
     ) -> None:
-        self.damaged: set[int] = set()
+        self.damaged = np.zeros(len(transfers), np.bool_)
         self._lock = threading.Lock()
+        self._transfers = transfers
+        self._wants = wants
         self._parts = chain.from_iterable(
-            self._of(index, pieces[transfer.source.piece], transfer, wants[transfer.want])
-            for index, transfer in enumerate(transfers)
+            self._of(number, pieces[piece]) for number, (_, piece) in transfers.places.items()
         )
 
     def run(self) -> None:
@@ -173,19 +167,27 @@ class _Work:
         scratch = Scratch()
         while True:
             with self._lock:
-                index, part = next(self._parts, (0, None))
+                rows, part = next(self._parts, (None, None))
             if part is None:
                 return
             try:
-                if index not in self.damaged:
+                if not self.damaged[rows].any():
                     part(scratch)
             except errors.DataLossError as error:
                 log.debug("not by the lane", reason=error.reason, error=error.message)
-                self.damaged.add(index)
+                self.damaged[rows] = True
 
-    @staticmethod
-    def _of(
-        index: int, piece: HandedPiece, transfer: Transfer, want: Destination
-    ) -> Iterator[tuple[int, Part]]:
-        for part in handed_transfer.parts(piece, transfer, want.out.reshape(-1)):
-            yield index, part
+    def _of(self, place: int, piece: HandedPiece) -> Iterator[tuple[Numbers, Part]]:
+        """What there is to do of a piece, and which transfers that is of."""
+        rows = np.flatnonzero(self._transfers.place == place)
+        transfers = self._transfers.take(rows)
+        small = handed_transfer.small(transfers)
+        for first, last in runs(transfers.offsets, transfers.sizes, small):
+            if last - first > 1:
+                some = transfers[first:last]
+                yield rows[first:last], partial(handed_transfer.together, piece, some, self._wants)
+                continue
+            transfer = transfers[first]
+            out = self._wants[transfer.want].out.reshape(-1)
+            for part in handed_transfer.parts(piece, transfer, out):
+                yield rows[first:last], part

@@ -25,13 +25,19 @@ SMALL = 256
 class CoverPart:
     """A block of a slice: `within` counts in the slice, `into` in the wanted box.
 
-    `extents`: in which the memory of the wanted box is seen for that; most often its own.
+    Attributes:
+        extents: in which the memory of the wanted box is seen for that; most often its own.
+        whole: whether it is all of the slice. Its bytes are then those of the slice in the same
+            order, whatever the views: in each a box has its elements as the tensor has them.
+        first: element of the wanted box from which on it is one run there; -1: it is none.
     """
 
     slice: int
     within: Box
     into: Box
     extents: Shape
+    whole: bool
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +159,8 @@ class Layout:
             return Cover(())
         if len(self.boxes) == 1 and view == self.view(0) and self.boxes[0].contains(wanted):
             # A small tensor is one slice: nothing to search for.
-            part = CoverPart(
-                slice=0,
-                within=wanted.relative_to(self.boxes[0]),
-                into=wanted.relative_to(wanted),
-                extents=wanted.extents,
-            )
-            return Cover(tuple(self._moves(part, limit)))
+            within, into = wanted.relative_to(self.boxes[0]), wanted.relative_to(wanted)
+            return Cover(tuple(self._moves(self._part(0, within, into, wanted.extents), limit)))
         finer = self._finest(view)
         tiling, owners = self._tiling(finer)
         parts: list[CoverPart] = []
@@ -187,21 +188,16 @@ class Layout:
         columns = (numbers, within, into, high - low)
         for number, a, b, c in zip(*(column.tolist() for column in columns), strict=True):
             extents = tuple(c)
-            part = CoverPart(
-                slice=number,
-                within=Box(tuple(a), extents),
-                into=Box(tuple(b), extents),
-                extents=wanted.extents,
-            )
-            yield from self._moves(part, limit)
+            boxes = Box(tuple(a), extents), Box(tuple(b), extents)
+            yield from self._moves(self._part(number, *boxes, wanted.extents), limit)
 
     def _moves(self, part: CoverPart, limit: int) -> Iterator[CoverPart]:
         """A part whose two boxes have the same extents, in blocks if it must be."""
         if self._moves_whole(part, limit):
             yield part
             return
-        for within, into in zip(part.within.blocks(limit), part.into.blocks(limit), strict=True):
-            yield CoverPart(slice=part.slice, within=within, into=into, extents=part.extents)
+        for blocks in zip(part.within.blocks(limit), part.into.blocks(limit), strict=True):
+            yield self._part(part.slice, *blocks, part.extents)
 
     def _reshaped(
         self, number: int, box: Box, finer: Shape, asked: Sequence[tuple[Box, Shape]], limit: int
@@ -222,12 +218,9 @@ class Layout:
             wanted, view = asked[-1]
 
         def part(block: Box) -> CoverPart:
-            return CoverPart(
-                slice=number,
-                within=reshape.merged(block, finer, own).relative_to(self.boxes[number]),
-                into=reshape.merged(block, finer, view).relative_to(wanted),
-                extents=wanted.extents,
-            )
+            within = reshape.merged(block, finer, own).relative_to(self.boxes[number])
+            into = reshape.merged(block, finer, view).relative_to(wanted)
+            return self._part(number, within, into, wanted.extents)
 
         for block in reshape.split(box, finer, (own, view)):
             found = part(block)
@@ -236,10 +229,20 @@ class Layout:
             else:
                 yield from map(part, block.blocks(limit))
 
+    def _part(self, number: int, within: Box, into: Box, extents: Shape) -> CoverPart:
+        run = into.is_run_of(extents)
+        return CoverPart(
+            slice=number,
+            within=within,
+            into=into,
+            extents=extents,
+            whole=within.extents == self.boxes[number].extents,
+            first=into.first_of(extents) if run else -1,
+        )
+
     def _moves_whole(self, part: CoverPart, limit: int) -> bool:
         return part.within.elements <= limit or (
-            part.within.is_run_of(self.boxes[part.slice].extents)
-            and part.into.is_run_of(part.extents)
+            part.first >= 0 and part.within.is_run_of(self.boxes[part.slice].extents)
         )
 
 

@@ -218,9 +218,9 @@ class Manifest:
     controller: str = ""
     runs: bool = False
 
-    def holders(self, source: SliceSpec) -> tuple[str, ...]:
-        """Shards that have a slice, in the order in which they are asked for it."""
-        return (source.shard, *self.copies.get(source.piece, ()))
+    def holders(self, shard: str, piece: str) -> tuple[str, ...]:
+        """Shards that have a piece that slices say is on `shard`, in the order of asking."""
+        return (shard, *self.copies.get(piece, ()))
 
     def index(self, group: str, name: str) -> int:
         """Index of a tensor.
@@ -228,15 +228,18 @@ class Manifest:
         Raises:
             KeyError: there is none of that name in that group.
         """
-        found = self._positions.get((group, name))
+        found = self._positions.get(group, {}).get(name)
         if found is None:
             text = f"{self.version.set}@{self.version.number} has no {group} tensor {name!r}"
             raise KeyError(text)
         return found
 
     @cached_property
-    def _positions(self) -> dict[tuple[str, str], int]:
-        return {(tensor.group, tensor.name): at for at, tensor in enumerate(self.tensors)}
+    def _positions(self) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for at, tensor in enumerate(self.tensors):
+            found.setdefault(tensor.group, {})[tensor.name] = at
+        return found
 
     @cached_property
     def slice_index(self) -> SliceIndex:

@@ -58,23 +58,22 @@ def box_from_pb(message: pb.Box) -> Box:
         ) from None
 
 
-def tensor_to_pb(tensor: TensorSpec) -> pb.Tensor:
-    """A tensor as a message."""
-    return pb.Tensor(group=tensor.group, name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
-
-
 def tensor_from_pb(message: pb.Tensor) -> TensorSpec:
     """A tensor from a message."""
-    return TensorSpec(
-        group=message.group, name=message.name, shape=tuple(message.shape), dtype=message.dtype
-    )
+    # By way of a list, which is made at once: there are thousands.
+    shape = tuple(message.shape[:])
+    return TensorSpec(group=message.group, name=message.name, shape=shape, dtype=message.dtype)
 
 
 def tensors_to_pb(tensors: Sequence[TensorSpec]) -> Sequence[pb.Tensor]:
     """Tensors as messages; those that came as such are not made again."""
     if isinstance(tensors, TensorList):
         return tensors.messages
-    return [tensor_to_pb(tensor) for tensor in tensors]
+    # In one message, which takes memory for all of them at once.
+    held = pb.Manifest().tensors
+    for tensor in tensors:
+        held.add(group=tensor.group, name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
+    return held
 
 
 def tensors_from_pb(messages: Sequence[pb.Tensor]) -> TensorList:

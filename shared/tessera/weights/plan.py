@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
+
+import numpy as np
 
 from tessera import errors
 from tessera.weights.box import Box
+from tessera.weights.box_columns import gather, starts_of
 from tessera.weights.box_tree import Numbers
 from tessera.weights.layout import Cover, Layout
-from tessera.weights.manifest import Manifest, SliceSpec, TensorSpec
-from tessera.weights.record import record
+from tessera.weights.manifest import Manifest, TensorSpec
 from tessera.weights.reshape import ReshapeError, View
+from tessera.weights.slice_table import SliceTable
+from tessera.weights.transfer_table import PartTable, TransferTable
 
 BLOCK_BYTES = 4 * 1024 * 1024
 """Largest strided transfer: what a reader must stage before it can be scattered."""
@@ -29,63 +34,7 @@ class Wanted(NamedTuple):
     view: View = None
 
 
-@record
-class Transfer:
-    """A block to move: `within` counts in the slice, `into` in the wanted box.
-
-    `extents`: in which the memory of the wanted box is seen for that; most often its own.
-    """
-
-    want: int
-    source: SliceSpec
-    within: Box
-    into: Box
-    extents: tuple[int, ...]
-    element_size: int
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.within.elements * self.element_size
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is all of the slice."""
-        return self.within.extents == self.source.box.extents
-
-
-class TransferPlan:
-    """Transfers that fill every wanted box exactly once, made as they are asked for.
-
-    Args:
-        manifest: of the version.
-        covers: for every wanted box the bytes of an element, what makes it up, and the slices of
-            the manifest that this counts in.
-    """
-
-    def __init__(self, manifest: Manifest, covers: Sequence[tuple[int, Cover, Numbers]]) -> None:
-        self._manifest = manifest
-        self._covers = covers
-
-    def __len__(self) -> int:
-        return sum(len(cover.parts) for _, cover, _ in self._covers)
-
-    def __iter__(self) -> Iterator[Transfer]:
-        slices = self._manifest.slices
-        for want, (size, cover, numbers) in enumerate(self._covers):
-            places = numbers.tolist()
-            for part in cover.parts:
-                yield Transfer(
-                    want=want,
-                    source=slices[places[part.slice]],
-                    within=part.within,
-                    into=part.into,
-                    extents=part.extents,
-                    element_size=size,
-                )
-
-
-def plan(manifest: Manifest, wants: Sequence[Wanted]) -> TransferPlan:
+def plan(manifest: Manifest, wants: Iterable[Wanted]) -> TransferTable:
     """Transfers that fill every wanted box exactly once.
 
     Where slices overlap (replicas), the one that gives most wins, so that few holders are asked.
@@ -96,36 +45,73 @@ def plan(manifest: Manifest, wants: Sequence[Wanted]) -> TransferPlan:
         InvalidArgumentError: a wanted box does not lie in its tensor (reason BOX_OUT_OF_TENSOR), or
             the slices cannot be seen in its view (reason VIEW_MISMATCH).
     """
-    covers = []
-    # Of the wants, which stay as long as this does: most tensors are cut alike and wanted alike.
-    known: dict[tuple[int, int, View, str], tuple[int, Cover]] = {}
+    covers: list[_Alike] = []
+    tensors: list[int] = []
+    chosen: list[int] = []
+    # Most tensors are cut alike and wanted alike. What has these ids is kept with the covers.
+    known: dict[tuple[int, int, View, str], int] = {}
     index = manifest.slice_index
     for want in wants:
         tensor = manifest.tensors[want.tensor]
-        layout, numbers = index.of(want.tensor)
-        alike = (id(layout), id(want.box), want.view, tensor.dtype)
-        found = known.get(alike)
-        if found is None:
-            found = known[alike] = tensor.element_size, _cover(tensor, want, layout)
-        size, cover = found
-        if cover.missing is not None:
-            raise errors.DataLossError(
-                f"no slice holds {cover.missing.offsets}+{cover.missing.extents} of {tensor.group}"
-                f" tensor {tensor.name}; the version is not whole",
-                reason="GAP",
-                metadata={"group": tensor.group, "tensor": tensor.name},
-            )
-        covers.append((size, cover, numbers))
-    return TransferPlan(manifest, covers)
+        layout = index.layout(want.tensor)
+        key = (id(layout), id(want.box), want.view, tensor.dtype)
+        number = known.get(key)
+        if number is None:
+            number = known[key] = len(covers)
+            cover = _cover(tensor, want, layout)
+            covers.append(_Alike(layout, want.box, cover, tensor.element_size))
+        tensors.append(want.tensor)
+        chosen.append(number)
+    return _table(manifest, covers, np.array(chosen, np.int64), np.array(tensors, np.int64))
+
+
+class _Alike(NamedTuple):
+    """What makes up all boxes that are wanted alike of tensors that are cut alike."""
+
+    layout: Layout
+    box: Box
+    cover: Cover
+    element_size: int
+
+
+def _table(
+    manifest: Manifest, covers: Sequence[_Alike], chosen: Numbers, tensors: Numbers
+) -> TransferTable:
+    """The transfers of wants.
+
+    Args:
+        manifest: of the version.
+        covers: each once.
+        chosen: number of the cover that makes up each wanted box.
+        tensors: that each wanted box is of.
+    """
+    counts = np.array([len(one.cover.parts) for one in covers], np.int64)
+    element_sizes = np.array([one.element_size for one in covers], np.int64)
+    parts = PartTable(
+        list(chain.from_iterable(one.cover.parts for one in covers)),
+        np.repeat(element_sizes, counts),
+    )
+    part = gather(np.arange(len(parts.parts)), starts_of(counts), chosen)
+    wants = np.repeat(np.arange(len(chosen)), counts[chosen])
+    sources = manifest.slice_index.rows(tensors[wants], parts.slices[part])
+    return TransferTable(SliceTable.of(manifest.slices), parts, wants, sources, part)
 
 
 def _cover(tensor: TensorSpec, want: Wanted, layout: Layout) -> Cover:
     """What makes up a wanted box of a tensor."""
     _check(tensor, want)
     try:
-        return layout.cover(want.box, want.view, BLOCK_BYTES // tensor.element_size)
+        cover = layout.cover(want.box, want.view, BLOCK_BYTES // tensor.element_size)
     except ReshapeError as error:
         raise _mismatch(tensor, str(error)) from None
+    if cover.missing is not None:
+        raise errors.DataLossError(
+            f"no slice holds {cover.missing.offsets}+{cover.missing.extents} of {tensor.group}"
+            f" tensor {tensor.name}; the version is not whole",
+            reason="GAP",
+            metadata={"group": tensor.group, "tensor": tensor.name},
+        )
+    return cover
 
 
 def _check(tensor: TensorSpec, want: Wanted) -> None:

@@ -83,55 +83,70 @@ class SliceIndex:
         of = np.asarray(tensors, np.int64)
         self._order = np.argsort(of, kind="stable")
         self._starts = np.searchsorted(of[self._order], np.arange(len(shapes) + 1))
-        self._known: dict[int, tuple[Layout, Numbers]] = {}
-        self._alike: dict[tuple[Shape, bytes], Layout] = {}
+        # Of every tensor in the order of its layout, once that is known.
+        self._laid = self._order.copy()
+        self._layouts: list[Layout | None] = [None] * len(shapes)
+        self._alike: dict[tuple[Shape, View, bytes], Layout] = {}
 
-    def of(self, tensor: int) -> tuple[Layout, Numbers]:
-        """The layout of a tensor, and which slice of the version each of its slices is.
+    def layout(self, tensor: int) -> Layout:
+        """The layout of a tensor.
 
         Raises:
             ValueError: a slice has not as many axes as what it is a box of.
         """
-        found = self._known.get(tensor)
+        found = self._layouts[tensor]
         if found is None:
-            begin, end = self._bounds[tensor]
-            ours = self._order[begin:end]
-            plain = self._views is None or not self._views.among(ours)
-            if end - begin == 1 and plain and self._columns is not None:
-                found = self._single(tensor, self._columns.key(self._places[begin])), ours
+            begin, end = self._begins[tensor], self._begins[tensor + 1]
+            if end - begin == 1 and self._columns is not None:
+                found = self._single(self._shapes[tensor], self._columns, self._places[begin])
             else:
-                found = self._several(tensor, ours)
-            self._known[tensor] = found
+                ours = self._order[begin:end]
+                found, numbers = self._several(tensor, ours)
+                self._laid[begin:end] = ours[numbers]
+            self._layouts[tensor] = found
         return found
 
-    def slices(self, tensor: int) -> Numbers:
-        """Which slices of the version are of a tensor, in order."""
-        begin, end = self._bounds[tensor]
-        return self._order[begin:end]
+    def rows(self, tensors: Numbers, numbers: Numbers) -> Numbers:
+        """Which slices of the version those are that layouts of tensors have under some numbers.
+
+        Args:
+            tensors: whose layouts are known.
+            numbers: of a slice in the layout of each.
+        """
+        found: Numbers = self._laid[self._starts[tensors] + numbers]
+        return found
+
+    def of(self, tensor: int) -> tuple[Layout, Numbers]:
+        """The layout of a tensor, and which slice of the version each of its slices is."""
+        layout = self.layout(tensor)
+        return layout, self._laid[self._begins[tensor] : self._begins[tensor + 1]]
 
     @cached_property
-    def _bounds(self) -> list[tuple[int, int]]:
-        return list(zip(self._starts[:-1].tolist(), self._starts[1:].tolist(), strict=True))
+    def _begins(self) -> list[int]:
+        begins: list[int] = self._starts.tolist()
+        return begins
 
     @cached_property
     def _places(self) -> list[int]:
         places: list[int] = self._order.tolist()
         return places
 
-    def _single(self, tensor: int, box: bytes) -> Layout:
+    def _single(self, shape: Shape, boxes: BoxColumns, place: int) -> Layout:
         """Of the many small tensors that are one slice, those that are alike have one layout."""
-        key = (self._shapes[tensor], box)
+        view = self._views[place] if self._views else None
+        key = (shape, view, boxes.key(place))
         layout = self._alike.get(key)
         if layout is None:
-            self._alike[key] = layout = self._several(tensor, self.slices(tensor))[0]
+            layout, _ = interned(shape, [boxes[place]], [view])
+            self._alike[key] = layout
         return layout
 
     def _several(self, tensor: int, ours: Numbers) -> tuple[Layout, Numbers]:
+        """The layout of slices of a tensor, and the number among them of each of its slices."""
         boxes: Sequence[Box]
         if self._columns is not None:
             boxes = self._columns.take(ours)
         else:
             boxes = [self._boxes[place] for place in ours.tolist()]
         views = list(self._views.take(ours).each(len(ours))) if self._views else ()
-        layout, numbers = interned(self._shapes[tensor], boxes, views)
-        return layout, ours[numbers]
+        return interned(self._shapes[tensor], boxes, views)

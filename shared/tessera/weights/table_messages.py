@@ -83,8 +83,8 @@ def _fits(columns: SliceColumns) -> bool:
 
 
 def _numbers(values: Sequence[int]) -> Numbers:
-    return np.fromiter(values, np.int64, len(values))
+    return np.array(values, np.int64)
 
 
 def _sums(values: Sequence[int]) -> Checksums:
-    return np.fromiter(values, np.uint64, len(values))
+    return np.array(values, np.uint64)

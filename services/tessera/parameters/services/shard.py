@@ -277,7 +277,7 @@ def _manifest(request: pb.RecordVersionRequest) -> Manifest:
     del request.manifest.tables[:]
     for index, tensor in enumerate(request.manifest.tensors):
         element_size(tensor.dtype)
-        if min(tensor.shape, default=0) < 0:
+        if min(tensor.shape[:], default=0) < 0:
             field = f"manifest.tensors[{index}].shape"
             raise errors.InvalidArgumentError.at(field, "it is negative", "INVALID_TENSOR")
     return manifest_from_pb(request.manifest)
