@@ -7,12 +7,15 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import versions
 from vanishing import found
 
 from tessera import errors
 from tessera.parameters.store import Store
-from tessera.weights import holding
+from tessera.weights import holding, lane
+from tessera.weights.pull import Want, pull
 
 pytestmark = pytest.mark.waits
 
@@ -98,6 +101,35 @@ def test_a_shard_that_is_away_is_not_waited_for(writer, parameters, index):
     )
     parameters.start_shard(index)
     assert writer.check() == 1
+
+
+@pytest.mark.parametrize("least", [0, lane.LEAST_BYTES])
+def test_many_small_slices_of_which_a_disk_damages_one_are_read_from_another(
+    writer, tmp_path, monkeypatch, least
+):
+    """Be they read by the reader itself, or sent by the shards."""
+    monkeypatch.setattr(lane, "LEAST_BYTES", least)
+    dice = np.random.default_rng(5)
+    arrays = {f"t{i}": dice.standard_normal((4, 8), np.float32) for i in range(400)}
+    writer.commit(versions.content(arrays), {})
+    manifest = writer.client.get_manifest(writer.set)
+    source = manifest.slices[len(manifest.slices) // 2]
+    path = tmp_path / source.shard / writer.set / "1" / f"{source.piece}.bin"
+    content = bytearray(path.read_bytes())
+    content[source.offset] ^= 1
+    path.write_bytes(content)
+    outs = {name: np.zeros(4 * 8 * 4, np.uint8) for name in arrays}
+    wants = [
+        Want(group="model", name=one.name, box=one.box, out=outs[one.name])
+        for one in manifest.tensors
+    ]
+    report = pull(manifest, wants, writer.token)
+    assert {name: out.tobytes() for name, out in outs.items()} == {
+        name: array.tobytes() for name, array in arrays.items()
+    }
+    # Nothing is counted twice, and nothing as come from where it was given up.
+    assert report.size == sum(array.nbytes for array in arrays.values())
+    assert source.shard not in report.shards
 
 
 def test_of_two_that_are_away_the_last_one_is_waited_for(writer, parameters):

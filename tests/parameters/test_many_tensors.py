@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from tessera.parameters.checked_file import write_checked
 from tessera.parameters.index_file import INDEX, read_index, write_index
 from tessera.parameters.local_vault import LocalVault
 from tessera.parameters.push_headers import announced
-from tessera.weights import messages
+from tessera.weights import lane, messages
 from tessera.weights.box import Box
 from tessera.weights.header_messages import header_to_pb, table_of_headers
 from tessera.weights.local_slice import LocalSlice
@@ -79,8 +80,16 @@ def writer(platform, parameters):
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(sizes=SIZES, pushed=st.booleans(), pulled=st.booleans())
-def test_what_is_pushed_by_columns_or_not_is_pulled_by_runs_or_not(writer, sizes, pushed, pulled):
+@given(
+    sizes=SIZES,
+    pushed=st.booleans(),
+    pulled=st.booleans(),
+    least=st.sampled_from([0, lane.LEAST_BYTES, sys.maxsize]),
+)
+def test_what_is_pushed_by_columns_or_not_is_pulled_by_runs_or_not(  # noqa: PLR0917
+    writer, monkeypatch, sizes, pushed, pulled, least
+):
+    monkeypatch.setattr(lane, "LEAST_BYTES", least)
     tensors, content, report = writer.send(sizes, tables=pushed)
     for own, data in zip(content, writer.receive(tensors, runs=pulled), strict=True):
         assert np.array_equal(own, data)
@@ -103,6 +112,27 @@ def test_a_reader_who_does_not_ask_for_tables_gets_slices(writer):
         found.append(list(messages.slices_from_pb(reply.manifest)))
     assert found[0] == found[1]
     assert sum(source.size for source in found[0]) == sum(sizes)
+
+
+@pytest.mark.parametrize("least", [0, lane.LEAST_BYTES])
+@pytest.mark.parametrize("number", [0, 123, 299])
+def test_a_slice_in_the_middle_of_many_that_is_damaged_is_named(
+    writer, tmp_path, monkeypatch, least, number
+):
+    """Be it read by the reader itself, or sent by the shard."""
+    monkeypatch.setattr(lane, "LEAST_BYTES", least)
+    tensors, _, _ = writer.send([100] * 300, tables=True)
+    manifest = writer.client.get_manifest(writer.set)
+    (source,) = (one for one in manifest.slices if one.tensor == number)
+    path = tmp_path / source.shard / writer.set / "1" / f"{source.piece}.bin"
+    content = bytearray(path.read_bytes())
+    content[source.offset + 50] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(errors.DataLossError) as caught:
+        writer.receive(tensors, runs=True)
+    assert caught.value.reason == "CHECKSUM_MISMATCH"
+    assert caught.value.metadata["tensor"] == str(number)
+    assert caught.value.metadata["shard"] == source.shard
 
 
 def sources(count):

@@ -13,7 +13,9 @@ from tessera import errors
 from tessera.api.parameters.v1 import coordinator_pb2
 from tessera.rpc.channel import mapped_errors
 from tessera.weights import holding, lane, local_slice, messages, push
+from tessera.weights import pull as puller
 from tessera.weights.box import Box
+from tessera.weights.handed_piece import HandedPiece
 from tessera.weights.local_slice import LocalSlice
 from tessera.weights.manifest import TensorSpec
 from tessera.weights.pull import Want, pull
@@ -50,7 +52,7 @@ class Writer(Base):
     def content(self, seed):
         return {
             tensor: np.random.default_rng(
-                [seed if tensor.name == "adapter" else 0, len(tensor.name)]
+                [seed if tensor.name == "adapter" else 0, int.from_bytes(tensor.name.encode())]
             ).integers(0, 256, tensor.size, np.uint8)
             for tensor in self.tensors
         }
@@ -74,6 +76,31 @@ class Writer(Base):
         self.client.seal_version(opened, sum_of(report.digest for report in reports))
         self.client.commit_version(opened)
         return sum(report.sent for report in reports)
+
+    def take_all(self, boxes, views=None):
+        """Whether boxes of tensors, by their names, are read at once as they should be."""
+        views = views or {}
+        content = {one.name: data for one, data in self.content(1).items()}
+        expected = [
+            content[one.name].reshape(*views.get(one.name, one.shape), one.element_size)[
+                boxes[one.name].slices
+            ]
+            for one in self.tensors
+        ]
+        wants = [
+            Want(
+                group="model",
+                name=name,
+                box=box,
+                out=np.zeros(data.size, np.uint8),
+                view=views.get(name),
+            )
+            for (name, box), data in zip(boxes.items(), expected, strict=True)
+        ]
+        pull(self.client.get_manifest(self.set), wants, self.token)
+        return all(
+            want.out.tobytes() == data.tobytes() for want, data in zip(wants, expected, strict=True)
+        )
 
     def take(self, box, view=None, name="qkv", version=0):
         """A box as it is read, and as it should be."""
@@ -150,6 +177,31 @@ def test_rows_that_lie_apart_are_put_in_between_each_other(writer, monkeypatch, 
     for rows in (Box((2, 0), (4000, 64)), Box((3, 5), (4001, 50))):
         found, expected = writer.take(rows)
         assert found == expected
+
+
+@pytest.mark.parametrize("by", ["lane", "stream"])
+def test_many_small_ones_are_asked_for_at_once(writer, monkeypatch, by):
+    """Whole slices by their places alone, in whatever shape they are asked for."""
+    monkeypatch.setattr(lane, "LEAST_BYTES", 0 if by == "lane" else 1 << 40)
+    writer.tensors = tuple(
+        TensorSpec(group="model", name=f"t{n}", shape=(3 * HEADS, 1 + n % 3), dtype="F32")
+        for n in range(60)
+    )
+    seen = writer.views = {one.name: (3, HEADS, one.shape[1]) for one in writer.tensors}
+    writer.publish(1)
+    asked, together = [], []
+    request, read = puller._request, HandedPiece.read_together
+    monkeypatch.setattr(puller, "_request", lambda *a: asked.append(request(*a)) or asked[-1])
+    monkeypatch.setattr(HandedPiece, "read_together", lambda *a: together.extend(a[2]) or read(*a))
+    assert writer.take_all({name: own(1, RANKS, view) for name, view in seen.items()}, seen)
+    assert writer.take_all({one.name: one.box for one in writer.tensors})
+    if by == "lane":
+        # In the tensor itself what a rank has lies apart: those are copied one by one.
+        assert (len(together), asked) == (len(writer.tensors), [])
+    else:
+        assert not any(each.items for each in asked)
+        places = sum(len(run.offsets) for each in asked for run in each.runs)
+        assert places == (1 + RANKS) * len(writer.tensors)
 
 
 def test_nodes_that_start_again_know_the_views(writer, platform, tmp_path):

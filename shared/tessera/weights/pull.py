@@ -80,10 +80,9 @@ def pull(
             seconds.
     """
     begin = time.monotonic()
-    planned = plan(manifest, (_checked(manifest, want) for want in wants))
-    transfers = _in_order(manifest, planned)
+    transfers = plan(manifest, (_checked(manifest, want) for want in wants))
     pulling = _Pulling(manifest, wants, token, patience)
-    first = by_holder(manifest, transfers, away=AWAY.now())
+    first = by_holder(manifest, transfers.in_order(runs=manifest.runs), away=AWAY.now())
     with ThreadPoolExecutor(max(1, len(first)), thread_name_prefix="pull") as pool:
         jobs = [pool.submit(pulling.fill, name, items) for name, items in first.items()]
         for job in jobs:
@@ -107,12 +106,6 @@ def _checked(manifest: Manifest, want: Want) -> Wanted:
             reason="BAD_BUFFER",
         )
     return Wanted(index, want.box, want.view)
-
-
-def _in_order(manifest: Manifest, transfers: TransferTable) -> TransferTable:
-    """As the bytes lie in pieces; those that are whole slices come last, as shards send them."""
-    in_runs = manifest.runs & transfers.whole
-    return transfers.take(np.lexsort((transfers.offsets, transfers.place, in_runs)))
 
 
 class _Pulling:

@@ -120,6 +120,10 @@ class TransferTable(Sequence[Transfer]):
         used = np.flatnonzero(np.bincount(self.place, minlength=len(places)))
         return {number: places[number] for number in used.tolist()}
 
+    def in_order(self, *, runs: bool) -> TransferTable:
+        """As their bytes lie in the pieces; with `runs`, whole slices come last."""
+        return self.take(np.lexsort((self.offsets, self.place, runs & self.whole)))
+
     def at(self, places: Sequence[int]) -> TransferTable:
         """Those that come from some places."""
         rows = np.isin(self.place, places)
