@@ -95,7 +95,9 @@ def commit(client, token, writer, step, before):
             time.sleep(0.2)
 
 
-MAY_HAPPEN = {"INCOMPLETE", "VERSION_ABORTED", "VERSION_CLOSED"}
+MAY_HAPPEN = {
+    "INCOMPLETE", "VERSION_ABORTED", "VERSION_CLOSED", "VERSION_NOT_FOUND", "GRANT_INVALID",
+}  # fmt: skip
 """What a killed shard or a lost coordinator makes of a version that is being written."""
 
 

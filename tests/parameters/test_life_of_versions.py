@@ -66,7 +66,8 @@ class Known:
     going: bool = False  # a deletion crashed
     highest: int = 0
     epochs: dict[str, int] = field(default_factory=dict)  # by job; the last one is the writer's
-    writer: str = ""
+    writer: str = ""  # nobody's: whoever comes first with an epoch that may be the last
+    last: str = ""  # whose epoch is the last, and who must be let go on
     open: dict[str, tuple[int, int, str]] = field(default_factory=dict)  # job → number, seed, state
 
 
@@ -116,7 +117,7 @@ class Life(RuleBasedStateMachine):
         # Whether or not it had been heard when everything crashed, it is asked for again.
         grant = self.call(crash, work) or self.call(None, work)
         assert grant.epoch > max(known.epochs.values(), default=0)
-        known.writer, known.epochs[job] = job, grant.epoch
+        known.writer, known.last, known.epochs[job] = job, job, grant.epoch
         known.open.clear()
 
     @rule(name=st.sampled_from(SETS), job=st.sampled_from(JOBS), crash=crashes)
@@ -129,13 +130,22 @@ class Life(RuleBasedStateMachine):
                 self.writer(name, job), 1, TENSORS, {"a": bytes([seed % 256])}, {"seed": str(seed)}
             )
 
-        if known.writer != job:
+        if known.writer not in {job, ""}:
             self.refused(known, job, work)
             return
-        opened = self.call(crash, work)
+        try:
+            opened = self.call(crash, work)
+        except errors.TesseraError as error:
+            if known.writer or error.reason not in {"FENCED", "SET_NOT_FOUND"}:
+                raise
+            assert job != known.last or not known.committed, "the writer goes on"
+            return
         known.open.pop(job, None)
+        if not opened and not known.writer:
+            known.last = ""  # It may have become the writer.
         if opened:
             number = opened[0]
+            known.writer = job
             assert number > known.highest, "numbers never go back"
             known.highest = number
             known.open[job] = (number, seed, "open")
@@ -304,7 +314,7 @@ class Life(RuleBasedStateMachine):
             known.highest = max(
                 [*known.committed, *known.maybe, *(pushed if alone else ())], default=0
             )
-            known.writer = ""
+            known.last, known.writer = known.writer or known.last, ""
             known.open.clear()
             # Its pins are not known any more, but for a while nothing is dropped.
 

@@ -69,13 +69,32 @@ def test_a_lost_coordinator_loses_no_version(writer, another, lost):
     assert [writer.check(number) for number in (1, 2, 3, 4)] == [1, 2, 3, 4]
     assert other.check() == 7
     assert writer.client.get_manifest(writer.set, 3).assets == writer.assets(3)
-    with pytest.raises(errors.FailedPreconditionError) as caught:
-        writer.open(5)
-    assert caught.value.reason == "FENCED"
-    grant = writer.acquire()
-    assert grant.resume.number == 4
-    assert writer.publish(5).number == 5
+    assert writer.publish(5).number == 5, "the writer goes on"
     assert len(told(writer)) == 5, "keep is known again"
+
+
+def test_whom_a_later_writer_has_fenced_a_lost_coordinator_does_not_let_in(writer, another, lost):
+    early, late = another("both", attempt=1), another("both", attempt=2)
+    early.acquire()
+    early.publish(1)
+    late.acquire()
+    late.publish(2)
+    lost()
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        early.open(3)
+    assert caught.value.reason == "FENCED"
+    assert late.publish(4).number == 3
+    before = late.epoch
+    assert late.acquire().epoch > before
+
+
+def test_an_epoch_that_nobody_can_have_is_not_taken_up(writer, lost):
+    writer.publish(1)
+    lost()
+    writer.epoch = 10**15
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        writer.open(2)
+    assert caught.value.reason == "FENCED"
 
 
 def test_what_was_not_committed_is_not_and_its_number_is_not_used_again(writer, lost):

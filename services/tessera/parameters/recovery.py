@@ -90,15 +90,10 @@ class Recovery:
                     # As one that was deleted, unless a version of it is found.
                     make_set(db, name, NOBODY, deleted=time.time())
                     db.execute(
-                        "UPDATE sets SET next = max(next, ?), epoch = max(epoch, ?),"
-                        " moves = max(moves, ?) WHERE name = ?",
-                        (
-                            held.number + 1,
-                            held.epoch,
-                            held.head.sequence if held.head else 0,
-                            name,
-                        ),
+                        "UPDATE sets SET next = max(next, ?), moves = max(moves, ?) WHERE name = ?",
+                        (held.number + 1, held.head.sequence if held.head else 0, name),
                     )
+                    _advance_epoch(db, name, held.epoch)
                     known = _numbers(db, name)
                     recorded = {n for n, version in held.versions.items() if version.recorded}
                     unknown |= {(name, number) for number in recorded - known}
@@ -202,13 +197,21 @@ def _advance_set(db: sqlite3.Connection, key: Key, record: VersionRecord) -> Non
             (version.job, version.attempt, record.keep, name),
         )
     db.execute(
-        "UPDATE sets SET next = max(next, ?), epoch = max(epoch, ?), deleted = 0 WHERE name = ?",
-        (number + 1, version.epoch, name),
+        "UPDATE sets SET next = max(next, ?), deleted = 0 WHERE name = ?", (number + 1, name)
     )
+    _advance_epoch(db, name, version.epoch)
     db.execute(
         "INSERT INTO writers VALUES (?, ?, ?)"
         " ON CONFLICT DO UPDATE SET attempt = max(attempt, excluded.attempt)",
         (name, version.job, version.attempt),
+    )
+
+
+def _advance_epoch(db: sqlite3.Connection, name: str, epoch: int) -> None:
+    """An epoch has left its traces; if it is later than what is known, nobody knows whose it is."""
+    db.execute(
+        "UPDATE sets SET epoch = ?, holder = ? WHERE name = ? AND epoch < ?",
+        (epoch, NOBODY, name, epoch),
     )
 
 

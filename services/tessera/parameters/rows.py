@@ -20,9 +20,7 @@ NOBODY = "-"
 
 
 def make_set(db: sqlite3.Connection, name: str, holder: str, *, deleted: float = 0.0) -> None:
-    """Make a set, unless it is there.
-
-    Its epochs begin at the millisecond: they go on, too, if the file is lost and made anew.
+    """Make a set, unless it is there; nobody has an epoch of it yet.
 
     Args:
         db: connection of a transaction.
@@ -32,8 +30,8 @@ def make_set(db: sqlite3.Connection, name: str, holder: str, *, deleted: float =
     """
     db.execute(
         "INSERT INTO sets (name, epoch, job, attempt, keep, next, head, holder, deleted)"
-        " VALUES (?, ?, '', 0, ?, 1, 0, ?, ?) ON CONFLICT DO NOTHING",
-        (name, int(time.time() * 1000), DEFAULT_KEEP, holder, deleted),
+        " VALUES (?, 0, '', 0, ?, 1, 0, ?, ?) ON CONFLICT DO NOTHING",
+        (name, DEFAULT_KEEP, holder, deleted),
     )
 
 

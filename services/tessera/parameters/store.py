@@ -37,7 +37,7 @@ from tessera.parameters.version_health import VersionHealth
 from tessera.parameters.version_reader import VersionReader
 from tessera.parameters.version_record import VersionRecord
 from tessera.parameters.version_retention import VersionRetention
-from tessera.parameters.writer import Writer, fenced, own
+from tessera.parameters.writer import Writer, fenced, latest_epoch, own
 from tessera.weights import messages
 from tessera.weights.manifest import Grant, Manifest, SliceSpec, TensorSpec, Version, VersionState
 from tessera.weights.slice_table import SliceTable
@@ -118,9 +118,9 @@ class Store:
                 (name, job, attempt, attempt),
             )
             db.execute(
-                "UPDATE sets SET epoch = epoch + 1, job = ?, attempt = ?, holder = ?,"
+                "UPDATE sets SET epoch = max(epoch + 1, ?), job = ?, attempt = ?, holder = ?,"
                 " keep = CASE WHEN ? > 0 THEN ? ELSE keep END WHERE name = ?",
-                (job, attempt, holder, keep, keep, name),
+                (latest_epoch(), job, attempt, holder, keep, keep, name),
             )
             self._abort_unfinished(db, name)
             epoch = int(set_row(db, name)["epoch"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import dataclass
 
 from tessera import errors
-from tessera.parameters.rows import set_row, version_row
+from tessera.parameters.rows import NOBODY, set_row, version_row
 from tessera.weights.manifest import VersionState
 
 
@@ -23,8 +24,16 @@ class Writer:
     holder: str
 
 
+def latest_epoch() -> int:
+    """The highest that may have been given: epochs go by the millisecond, whatever was lost."""
+    return int(time.time() * 1000)
+
+
 def fenced(db: sqlite3.Connection, writer: Writer) -> sqlite3.Row:
     """The row of the set, if this is its writer.
+
+    Where the file was lost and it is known only which epochs have left traces, whoever comes first
+    with none that is older is the writer.
 
     Raises:
         NotFoundError: there is no such set (SET_NOT_FOUND).
@@ -38,7 +47,13 @@ def fenced(db: sqlite3.Connection, writer: Writer) -> sqlite3.Row:
             f"{writer.set} was deleted; to write it anew, acquire it again", reason="FENCED"
         )
     row = set_row(db, writer.set)
-    if row["epoch"] != writer.epoch or row["holder"] not in ("", writer.holder):
+    if row["holder"] in {"", NOBODY} and row["epoch"] <= writer.epoch <= latest_epoch():
+        db.execute(
+            "UPDATE sets SET epoch = ?, holder = ? WHERE name = ?",
+            (writer.epoch, writer.holder, writer.set),
+        )
+        row = set_row(db, writer.set)
+    if (row["epoch"], row["holder"]) != (writer.epoch, writer.holder):
         raise errors.FailedPreconditionError(
             f"epoch {writer.epoch} of {writer.holder} may not write {writer.set}: {row['job']},"
             f" attempt {row['attempt']}, does with epoch {row['epoch']}",

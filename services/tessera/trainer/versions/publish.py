@@ -33,6 +33,7 @@ from tessera.weights.push_digest import sum_of
 TRIES = 4
 """How often a commit is begun before the attempt gives up."""
 
+# But for a grant of a coordinator that has lost its folder since: the next version has another.
 _FATAL = (
     errors.InvalidArgumentError,
     errors.PermissionDeniedError,
@@ -157,7 +158,7 @@ class Publisher:
     def _settle(self, error: Exception | None, failed: Sequence[str], *, last: bool) -> bool:
         """Whether all went well; False: all ranks try again together. Raises where that is vain."""
         hopeless = (
-            isinstance(error, _FATAL)
+            (isinstance(error, _FATAL) and error.reason != "GRANT_INVALID")
             or getattr(error, "reason", "") == "FENCED"
             or (error is not None and not isinstance(error, errors.TesseraError))
         )
