@@ -1,0 +1,140 @@
+"""What work that does not fit may do: claim quota, have other work go, set room aside. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tessera.controller.scheduling.decisions import NodeReservation, Preemption
+from tessera.controller.scheduling.option import Option
+from tessera.controller.scheduling.preemption import Search
+from tessera.controller.scheduling.quota import Branch
+from tessera.controller.scheduling.reserving import Found, Reserver
+from tessera.controller.scheduling.state import SchedulerState
+from tessera.controller.scheduling.waiting import WorkloadClass
+from tessera.controller.scheduling.workload import PLATFORM, Workload
+
+RESERVATIONS = 4
+"""For how many classes of each flavour a pass sets room aside: those that come first."""
+SEARCHES = 16
+"""How often a pass looks for work that might go."""
+
+
+@dataclass(slots=True)
+class Precedence:
+    """What comes of those that wait, in order."""
+
+    state: SchedulerState
+    now: float
+    preemptions: list[Preemption] = field(default_factory=list)
+    _reserver: Reserver = field(init=False)
+    _reserved: dict[str, int] = field(default_factory=dict)
+    _searched: int = 0
+    _short: set[str] = field(default_factory=set)
+    _borrowing: list[Branch] | None = None
+
+    def __post_init__(self) -> None:
+        self._reserver = Reserver(self.state.ground, self.state.times, self.now)
+        self._reserver.clear()
+
+    def claim(self, kind: WorkloadClass) -> None:
+        """The first of a class waits: see to it that it does not wait for ever."""
+        work, quotas = kind.head(), self.state.quotas
+        ways = kind.ways(self.state.table)
+        left = [way for way in ways if self._reserved.get(way.flavour, 0) < RESERVATIONS]
+        within = [way for way in left if quotas.shortage(work.queue, way.amounts) is None]
+        if any(self._preempt(work, way) for way in ways):
+            self._reserver.forget_times()
+        if within:
+            self._reserve(work, within)
+        elif left and work.queue not in self._short:
+            self._claim_quota(work, ways)
+
+    def _claim_quota(self, work: Workload, ways: tuple[Option, ...]) -> None:
+        """The first of a queue that waits for quota: nobody behind it takes what it waits for."""
+        for way in ways:
+            shortage = self.state.quotas.shortage(work.queue, way.amounts)
+            if shortage is None or (shortage.ever and self.state.could_ever(work, way)):
+                self._short.add(work.queue)
+                self.state.quotas.reserve(work.queue, way.amounts)
+                return
+
+    def _reserve(self, work: Workload, ways: list[Option]) -> None:
+        best: tuple[Found, Option] | None = None
+        for way in ways:
+            found = self._reserver.earliest(work, way.shapes, way.counts)
+            if found is not None and (best is None or found.starts < best[0].starts):
+                best = found, way
+        if best is None:
+            return
+        found, way = best
+        self._reserver.reserve(found)
+        self.state.quotas.reserve(work.queue, way.amounts)
+        self._reserved[way.flavour] = self._reserved.get(way.flavour, 0) + 1
+        nodes = sorted({self.state.table.node(worker.row).id for worker in found.placed})
+        self.state.reservations[work.id] = NodeReservation(
+            workload=work.id,
+            starts=None if found.starts == float("inf") else found.starts,
+            nodes=tuple(nodes),
+        )
+
+    def _preempt(self, work: Workload, way: Option) -> bool:
+        """Ask the cheapest that suffice to go; whether any was asked."""
+        if self._searched >= SEARCHES or not self._may_preempt(work, way):
+            return False
+        self._searched += 1
+        table = self.state.table
+        free, wanted = table.free.copy(), self._reserver.wanted()
+        free.cpu -= wanted.cpu
+        free.memory -= wanted.memory
+        free.devices -= wanted.devices
+        search = Search(
+            state=self.state,
+            ground=self.state.ground.fork(free),
+            work=work,
+            shapes=way.shapes,
+            counts=way.counts,
+            amounts=way.amounts,
+            now=self.now,
+        )
+        victims = search.victims()
+        if victims is None:
+            self._wake_later(search)
+        for victim in victims or ():
+            deadline = self.now + victim.work.grace
+            self.state.preempt(victim, deadline=deadline, by=work.id)
+            self.preemptions.append(
+                Preemption(workload=work.id, victim=victim.work.id, deadline=deadline)
+            )
+        return bool(victims)
+
+    def _wake_later(self, search: Search) -> None:
+        """Look again when something has run for as long as it may at least."""
+        later = search.ready_at()
+        if later is not None:
+            wake = self.state.wake_at
+            self.state.wake_at = later if wake is None else min(wake, later)
+
+    def _may_preempt(self, work: Workload, way: Option) -> bool:
+        """Whether anybody could be asked at all: cheap, where thousands wait."""
+        if work.priority >= PLATFORM:
+            return any(
+                priority < PLATFORM
+                for counts in self.state.priorities.values()
+                for priority in counts
+            )
+        if any(p < work.priority for p in self.state.priorities.get(work.queue, ())):
+            return True
+        if self._borrowing is None:
+            self._borrowing = [
+                branch
+                for branch in self.state.quotas.branches.values()
+                if branch.borrows(branch.limited)
+            ]
+        mine = self.state.quotas.branches[work.queue]
+        return (
+            bool(self._borrowing)
+            and any(
+                branch is not mine and branch.limited == mine.limited for branch in self._borrowing
+            )
+            and self.state.quotas.entitled(work.queue, way.amounts) is not None
+        )

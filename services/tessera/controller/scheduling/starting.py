@@ -1,0 +1,148 @@
+"""Starts work where it fits now, or where a node group can grow for it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tessera.controller.scheduling.allocation import AllocatedWorker
+from tessera.controller.scheduling.columns import Integers
+from tessera.controller.scheduling.decisions import Admission, WorkerAssignment
+from tessera.controller.scheduling.option import Option
+from tessera.controller.scheduling.placing import PlacedWorker, Spots, find, put_back
+from tessera.controller.scheduling.state import SchedulerState
+from tessera.controller.scheduling.waiting import WorkloadClass
+from tessera.controller.scheduling.workload import Workload
+
+
+def start(state: SchedulerState, kind: WorkloadClass, now: float) -> Admission | None:
+    """Start the first of a class; None: it waits, and nothing has changed."""
+    work = kind.head()
+    ends = math.inf if work.limit is None else now + work.limit
+    ways = kind.ways(state.table)
+    for option in ways:
+        if _short_of_room(state, option, ends):
+            continue
+        if state.quotas.shortage(work.queue, option.amounts) is None:
+            placed = find(state.ground, work, option.shapes, option.counts, ends)
+            if placed is not None:
+                placed += _extend(state, work, option, placed, ends)
+                return _admit(state, work, option, placed, now)
+    if state.growth.groups:
+        for option in ways:
+            if state.quotas.shortage(work.queue, option.amounts) is None:
+                placed = _grow(state, work, option)
+                if placed is not None:
+                    return _admit(state, work, option, placed, now)
+    return None
+
+
+def _short_of_room(state: SchedulerState, option: Option, ends: float) -> bool:
+    """Whether some set does not fit even alone: one look, where thousands wait."""
+    return any(
+        Spots(state.ground, shape, ends).total() < count
+        for shape, count in zip(option.shapes, option.counts, strict=True)
+    )
+
+
+def _extend(
+    state: SchedulerState,
+    work: Workload,
+    option: Option,
+    placed: Sequence[PlacedWorker],
+    ends: float,
+) -> list[PlacedWorker]:
+    """Workers beyond the least, as long as there is room and quota; slices stay as they are."""
+    more: list[PlacedWorker] = []
+    amounts = dict(option.amounts)
+    within = _beside(state, work, placed)
+    for number, item in enumerate(work.sets):
+        shape = option.shapes[number]
+        spots = Spots(state.ground, shape, ends)
+        for _ in range(0 if shape.slice_topology else item.max - item.min):
+            wanted = dict(amounts)
+            for resource, amount in shape.amounts().items():
+                wanted[resource] = wanted.get(resource, 0) + amount
+            if state.quotas.shortage(work.queue, wanted) is not None:
+                break
+            worker = spots.take(number, within)
+            if worker is None:
+                break
+            more.append(worker)
+            amounts = wanted
+    return more
+
+
+def _beside(
+    state: SchedulerState, work: Workload, placed: Sequence[PlacedWorker]
+) -> Integers | None:
+    """The rows where more workers of a gang may go: beside the first, where it wants that."""
+    if work.level is None:
+        return None
+    rows = sorted({worker.row for worker in placed})
+    if work.level == "host":
+        return np.array(rows[:1])
+    places = state.table.places[work.level]
+    within: Integers = np.flatnonzero((places == places[rows[0]]) & (places >= 0))
+    return within
+
+
+def _grow(state: SchedulerState, work: Workload, option: Option) -> list[PlacedWorker] | None:
+    """Have groups make the units that are missing, at once or not at all."""
+    asked: list[str] = []
+    for shape, count in zip(option.shapes, option.counts, strict=True):
+        sliced = bool(shape.slice_topology)
+        missing = count if sliced else count - state.ground.fit(shape).total
+        for name, (left, on_one) in state.growth.room(state.table, shape).items():
+            units = min(left, max(0, -(-missing // on_one)))
+            missing -= units * on_one
+            for _ in range(units):
+                for node in state.growth.ask(state.growth.groups[name]):
+                    state.table.put(node)
+                    asked.append(node.id)
+    if not asked:
+        return None
+    placed = find(state.ground, work, option.shapes, option.counts, math.inf)
+    used = {state.table.node(worker.row).id for worker in placed or ()}
+    for node_id in state.growth.idle(asked, used):
+        state.table.remove(node_id)
+    return placed
+
+
+def _admit(
+    state: SchedulerState,
+    work: Workload,
+    option: Option,
+    placed: Sequence[PlacedWorker],
+    now: float,
+) -> Admission:
+    """Hold what was found."""
+    workers = []
+    assignments = []
+    numbers: dict[int, int] = {}
+    ordered = sorted(placed, key=lambda worker: worker.set)
+    put_back(state.table, ordered)
+    for worker in ordered:
+        node = state.table.node(worker.row)
+        index = numbers[worker.set] = numbers.get(worker.set, -1) + 1
+        group = state.growth.pending.get(node.id, "")
+        assignments.append(
+            WorkerAssignment(
+                set=work.sets[worker.set].name,
+                index=index,
+                node="" if group else node.id,
+                group=group,
+                pending=node.id if group else "",
+                devices=worker.devices,
+            )
+        )
+        workers.append(
+            AllocatedWorker(
+                set=worker.set, node=node.id, shape=worker.shape, devices=worker.devices
+            )
+        )
+    state.waiting.remove(work.id)
+    state.hold(work, workers, now)
+    return Admission(workload=work.id, flavour=option.flavour, workers=tuple(assignments))
