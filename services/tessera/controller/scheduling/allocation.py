@@ -101,21 +101,21 @@ class EndTimes:
             if worker.line >= 0:
                 self._ends[worker.line] = ends
 
-    def times(self, now: float) -> Floats:
-        """The moments at which something ends, in order; infinity is left out."""
-        ends = self._ends[np.isfinite(self._ends)]
-        return np.unique(np.maximum(ends, now + OVERDUE * (ends <= now)))
+    def in_order(self, now: float) -> tuple[Floats, Integers, NodeColumns]:
+        """When what is held ends, of which row, and how much it is; the earliest first.
 
-    def until(self, time: float, now: float, free: NodeColumns) -> None:
-        """Add to what is free what has ended by then."""
-        ends = np.where(self._ends <= now, now + OVERDUE, self._ends)
-        with np.errstate(invalid="ignore"):
-            lines = np.flatnonzero(ends <= time)
-        rows = self._row[lines]
-        width = self._held.devices.shape[1]
-        np.add.at(free.cpu, rows, self._held.cpu[lines])
-        np.add.at(free.memory, rows, self._held.memory[lines])
-        np.add.at(free.devices[:, :width], rows, self._held.devices[lines])
+        What is overdue is taken to end soon.
+        """
+        lines = np.flatnonzero(~np.isnan(self._ends))
+        ends = np.where(self._ends[lines] <= now, now + OVERDUE, self._ends[lines])
+        order = np.argsort(ends, kind="stable")
+        lines = lines[order]
+        held = NodeColumns(
+            cpu=self._held.cpu[lines],
+            memory=self._held.memory[lines],
+            devices=self._held.devices[lines],
+        )
+        return ends[order], self._row[lines], held
 
     def _grow(self, devices: int) -> None:
         old, width = self._held.devices.shape

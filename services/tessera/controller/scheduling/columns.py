@@ -43,6 +43,23 @@ class NodeColumns:
         result.devices[:old, :width] = self.devices
         return result
 
+    def at(self, rows: Integers) -> NodeColumns:
+        """Some rows."""
+        return NodeColumns(cpu=self.cpu[rows], memory=self.memory[rows], devices=self.devices[rows])
+
+    def add_at(self, rows: Integers, other: NodeColumns) -> None:
+        """Add lines, each to a row; several may be of one."""
+        width = other.devices.shape[1]
+        np.add.at(self.cpu, rows, other.cpu)
+        np.add.at(self.memory, rows, other.memory)
+        np.add.at(self.devices[:, :width], rows, other.devices)
+
+    def subtract(self, other: NodeColumns) -> None:
+        """Take away as much on every row."""
+        self.cpu -= other.cpu
+        self.memory -= other.memory
+        self.devices -= other.devices
+
     def clear(self, rows: Integers) -> None:
         """Nothing on some rows."""
         self.cpu[rows] = 0

@@ -8,9 +8,11 @@ from tessera.controller.scheduling.columns import Booleans, Floats, Integers
 from tessera.controller.scheduling.node_table import NodeTable
 from tessera.controller.scheduling.node_view import NodeView, allowed_rows, view
 from tessera.controller.scheduling.packing import Policy
-from tessera.controller.scheduling.shape import WorkerShape
+from tessera.controller.scheduling.shape import WorkerShape, slots
 
 NONE = -1
+FEW = 8
+"""Changes of rows up to which each is looked at by itself."""
 
 
 class Fit:
@@ -19,6 +21,7 @@ class Fit:
     Attributes:
         slots: how many workers fit on a row, [rows].
         total: their sum.
+        rows: those that have a device of the flavour and that a worker may go to.
         allowed: whether a worker may go to a row, whatever is free there.
     """
 
@@ -28,27 +31,45 @@ class Fit:
         self._version = -1
         self._seen = 0
         self._score: Floats = np.zeros(0)
+        self._mine: Booleans = np.zeros(0, np.bool_)
+        self._unscored: list[Integers] = []
         self.allowed: Booleans = np.zeros(0, np.bool_)
         self.slots: Integers = np.zeros(0, np.int64)
+        self.rows: Integers = np.zeros(0, np.int64)
         self.total = 0
 
     def sync(self) -> None:
         """Look at what has changed."""
         table = self._table
         if self._version != table.version:
-            self._version = table.version
-            self._seen = len(table.log)
-            self.allowed = allowed_rows(table, self._shape)
-            self.slots = np.zeros(len(table.free.cpu), np.int64)
-            self._score = np.full(len(table.free.cpu), np.inf)
-            self.total = 0
-            # Rows without a device of the flavour need no look.
-            self._update(np.flatnonzero(self.allowed & self._suited()))
+            self._renew()
             return
-        changed = table.log[self._seen :]
-        if changed:
-            self._seen = len(table.log)
-            self._update(np.array(list(set(changed)) if len(changed) > 1 else changed))
+        if len(table.log) == self._seen:
+            return
+        news = table.log[self._seen :]
+        self._seen = len(table.log)
+        if len(news) <= FEW:
+            for row in set(news):
+                if self._mine[row]:
+                    self._recount(row)
+            return
+        changed = np.array(news)
+        changed = changed[self._mine[changed]]
+        if len(changed):
+            self._update(np.unique(changed) if len(changed) > 1 else changed)
+
+    def _renew(self) -> None:
+        """Nodes have come, gone or changed: look at all."""
+        table = self._table
+        self._version = table.version
+        self._seen = len(table.log)
+        self.allowed = allowed_rows(table, self._shape)
+        self._mine = self.allowed & self._suited()
+        self.rows = np.flatnonzero(self._mine)
+        self.slots = np.zeros(len(table.free.cpu), np.int64)
+        self._score = np.full(len(table.free.cpu), np.inf)
+        self.total = 0
+        self._update(self.rows)
 
     def _suited(self) -> Booleans:
         if not self._shape.flavour:
@@ -61,13 +82,33 @@ class Fit:
         seen = self._view(rows)
         self.total += int(seen.slots.sum()) - int(self.slots[rows].sum())
         self.slots[rows] = seen.slots
-        if self._policy.volatile:
+        self._unscored.append(rows)
+
+    def _recount(self, row: int) -> None:
+        """The same of one row, without the cost of columns."""
+        table = self._table
+        cpu, memory = int(table.free.cpu[row]), int(table.free.memory[row])
+        devices = table.free.devices[row].tolist()
+        if self._kept and len(table.kept_rows) and (kept := table.kept_of(row)):
+            cpu, memory = cpu - kept[0], memory - kept[1]
+            devices = [free - aside for free, aside in zip(devices, kept[2:], strict=True)]
+        count = slots(cpu, memory, devices, table.node(row).devices, self._shape)
+        self.total += count - int(self.slots[row])
+        self.slots[row] = count
+        self._unscored.append(np.array([row]))
+
+    def _rate(self) -> None:
+        """Score what has changed since somebody was to choose."""
+        if not self._unscored:
             return
-        fits = seen.slots > 0
-        if not fits.any():
-            self._score[rows] = np.inf
-            return
-        self._score[rows] = np.where(fits, self._policy.score(seen, self._shape), np.inf)
+        rows = self._unscored[0]
+        if len(self._unscored) > 1:
+            rows = np.unique(np.concatenate(self._unscored))
+        self._unscored.clear()
+        self._score[rows] = np.inf
+        rows = rows[self.slots[rows] > 0]
+        if len(rows):
+            self._score[rows] = self._policy.score(self._view(rows), self._shape)
 
     def _view(self, rows: Integers) -> NodeView:
         return view(self._table, rows, self._shape, self.allowed[rows], kept=self._kept)
@@ -79,6 +120,7 @@ class Fit:
             if not len(rows):
                 return NONE
             return int(rows[np.argmin(self._policy.score(self._view(rows), self._shape))])
+        self._rate()
         if within is None:
             best = int(self._score.argmin())
         elif len(within):

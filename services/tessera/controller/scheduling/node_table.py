@@ -7,6 +7,7 @@ derived from rows (`fit.Fit`) looks at the changed ones only.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -48,6 +49,7 @@ class NodeTable:
         self.sliced: Booleans = np.zeros(FIRST_ROWS, np.bool_)
         self.kept_until: Floats = np.full(FIRST_ROWS, np.inf)
         self.kept_rows: Integers = np.zeros(0, np.int64)
+        self.kept_set: frozenset[int] = frozenset()
         self.places: dict[str, Integers] = {name: self._none(FIRST_ROWS) for name in LEVELS}
         self._place_numbers: dict[tuple[str, str], int] = {}
         self._spare: list[int] = []
@@ -137,6 +139,18 @@ class NodeTable:
             self.free.devices[row, device] += amount
         self.log.append(row)
 
+    def kept_of(self, row: int) -> list[int] | None:
+        """What is set aside on a row: processors, memory, each device; None: nothing is."""
+        if row not in self.kept_set:
+            return None
+        kept = self.kept
+        return [int(kept.cpu[row]), int(kept.memory[row]), *kept.devices[row].tolist()]
+
+    def set_kept_rows(self, rows: Sequence[int]) -> None:
+        """Something is set aside on these rows, and on no others."""
+        self.kept_set = frozenset(rows)
+        self.kept_rows = np.array(sorted(rows), np.int64)
+
     def fork(self, free: NodeColumns) -> Self:
         """The same nodes with something else free and nothing set aside, to try things on."""
         other = type(self)()
@@ -145,7 +159,7 @@ class NodeTable:
         other.free, other.log = free, []
         other.kept = NodeColumns.zeros(*self.free.devices.shape)
         other.kept_until = np.full(len(self.free.cpu), np.inf)
-        other.kept_rows = np.zeros(0, np.int64)
+        other.set_kept_rows(())
         return other
 
     def _changed(self, row: int) -> None:

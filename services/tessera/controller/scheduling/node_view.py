@@ -53,7 +53,17 @@ def view(
         memory = memory - table.kept.memory[rows]
         devices = devices - table.kept.devices[rows]
     suits = table.flavour[rows] == table.flavours.get(shape.flavour, -2)
-    slots: Integers = np.full(len(rows), MANY, np.int64)
+    slots = np.where(allowed, slots_by_row(cpu, memory, devices, suits, shape), 0)
+    return NodeView(
+        rows=rows, cpu=cpu, memory=memory, devices=devices, suits=suits, slots=slots, table=table
+    )
+
+
+def slots_by_row(
+    cpu: Integers, memory: Integers, devices: Integers, suits: Booleans, shape: WorkerShape
+) -> Integers:
+    """How many workers fit into what is free, [n]; as `shape.slots` does for one node."""
+    slots: Integers = np.full(len(cpu), MANY, np.int64)
     if shape.cpu:
         slots = np.minimum(slots, cpu // shape.cpu)
     if shape.memory:
@@ -64,10 +74,7 @@ def view(
     elif shape.share:
         shared = (np.maximum(devices, 0) // shape.share * suits).sum(axis=1)
         slots = np.minimum(slots, shared)
-    slots = np.where(allowed, np.maximum(slots, 0), 0)
-    return NodeView(
-        rows=rows, cpu=cpu, memory=memory, devices=devices, suits=suits, slots=slots, table=table
-    )
+    return np.maximum(slots, 0)
 
 
 def allowed_rows(table: NodeTable, shape: WorkerShape) -> Booleans:

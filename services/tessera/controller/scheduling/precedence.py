@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from tessera.controller.scheduling.decisions import NodeReservation, Preemption
 from tessera.controller.scheduling.option import Option
 from tessera.controller.scheduling.preemption import Search
-from tessera.controller.scheduling.quota import Branch
-from tessera.controller.scheduling.reserving import Found, Reserver
+from tessera.controller.scheduling.reserving import ReservedPlace, Reserver
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.waiting import WorkloadClass
 from tessera.controller.scheduling.workload import PLATFORM, Workload
 
 RESERVATIONS = 4
 """For how many classes of each flavour a pass sets room aside: those that come first."""
-SEARCHES = 16
+SEARCHES = 8
 """How often a pass looks for work that might go."""
 
 
@@ -30,7 +29,7 @@ class Precedence:
     _reserved: dict[str, int] = field(default_factory=dict)
     _searched: int = 0
     _short: set[str] = field(default_factory=set)
-    _borrowing: list[Branch] | None = None
+    _borrowing: bool | None = None
 
     def __post_init__(self) -> None:
         self._reserver = Reserver(self.state.ground, self.state.times, self.now)
@@ -59,9 +58,9 @@ class Precedence:
                 return
 
     def _reserve(self, work: Workload, ways: list[Option]) -> None:
-        best: tuple[Found, Option] | None = None
+        best: tuple[ReservedPlace, Option] | None = None
         for way in ways:
-            found = self._reserver.earliest(work, way.shapes, way.counts)
+            found = self._reserver.earliest(work, way)
             if found is not None and (best is None or found.starts < best[0].starts):
                 best = found, way
         if best is None:
@@ -83,10 +82,8 @@ class Precedence:
             return False
         self._searched += 1
         table = self.state.table
-        free, wanted = table.free.copy(), self._reserver.wanted()
-        free.cpu -= wanted.cpu
-        free.memory -= wanted.memory
-        free.devices -= wanted.devices
+        free = table.free.copy()
+        free.subtract(self._reserver.wanted())
         search = Search(
             state=self.state,
             ground=self.state.ground.fork(free),
@@ -125,16 +122,7 @@ class Precedence:
         if any(p < work.priority for p in self.state.priorities.get(work.queue, ())):
             return True
         if self._borrowing is None:
-            self._borrowing = [
-                branch
-                for branch in self.state.quotas.branches.values()
-                if branch.borrows(branch.limited)
-            ]
-        mine = self.state.quotas.branches[work.queue]
-        return (
-            bool(self._borrowing)
-            and any(
-                branch is not mine and branch.limited == mine.limited for branch in self._borrowing
+            self._borrowing = any(
+                branch.borrows(branch.limited) for branch in self.state.quotas.branches.values()
             )
-            and self.state.quotas.entitled(work.queue, way.amounts) is not None
-        )
+        return self._borrowing and self.state.quotas.entitled(work.queue, way.amounts) is not None

@@ -17,8 +17,11 @@ from tessera.controller.scheduling.shape import WHOLE, WorkerShape, slots
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.workload import PLATFORM, Workload
 
-CANDIDATES = 500
+CANDIDATES = 256
 """The cheapest that are looked at."""
+OF_A_QUEUE = 64
+"""Those of a queue that are looked at."""
+ANY_PRIORITY = 1 << 31
 ON_A_NODE = 8
 """On a node with no more, every set of them is compared."""
 
@@ -57,7 +60,7 @@ class Search:
 
     def victims(self) -> list[Allocation] | None:
         """Who goes; none: what has been asked to suffices; None: nobody helps."""
-        going = [a for a in self.state.allocations.values() if a.deadline is not None]
+        going = list(self.state.going.values())
         for victim in going:
             self._without(victim)
         try:
@@ -83,28 +86,42 @@ class Search:
     def _candidates(self) -> Iterator[Allocation]:
         work, quotas = self.work, self.state.quotas
         due = quotas.entitled(work.queue, self.amounts)
-        for allocation in self.state.allocations.values():
-            other = allocation.work
-            if not other.preemptible or allocation.deadline is not None:
+        for queue, running in self.state.preemptible.items():
+            if work.priority >= PLATFORM:
+                below = PLATFORM
+            elif queue == work.queue:
+                below = work.priority
+            elif due is not None and self._borrows(queue, due):
+                below = ANY_PRIORITY
+            else:
                 continue
-            lower = other.queue == work.queue and other.priority < work.priority
-            platform = work.priority >= PLATFORM > other.priority
-            if lower or platform or (due is not None and self._borrows(allocation, due)):
-                ready = allocation.start + other.min_runtime
-                if ready <= self.now:
-                    yield allocation
-                elif self._ready_at is None or ready < self._ready_at:
-                    self._ready_at = ready
+            if any(priority < below for priority in self.state.priorities[queue]):
+                yield from self._ready(running, below)
+
+    def _ready(self, running: Mapping[str, Allocation], below: int) -> Iterator[Allocation]:
+        """Those of a queue that have run their minimum: of many, those that started last."""
+        count = 0
+        for allocation in reversed(list(running.values())):
+            if allocation.work.priority >= below or allocation.deadline is not None:
+                continue
+            ready = allocation.start + allocation.work.min_runtime
+            if ready <= self.now:
+                yield allocation
+                count += 1
+                if count == OF_A_QUEUE:
+                    return
+            elif self._ready_at is None or ready < self._ready_at:
+                self._ready_at = ready
 
     def ready_at(self) -> float | None:
         """When one that has not run its minimum has; None: there is none such."""
         return self._ready_at
 
-    def _borrows(self, allocation: Allocation, due: Branch) -> bool:
+    def _borrows(self, queue: str, due: Branch) -> bool:
         """Whether a queue, or a branch that it is of, uses what is not its own."""
-        branch = self.state.quotas.branches.get(allocation.work.queue)
+        branch = self.state.quotas.branches.get(queue)
         inside = {id(step) for step in due.path()}
-        if branch is None or allocation.work.queue == self.work.queue:
+        if branch is None or queue == self.work.queue:
             return False
         return any(step.borrows(self.amounts) for step in branch.path() if id(step) not in inside)
 
@@ -114,7 +131,7 @@ class Search:
         due = self.state.quotas.entitled(self.work.queue, self.amounts)
         for victim in candidates:
             own = victim.work.queue == self.work.queue or self.work.priority >= PLATFORM
-            if not own and not (due and self._borrows(victim, due)):
+            if not own and not (due and self._borrows(victim.work.queue, due)):
                 continue
             gone.append(victim)
             self._without(victim)

@@ -16,8 +16,10 @@ from tessera.controller.scheduling.allocation import EndTimes
 from tessera.controller.scheduling.columns import Floats, Integers, NodeColumns
 from tessera.controller.scheduling.node_table import NodeTable
 from tessera.controller.scheduling.node_view import NodeView
+from tessera.controller.scheduling.option import Option
 from tessera.controller.scheduling.packing import BestFit
-from tessera.controller.scheduling.placing import NO_ROWS, Ground, PlacedWorker, Spots, find
+from tessera.controller.scheduling.placing import Ground, PlacedWorker, find
+from tessera.controller.scheduling.releases import Releases, RowReleases, slots_in
 from tessera.controller.scheduling.shape import WHOLE, WorkerShape
 from tessera.controller.scheduling.workload import Workload
 
@@ -30,14 +32,22 @@ class MostFree(BestFit):
 
     def score(self, seen: NodeView, shape: WorkerShape) -> Floats:  # noqa: ARG002
         """What is free now, the most first."""
-        cpu, memory, devices = seen.table.largest()
-        rows = seen.rows
-        free: Floats = (
-            self._free.cpu[rows] / cpu
-            + self._free.memory[rows] / memory
-            + 8.0 * self._free.devices[rows].sum(axis=1) / devices
-        )
-        return -free
+        return -free_parts(seen.table, self._free, seen.rows)
+
+
+def free_parts(table: NodeTable, free: NodeColumns, rows: Integers) -> Floats:
+    """How much of rows is free, devices above all."""
+    cpu, memory, devices = table.largest()
+    parts: Floats = (
+        free.cpu[rows] / cpu
+        + free.memory[rows] / memory
+        + 8.0 * free.devices[rows].sum(axis=1) / devices
+    )
+    return parts
+
+
+Wanted = tuple[WorkerShape, int]
+"""Equal workers, and how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +59,9 @@ class Entry:
     ended: Integers
 
 
-@dataclass(slots=True, kw_only=True)
-class Found:
-    """The earliest time at which work fits, and where."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservedPlace:
+    """The earliest time at which work fits, infinity where no limit says so, and where."""
 
     starts: float
     placed: list[PlacedWorker]
@@ -66,7 +76,7 @@ class Reserver:
     now: float
     _wanted: NodeColumns | None = None
     _entries: dict[int, list[Entry]] = field(default_factory=dict)
-    _moments: Floats | None = None
+    _releases: Releases | None = None
 
     def clear(self) -> None:
         """Set nothing aside any more."""
@@ -75,88 +85,112 @@ class Reserver:
         if len(rows):
             table.kept.clear(rows)
             table.kept_until[rows] = np.inf
-            table.kept_rows = NO_ROWS
+            table.set_kept_rows(())
             table.log.extend(rows.tolist())
 
     def forget_times(self) -> None:
         """Something ends earlier than it did."""
-        self._moments = None
+        self._releases = None
 
     def wanted(self) -> NodeColumns:
         """All that is set aside, or will be once it is free."""
         if self._wanted is None:
-            free = self.ground.table.free
-            self._wanted = NodeColumns.zeros(*free.devices.shape)
+            self._wanted = NodeColumns.zeros(*self.ground.table.free.devices.shape)
         return self._wanted
 
-    def earliest(
-        self, work: Workload, shapes: Sequence[WorkerShape], counts: Sequence[int]
-    ) -> Found | None:
+    def _ending(self) -> Releases:
+        if self._releases is None:
+            self._releases = Releases(self.ground.table, self.times, self.now)
+        return self._releases
+
+    def earliest(self, work: Workload, way: Option) -> ReservedPlace | None:
         """When work fits beside what is set aside already; None: never with the nodes there are."""
-        if self._moments is None:
-            self._moments = self.times.times(self.now)
-        if (placed := self._at(math.inf, work, shapes, counts)) is None:
+        if len(way.shapes) == 1 and not way.shapes[0].slice_topology:
+            return self._of_one_set(work, way.shapes[0], way.counts[0])
+        table = self.ground.table
+        ending = self._ending().on(np.arange(len(table.free.cpu)), self.wanted())
+
+        def placed(free: NodeColumns) -> list[PlacedWorker] | None:
+            ground = Ground(table=table.fork(free), policy=MostFree(table.free))
+            return find(ground, work, way.shapes, way.counts, math.inf)
+
+        starts = ending.earliest(lambda free: placed(free) is not None)
+        if starts is None:
             return None
-        low, high = 0, len(self._moments)
-        while low < high:
-            middle = (low + high) // 2
-            if self._fits(float(self._moments[middle]), work, shapes, counts):
-                high = middle
-            else:
-                low = middle + 1
-        if low == len(self._moments):
-            return Found(starts=math.inf, placed=placed)
-        starts = float(self._moments[low])
-        return Found(starts=starts, placed=self._at(starts, work, shapes, counts) or placed)
+        return ReservedPlace(starts=starts, placed=placed(ending.free_at(starts)) or [])
 
-    def _ground_at(self, time: float) -> Ground:
+    def _of_one_set(self, work: Workload, shape: WorkerShape, count: int) -> ReservedPlace | None:
         table = self.ground.table
-        free = table.free.copy()
-        self.times.until(time, self.now, free)
-        wanted = self.wanted()
-        free.cpu -= wanted.cpu
-        free.memory -= wanted.memory
-        free.devices -= wanted.devices
-        return Ground(table=table.fork(free), policy=MostFree(table.free))
+        ending = self._ending().on(self.ground.fit(shape, kept=False).rows, self.wanted())
+        places = _places(table, work, ending.rows)
 
-    def _fits(
-        self, time: float, work: Workload, shapes: Sequence[WorkerShape], counts: Sequence[int]
-    ) -> bool:
-        if len(shapes) == 1 and work.level is None and not shapes[0].slice_topology:
-            return Spots(self._ground_at(time), shapes[0], math.inf).total() >= counts[0]
-        return self._at(time, work, shapes, counts) is not None
+        def groups(free: NodeColumns) -> Integers:
+            slots = np.minimum(slots_in(table, ending.rows, free, shape), count)
+            return np.bincount(places, weights=slots, minlength=1).astype(np.int64)
 
-    def _at(
-        self, time: float, work: Workload, shapes: Sequence[WorkerShape], counts: Sequence[int]
-    ) -> list[PlacedWorker] | None:
-        return find(self._ground_at(time), work, shapes, counts, math.inf)
+        if not len(ending.rows):
+            return None
+        starts = ending.earliest(lambda free: bool((groups(free)[1:] >= count).any()))
+        if starts is None:
+            return None
+        free = ending.free_at(starts)
+        inside = places == 1 + int(np.argmax(groups(free)[1:] >= count))
+        slots = np.where(inside, slots_in(table, ending.rows, free, shape), 0)
+        placed = _take(table, ending, free, slots, (shape, count))
+        return ReservedPlace(starts=starts, placed=placed)
 
-    def reserve(self, found: Found) -> None:
+    def reserve(self, place: ReservedPlace) -> None:
         """Set aside what a place needs, as far as it will not come free by then."""
-        table = self.ground.table
-        wanted = self.wanted()
-        # Without a time only what is sure to end counts as ended: the rest is not let go of.
-        time = found.starts if math.isfinite(found.starts) else np.finfo(np.float64).max
-        ended = NodeColumns.zeros(*table.free.devices.shape)
-        self.times.until(time, self.now, ended)
+        table, wanted = self.ground.table, self.wanted()
         wants: dict[int, Integers] = {}
-        for worker in found.placed:
-            row = wants.setdefault(worker.row, np.zeros(2 + ended.devices.shape[1], np.int64))
-            row[0] += worker.shape.cpu
-            row[1] += worker.shape.memory
-            for device in worker.devices:
-                row[2 + device] += worker.shape.share or WHOLE
-        for number, want in wants.items():
-            gone = np.concatenate(
-                ([ended.cpu[number], ended.memory[number]], ended.devices[number])
+        for worker in place.placed:
+            vector = wants.setdefault(
+                worker.row, np.zeros(2 + table.free.devices.shape[1], np.int64)
             )
-            entry = Entry(starts=found.starts, wants=want, ended=gone)
-            self._entries.setdefault(number, []).append(entry)
-            wanted.cpu[number] += want[0]
-            wanted.memory[number] += want[1]
-            wanted.devices[number] += want[2:]
-            _keep(table, number, self._entries[number])
-        table.kept_rows = np.array(sorted(self._entries))
+            vector[0] += worker.shape.cpu
+            vector[1] += worker.shape.memory
+            vector[[2 + device for device in worker.devices]] += worker.shape.share or WHOLE
+        for row, want in wants.items():
+            # Without a time, what is sure to end counts as ended: no more is let go of.
+            ended = self._ending().ended(row, place.starts)
+            entries = self._entries.setdefault(row, [])
+            entries.append(Entry(starts=place.starts, wants=want, ended=ended))
+            wanted.cpu[row] += want[0]
+            wanted.memory[row] += want[1]
+            wanted.devices[row] += want[2:]
+            _keep(table, row, entries)
+        table.set_kept_rows(tuple(self._entries))
+
+
+def _places(table: NodeTable, work: Workload, rows: Integers) -> Integers:
+    """Which rows are together for work: numbers from 1 on, 0 for those that are of no use."""
+    if work.level is None or not work.level_required:
+        return np.ones(len(rows), np.int64)
+    if work.level == "host":
+        return 1 + np.arange(len(rows))
+    return 1 + table.places[work.level][rows]
+
+
+def _take(
+    table: NodeTable, ending: RowReleases, free: NodeColumns, slots: Integers, wanted: Wanted
+) -> list[PlacedWorker]:
+    """Workers on the rows that have the most free now."""
+    placed: list[PlacedWorker] = []
+    shape, count = wanted
+    for line in np.argsort(-free_parts(table, table.free, ending.rows), kind="stable").tolist():
+        row, devices = int(ending.rows[line]), free.devices[line].tolist()
+        names = table.node(row).devices if shape.flavour else ()
+        for _ in range(min(int(slots[line]), count - len(placed))):
+            mine = [d for d, name in enumerate(names) if name == shape.flavour]
+            need = shape.share or WHOLE
+            able = sorted((d for d in mine if devices[d] >= need), key=lambda d: (devices[d], d))
+            picked = tuple(able[: shape.devices or bool(shape.share)])
+            for device in picked:
+                devices[device] -= need
+            placed.append(PlacedWorker(set=0, row=row, shape=shape, devices=picked))
+        if len(placed) == count:
+            break
+    return placed
 
 
 def _keep(table: NodeTable, row: int, entries: Sequence[Entry]) -> None:

@@ -11,7 +11,7 @@ from tessera.controller.scheduling.allocation import AllocatedWorker
 from tessera.controller.scheduling.columns import Integers
 from tessera.controller.scheduling.decisions import Admission, WorkerAssignment
 from tessera.controller.scheduling.option import Option
-from tessera.controller.scheduling.placing import PlacedWorker, Spots, find, put_back
+from tessera.controller.scheduling.placing import PlacedWorker, Spots, find
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.waiting import WorkloadClass
 from tessera.controller.scheduling.workload import Workload
@@ -123,7 +123,6 @@ def _admit(
     assignments = []
     numbers: dict[int, int] = {}
     ordered = sorted(placed, key=lambda worker: worker.set)
-    put_back(state.table, ordered)
     for worker in ordered:
         node = state.table.node(worker.row)
         index = numbers[worker.set] = numbers.get(worker.set, -1) + 1
@@ -144,5 +143,5 @@ def _admit(
             )
         )
     state.waiting.remove(work.id)
-    state.hold(work, workers, now)
+    state.hold(work, workers, now, taken=True)
     return Admission(workload=work.id, flavour=option.flavour, workers=tuple(assignments))

@@ -7,7 +7,7 @@ Times are seconds of whatever clock the caller has. Whatever changes is told her
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tessera.controller.scheduling.allocation import AllocatedWorker, Allocation, EndTimes
@@ -39,7 +39,9 @@ class SchedulerState:
     Attributes:
         reservations: of the last pass, by the work that they are for.
         on_node: work that holds something, by node.
-        priorities: how much running work that may be preempted each queue has, by priority.
+        preemptible: running work that may be asked to go, by queue, in the order of its start.
+        priorities: how much of it each queue has, by priority.
+        going: what was asked to go.
         changed: something was given back or has come that may help anybody who waits.
         fresh: classes that no pass has looked at.
         wake_at: when something changes by itself: somebody may be preempted from then on.
@@ -54,10 +56,14 @@ class SchedulerState:
         self.growth = Growth()
         self.reservations: dict[str, NodeReservation] = {}
         self.on_node: dict[str, dict[str, None]] = {}
+        self.preemptible: dict[str, dict[str, Allocation]] = {}
         self.priorities: dict[str, dict[int, int]] = {}
         self.changed = True
         self.fresh: dict[WorkloadClass, None] = {}
         self.wake_at: float | None = None
+        self.going: dict[str, Allocation] = {}
+        self._ever: dict[Hashable, bool] = {}
+        self._ever_at = -1
 
     @property
     def table(self) -> NodeTable:
@@ -71,6 +77,15 @@ class SchedulerState:
 
     def could_ever(self, work: Workload, way: Option) -> bool:
         """Whether the fleet could hold work, if nothing else were here and all groups grew."""
+        if self._ever_at != self.table.version:
+            self._ever_at = self.table.version
+            self._ever.clear()
+        key = way.shapes, way.counts, work.level if work.level_required else None
+        if key not in self._ever:
+            self._ever[key] = self._could_ever(work, way)
+        return self._ever[key]
+
+    def _could_ever(self, work: Workload, way: Option) -> bool:
         empty = self.ground.fork(self.table.capacity.copy())
         if find(empty, work, way.shapes, way.counts, math.inf) is not None:
             return True
@@ -125,12 +140,12 @@ class SchedulerState:
 
     def put_group(self, group: NodeGroup) -> None:
         """A group can grow, or may grow otherwise."""
-        self.changed = True
+        self.changed, self._ever_at = True, -1
         self.growth.groups[group.name] = group
 
     def remove_group(self, name: str) -> None:
         """A group makes no more nodes."""
-        self.changed = True
+        self.changed, self._ever_at = True, -1
         self.growth.groups.pop(name, None)
 
     def give_up(self, pending: str) -> tuple[str, ...]:
@@ -178,7 +193,8 @@ class SchedulerState:
         if allocation is None:
             return
         self.changed = True
-        self._count(allocation.work, -1)
+        self._count(allocation, -1)
+        self.going.pop(id_, None)
         self.quotas.give(allocation.work.queue, allocation.amounts, now)
         for worker in allocation.workers:
             if worker.line >= 0:
@@ -196,8 +212,22 @@ class SchedulerState:
         if allocation := self.allocations.get(id_):
             allocation.checkpoint = now
 
-    def hold(self, work: Workload, workers: Sequence[AllocatedWorker], start: float) -> Allocation:
-        """Work holds these places: it was admitted, or was when this state was stored."""
+    def hold(
+        self,
+        work: Workload,
+        workers: Sequence[AllocatedWorker],
+        start: float,
+        *,
+        taken: bool = False,
+    ) -> Allocation:
+        """Work holds these places: it was admitted, or was when this state was stored.
+
+        Args:
+            work: that holds them.
+            workers: all of them.
+            start: when it was admitted.
+            taken: what is free counts without them already.
+        """
         amounts: dict[str, int] = {}
         for worker in workers:
             for resource, amount in worker.shape.amounts().items():
@@ -206,16 +236,25 @@ class SchedulerState:
             work=work, start=start, workers=list(workers), amounts=amounts, checkpoint=start
         )
         self.allocations[work.id] = allocation
-        self._count(work, 1)
+        self._count(allocation, 1)
         self.quotas.take(work.queue, amounts, start)
         for worker in workers:
             self.on_node.setdefault(worker.node, {})[work.id] = None
             if (row := self.table.rows.get(worker.node)) is not None:
-                self._take(row, worker, allocation.ends)
+                if taken:
+                    self.times.add(row, allocation.ends, worker)
+                else:
+                    self._take(row, worker, allocation.ends)
         return allocation
 
-    def _count(self, work: Workload, sign: int) -> None:
+    def _count(self, allocation: Allocation, sign: int) -> None:
+        work = allocation.work
         if work.preemptible:
+            mine = self.preemptible.setdefault(work.queue, {})
+            if sign > 0:
+                mine[work.id] = allocation
+            else:
+                del mine[work.id]
             counts = self.priorities.setdefault(work.queue, {})
             counts[work.priority] = counts.get(work.priority, 0) + sign
             if not counts[work.priority]:
@@ -228,6 +267,7 @@ class SchedulerState:
     def preempt(self, allocation: Allocation, *, deadline: float, by: str) -> None:
         """Running work is asked to go by a deadline."""
         allocation.deadline, allocation.preempted_by = deadline, by
+        self.going[allocation.work.id] = allocation
         self.times.move(allocation.workers, allocation.ends)
 
     def holders(self, nodes: Iterable[str]) -> list[Allocation]:

@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from tessera.controller.scheduling.option import Option, options
 from tessera.controller.scheduling.node_table import NodeTable
+from tessera.controller.scheduling.option import Option, options
 from tessera.controller.scheduling.workload import Workload
 
 
