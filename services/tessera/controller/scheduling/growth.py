@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from typing import Any
 
 from tessera.controller.scheduling.node import PENDING, Node, NodeGroup
 from tessera.controller.scheduling.node_table import NodeTable
@@ -47,6 +48,15 @@ class Growth:
     def drop(self, pending: str) -> None:
         """A node will not be made."""
         self.pending.pop(pending, None)
+
+    def dump(self) -> dict[str, Any]:
+        """What it knows beside its groups, for `load`."""
+        return {"pending": self.pending, "slices": self._slices, "next": self._next}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Know again what was dumped."""
+        self.pending, self._slices = dict(saved["pending"]), dict(saved["slices"])
+        self._next = saved["next"]
 
     def idle(self, nodes: Iterable[str], wanted: Container[str]) -> list[str]:
         """Those pending units that nobody wants any more: forgets them, and says their nodes."""

@@ -7,7 +7,7 @@ derived from rows (`fit.Fit`) looks at the changed ones only.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -51,7 +51,7 @@ class NodeTable:
         self.kept_rows: Integers = np.zeros(0, np.int64)
         self.kept_set: frozenset[int] = frozenset()
         self.places: dict[str, Integers] = {name: self._none(FIRST_ROWS) for name in LEVELS}
-        self._place_numbers: dict[tuple[str, str], int] = {}
+        self.place_numbers: dict[tuple[str, str], int] = {}
         self._spare: list[int] = []
         self._largest = (1, 1, 1)
         self._largest_at = -1
@@ -146,6 +146,27 @@ class NodeTable:
         kept = self.kept
         return [int(kept.cpu[row]), int(kept.memory[row]), *kept.devices[row].tolist()]
 
+    def keep(self, rows: Mapping[int, tuple[float, Sequence[int]]]) -> None:
+        """Set aside, on these rows and no others: until when, and what, as `kept_of` says it."""
+        for row, (until, amounts) in rows.items():
+            self.kept.cpu[row], self.kept.memory[row] = amounts[0], amounts[1]
+            self.kept.devices[row, : len(amounts) - 2] = amounts[2:]
+            self.kept_until[row] = until
+            self.log.append(row)
+        self.set_kept_rows(tuple(rows))
+
+    def restore(self, rows: int, nodes: Mapping[int, Node]) -> None:
+        """Put nodes on the rows that they had, of so many, into an empty table."""
+        for row in range(rows):
+            self._append()
+            if row in nodes:
+                self.rows[nodes[row].id] = row
+                self.nodes[row] = nodes[row]
+                self._count(nodes[row], 1)
+                self.put(nodes[row])
+            else:
+                heapq.heappush(self._spare, row)
+
     def set_kept_rows(self, rows: Sequence[int]) -> None:
         """Something is set aside on these rows, and on no others."""
         self.kept_set = frozenset(rows)
@@ -213,4 +234,4 @@ class NodeTable:
     def _place(self, level: str, name: str) -> int:
         if not name:
             return -1
-        return self._place_numbers.setdefault((level, name), len(self._place_numbers))
+        return self.place_numbers.setdefault((level, name), len(self.place_numbers))

@@ -82,7 +82,7 @@ def allowed_rows(table: NodeTable, shape: WorkerShape) -> Booleans:
 
     TPU slices are for work that takes a slice, and whole ones only.
     """
-    allowed = table.usable & (table.sliced == bool(shape.slice_topology))
+    allowed: Booleans = table.usable & (table.sliced == bool(shape.slice_topology))
     if shape.labels or shape.excluded or shape.slice_topology:
         allowed = allowed.copy()
         for row in np.flatnonzero(allowed).tolist():

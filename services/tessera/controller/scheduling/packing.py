@@ -116,15 +116,16 @@ class Pack:
         if not shape.flavour:
             # Nodes without free devices first, then those with processors to spare for each.
             per_device = (seen.cpu - shape.cpu) / np.maximum(left, 1e-3)
-            return np.where(left > 0, 1e3 - np.minimum(per_device, 1e8) * 1e-6, 0.0) + left_over(
-                seen, shape
-            )
+            spare = np.where(left > 0, 1e3 - np.minimum(per_device, 1e8) * 1e-6, 0.0)
+            roomy: Floats = spare + left_over(seen, shape)
+            return roomy
         if shape.share:
             fitting = np.where(seen.suits & (free >= shape.share), free, 2 * WHOLE).min(axis=1)
             broken = (fitting == WHOLE) * 10.0 + (fitting - shape.share) / WHOLE
         else:
             broken = (whole - shape.devices) / WHOLE
-        return broken * 10.0 + left_over(seen, shape)
+        tight: Floats = broken * 10.0 + left_over(seen, shape)
+        return tight
 
     def device(
         self,

@@ -54,7 +54,7 @@ class Precedence:
             shortage = self.state.quotas.shortage(work.queue, way.amounts)
             if shortage is None or (shortage.ever and self.state.could_ever(work, way)):
                 self._short.add(work.queue)
-                self.state.quotas.reserve(work.queue, way.amounts)
+                self.state.quotas.claim(work.id, work.queue, way.amounts)
                 return
 
     def _reserve(self, work: Workload, ways: list[Option]) -> None:
@@ -67,7 +67,7 @@ class Precedence:
             return
         found, way = best
         self._reserver.reserve(found)
-        self.state.quotas.reserve(work.queue, way.amounts)
+        self.state.quotas.claim(work.id, work.queue, way.amounts)
         self._reserved[way.flavour] = self._reserved.get(way.flavour, 0) + 1
         nodes = sorted({self.state.table.node(worker.row).id for worker in found.placed})
         self.state.reservations[work.id] = NodeReservation(

@@ -97,14 +97,22 @@ class Shortage:
     set_aside: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Quota that is set aside for work that waits; `due`: it is its queue's own."""
+
+    queue: str
+    amounts: dict[str, int]
+    due: bool
+
+
 class Quotas:
-    """The tree of queues."""
+    """The tree of queues; `claims` are what is set aside, by the work that it is for."""
 
     def __init__(self) -> None:
         self.branches: dict[str, Branch] = {}
         self._taken: dict[str, dict[str, int]] = {}
-        self._reserved: list[tuple[str, Mapping[str, int]]] = []
-        self._aside: set[str] = set()
+        self.claims: dict[str, Claim] = {}
 
     def put(self, *queues: Queue) -> None:
         """Add queues, or change them; a parent may come later."""
@@ -120,8 +128,7 @@ class Quotas:
             self._rebuild()
 
     def _rebuild(self) -> None:
-        self._reserved.clear()
-        self._aside.clear()
+        self.claims.clear()
         for name, old in self.branches.items():
             self.branches[name] = Branch(queue=old.queue, history=old.history)
         for branch in self.branches.values():
@@ -163,33 +170,39 @@ class Quotas:
         """Work of a queue were over (-1), or were not after all (1): for a trial."""
         self._draw(name, amounts, sign)
 
-    def reserve(self, name: str, amounts: Mapping[str, int]) -> None:
+    def claim(self, id_: str, name: str, amounts: Mapping[str, int]) -> None:
         """Set quota aside for work that waits: nobody behind it in its queue takes it.
 
         What is due to its queue is set aside in the whole tree, what would be borrowed is not.
         """
-        if self.entitled(name, amounts) is self.branches[name]:
-            self._draw(name, amounts, 1)
-            self._reserved.append((name, amounts))
-            return
-        self._aside.add(name)
-        aside = self.branches[name].set_aside
-        for resource, amount in amounts.items():
-            aside[resource] = aside.get(resource, 0) + amount
+        due = self.entitled(name, amounts) is self.branches[name]
+        self.claims[id_] = Claim(queue=name, amounts=dict(amounts), due=due)
+        self._stake(self.claims[id_], 1)
 
-    @property
-    def aside(self) -> bool:
-        """Whether quota is set aside."""
-        return bool(self._reserved or self._aside)
+    def lift(self, id_: str) -> Claim | None:
+        """Set nothing aside for some work any more."""
+        claim = self.claims.pop(id_, None)
+        if claim is not None:
+            self._stake(claim, -1)
+        return claim
+
+    def restore(self, id_: str, claim: Claim) -> None:
+        """Set aside again what was lifted."""
+        self.claims[id_] = claim
+        self._stake(claim, 1)
+
+    def _stake(self, claim: Claim, sign: int) -> None:
+        if claim.due:
+            self._draw(claim.queue, claim.amounts, sign)
+        elif branch := self.branches.get(claim.queue):
+            aside = branch.set_aside
+            for resource, amount in claim.amounts.items():
+                aside[resource] = aside.get(resource, 0) + sign * amount
 
     def clear(self) -> None:
         """Set nothing aside any more."""
-        for name, amounts in self._reserved:
-            self._draw(name, amounts, -1)
-        self._reserved.clear()
-        for name in self._aside:
-            self.branches[name].set_aside.clear()
-        self._aside.clear()
+        for id_ in list(self.claims):
+            self.lift(id_)
 
     def shortage(self, name: str, amounts: Mapping[str, int]) -> Shortage | None:
         """The first quota that stands in the way of using so much; None: none does."""

@@ -73,7 +73,7 @@ class SchedulerState:
     @property
     def anything_aside(self) -> bool:
         """Whether something is set aside, before which new work might come."""
-        return bool(self.reservations) or self.quotas.aside
+        return bool(self.reservations or self.quotas.claims)
 
     def could_ever(self, work: Workload, way: Option) -> bool:
         """Whether the fleet could hold work, if nothing else were here and all groups grew."""
@@ -89,7 +89,7 @@ class SchedulerState:
         empty = self.ground.fork(self.table.capacity.copy())
         if find(empty, work, way.shapes, way.counts, math.inf) is not None:
             return True
-        return all(
+        return bool(self.growth.groups) and all(
             empty.fit(shape).total
             + sum(left * on_one for left, on_one in self.growth.room(self.table, shape).values())
             >= count
