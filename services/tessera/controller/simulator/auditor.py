@@ -18,7 +18,7 @@ class Auditor:
     """Follows what was sent and what is over, and looks at the state in between."""
 
     def __init__(self, state: SchedulerState) -> None:
-        self._state = state
+        self.state = state
         self._open: set[str] = set()
 
     def sent(self, id_: str) -> None:
@@ -33,17 +33,17 @@ class Auditor:
         """What is wrong, in sentences; nothing: all is well."""
         return [
             *self._lost(),
-            *_nodes(self._state),
-            *_gangs(self._state),
-            *_quotas(self._state),
+            *_nodes(self.state),
+            *_gangs(self.state),
+            *_quotas(self.state),
         ]
 
     def _lost(self) -> Iterator[str]:
-        running = set(self._state.allocations)
+        running = set(self.state.allocations)
         waiting = {
-            work.id for kind in self._state.waiting.classes() for work in kind.members.values()
+            work.id for kind in self.state.waiting.classes() for work in kind.members.values()
         }
-        waiting |= set(self._state.waiting.held)
+        waiting |= set(self.state.waiting.held)
         for id_ in sorted(running & waiting):
             yield f"{id_} runs and waits"
         for id_ in sorted(self._open - running - waiting):
