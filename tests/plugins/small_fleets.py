@@ -19,9 +19,27 @@ def node(id_, devices=0, *, cpu=8, memory=64, flavour="H100", **more):
     return Node(id=id_, cpu=cpu * 1000, memory=memory * 1024, devices=(flavour,) * devices, **more)
 
 
-def work(id_, devices=0, *, cpu=1, memory=1, workers=1, share=0, most=0, queue="q", **more):
+def work(
+    id_,
+    devices=0,
+    *,
+    cpu=1,
+    memory=1,
+    workers=1,
+    share=0,
+    most=0,
+    queue="q",
+    slice_topology="",
+    **more,
+):
     """A gang of equal workers; processors and GiB."""
-    shape = WorkerShape(cpu=cpu * 1000, memory=memory * 1024, devices=devices, share=share)
+    shape = WorkerShape(
+        cpu=cpu * 1000,
+        memory=memory * 1024,
+        devices=devices,
+        share=share,
+        slice_topology=slice_topology,
+    )
     sets = (WorkerSet(shape=shape, min=workers, max=most or workers),)
     return Workload(id=id_, queue=queue, sets=sets, **more)
 
