@@ -84,6 +84,10 @@ class Fit:
         self.slots[rows] = seen.slots
         self._unscored.append(rows)
 
+    def score_of(self, row: int) -> float:
+        """What the policy gave a row that it has chosen."""
+        return float(self._score[row])
+
     def _recount(self, row: int) -> None:
         """The same of one row, without the cost of columns."""
         table = self._table

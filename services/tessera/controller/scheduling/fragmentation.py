@@ -18,7 +18,7 @@ from tessera.controller.scheduling.node_view import NodeView
 from tessera.controller.scheduling.packing import left_over, tightest
 from tessera.controller.scheduling.shape import WHOLE, WorkerShape
 
-KINDS = 32
+KINDS = 256
 """Kinds of work that are told apart; the rarest are left out."""
 
 
@@ -133,7 +133,7 @@ def placements(free: Integers, seen: NodeView, shape: WorkerShape) -> list[Integ
 class LookAhead(FragmentationGradient):
     """Ours: the gradient, and among nodes of about the same one, that with the least left over."""
 
-    TIE = 10.0
+    TIE = 50.0
     """Thousandths of a device that a whole node's room is worth."""
 
     def score(self, seen: NodeView, shape: WorkerShape) -> Floats:

@@ -126,8 +126,13 @@ class SchedulerState:
                     self._take(row, worker, allocation.ends)
 
     def remove_node(self, id_: str) -> tuple[str, ...]:
-        """A node is gone; says whose work was on it, which holds its quota until it is over."""
+        """A node is gone, or will not be made.
+
+        Returns:
+            Whose work was on it, or was promised it: it holds its quota until it is over.
+        """
         self.changed = True
+        self.growth.drop(id_)
         if id_ not in self.table.rows:
             return ()
         holders = tuple(self.on_node.get(id_, ()))
@@ -147,11 +152,6 @@ class SchedulerState:
         """A group makes no more nodes."""
         self.changed, self._ever_at = True, -1
         self.growth.groups.pop(name, None)
-
-    def give_up(self, pending: str) -> tuple[str, ...]:
-        """A node will not be made; says who was promised it."""
-        self.growth.drop(pending)
-        return self.remove_node(pending)
 
     # Queues
 
