@@ -31,8 +31,8 @@ def svg(lines: Mapping[str, Points], *, x: str, y: str, low: tuple[float, float]
         return LEFT + wide * along, TOP + tall * (1 - up)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}">',
+        "<style>text{font:12px sans-serif}</style>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
     for value in ticks(low[1], top):

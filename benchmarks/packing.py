@@ -80,13 +80,14 @@ def fill(nodes: Sequence[Node], tasks: Sequence[Workload], policy: Policy) -> Cu
     for node in nodes:
         ground.table.put(node)
     have = sum(len(node.devices) for node in nodes) * WHOLE
+    gpus = tuple(sorted({node.flavour for node in nodes} - {""}))
     wanted = used = 0
     curve: Curve = [(0.0, 0.0)]
     ways: dict[object, tuple[Option, ...]] = {}
     for number, task in enumerate(tasks):
         kind = task.sets, task.flavours
         if kind not in ways:
-            ways[kind] = options(task, ground.table)
+            ways[kind] = options(task, gpus)
         wanted += asked(task)
         if place(ground, task, ways[kind]):
             used += asked(task)

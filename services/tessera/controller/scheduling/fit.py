@@ -6,7 +6,7 @@ import numpy as np
 
 from tessera.controller.scheduling.columns import Booleans, Floats, Integers
 from tessera.controller.scheduling.node_table import NodeTable
-from tessera.controller.scheduling.node_view import NodeView, allowed_rows, view
+from tessera.controller.scheduling.node_view import NodeView, allowed_rows, slots_by_row, view
 from tessera.controller.scheduling.packing import Policy
 from tessera.controller.scheduling.shape import WorkerShape, slots
 
@@ -79,9 +79,11 @@ class Fit:
         return suited
 
     def _update(self, rows: Integers) -> None:
+        """Count anew on rows that a worker may go to."""
         seen = self._view(rows)
-        self.total += int(seen.slots.sum()) - int(self.slots[rows].sum())
-        self.slots[rows] = seen.slots
+        counts = slots_by_row(seen.cpu, seen.memory, seen.devices, seen.suits, self._shape)
+        self.total += int(counts.sum()) - int(self.slots[rows].sum())
+        self.slots[rows] = counts
         self._unscored.append(rows)
 
     def score_of(self, row: int) -> float:
@@ -115,7 +117,7 @@ class Fit:
             self._score[rows] = self._policy.score(self._view(rows), self._shape)
 
     def _view(self, rows: Integers) -> NodeView:
-        return view(self._table, rows, self._shape, self.allowed[rows], kept=self._kept)
+        return view(self._table, rows, self._shape, kept=self._kept)
 
     def choose(self, within: Integers | None = None) -> int:
         """The best row, of some; NONE: no worker fits there."""

@@ -21,7 +21,6 @@ class NodeView:
         memory: MiB free, [n].
         devices: thousandths free of each device, whatever its flavour, [n, devices].
         suits: whether a device is of the flavour asked for, [n, devices].
-        slots: how many workers fit, [n].
         table: that the rows are of.
     """
 
@@ -30,22 +29,11 @@ class NodeView:
     memory: Integers
     devices: Integers
     suits: Booleans
-    slots: Integers
     table: NodeTable
 
 
-def view(
-    table: NodeTable, rows: Integers, shape: WorkerShape, allowed: Booleans, *, kept: bool
-) -> NodeView:
-    """Look at rows.
-
-    Args:
-        table: of nodes.
-        rows: which to look at.
-        shape: of the worker that seeks its place.
-        allowed: whether its node is one that it may go to, [n].
-        kept: leave alone what is set aside.
-    """
+def view(table: NodeTable, rows: Integers, shape: WorkerShape, *, kept: bool) -> NodeView:
+    """Look at rows; `kept`: leave alone what is set aside."""
     free = table.free
     cpu, memory, devices = free.cpu[rows], free.memory[rows], free.devices[rows]
     if kept and len(table.kept_rows):
@@ -53,10 +41,7 @@ def view(
         memory = memory - table.kept.memory[rows]
         devices = devices - table.kept.devices[rows]
     suits = table.flavour[rows] == table.flavours.get(shape.flavour, -2)
-    slots = np.where(allowed, slots_by_row(cpu, memory, devices, suits, shape), 0)
-    return NodeView(
-        rows=rows, cpu=cpu, memory=memory, devices=devices, suits=suits, slots=slots, table=table
-    )
+    return NodeView(rows=rows, cpu=cpu, memory=memory, devices=devices, suits=suits, table=table)
 
 
 def slots_by_row(

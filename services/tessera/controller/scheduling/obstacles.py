@@ -32,9 +32,10 @@ class Obstacles:
         if wrong is not None:
             return (wrong,)
         kind = self.state.waiting.class_of(self.work.id)
-        ways = [way for way in kind.ways(self.state.table) if self._possible(way)]
+        every = self.state.waiting.ways(kind, self.state.gpus())
+        ways = [way for way in every if self._possible(way)]
         if not ways:
-            return (self._impossible(kind.ways(self.state.table)),)
+            return (self._impossible(every),)
         own = self.state.quotas.lift(self.work.id)
         try:
             found = [reason for way in ways for reason in self._of(way)]

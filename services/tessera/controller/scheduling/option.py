@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tessera.controller.scheduling.node_table import NodeTable
-from tessera.controller.scheduling.shape import WorkerShape, kind_of
+from tessera.controller.scheduling.shape import WorkerShape
 from tessera.controller.scheduling.workload import Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Option:
-    """A flavour, the shapes of the work's sets on it, and what the least of it counts for."""
+    """A flavour, the shapes of the work's sets on it, and what the least of it counts for.
+
+    Classes that ask for the same share one: what is found out of it holds for all of them.
+    """
 
     flavour: str
     shapes: tuple[WorkerShape, ...]
@@ -19,11 +21,11 @@ class Option:
     amounts: dict[str, int]
 
 
-def options(work: Workload, table: NodeTable) -> tuple[Option, ...]:
-    """The ways to place work, the best first."""
+def options(work: Workload, gpus: tuple[str, ...]) -> tuple[Option, ...]:
+    """The ways to place work, the best first; `gpus` are the flavours that there are."""
     counts = tuple(item.min for item in work.sets)
     result = []
-    for flavour in _flavours(work, table):
+    for flavour in _flavours(work, gpus):
         shapes = tuple(
             replace(item.shape, flavour=flavour)
             if item.shape.devices or item.shape.share
@@ -38,9 +40,7 @@ def options(work: Workload, table: NodeTable) -> tuple[Option, ...]:
     return tuple(result)
 
 
-def _flavours(work: Workload, table: NodeTable) -> tuple[str, ...]:
+def _flavours(work: Workload, gpus: tuple[str, ...]) -> tuple[str, ...]:
     if not work.wants_devices:
         return ("",)
-    if work.flavours:
-        return work.flavours
-    return tuple(sorted(name for name in table.flavours if kind_of(name) == "GPU"))
+    return work.flavours or gpus

@@ -144,10 +144,21 @@ def find(
     Returns:
         Its workers; None: it does not fit, and nothing is taken.
     """
-    spots = [Spots(ground, shape, ends) for shape in shapes]
-    if any(spot.total() < count for spot, count in zip(spots, counts, strict=True)):
+    return find_spots(ground, work, [Spots(ground, shape, ends) for shape in shapes], counts)
+
+
+def enough(spots: Sequence[Spots], counts: Sequence[int]) -> bool:
+    """Whether each set fits by itself: all that there is to ask of work with one set."""
+    return all(spot.total() >= count for spot, count in zip(spots, counts, strict=True))
+
+
+def find_spots(
+    ground: Ground, work: Workload, spots: Sequence[Spots], counts: Sequence[int]
+) -> list[PlacedWorker] | None:
+    """The same, where the spots of each set are known."""
+    if not enough(spots, counts):
         return None
-    if any(shape.slice_topology for shape in shapes):
+    if any(spot.shape.slice_topology for spot in spots):
         return _slices(ground.table, spots[0], counts[0])
     if work.level is not None:
         placed = _together(ground, work, spots, counts)

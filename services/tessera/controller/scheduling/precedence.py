@@ -38,7 +38,7 @@ class Precedence:
     def claim(self, kind: WorkloadClass) -> None:
         """The first of a class waits: see to it that it does not wait for ever."""
         work, quotas = kind.head(), self.state.quotas
-        ways = kind.ways(self.state.table)
+        ways = self.state.waiting.ways(kind, self.state.gpus())
         left = [way for way in ways if self._reserved.get(way.flavour, 0) < RESERVATIONS]
         within = [way for way in left if quotas.shortage(work.queue, way.amounts) is None]
         if any(self._preempt(work, way) for way in ways):

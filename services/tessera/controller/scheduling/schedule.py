@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tessera.controller.scheduling.decisions import Admission, Decisions
 from tessera.controller.scheduling.precedence import Precedence
-from tessera.controller.scheduling.starting import start
+from tessera.controller.scheduling.starting import Tried, start
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.turns import Turns
 from tessera.controller.scheduling.waiting import WorkloadClass
@@ -66,6 +66,7 @@ class Pass:
     state: SchedulerState
     now: float
     _precedence: Precedence = field(init=False)
+    _tried: Tried = field(default_factory=set)
     _admissions: list[Admission] = field(default_factory=list)
     _waiting: list[str] = field(default_factory=list)
 
@@ -108,7 +109,7 @@ class Pass:
     def _consider(self, line: Line) -> bool:
         """Look at the first of a line: it starts, or its whole class waits."""
         _, kind = line[0]
-        admission = start(self.state, kind, self.now)
+        admission = start(self.state, kind, self.now, self._tried)
         if admission is not None:
             self._admissions.append(admission)
             if kind.members:

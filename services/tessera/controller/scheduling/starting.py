@@ -11,40 +11,40 @@ from tessera.controller.scheduling.allocation import AllocatedWorker
 from tessera.controller.scheduling.columns import Integers
 from tessera.controller.scheduling.decisions import Admission, WorkerAssignment
 from tessera.controller.scheduling.option import Option
-from tessera.controller.scheduling.placing import PlacedWorker, Spots, find
+from tessera.controller.scheduling.placing import PlacedWorker, Spots, enough, find, find_spots
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.waiting import WorkloadClass
 from tessera.controller.scheduling.workload import Workload
 
+Tried = set[tuple[Option, float | None]]
+"""What has too little room, for a time limit: in a pass there comes to be no more."""
 
-def start(state: SchedulerState, kind: WorkloadClass, now: float) -> Admission | None:
+
+def start(state: SchedulerState, kind: WorkloadClass, now: float, tried: Tried) -> Admission | None:
     """Start the first of a class; None: it waits, and nothing has changed."""
     work = kind.head()
     ends = math.inf if work.limit is None else now + work.limit
-    ways = kind.ways(state.table)
+    ways = state.waiting.ways(kind, state.gpus())
     for option in ways:
-        if _short_of_room(state, option, ends):
+        if (option, work.limit) in tried:
+            continue
+        spots = [Spots(state.ground, shape, ends) for shape in option.shapes]
+        if not enough(spots, option.counts):
+            tried.add((option, work.limit))
             continue
         if state.quotas.shortage(work.queue, option.amounts) is None:
-            placed = find(state.ground, work, option.shapes, option.counts, ends)
+            placed = find_spots(state.ground, work, spots, option.counts)
             if placed is not None:
-                placed += _extend(state, work, option, placed, ends)
+                placed += _extend(state, work, option, placed, spots)
                 return _admit(state, work, option, placed, now)
     if state.growth.groups:
         for option in ways:
             if state.quotas.shortage(work.queue, option.amounts) is None:
                 placed = _grow(state, work, option)
                 if placed is not None:
+                    tried.clear()
                     return _admit(state, work, option, placed, now)
     return None
-
-
-def _short_of_room(state: SchedulerState, option: Option, ends: float) -> bool:
-    """Whether some set does not fit even alone: one look, where thousands wait."""
-    return any(
-        Spots(state.ground, shape, ends).total() < count
-        for shape, count in zip(option.shapes, option.counts, strict=True)
-    )
 
 
 def _extend(
@@ -52,7 +52,7 @@ def _extend(
     work: Workload,
     option: Option,
     placed: Sequence[PlacedWorker],
-    ends: float,
+    spots: Sequence[Spots],
 ) -> list[PlacedWorker]:
     """Workers beyond the least, as long as there is room and quota; slices stay as they are."""
     more: list[PlacedWorker] = []
@@ -60,14 +60,13 @@ def _extend(
     within = _beside(state, work, placed)
     for number, item in enumerate(work.sets):
         shape = option.shapes[number]
-        spots = Spots(state.ground, shape, ends)
         for _ in range(0 if shape.slice_topology else item.max - item.min):
             wanted = dict(amounts)
             for resource, amount in shape.amounts().items():
                 wanted[resource] = wanted.get(resource, 0) + amount
             if state.quotas.shortage(work.queue, wanted) is not None:
                 break
-            worker = spots.take(number, within)
+            worker = spots[number].take(number, within)
             if worker is None:
                 break
             more.append(worker)

@@ -20,6 +20,7 @@ from tessera.controller.scheduling.packing import Pack, Policy
 from tessera.controller.scheduling.placing import Ground, find
 from tessera.controller.scheduling.queue import Queue
 from tessera.controller.scheduling.quota import Quotas
+from tessera.controller.scheduling.shape import CPU, MEMORY, kind_of
 from tessera.controller.scheduling.waiting import WaitingWorkloads, WorkloadClass
 from tessera.controller.scheduling.workload import Workload
 
@@ -64,6 +65,8 @@ class SchedulerState:
         self.going: dict[str, Allocation] = {}
         self._ever: dict[Hashable, bool] = {}
         self._ever_at = -1
+        self._gpus: tuple[str, ...] = ()
+        self._gpus_at = -1
 
     @property
     def table(self) -> NodeTable:
@@ -74,6 +77,18 @@ class SchedulerState:
     def anything_aside(self) -> bool:
         """Whether something is set aside, before which new work might come."""
         return bool(self.reservations or self.quotas.claims)
+
+    def gpus(self) -> tuple[str, ...]:
+        """The flavours of GPUs that are here, or that groups make."""
+        if self._gpus_at != self.table.version:
+            self._gpus_at = self.table.version
+            names = {name for name, total in self.table.totals.items() if total}
+            for group in self.growth.groups.values():
+                names.update(group.template.devices)
+            known = tuple(sorted(n for n in names - {CPU, MEMORY} if kind_of(n) == "GPU"))
+            if known != self._gpus:
+                self._gpus = known
+        return self._gpus
 
     def could_ever(self, work: Workload, way: Option) -> bool:
         """Whether the fleet could hold work, if nothing else were here and all groups grew."""
@@ -145,12 +160,12 @@ class SchedulerState:
 
     def put_group(self, group: NodeGroup) -> None:
         """A group can grow, or may grow otherwise."""
-        self.changed, self._ever_at = True, -1
+        self.changed, self._ever_at, self._gpus_at = True, -1, -1
         self.growth.groups[group.name] = group
 
     def remove_group(self, name: str) -> None:
         """A group makes no more nodes."""
-        self.changed, self._ever_at = True, -1
+        self.changed, self._ever_at, self._gpus_at = True, -1, -1
         self.growth.groups.pop(name, None)
 
     # Queues

@@ -6,9 +6,11 @@ import heapq
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from tessera.controller.scheduling.node_table import NodeTable
 from tessera.controller.scheduling.option import Option, options
 from tessera.controller.scheduling.workload import Workload
+
+WAYS = 4096
+"""Kinds of work whose options are remembered."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -19,15 +21,16 @@ class WorkloadClass:
         key: what tells it from other classes of its queue.
         sample: any of them.
         members: by id.
-        options: the ways to place it, with the number of flavours that they were made for.
+        ways: to place it, for some flavours of GPUs: see `WaitingWorkloads.ways`.
         stopped: a pass has looked at it, and nothing that could help it has happened since.
     """
 
     key: Hashable
     sample: Workload
     members: dict[str, Workload] = field(default_factory=dict)
-    options: tuple[int, tuple[Option, ...]] = (-1, ())
     stopped: bool = False
+    ways: tuple[Option, ...] = ()
+    ways_for: tuple[str, ...] | None = None
     _order: list[tuple[float, str]] = field(default_factory=list)
 
     def add(self, work: Workload) -> None:
@@ -44,12 +47,6 @@ class WorkloadClass:
                 return work
             heapq.heappop(self._order)
 
-    def ways(self, table: NodeTable) -> tuple[Option, ...]:
-        """The ways to place it, the best first."""
-        if self.options[0] != len(table.flavours):
-            self.options = len(table.flavours), options(self.sample, table)
-        return self.options[1]
-
     def rank(self) -> tuple[int, float, str]:
         """Its place in its queue: the lowest is considered first."""
         head = self.head()
@@ -64,6 +61,7 @@ class WaitingWorkloads:
         self.held: dict[str, Workload] = {}
         self._class_of: dict[str, WorkloadClass] = {}
         self._until: list[tuple[float, str]] = []
+        self._ways: dict[Hashable, tuple[Option, ...]] = {}
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self._class_of or id_ in self.held
@@ -79,6 +77,18 @@ class WaitingWorkloads:
     def class_of(self, id_: str) -> WorkloadClass:
         """The class of one that waits for room."""
         return self._class_of[id_]
+
+    def ways(self, kind: WorkloadClass, gpus: tuple[str, ...]) -> tuple[Option, ...]:
+        """The ways to place a class, the best first; `gpus` are the flavours that there are."""
+        if kind.ways_for is not gpus:
+            work, kind.ways_for = kind.sample, gpus
+            key = work.sets, work.flavours, gpus
+            if key not in self._ways:
+                if len(self._ways) >= WAYS:
+                    self._ways.clear()
+                self._ways[key] = options(work, gpus)
+            kind.ways = self._ways[key]
+        return kind.ways
 
     def classes(self) -> Iterator[WorkloadClass]:
         """Every class that waits for room."""
