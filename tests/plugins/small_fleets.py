@@ -44,10 +44,10 @@ def work(
     return Workload(id=id_, queue=queue, sets=sets, **more)
 
 
-def state_of(*nodes, queues=(Queue(name="q"),), policy=None):
-    """A state with nodes and queues."""
+def state_of(*nodes, queues=(), policy=None):
+    """A state with nodes, and with queues or the one queue `q`."""
     state = SchedulerState(policy)
-    state.put_queues(*queues)
+    state.put_queues(*(queues or (Queue(name="q"),)))
     for item in nodes:
         state.put_node(item)
     return state

@@ -1,4 +1,4 @@
-"""What is said of work that waits is true: whoever removes the cause that is named sees it start."""
+"""What is said of work that waits is true: whoever removes the named cause sees it start."""
 
 from __future__ import annotations
 

@@ -132,6 +132,4 @@ class Deltas(RuleBasedStateMachine):
 
 
 TestDeltas = Deltas.TestCase
-TestDeltas.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
-
-
+TestDeltas.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -12,10 +12,13 @@ from tessera.controller.scheduling.columns import Integers
 from tessera.controller.scheduling.decisions import Admission, WorkerAssignment
 from tessera.controller.scheduling.option import Option
 from tessera.controller.scheduling.placing import PlacedWorker, Spots, enough, find, find_spots
+from tessera.controller.scheduling.shape import WorkerShape
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.waiting import WorkloadClass
 from tessera.controller.scheduling.workload import Workload
 
+MORE_UNITS = 8
+"""Units that are asked for beyond those that sums say."""
 Tried = set[tuple[Option, float | None]]
 """What has too little room, for a time limit: in a pass there comes to be no more."""
 
@@ -92,22 +95,33 @@ def _grow(state: SchedulerState, work: Workload, option: Option) -> list[PlacedW
     """Have groups make the units that are missing, at once or not at all."""
     asked: list[str] = []
     for shape, count in zip(option.shapes, option.counts, strict=True):
-        sliced = bool(shape.slice_topology)
-        missing = count if sliced else count - state.ground.fit(shape).total
-        for name, (left, on_one) in state.growth.room(state.table, shape).items():
-            units = min(left, max(0, -(-missing // on_one)))
-            missing -= units * on_one
-            for _ in range(units):
-                for node in state.growth.ask(state.growth.groups[name]):
-                    state.table.put(node)
-                    asked.append(node.id)
-    if not asked:
-        return None
+        here = 0 if shape.slice_topology else state.ground.fit(shape).total
+        asked += _ask(state, shape, count - here)
     placed = find(state.ground, work, option.shapes, option.counts, math.inf)
+    for shape in option.shapes:
+        # Each set has room by itself, but not all of them, or not where it must be: one unit more.
+        tries = 0
+        while placed is None and tries < MORE_UNITS and (more := _ask(state, shape, 1)):
+            asked += more
+            tries += 1
+            placed = find(state.ground, work, option.shapes, option.counts, math.inf)
     used = {state.table.node(worker.row).id for worker in placed or ()}
     for node_id in state.growth.idle(asked, used):
         state.table.remove(node_id)
     return placed
+
+
+def _ask(state: SchedulerState, shape: WorkerShape, missing: int) -> list[str]:
+    """Ask groups for as many units as hold the workers that are missing, or for all they make."""
+    asked: list[str] = []
+    for name, (left, on_one) in state.growth.room(state.table, shape).items():
+        units = min(left, max(0, -(-missing // on_one)))
+        missing -= units * on_one
+        for _ in range(units):
+            for node in state.growth.ask(state.growth.groups[name]):
+                state.table.put(node)
+                asked.append(node.id)
+    return asked
 
 
 def _admit(

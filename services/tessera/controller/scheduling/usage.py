@@ -27,13 +27,14 @@ class UsageHistory:
         self._advance(now)
         for resource, amount in amounts.items():
             self.used[resource] = self.used.get(resource, 0) + sign * amount
+            self.mean.setdefault(resource, 0.0)
 
     def _advance(self, now: float) -> None:
         if now <= self.at:
             return
         old = 0.5 ** ((now - self.at) / HALF_LIFE)
-        for resource, amount in self.used.items():
-            self.mean[resource] = self.mean.get(resource, 0.0) * old + amount * (1 - old)
+        for resource, mean in self.mean.items():
+            self.mean[resource] = mean * old + self.used.get(resource, 0) * (1 - old)
         self.at = now
 
     def dominant(self, totals: Mapping[str, int], now: float) -> float:
@@ -41,8 +42,8 @@ class UsageHistory:
         self._advance(now)
         return max(
             (
-                ((1 - PAST) * amount + PAST * self.mean.get(resource, 0.0)) / totals[resource]
-                for resource, amount in self.used.items()
+                ((1 - PAST) * self.used.get(resource, 0) + PAST * mean) / totals[resource]
+                for resource, mean in self.mean.items()
                 if totals.get(resource)
             ),
             default=0.0,
