@@ -100,6 +100,15 @@ quality: setup ## How well models learn: make quality DATA=FOLDER [ROWS="sst2"] 
 	@test -n "$(DATA)" || { echo "name the folder of the data sets: make quality DATA=FOLDER" >&2; exit 2; }
 	@$(BIN)/python benchmarks/quality.py $(ROWS) --data $(DATA) --seeds $(or $(SEEDS),3)
 
+.PHONY: packing
+packing: setup ## How full placement policies get a cluster: make packing DATA=FOLDER [SEEDS=5]
+	@test -n "$(DATA)" || { echo "name the folder of the openb trace: make packing DATA=FOLDER" >&2; exit 2; }
+	@$(BIN)/python benchmarks/packing.py --data $(DATA) --seeds $(or $(SEEDS),5) --table --svg docs/packing.svg
+
+.PHONY: simulate
+simulate: setup ## Run the scheduler under a simulated clock: make simulate [DATA=FOLDER] [SEED=1] [FAULTS=1]
+	@$(BIN)/python benchmarks/simulate.py $(if $(DATA),--data $(DATA)) --seed $(or $(SEED),1) $(if $(FAULTS),--faults)
+
 # --- Checks ------------------------------------------------------------------
 
 .PHONY: lint

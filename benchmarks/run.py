@@ -53,6 +53,9 @@ AIMS = {
     "and a pull of 256 MiB lose by it is told, not bounded",
     "flood": "a call of another tenant ≤ 2 times as long beside 100,000 submissions of one, 1,000 "
     "texts of 512 masks, 30 of them, which are allowed, and one of 5 MB",
+    "scheduler": "a pass at 10,000 nodes and 80,000 GPUs with 10,000 jobs held and 1,000 changed "
+    "≤ 100 ms of CPU, one after nothing ≤ 1 ms; 50,000 workloads over 1,000 queues ≥ 2,000 "
+    "admissions/s, in one queue ≥ 500/s",
     "startup": "submit to first optimizer step ≤ 1.1 times `ray job submit` of the same loop",
     "gpu_training": "GPT-2 124M, compiled, in bfloat16, at ≥ 50 % of one accelerator's peak (MFU)",
 }

@@ -33,7 +33,7 @@ def test_a_queue_borrows_what_its_sister_leaves():
     quotas.take("b", {"G": 3}, 0.0)
     assert left(quotas, "a") == 5
     assert quotas.entitled("a", {"G": 4}) is quotas.branches["a"]
-    assert quotas.entitled("a", {"G": 5}) is quotas.branches["all"]
+    assert quotas.entitled("a", {"G": 5}) is None
     quotas.take("a", {"G": 5}, 0.0)
     assert quotas.branches["a"].borrows(["G"])
     assert quotas.shortage("b", {"G": 1}).missing == 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tessera.controller.scheduling.allocation import OVERDUE
 from tessera.controller.scheduling.decisions import NodeReservation, Preemption
 from tessera.controller.scheduling.option import Option
 from tessera.controller.scheduling.preemption import Search
+from tessera.controller.scheduling.promise import Promise
 from tessera.controller.scheduling.reserving import ReservedPlace, Reserver
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.waiting import WorkloadClass
@@ -34,19 +36,56 @@ class Precedence:
     def __post_init__(self) -> None:
         self._reserver = Reserver(self.state.ground, self.state.times, self.now)
         self._reserver.clear()
+        for id_, promise in list(self.state.promises.items()):
+            work = self.state.waiting.get(id_)
+            late = self.now > promise.deadline + OVERDUE
+            if work is None or late or not promise.stands(self.state.table):
+                del self.state.promises[id_]
+            else:
+                self._keep_promise(work, promise)
+
+    def lift(self, id_: str) -> None:
+        """It is the turn of work that was promised a place: it may take that now."""
+        if id_ in self.state.promises:
+            self._reserver.release(id_)
+            self.state.quotas.lift(id_)
+            self.state.reservations.pop(id_, None)
 
     def claim(self, kind: WorkloadClass) -> None:
         """The first of a class waits: see to it that it does not wait for ever."""
         work, quotas = kind.head(), self.state.quotas
+        if self._still_promised(work):
+            return
         ways = self.state.waiting.ways(kind, self.state.gpus())
         left = [way for way in ways if self._reserved.get(way.flavour, 0) < RESERVATIONS]
+        if any(self._preempt(work, way) for way in left):
+            return
         within = [way for way in left if quotas.shortage(work.queue, way.amounts) is None]
-        if any(self._preempt(work, way) for way in ways):
-            self._reserver.forget_times()
         if within:
             self._reserve(work, within)
         elif left and work.queue not in self._short:
             self._claim_quota(work, ways)
+
+    def _still_promised(self, work: Workload) -> bool:
+        """Whether others are still to go for it: what they give up is kept for it."""
+        promise = self.state.promises.get(work.id)
+        if promise is None:
+            return False
+        if not any(victim.preempted_by == work.id for victim in self.state.going.values()):
+            del self.state.promises[work.id]
+            return False
+        self._keep_promise(work, promise)
+        return True
+
+    def _keep_promise(self, work: Workload, promise: Promise) -> None:
+        place = ReservedPlace(starts=promise.deadline, placed=list(promise.placed))
+        self._reserver.reserve(work.id, place)
+        self.state.quotas.claim(work.id, work.queue, promise.amounts)
+        self.state.reservations[work.id] = NodeReservation(
+            workload=work.id,
+            starts=promise.deadline,
+            nodes=tuple(sorted(set(promise.nodes))),
+        )
 
     def _claim_quota(self, work: Workload, ways: tuple[Option, ...]) -> None:
         """The first of a queue that waits for quota: nobody behind it takes what it waits for."""
@@ -66,7 +105,7 @@ class Precedence:
         if best is None:
             return
         found, way = best
-        self._reserver.reserve(found)
+        self._reserver.reserve(work.id, found)
         self.state.quotas.claim(work.id, work.queue, way.amounts)
         self._reserved[way.flavour] = self._reserved.get(way.flavour, 0) + 1
         nodes = sorted({self.state.table.node(worker.row).id for worker in found.placed})
@@ -96,13 +135,25 @@ class Precedence:
         victims = search.victims()
         if victims is None:
             self._wake_later(search)
-        for victim in victims or ():
+        if not victims:
+            return False
+        for victim in victims:
             deadline = self.now + victim.work.grace
             self.state.preempt(victim, deadline=deadline, by=work.id)
             self.preemptions.append(
                 Preemption(workload=work.id, victim=victim.work.id, deadline=deadline)
             )
-        return bool(victims)
+        self._reserver.forget_times()
+        promise = Promise(
+            placed=tuple(search.place),
+            nodes=tuple(table.node(worker.row).id for worker in search.place),
+            amounts=dict(way.amounts),
+            deadline=max(victim.ends for victim in victims),
+        )
+        self.state.promises[work.id] = promise
+        self._keep_promise(work, promise)
+        self._reserved[way.flavour] = self._reserved.get(way.flavour, 0) + 1
+        return True
 
     def _wake_later(self, search: Search) -> None:
         """Look again when something has run for as long as it may at least."""

@@ -7,11 +7,11 @@ beyond their own, for work that is due to its queue; and everything, for the pla
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from tessera.controller.scheduling.allocation import Allocation
-from tessera.controller.scheduling.placing import Ground, find, put_back
+from tessera.controller.scheduling.placing import Ground, PlacedWorker, find, put_back
 from tessera.controller.scheduling.quota import Branch
 from tessera.controller.scheduling.shape import WHOLE, WorkerShape, slots
 from tessera.controller.scheduling.state import SchedulerState
@@ -46,7 +46,8 @@ def lost(victim: Allocation, now: float) -> float:
 class Search:
     """For one piece of work, on devices of one flavour.
 
-    `ground` is a copy of the nodes, on which whoever was asked to go already has gone.
+    `ground` is a copy of the nodes, on which whoever was asked to go already has gone; `place` is
+    where the work goes when those that `victims` names have gone.
     """
 
     state: SchedulerState
@@ -56,6 +57,7 @@ class Search:
     counts: Sequence[int]
     amounts: Mapping[str, int]
     now: float
+    place: list[PlacedWorker] = field(default_factory=list)
     _ready_at: float | None = None
 
     def victims(self) -> list[Allocation] | None:
@@ -64,7 +66,14 @@ class Search:
         for victim in going:
             self._without(victim)
         try:
-            return self._cheapest()
+            chosen = self._cheapest()
+            for victim in chosen or ():
+                self._without(victim)
+            if chosen:
+                assert self._enough()
+            for victim in chosen or ():
+                self._with(victim)
+            return chosen
         finally:
             for victim in going:
                 self._with(victim)
@@ -186,6 +195,7 @@ class Search:
         if placed is None:
             return False
         put_back(self.ground.table, placed)
+        self.place = placed
         return True
 
     def _short(self) -> bool:

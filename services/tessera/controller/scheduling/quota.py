@@ -228,6 +228,8 @@ class Quotas:
         limited = self.branches[name].limited
         asked = {name: amount for name, amount in amounts.items() if name in limited}
         for branch in self.branches[name].path():
+            if branch.parent is None and branch.queue.name != name:
+                break  # All that there is: to fit into it makes nothing one's own.
             if all(
                 branch.drawn.get(resource, 0) + amount <= branch.quota.get(resource, 0)
                 for resource, amount in asked.items()

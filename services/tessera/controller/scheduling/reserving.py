@@ -7,7 +7,6 @@ work may use what is over. Room that nothing with a limit holds is waited for wi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,7 +74,7 @@ class Reserver:
     times: EndTimes
     now: float
     _wanted: NodeColumns | None = None
-    _entries: dict[int, list[Entry]] = field(default_factory=dict)
+    _entries: dict[int, dict[str, Entry]] = field(default_factory=dict)
     _releases: Releases | None = None
 
     def clear(self) -> None:
@@ -139,9 +138,18 @@ class Reserver:
         placed = _take(table, ending, free, slots, (shape, count))
         return ReservedPlace(starts=starts, placed=placed)
 
-    def reserve(self, place: ReservedPlace) -> None:
+    def release(self, id_: str) -> None:
+        """Set nothing aside for some work any more."""
+        for row in [row for row, entries in self._entries.items() if id_ in entries]:
+            self._want(row, -self._entries[row].pop(id_).wants)
+            if not self._entries[row]:
+                del self._entries[row]
+            self._keep(row)
+        self.ground.table.set_kept_rows(tuple(self._entries))
+
+    def reserve(self, id_: str, place: ReservedPlace) -> None:
         """Set aside what a place needs, as far as it will not come free by then."""
-        table, wanted = self.ground.table, self.wanted()
+        table = self.ground.table
         wants: dict[int, Integers] = {}
         for worker in place.placed:
             vector = wants.setdefault(
@@ -153,13 +161,31 @@ class Reserver:
         for row, want in wants.items():
             # Without a time, what is sure to end counts as ended: no more is let go of.
             ended = self._ending().ended(row, place.starts)
-            entries = self._entries.setdefault(row, [])
-            entries.append(Entry(starts=place.starts, wants=want, ended=ended))
-            wanted.cpu[row] += want[0]
-            wanted.memory[row] += want[1]
-            wanted.devices[row] += want[2:]
-            _keep(table, row, entries)
+            entry = Entry(starts=place.starts, wants=want, ended=ended)
+            self._entries.setdefault(row, {})[id_] = entry
+            self._want(row, want)
+            self._keep(row)
         table.set_kept_rows(tuple(self._entries))
+
+    def _want(self, row: int, vector: Integers) -> None:
+        wanted = self.wanted()
+        wanted.cpu[row] += vector[0]
+        wanted.memory[row] += vector[1]
+        wanted.devices[row] += vector[2:]
+
+    def _keep(self, row: int) -> None:
+        """Of a row, keep what all its reservations need when the time of each has come."""
+        table = self.ground.table
+        entries = self._entries.get(row, {}).values()
+        kept: Integers = np.zeros(2 + table.free.devices.shape[1], np.int64)
+        wanted = np.zeros_like(kept)
+        for entry in sorted(entries, key=lambda entry: entry.starts):
+            wanted = wanted + entry.wants
+            kept = np.maximum(kept, wanted - entry.ended)
+        table.kept.cpu[row], table.kept.memory[row] = kept[0], kept[1]
+        table.kept.devices[row] = kept[2:]
+        table.kept_until[row] = min((entry.starts for entry in entries), default=np.inf)
+        table.log.append(row)
 
 
 def _places(table: NodeTable, work: Workload, rows: Integers) -> Integers:
@@ -191,17 +217,3 @@ def _take(
         if len(placed) == count:
             break
     return placed
-
-
-def _keep(table: NodeTable, row: int, entries: Sequence[Entry]) -> None:
-    """Of a row, keep what all its reservations need when the time of each has come."""
-    ordered = sorted(entries, key=lambda entry: entry.starts)
-    kept = np.zeros_like(ordered[0].wants)
-    wanted = np.zeros_like(kept)
-    for entry in ordered:
-        wanted = wanted + entry.wants
-        kept = np.maximum(kept, wanted - entry.ended)
-    table.kept.cpu[row], table.kept.memory[row] = kept[0], kept[1]
-    table.kept.devices[row] = kept[2:]
-    table.kept_until[row] = ordered[0].starts
-    table.log.append(row)

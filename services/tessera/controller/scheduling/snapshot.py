@@ -10,6 +10,8 @@ from tessera.controller.scheduling.allocation import AllocatedWorker
 from tessera.controller.scheduling.decisions import NodeReservation
 from tessera.controller.scheduling.node import Node, NodeGroup
 from tessera.controller.scheduling.packing import Policy
+from tessera.controller.scheduling.placing import PlacedWorker
+from tessera.controller.scheduling.promise import Promise
 from tessera.controller.scheduling.queue import Queue
 from tessera.controller.scheduling.quota import Claim
 from tessera.controller.scheduling.shape import WorkerShape
@@ -56,6 +58,15 @@ def dump(state: SchedulerState) -> Json:
             for allocation in state.allocations.values()
         ],
         "reservations": [_plain(item) for item in state.reservations.values()],
+        "promises": {
+            id_: {
+                **_plain(promise),
+                "placed": [
+                    {**_plain(worker), "shape": _shape(worker.shape)} for worker in promise.placed
+                ],
+            }
+            for id_, promise in state.promises.items()
+        },
         "claims": {id_: _plain(claim) for id_, claim in state.quotas.claims.items()},
         "kept": [_kept(state, row) for row in table.kept_rows.tolist()],
         "fresh": [kind.head().id for kind in state.fresh if kind.members],
@@ -101,6 +112,9 @@ def _load_waiting(state: SchedulerState, saved: Json) -> None:
     for item in saved["reservations"]:
         fields = {**item, "nodes": tuple(item["nodes"])}
         state.reservations[item["workload"]] = NodeReservation(**fields)
+    for id_, item in saved["promises"].items():
+        placed = tuple(_placed_of(worker) for worker in item["placed"])
+        state.promises[id_] = Promise(**{**item, "placed": placed, "nodes": tuple(item["nodes"])})
     for id_, item in saved["claims"].items():
         state.quotas.restore(id_, Claim(**item))
     state.table.keep(
@@ -171,6 +185,11 @@ def _worker(worker: AllocatedWorker) -> Json:
 def _worker_of(item: Json) -> AllocatedWorker:
     fields = {**item, "shape": _shape_of(item["shape"]), "devices": tuple(item["devices"])}
     return AllocatedWorker(**fields)
+
+
+def _placed_of(item: Json) -> PlacedWorker:
+    fields = {**item, "shape": _shape_of(item["shape"]), "devices": tuple(item["devices"])}
+    return PlacedWorker(**fields)
 
 
 def _kept(state: SchedulerState, row: int) -> Json:

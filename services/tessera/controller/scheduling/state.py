@@ -18,6 +18,7 @@ from tessera.controller.scheduling.node_table import NodeTable
 from tessera.controller.scheduling.option import Option
 from tessera.controller.scheduling.packing import Pack, Policy
 from tessera.controller.scheduling.placing import Ground, find
+from tessera.controller.scheduling.promise import Promise
 from tessera.controller.scheduling.queue import Queue
 from tessera.controller.scheduling.quota import Quotas
 from tessera.controller.scheduling.shape import CPU, MEMORY, kind_of
@@ -39,6 +40,7 @@ class SchedulerState:
 
     Attributes:
         reservations: of the last pass, by the work that they are for.
+        promises: what others give up, by the work that they go for.
         on_node: work that holds something, by node.
         preemptible: running work that may be asked to go, by queue, in the order of its start.
         priorities: how much of it each queue has, by priority.
@@ -56,6 +58,7 @@ class SchedulerState:
         self.times = EndTimes()
         self.growth = Growth()
         self.reservations: dict[str, NodeReservation] = {}
+        self.promises: dict[str, Promise] = {}
         self.on_node: dict[str, dict[str, None]] = {}
         self.preemptible: dict[str, dict[str, Allocation]] = {}
         self.priorities: dict[str, dict[int, int]] = {}
@@ -185,6 +188,7 @@ class SchedulerState:
     def arrive(self, work: Workload) -> None:
         """Work waits, or what waited has changed."""
         assert work.id not in self.allocations, f"{work.id} is running"
+        self.promises.pop(work.id, None)
         if work.id in self.waiting:
             self.waiting.remove(work.id)
             self.changed = True
@@ -200,6 +204,7 @@ class SchedulerState:
 
     def finish(self, id_: str, now: float) -> None:
         """Work is over, or wants nothing any more, and holds nothing. Unknown work is ignored."""
+        self.promises.pop(id_, None)
         if id_ in self.waiting:
             self.waiting.remove(id_)
             self.changed = True
