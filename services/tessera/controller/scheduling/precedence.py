@@ -14,10 +14,12 @@ from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.waiting import WorkloadClass
 from tessera.controller.scheduling.workload import PLATFORM, Workload
 
-RESERVATIONS = 4
+RESERVATIONS = 3
 """For how many classes of each flavour a pass sets room aside: those that come first."""
-SEARCHES = 8
+SEARCHES = 4
 """How often a pass looks for work that might go."""
+SEARCH_AGAIN = 30.0
+"""Seconds after which it looks again, for the same work, where there was none."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class Precedence:
     _reserver: Reserver = field(init=False)
     _reserved: dict[str, int] = field(default_factory=dict)
     _searched: int = 0
+    _tried: set[str] = field(default_factory=set)
     _short: set[str] = field(default_factory=set)
     _borrowing: bool | None = None
 
@@ -117,9 +120,12 @@ class Precedence:
 
     def _preempt(self, work: Workload, way: Option) -> bool:
         """Ask the cheapest that suffice to go; whether any was asked."""
-        if self._searched >= SEARCHES or not self._may_preempt(work, way):
+        if self._searched >= SEARCHES or self._not_yet(work):
+            return False
+        if not self._may_preempt(work, way):
             return False
         self._searched += 1
+        self._tried.add(work.id)
         table = self.state.table
         free = table.free.copy()
         free.subtract(self._reserver.wanted())
@@ -134,7 +140,7 @@ class Precedence:
         )
         victims = search.victims()
         if victims is None:
-            self._wake_later(search)
+            self._search_later(work, search)
         if not victims:
             return False
         for victim in victims:
@@ -155,12 +161,18 @@ class Precedence:
         self._reserved[way.flavour] = self._reserved.get(way.flavour, 0) + 1
         return True
 
-    def _wake_later(self, search: Search) -> None:
-        """Look again when something has run for as long as it may at least."""
-        later = search.ready_at()
-        if later is not None:
+    def _not_yet(self, work: Workload) -> bool:
+        """Whether an earlier pass found nobody a moment ago; another flavour may be tried."""
+        return work.id not in self._tried and self.state.search_at.get(work.id, 0.0) > self.now
+
+    def _search_later(self, work: Workload, search: Search) -> None:
+        """Nobody can be asked: look again in a while, or when one has run its minimum."""
+        ready = search.ready_at()
+        again = self.now + SEARCH_AGAIN
+        self.state.search_at[work.id] = again if ready is None else min(ready, again)
+        if ready is not None:
             wake = self.state.wake_at
-            self.state.wake_at = later if wake is None else min(wake, later)
+            self.state.wake_at = ready if wake is None else min(wake, ready)
 
     def _may_preempt(self, work: Workload, way: Option) -> bool:
         """Whether anybody could be asked at all: cheap, where thousands wait."""

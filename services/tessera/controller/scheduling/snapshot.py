@@ -67,6 +67,7 @@ def dump(state: SchedulerState) -> Json:
             }
             for id_, promise in state.promises.items()
         },
+        "search_at": state.search_at,
         "claims": {id_: _plain(claim) for id_, claim in state.quotas.claims.items()},
         "kept": [_kept(state, row) for row in table.kept_rows.tolist()],
         "fresh": [kind.head().id for kind in state.fresh if kind.members],
@@ -112,6 +113,7 @@ def _load_waiting(state: SchedulerState, saved: Json) -> None:
     for item in saved["reservations"]:
         fields = {**item, "nodes": tuple(item["nodes"])}
         state.reservations[item["workload"]] = NodeReservation(**fields)
+    state.search_at = dict(saved["search_at"])
     for id_, item in saved["promises"].items():
         placed = tuple(_placed_of(worker) for worker in item["placed"])
         state.promises[id_] = Promise(**{**item, "placed": placed, "nodes": tuple(item["nodes"])})

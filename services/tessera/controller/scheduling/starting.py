@@ -156,6 +156,5 @@ def _admit(
             )
         )
     state.waiting.remove(work.id)
-    state.promises.pop(work.id, None)
     state.hold(work, workers, now, taken=True)
     return Admission(workload=work.id, flavour=option.flavour, workers=tuple(assignments))

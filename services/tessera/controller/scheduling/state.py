@@ -41,6 +41,7 @@ class SchedulerState:
     Attributes:
         reservations: of the last pass, by the work that they are for.
         promises: what others give up, by the work that they go for.
+        search_at: from when on to look again who might go for some work: nobody could.
         on_node: work that holds something, by node.
         preemptible: running work that may be asked to go, by queue, in the order of its start.
         priorities: how much of it each queue has, by priority.
@@ -59,6 +60,7 @@ class SchedulerState:
         self.growth = Growth()
         self.reservations: dict[str, NodeReservation] = {}
         self.promises: dict[str, Promise] = {}
+        self.search_at: dict[str, float] = {}
         self.on_node: dict[str, dict[str, None]] = {}
         self.preemptible: dict[str, dict[str, Allocation]] = {}
         self.priorities: dict[str, dict[int, int]] = {}
@@ -188,13 +190,17 @@ class SchedulerState:
     def arrive(self, work: Workload) -> None:
         """Work waits, or what waited has changed."""
         assert work.id not in self.allocations, f"{work.id} is running"
-        self.promises.pop(work.id, None)
+        self._forget(work.id)
         if work.id in self.waiting:
             self.waiting.remove(work.id)
             self.changed = True
         kind = self.waiting.add(work)
         if kind is not None and not kind.stopped:
             self.fresh[kind] = None
+
+    def _forget(self, id_: str) -> None:
+        self.promises.pop(id_, None)
+        self.search_at.pop(id_, None)
 
     def release(self, id_: str) -> None:
         """What held work back is gone."""
@@ -204,7 +210,7 @@ class SchedulerState:
 
     def finish(self, id_: str, now: float) -> None:
         """Work is over, or wants nothing any more, and holds nothing. Unknown work is ignored."""
-        self.promises.pop(id_, None)
+        self._forget(id_)
         if id_ in self.waiting:
             self.waiting.remove(id_)
             self.changed = True
@@ -255,6 +261,7 @@ class SchedulerState:
         allocation = Allocation(
             work=work, start=start, workers=list(workers), amounts=amounts, checkpoint=start
         )
+        self._forget(work.id)
         self.allocations[work.id] = allocation
         self._count(allocation, 1)
         self.quotas.take(work.queue, amounts, start)
