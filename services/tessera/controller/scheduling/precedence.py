@@ -127,17 +127,7 @@ class Precedence:
         self._searched += 1
         self._tried.add(work.id)
         table = self.state.table
-        free = table.free.copy()
-        free.subtract(self._reserver.wanted())
-        search = Search(
-            state=self.state,
-            ground=self.state.ground.fork(free),
-            work=work,
-            shapes=way.shapes,
-            counts=way.counts,
-            amounts=way.amounts,
-            now=self.now,
-        )
+        search = self._search(work, way)
         victims = search.victims()
         if victims is None:
             self._search_later(work, search)
@@ -160,6 +150,20 @@ class Precedence:
         self._keep_promise(work, promise)
         self._reserved[way.flavour] = self._reserved.get(way.flavour, 0) + 1
         return True
+
+    def _search(self, work: Workload, way: Option) -> Search:
+        """On what is free beside all that is set aside."""
+        free = self.state.table.free.copy()
+        free.subtract(self._reserver.wanted())
+        return Search(
+            state=self.state,
+            ground=self.state.ground.fork(free),
+            work=work,
+            shapes=way.shapes,
+            counts=way.counts,
+            amounts=way.amounts,
+            now=self.now,
+        )
 
     def _not_yet(self, work: Workload) -> bool:
         """Whether an earlier pass found nobody a moment ago; another flavour may be tried."""

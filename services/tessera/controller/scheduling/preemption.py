@@ -12,7 +12,7 @@ from itertools import combinations
 
 from tessera.controller.scheduling.allocation import Allocation
 from tessera.controller.scheduling.placing import Ground, PlacedWorker, find, put_back
-from tessera.controller.scheduling.quota import Branch
+from tessera.controller.scheduling.quota import QueueBranch
 from tessera.controller.scheduling.shape import WHOLE, WorkerShape, slots
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.workload import PLATFORM, Workload
@@ -126,7 +126,7 @@ class Search:
         """When one that has not run its minimum has; None: there is none such."""
         return self._ready_at
 
-    def _borrows(self, queue: str, due: Branch) -> bool:
+    def _borrows(self, queue: str, due: QueueBranch) -> bool:
         """Whether a queue, or a branch that it is of, uses what is not its own."""
         branch = self.state.quotas.branches.get(queue)
         inside = {id(step) for step in due.path()}

@@ -14,7 +14,7 @@ from tessera.controller.scheduling.usage import UsageHistory
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Branch:
+class QueueBranch:
     """A queue at work.
 
     Args:
@@ -26,8 +26,8 @@ class Branch:
     """
 
     queue: Queue
-    parent: Branch | None = None
-    children: list[Branch] = field(default_factory=list)
+    parent: QueueBranch | None = None
+    children: list[QueueBranch] = field(default_factory=list)
     quota: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     drawn: dict[str, int] = field(default_factory=dict)
@@ -35,9 +35,9 @@ class Branch:
     set_aside: dict[str, int] = field(default_factory=dict)
     limited: frozenset[str] = frozenset()
 
-    def path(self) -> Iterator[Branch]:
+    def path(self) -> Iterator[QueueBranch]:
         """Itself, its parent, and so on to the root."""
-        branch: Branch | None = self
+        branch: QueueBranch | None = self
         while branch is not None:
             yield branch
             branch = branch.parent
@@ -50,7 +50,7 @@ class Branch:
         if beyond and self.parent is not None:
             self.parent.draw(resource, beyond)
 
-    def available(self, resource: str) -> tuple[int, Branch, bool]:
+    def available(self, resource: str) -> tuple[int, QueueBranch, bool]:
         """How much it may still take, which branch is the limit, and whether for borrowing."""
         quota, drawn = self.quota.get(resource, 0), self.drawn.get(resource, 0)
         if self.parent is None:
@@ -110,7 +110,7 @@ class Quotas:
     """The tree of queues; `claims` are what is set aside, by the work that it is for."""
 
     def __init__(self) -> None:
-        self.branches: dict[str, Branch] = {}
+        self.branches: dict[str, QueueBranch] = {}
         self._taken: dict[str, dict[str, int]] = {}
         self.claims: dict[str, Claim] = {}
 
@@ -119,7 +119,7 @@ class Quotas:
         for queue in queues:
             old = self.branches.get(queue.name)
             history = old.history if old else UsageHistory()
-            self.branches[queue.name] = Branch(queue=queue, history=history)
+            self.branches[queue.name] = QueueBranch(queue=queue, history=history)
         self._rebuild()
 
     def remove(self, name: str) -> None:
@@ -130,7 +130,7 @@ class Quotas:
     def _rebuild(self) -> None:
         self.claims.clear()
         for name, old in self.branches.items():
-            self.branches[name] = Branch(queue=old.queue, history=old.history)
+            self.branches[name] = QueueBranch(queue=old.queue, history=old.history)
         for branch in self.branches.values():
             parent = self.branches.get(branch.queue.parent)
             if parent is not None and branch not in parent.path():
@@ -223,7 +223,7 @@ class Quotas:
                 )
         return None
 
-    def entitled(self, name: str, amounts: Mapping[str, int]) -> Branch | None:
+    def entitled(self, name: str, amounts: Mapping[str, int]) -> QueueBranch | None:
         """The narrowest branch to whose own quota so much is due; None: it would be borrowed."""
         limited = self.branches[name].limited
         asked = {name: amount for name, amount in amounts.items() if name in limited}
@@ -242,19 +242,19 @@ class Quotas:
         return self._taken.get(name, {})
 
 
-def _named(branch: Branch) -> Iterator[str]:
+def _named(branch: QueueBranch) -> Iterator[str]:
     yield from branch.queue.nominal
     for child in branch.children:
         yield from _named(child)
 
 
-def _limit(branch: Branch, names: frozenset[str]) -> None:
+def _limit(branch: QueueBranch, names: frozenset[str]) -> None:
     branch.limited = names
     for child in branch.children:
         _limit(child, names)
 
 
-def _settle(branch: Branch) -> None:
+def _settle(branch: QueueBranch) -> None:
     """Sum up what a branch and its children have."""
     branch.quota = dict(branch.queue.nominal)
     for child in branch.children:

@@ -50,7 +50,7 @@ Wanted = tuple[WorkerShape, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class RowReservation:
     """What one reservation wants of a row, and what has ended there by then; as one vector."""
 
     starts: float
@@ -74,7 +74,7 @@ class Reserver:
     times: EndTimes
     now: float
     _wanted: NodeColumns | None = None
-    _entries: dict[int, dict[str, Entry]] = field(default_factory=dict)
+    _entries: dict[int, dict[str, RowReservation]] = field(default_factory=dict)
     _releases: Releases | None = None
 
     def clear(self) -> None:
@@ -161,7 +161,7 @@ class Reserver:
         for row, want in wants.items():
             # Without a time, what is sure to end counts as ended: no more is let go of.
             ended = self._ending().ended(row, place.starts)
-            entry = Entry(starts=place.starts, wants=want, ended=ended)
+            entry = RowReservation(starts=place.starts, wants=want, ended=ended)
             self._entries.setdefault(row, {})[id_] = entry
             self._want(row, want)
             self._keep(row)

@@ -17,7 +17,7 @@ from tessera.controller.scheduling.decisions import Admission, Decisions
 from tessera.controller.scheduling.precedence import Precedence
 from tessera.controller.scheduling.starting import Tried, start
 from tessera.controller.scheduling.state import SchedulerState
-from tessera.controller.scheduling.turns import Turns
+from tessera.controller.scheduling.turns import QueueTurns
 from tessera.controller.scheduling.waiting import WorkloadClass
 from tessera.controller.scheduling.workload import PLATFORM
 
@@ -98,7 +98,7 @@ class Pass:
 
     def _take_turns(self, lines: dict[str, Line]) -> None:
         branches = [self.state.quotas.branches[name] for name in lines]
-        turns = Turns(branches, self.state.table.totals, self.now)
+        turns = QueueTurns(branches, self.state.table.totals, self.now)
         for line in lines.values():
             heapq.heapify(line)
         while (name := turns.first()) is not None:

@@ -40,6 +40,17 @@ def dump(state: SchedulerState) -> Json:
             name: {"at": branch.history.at, "mean": branch.history.mean}
             for name, branch in state.quotas.branches.items()
         },
+        **_workloads(state),
+        **_aside(state),
+        "kept": [_kept(state, row) for row in table.kept_rows.tolist()],
+        "fresh": [kind.head().id for kind in state.fresh if kind.members],
+        "changed": state.changed,
+        "wake_at": state.wake_at,
+    }
+
+
+def _workloads(state: SchedulerState) -> Json:
+    return {
         "waiting": [
             {**_work(work), "stopped": kind.stopped}
             for kind in state.waiting.classes()
@@ -57,6 +68,11 @@ def dump(state: SchedulerState) -> Json:
             }
             for allocation in state.allocations.values()
         ],
+    }
+
+
+def _aside(state: SchedulerState) -> Json:
+    return {
         "reservations": [_plain(item) for item in state.reservations.values()],
         "promises": {
             id_: {
@@ -69,10 +85,6 @@ def dump(state: SchedulerState) -> Json:
         },
         "search_at": state.search_at,
         "claims": {id_: _plain(claim) for id_, claim in state.quotas.claims.items()},
-        "kept": [_kept(state, row) for row in table.kept_rows.tolist()],
-        "fresh": [kind.head().id for kind in state.fresh if kind.members],
-        "changed": state.changed,
-        "wake_at": state.wake_at,
     }
 
 

@@ -16,7 +16,7 @@ _TOPOLOGY = re.compile(r"[1-9]\d*(x[1-9]\d*){1,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
+class TpuGeneration:
     """A generation of TPUs.
 
     Args:
@@ -33,16 +33,16 @@ class Generation:
 
 
 GENERATIONS = {
-    "v4": Generation(flavour="TPU-V4", dimensions=3, cores=2, hosts=(4,)),
-    "v5e": Generation(flavour="TPU-V5LITEPOD", dimensions=2, cores=1, hosts=(1, 4, 8)),
-    "v5p": Generation(flavour="TPU-V5P", dimensions=3, cores=2, hosts=(4,)),
-    "v6e": Generation(flavour="TPU-V6E", dimensions=2, cores=1, hosts=(1, 4, 8)),
-    "tpu7x": Generation(flavour="TPU-V7X", dimensions=3, cores=2, hosts=(1, 4)),
+    "v4": TpuGeneration(flavour="TPU-V4", dimensions=3, cores=2, hosts=(4,)),
+    "v5e": TpuGeneration(flavour="TPU-V5LITEPOD", dimensions=2, cores=1, hosts=(1, 4, 8)),
+    "v5p": TpuGeneration(flavour="TPU-V5P", dimensions=3, cores=2, hosts=(4,)),
+    "v6e": TpuGeneration(flavour="TPU-V6E", dimensions=2, cores=1, hosts=(1, 4, 8)),
+    "tpu7x": TpuGeneration(flavour="TPU-V7X", dimensions=3, cores=2, hosts=(1, 4)),
 }
 _NAMES = {"v5litepod": "v5e", "v5lite": "v5e", "v7x": "tpu7x", "7x": "tpu7x"}
 
 
-def generation_of(name: str) -> Generation:
+def generation_of(name: str) -> TpuGeneration:
     """By any of its names: `v5e`, `v5litepod`, `TPU-V5LITEPOD`, `tpu7x`.
 
     Raises:

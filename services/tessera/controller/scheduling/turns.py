@@ -5,25 +5,27 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 
-from tessera.controller.scheduling.quota import Branch
+from tessera.controller.scheduling.quota import QueueBranch
 
 
-class Turns:
+class QueueTurns:
     """Queues that have work to be looked at.
 
     At each branch the child with the smallest share per weight comes first, by name among equals.
     """
 
-    def __init__(self, queues: Iterable[Branch], totals: Mapping[str, int], now: float) -> None:
+    def __init__(
+        self, queues: Iterable[QueueBranch], totals: Mapping[str, int], now: float
+    ) -> None:
         self._totals, self._now = totals, now
         self._heaps: dict[str, list[tuple[float, str]]] = {}
-        self._branches: dict[str, Branch] = {}
+        self._branches: dict[str, QueueBranch] = {}
         for queue in queues:
             self._add(queue)
         for heap in self._heaps.values():
             heapq.heapify(heap)
 
-    def _add(self, queue: Branch) -> None:
+    def _add(self, queue: QueueBranch) -> None:
         for branch in queue.path():
             if branch.queue.name in self._branches:
                 return
@@ -31,7 +33,7 @@ class Turns:
             above = branch.parent.queue.name if branch.parent else ""
             self._heaps.setdefault(above, []).append((self._share(branch), branch.queue.name))
 
-    def _share(self, branch: Branch) -> float:
+    def _share(self, branch: QueueBranch) -> float:
         weight = max(branch.queue.weight, 1e-9)
         return branch.history.dominant(self._totals, self._now) / weight
 

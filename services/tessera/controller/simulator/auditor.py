@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from tessera.controller.scheduling import tpu
 from tessera.controller.scheduling.allocation import AllocatedWorker, Allocation
-from tessera.controller.scheduling.quota import Branch
+from tessera.controller.scheduling.quota import QueueBranch
 from tessera.controller.scheduling.shape import WHOLE
 from tessera.controller.scheduling.state import SchedulerState
 
@@ -130,7 +130,7 @@ def _quotas(state: SchedulerState) -> Iterator[str]:
             yield from _branch(branch, used)
 
 
-def _branch(branch: Branch, used: dict[str, dict[str, int]]) -> Iterator[str]:
+def _branch(branch: QueueBranch, used: dict[str, dict[str, int]]) -> Iterator[str]:
     """A whole tree uses no more than it has, and a branch no more than its own and its limit."""
     total = _total(branch, used)
     for resource in branch.limited:
@@ -145,13 +145,13 @@ def _branch(branch: Branch, used: dict[str, dict[str, int]]) -> Iterator[str]:
         yield from _branch(child, used)
 
 
-def _own(branch: Branch, resource: str) -> int:
+def _own(branch: QueueBranch, resource: str) -> int:
     """All that a branch and its children have by their queues' own words."""
     nominal = branch.queue.nominal.get(resource, 0)
     return nominal + sum(_own(child, resource) for child in branch.children)
 
 
-def _total(branch: Branch, used: dict[str, dict[str, int]]) -> dict[str, int]:
+def _total(branch: QueueBranch, used: dict[str, dict[str, int]]) -> dict[str, int]:
     total = dict(used.get(branch.queue.name, {}))
     for child in branch.children:
         for resource, amount in _total(child, used).items():
