@@ -49,10 +49,12 @@ class NodeColumns:
 
     def add_at(self, rows: Integers, other: NodeColumns) -> None:
         """Add lines, each to a row; several may be of one."""
-        width = other.devices.shape[1]
-        np.add.at(self.cpu, rows, other.cpu)
-        np.add.at(self.memory, rows, other.memory)
-        np.add.at(self.devices[:, :width], rows, other.devices)
+        size, width = len(self.cpu), other.devices.shape[1]
+        self.cpu += _sums(rows, other.cpu, size)
+        self.memory += _sums(rows, other.memory, size)
+        places = (rows[:, None] * width + np.arange(width)).ravel()
+        devices = _sums(places, other.devices.ravel(), size * width)
+        self.devices[:, :width] += devices.reshape(size, width)
 
     def subtract(self, other: NodeColumns) -> None:
         """Take away as much on every row."""
@@ -65,3 +67,9 @@ class NodeColumns:
         self.cpu[rows] = 0
         self.memory[rows] = 0
         self.devices[rows] = 0
+
+
+def _sums(places: Integers, amounts: Integers, size: int) -> Integers:
+    """Sums of amounts by place, [size]; exact, as amounts are far below 2**53."""
+    sums: Integers = np.bincount(places, weights=amounts, minlength=size).astype(np.int64)
+    return sums

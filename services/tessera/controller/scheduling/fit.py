@@ -46,14 +46,13 @@ class Fit:
             return
         if len(table.log) == self._seen:
             return
-        news = table.log[self._seen :]
+        changed = table.log.since(self._seen)
         self._seen = len(table.log)
-        if len(news) <= FEW:
-            for row in set(news):
+        if len(changed) <= FEW:
+            for row in set(changed.tolist()):
                 if self._mine[row]:
                     self._recount(row)
             return
-        changed = np.array(news)
         changed = changed[self._mine[changed]]
         if len(changed):
             self._update(np.unique(changed) if len(changed) > 1 else changed)
@@ -64,19 +63,13 @@ class Fit:
         self._version = table.version
         self._seen = len(table.log)
         self.allowed = allowed_rows(table, self._shape)
-        self._mine = self.allowed & self._suited()
+        suited = table.having(self._shape.flavour) if self._shape.flavour else True
+        self._mine = self.allowed & suited
         self.rows = np.flatnonzero(self._mine)
         self.slots = np.zeros(len(table.free.cpu), np.int64)
         self._score = np.full(len(table.free.cpu), np.inf)
         self.total = 0
         self._update(self.rows)
-
-    def _suited(self) -> Booleans:
-        if not self._shape.flavour:
-            return np.ones(len(self.allowed), np.bool_)
-        number = self._table.flavours.get(self._shape.flavour, -2)
-        suited: Booleans = (self._table.flavour == number).any(axis=1)
-        return suited
 
     def _update(self, rows: Integers) -> None:
         """Count anew on rows that a worker may go to."""

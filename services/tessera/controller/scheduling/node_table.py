@@ -14,6 +14,7 @@ import numpy as np
 
 from tessera.controller.scheduling.columns import Booleans, Floats, Integers, NodeColumns
 from tessera.controller.scheduling.node import Node
+from tessera.controller.scheduling.row_log import RowLog
 from tessera.controller.scheduling.shape import CPU, MEMORY, WHOLE, WorkerShape
 
 FIRST_ROWS, FIRST_DEVICES = 64, 8
@@ -26,6 +27,7 @@ class NodeTable:
     Attributes:
         free: what is not held; below zero where a node has shrunk.
         totals: what all nodes have, by resource.
+        mixed: nodes with devices of several flavours.
         group_sizes: nodes by node group.
         kept: the part of it that is set aside for work that waits.
         kept_until: when the first that something is set aside for starts, by row.
@@ -39,8 +41,9 @@ class NodeTable:
         self.flavours: dict[str, int] = {}
         self.totals: dict[str, int] = {}
         self.group_sizes: dict[str, int] = {}
+        self.mixed = 0
         self.version = 0
-        self.log: list[int] = []
+        self.log = RowLog()
         self.free = NodeColumns.zeros(FIRST_ROWS, FIRST_DEVICES)
         self.kept = NodeColumns.zeros(FIRST_ROWS, FIRST_DEVICES)
         self.capacity = NodeColumns.zeros(FIRST_ROWS, FIRST_DEVICES)
@@ -55,6 +58,8 @@ class NodeTable:
         self._spare: list[int] = []
         self._largest = (1, 1, 1)
         self._largest_at = -1
+        self._having: dict[str, Booleans] = {}
+        self._having_at = -1
 
     @staticmethod
     def _none(rows: int) -> Integers:
@@ -139,6 +144,16 @@ class NodeTable:
             self.free.devices[row, device] += amount
         self.log.append(row)
 
+    def having(self, flavour: str) -> Booleans:
+        """Whether a row has a device of a flavour, [rows]."""
+        if self._having_at != self.version:
+            self._having_at = self.version
+            self._having.clear()
+        if flavour not in self._having:
+            number = self.flavours.get(flavour, -2)
+            self._having[flavour] = (self.flavour == number).any(axis=1)
+        return self._having[flavour]
+
     def kept_of(self, row: int) -> list[int] | None:
         """What is set aside on a row: processors, memory, each device; None: nothing is."""
         if row not in self.kept_set:
@@ -177,7 +192,7 @@ class NodeTable:
         other = type(self)()
         for name, value in vars(self).items():
             setattr(other, name, value)
-        other.free, other.log = free, []
+        other.free, other.log = free, RowLog()
         other.kept = NodeColumns.zeros(*self.free.devices.shape)
         other.kept_until = np.full(len(self.free.cpu), np.inf)
         other.set_kept_rows(())
@@ -228,6 +243,7 @@ class NodeTable:
         amounts += [(flavour, WHOLE) for flavour in node.devices]
         for name, amount in amounts:
             self.totals[name] = self.totals.get(name, 0) + sign * amount
+        self.mixed += sign * (len(set(node.devices)) > 1)
         if node.group:
             self.group_sizes[node.group] = self.group_sizes.get(node.group, 0) + sign
 

@@ -40,7 +40,10 @@ def view(table: NodeTable, rows: Integers, shape: WorkerShape, *, kept: bool) ->
         cpu = cpu - table.kept.cpu[rows]
         memory = memory - table.kept.memory[rows]
         devices = devices - table.kept.devices[rows]
-    suits = table.flavour[rows] == table.flavours.get(shape.flavour, -2)
+    if table.mixed:
+        suits = table.flavour[rows] == table.flavours.get(shape.flavour, -2)
+    else:
+        suits = np.broadcast_to(table.having(shape.flavour)[rows, None], devices.shape)
     return NodeView(rows=rows, cpu=cpu, memory=memory, devices=devices, suits=suits, table=table)
 
 
@@ -54,7 +57,7 @@ def slots_by_row(
     if shape.memory:
         slots = np.minimum(slots, memory // shape.memory)
     if shape.devices:
-        whole = ((devices == WHOLE) & suits).sum(axis=1)
+        whole = np.add.reduce((devices == WHOLE) & suits, axis=1)
         slots = np.minimum(slots, whole if shape.devices == 1 else whole // shape.devices)
     elif shape.share:
         shared = (np.maximum(devices, 0) // shape.share * suits).sum(axis=1)

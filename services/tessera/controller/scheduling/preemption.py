@@ -17,7 +17,7 @@ from tessera.controller.scheduling.shape import WHOLE, WorkerShape, slots
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.workload import PLATFORM, Workload
 
-CANDIDATES = 256
+CANDIDATES = 128
 """The cheapest that are looked at."""
 OF_A_QUEUE = 64
 """Those of a queue that are looked at."""

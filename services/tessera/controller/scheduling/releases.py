@@ -14,6 +14,9 @@ from tessera.controller.scheduling.node_table import NodeTable
 from tessera.controller.scheduling.node_view import slots_by_row
 from tessera.controller.scheduling.shape import WorkerShape
 
+NEAR = 16
+"""Ends that are looked at first: mostly it is one of these."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowReleases:
@@ -53,7 +56,9 @@ class RowReleases:
         if not fits(self.free_at(math.inf)):
             return None
         moments = np.unique(self.ends[np.isfinite(self.ends)])
-        low, high = 0, len(moments)
+        low, high = 0, min(NEAR, len(moments))
+        while high < len(moments) and not fits(self.free_at(float(moments[high - 1]))):
+            low, high = high, min(4 * high, len(moments))
         while low < high:
             middle = (low + high) // 2
             if fits(self.free_at(float(moments[middle]))):

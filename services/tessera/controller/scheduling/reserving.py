@@ -120,7 +120,7 @@ class Reserver:
 
     def _of_one_set(self, work: Workload, shape: WorkerShape, count: int) -> ReservedPlace | None:
         table = self.ground.table
-        ending = self._ending().on(self.ground.fit(shape, kept=False).rows, self.wanted())
+        ending = self._ending().on(self.ground.fit(shape).rows, self.wanted())
         places = _places(table, work, ending.rows)
 
         def groups(free: NodeColumns) -> Integers:

@@ -108,8 +108,8 @@ class Pass:
 
     def _consider(self, line: Line) -> bool:
         """Look at the first of a line: it starts, or its whole class waits."""
-        _, kind = line[0]
-        self._precedence.lift(kind.head().id)
+        rank, kind = line[0]
+        self._precedence.lift(rank[-1])
         admission = start(self.state, kind, self.now, self._tried)
         if admission is not None:
             self._admissions.append(admission)

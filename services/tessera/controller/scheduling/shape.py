@@ -52,11 +52,6 @@ class WorkerShape:
         return {name: amount for name, amount in result.items() if amount}
 
 
-def devices_free(free: int, shape: WorkerShape) -> int:
-    """How many workers one device of the right flavour serves by its share."""
-    return free // shape.share
-
-
 def slots(
     cpu: int, memory: int, free: list[int], flavours: tuple[str, ...], shape: WorkerShape
 ) -> int:
