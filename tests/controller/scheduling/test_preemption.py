@@ -150,3 +150,30 @@ def test_no_other_set_is_cheaper(seed):
         return
     chosen = [running[victim] for victim in victims(decided)]
     assert cost(chosen, 100.0) == expected
+
+
+def test_room_that_others_give_up_is_taken_by_nobody_else():
+    """Who left comes back at once, and another comes that is due as much: both wait."""
+    state = state_of(node("n0", 8), queues=TREE)
+    run(state, 0.0, work("a", 4, queue="q"), work("b", 4, queue="q"))
+    decided = run(state, 5.0, work("mine", 2, queue="p", arrival=5.0))
+    (victim,) = victims(decided)
+    state.finish(victim, 6.0)
+    back = work(victim, 4, queue="q", arrival=0.0)
+    decided = run(state, 6.0, back, work("other", 3, queue="p", arrival=6.0, priority=9))
+    started = [each.workload for each in decided.admissions]
+    assert started[0] == "mine"
+    assert victim not in started
+
+
+def test_a_promise_ends_with_its_node():
+    state = state_of(node("n0", 4), node("n1", 0))
+    run(state, 0.0, work("low", 4))
+    run(state, 1.0, work("high", 4, priority=1, arrival=1.0))
+    assert "high" in state.promises
+    state.put_node(node("n0", 4, cordoned=True))
+    schedule(state, 2.0)
+    assert "high" not in state.promises
+    state.put_node(node("n0", 4))
+    state.finish("low", 3.0)
+    assert [each.workload for each in schedule(state, 3.0).admissions] == ["high"]

@@ -70,9 +70,13 @@ class Allocation:
 
 
 class EndTimes:
-    """When what is held of each row ends: a line for each worker."""
+    """When what is held of each row ends: a line for each worker.
+
+    `version` changes whenever a line does.
+    """
 
     def __init__(self) -> None:
+        self.version = 0
         self._row: Integers = np.zeros(64, np.int64)
         self._ends: Floats = np.full(64, np.nan)
         self._held = NodeColumns.zeros(64, 8)
@@ -80,6 +84,7 @@ class EndTimes:
 
     def add(self, row: int, ends: float, worker: AllocatedWorker) -> None:
         """A worker holds its share of a row until then."""
+        self.version += 1
         last = max(worker.devices, default=0)
         if not self._spare or last >= self._held.devices.shape[1]:
             self._grow(last + 1)
@@ -91,12 +96,14 @@ class EndTimes:
 
     def remove(self, worker: AllocatedWorker) -> None:
         """It holds nothing any more."""
+        self.version += 1
         self._ends[worker.line] = np.nan
         heapq.heappush(self._spare, worker.line)
         worker.line = -1
 
     def move(self, workers: Iterable[AllocatedWorker], ends: float) -> None:
         """Workers end at another time."""
+        self.version += 1
         for worker in workers:
             if worker.line >= 0:
                 self._ends[worker.line] = ends

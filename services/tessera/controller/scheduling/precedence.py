@@ -41,23 +41,22 @@ class Precedence:
         self._reserver.clear()
         for id_, promise in list(self.state.promises.items()):
             work = self.state.waiting.get(id_)
-            late = self.now > promise.deadline + OVERDUE
-            if work is None or late or not promise.stands(self.state.table):
-                del self.state.promises[id_]
-            else:
+            stands = self.now <= promise.deadline + OVERDUE and promise.stands(self.state.table)
+            if work is not None and stands and work.queue in self.state.quotas.branches:
                 self._keep_promise(work, promise)
+            else:
+                del self.state.promises[id_]
 
     def lift(self, id_: str) -> None:
-        """It is the turn of work that was promised a place: it may take that now."""
-        if id_ in self.state.promises:
-            self._reserver.release(id_)
-            self.state.quotas.lift(id_)
-            self.state.reservations.pop(id_, None)
+        """Set nothing aside any more for work that was promised a place: it may take it now."""
+        self._reserver.release(id_)
+        self.state.quotas.lift(id_)
+        self.state.reservations.pop(id_, None)
 
     def claim(self, kind: WorkloadClass) -> None:
         """The first of a class waits: see to it that it does not wait for ever."""
         work, quotas = kind.head(), self.state.quotas
-        if self._still_promised(work):
+        if work.id in self.state.promises:
             return
         ways = self.state.waiting.ways(kind, self.state.gpus())
         left = [way for way in ways if self._reserved.get(way.flavour, 0) < RESERVATIONS]
@@ -69,16 +68,17 @@ class Precedence:
         elif left and work.queue not in self._short:
             self._claim_quota(work, ways)
 
-    def _still_promised(self, work: Workload) -> bool:
-        """Whether others are still to go for it: what they give up is kept for it."""
-        promise = self.state.promises.get(work.id)
-        if promise is None:
-            return False
-        if not any(victim.preempted_by == work.id for victim in self.state.going.values()):
+    def keep(self, work: Workload) -> None:
+        """Keep on keeping a promise, as long as somebody is still to go."""
+        if any(victim.preempted_by == work.id for victim in self.state.going.values()):
+            self._keep_promise(work, self.state.promises[work.id])
+        else:
             del self.state.promises[work.id]
-            return False
-        self._keep_promise(work, promise)
-        return True
+
+    def promised(self) -> list[Workload]:
+        """Work for which others go, in the order in which they were asked."""
+        every = (self.state.waiting.get(id_) for id_ in self.state.promises)
+        return [work for work in every if work is not None]
 
     def _keep_promise(self, work: Workload, promise: Promise) -> None:
         place = ReservedPlace(starts=promise.deadline, placed=list(promise.placed))
@@ -139,7 +139,6 @@ class Precedence:
             self.preemptions.append(
                 Preemption(workload=work.id, victim=victim.work.id, deadline=deadline)
             )
-        self._reserver.forget_times()
         promise = Promise(
             placed=tuple(search.place),
             nodes=tuple(table.node(worker.row).id for worker in search.place),

@@ -76,6 +76,7 @@ class Reserver:
     _wanted: NodeColumns | None = None
     _entries: dict[int, dict[str, RowReservation]] = field(default_factory=dict)
     _releases: Releases | None = None
+    _releases_at: int = -1
 
     def clear(self) -> None:
         """Set nothing aside any more."""
@@ -87,10 +88,6 @@ class Reserver:
             table.set_kept_rows(())
             table.log.extend(rows.tolist())
 
-    def forget_times(self) -> None:
-        """Something ends earlier than it did."""
-        self._releases = None
-
     def wanted(self) -> NodeColumns:
         """All that is set aside, or will be once it is free."""
         if self._wanted is None:
@@ -98,7 +95,8 @@ class Reserver:
         return self._wanted
 
     def _ending(self) -> Releases:
-        if self._releases is None:
+        if self._releases is None or self._releases_at != self.times.version:
+            self._releases_at = self.times.version
             self._releases = Releases(self.ground.table, self.times, self.now)
         return self._releases
 

@@ -75,9 +75,10 @@ class Pass:
 
     def run(self, kinds: Iterable[WorkloadClass]) -> Decisions:
         """Look at classes in order."""
+        self._keep_promises()
         first: Line = []
         lines: dict[str, Line] = {}
-        for kind in kinds:
+        for kind in (kind for kind in kinds if kind.members):
             branch = self.state.quotas.branches.get(kind.sample.queue)
             if branch is None or branch.children:
                 self._stop(kind)
@@ -96,6 +97,17 @@ class Pass:
             waiting=tuple(self._waiting),
         )
 
+    def _keep_promises(self) -> None:
+        """Whom others made room for comes first: where it cannot start yet, its place is kept."""
+        for work in self._precedence.promised():
+            kind = self.state.waiting.class_of(work.id)
+            self._precedence.lift(work.id)
+            admission = start(self.state, kind, work, self.now, set())
+            if admission is not None:
+                self._admissions.append(admission)
+            else:
+                self._precedence.keep(work)
+
     def _take_turns(self, lines: dict[str, Line]) -> None:
         branches = [self.state.quotas.branches[name] for name in lines]
         turns = QueueTurns(branches, self.state.table.totals, self.now)
@@ -108,9 +120,8 @@ class Pass:
 
     def _consider(self, line: Line) -> bool:
         """Look at the first of a line: it starts, or its whole class waits."""
-        rank, kind = line[0]
-        self._precedence.lift(rank[-1])
-        admission = start(self.state, kind, self.now, self._tried)
+        _, kind = line[0]
+        admission = start(self.state, kind, kind.head(), self.now, self._tried)
         if admission is not None:
             self._admissions.append(admission)
             if kind.members:

@@ -23,9 +23,10 @@ Tried = set[tuple[Option, float | None]]
 """What has too little room, for a time limit: in a pass there comes to be no more."""
 
 
-def start(state: SchedulerState, kind: WorkloadClass, now: float, tried: Tried) -> Admission | None:
-    """Start the first of a class; None: it waits, and nothing has changed."""
-    work = kind.head()
+def start(
+    state: SchedulerState, kind: WorkloadClass, work: Workload, now: float, tried: Tried
+) -> Admission | None:
+    """Start one of a class; None: it waits, and nothing has changed."""
     ends = math.inf if work.limit is None else now + work.limit
     ways = state.waiting.ways(kind, state.gpus())
     for option in ways:
