@@ -47,15 +47,6 @@ class NodeColumns:
         """Some rows."""
         return NodeColumns(cpu=self.cpu[rows], memory=self.memory[rows], devices=self.devices[rows])
 
-    def add_at(self, rows: Integers, other: NodeColumns) -> None:
-        """Add lines, each to a row; several may be of one."""
-        size, width = len(self.cpu), other.devices.shape[1]
-        self.cpu += _sums(rows, other.cpu, size)
-        self.memory += _sums(rows, other.memory, size)
-        places = (rows[:, None] * width + np.arange(width)).ravel()
-        devices = _sums(places, other.devices.ravel(), size * width)
-        self.devices[:, :width] += devices.reshape(size, width)
-
     def subtract(self, other: NodeColumns) -> None:
         """Take away as much on every row."""
         self.cpu -= other.cpu
@@ -67,9 +58,3 @@ class NodeColumns:
         self.cpu[rows] = 0
         self.memory[rows] = 0
         self.devices[rows] = 0
-
-
-def _sums(places: Integers, amounts: Integers, size: int) -> Integers:
-    """Sums of amounts by place, [size]; exact, as amounts are far below 2**53."""
-    sums: Integers = np.bincount(places, weights=amounts, minlength=size).astype(np.int64)
-    return sums

@@ -27,29 +27,32 @@ class RowReleases:
         free: now, less what is set aside, [n].
         ends: of the lines, in order, [m].
         of: which of the rows a line is of, [m].
-        held: what it gives back, [m].
+        cpu: that it gives back, [m].
+        memory: the same, [m].
+        places: device by device, where in `free.devices` it is, [m * devices].
+        devices: what of it is given back, [m * devices].
     """
 
     rows: Integers
     free: NodeColumns
     ends: Floats
     of: Integers
-    held: NodeColumns
+    cpu: Floats
+    memory: Floats
+    places: Integers
+    devices: Floats
 
     def free_at(self, time: float) -> NodeColumns:
         """What is free by then."""
         lines = int(np.searchsorted(self.ends, time, side="right"))
-        free = self.free.copy()
-        first = slice(0, lines)
-        free.add_at(
-            self.of[first],
-            NodeColumns(
-                cpu=self.held.cpu[first],
-                memory=self.held.memory[first],
-                devices=self.held.devices[first],
-            ),
+        size, width = self.free.devices.shape
+        pairs = lines * (len(self.places) // max(1, len(self.of)))
+        devices = sums(self.places[:pairs], self.devices[:pairs], size * width)
+        return NodeColumns(
+            cpu=self.free.cpu + sums(self.of[:lines], self.cpu[:lines], size),
+            memory=self.free.memory + sums(self.of[:lines], self.memory[:lines], size),
+            devices=self.free.devices + devices.reshape(size, width),
         )
-        return free
 
     def earliest(self, fits: Callable[[NodeColumns], bool]) -> float | None:
         """When it fits at the earliest, infinity where no limit says so; None: never."""
@@ -82,12 +85,17 @@ class Releases:
         lines = np.flatnonzero(place[self._row] >= 0)
         free = self._table.free.at(rows)
         free.subtract(wanted.at(rows))
+        of, held = place[self._row[lines]], self._held.at(lines)
+        columns = np.arange(held.devices.shape[1])
         return RowReleases(
             rows=rows,
             free=free,
             ends=self._ends[lines],
-            of=place[self._row[lines]],
-            held=self._held.at(lines),
+            of=of,
+            cpu=held.cpu.astype(np.float64),
+            memory=held.memory.astype(np.float64),
+            places=(of[:, None] * free.devices.shape[1] + columns).ravel(),
+            devices=held.devices.ravel().astype(np.float64),
         )
 
     def ended(self, row: int, time: float) -> Integers:
@@ -104,3 +112,9 @@ def slots_in(table: NodeTable, rows: Integers, free: NodeColumns, shape: WorkerS
     """How many workers fit into what is free of rows that they may go to."""
     suits = table.flavour[rows] == table.flavours.get(shape.flavour, -2)
     return slots_by_row(free.cpu, free.memory, free.devices, suits, shape)
+
+
+def sums(places: Integers, amounts: Floats, size: int) -> Integers:
+    """Sums of amounts by place, [size]; exact, as amounts are far below 2**53."""
+    total: Integers = np.bincount(places, weights=amounts, minlength=size).astype(np.int64)
+    return total
