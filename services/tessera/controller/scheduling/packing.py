@@ -99,14 +99,12 @@ class RandomFit:
         return candidates[int(self._random.integers(len(candidates)))]
 
 
-class Pack:
+class Pack(BestFit):
     """Ours for every day: keep whole devices whole, and processors where devices need them.
 
     Compared in turn: devices that stay whole and free on a node that this work breaks open, what is
     left over of a device, processors left for each device that is left, and the room that is left.
     """
-
-    volatile = False
 
     def score(self, seen: NodeView, shape: WorkerShape) -> Floats:
         """Tight devices first, then spare processors, then tight nodes."""
@@ -126,15 +124,6 @@ class Pack:
             broken = (whole - shape.devices) / WHOLE
         tight: Floats = broken * 10.0 + left_over(seen, shape)
         return tight
-
-    def device(
-        self,
-        free: Sequence[int],
-        candidates: Sequence[int],
-        shape: WorkerShape,  # noqa: ARG002
-    ) -> int:
-        """The one with the least left over."""
-        return tightest(free, candidates)
 
 
 def left_over(seen: NodeView, shape: WorkerShape) -> Floats:
