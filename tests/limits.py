@@ -42,6 +42,8 @@ REQUIRED = {
     *(f"{name}Request.model" for name in ("GetModel", "Score", "Translate")),
     *(f"{name}Request.inputs" for name in ("Classify", "Embed", "FillMask", "Translate")),
     *(f"{name}Request.name" for name in ("CancelJob", "CheckpointJob", "GetJob", "GetJobRun")),
+    *(f"{name}JobRequest.name" for name in ("Delete", "Hold", "Pause", "Release", "Requeue")),
+    *(f"{name}JobRequest.name" for name in ("Resume", "Update")),
     *(f"{name}Request.name" for name in ("StreamLogs", "StreamMetrics", "WatchJob", "DeletePool")),
     *(f"{name}DeploymentRequest.name" for name in ("Delete", "Get")),
     *(f"{name}Request.name" for name in ("Deregister", "Heartbeat")),

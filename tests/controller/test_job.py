@@ -15,15 +15,18 @@ from tessera.controller.policy.job import (
     Admit,
     Cancel,
     CommandKind,
+    Expire,
     Fail,
     JobProgress,
     JobState,
     Report,
+    Requeue,
     Stop,
     Succeed,
     transition,
 )
 from tessera.controller.policy.retry import backoff, may_retry
+from tessera.controller.policy.stop import FINAL, StopCause
 
 failures = st.builds(
     Failure,
@@ -38,6 +41,17 @@ inputs = st.one_of(
     st.just(Succeed(version=3)),
     st.just(Stop()),
     st.builds(Fail, failure=failures),
+    st.builds(
+        Requeue,
+        cause=st.sampled_from([cause for cause in StopCause if cause.requeues]),
+        by=st.just("ada"),
+        grace=st.sampled_from([0.0, 30.0, 3600.0]),
+    ),
+    st.builds(
+        Expire,
+        cause=st.sampled_from([cause for cause in StopCause if not cause.requeues]),
+        message=st.just("Too long."),
+    ),
 )
 
 
@@ -65,6 +79,14 @@ def test_no_run_breaks_the_rules(given_inputs, retries):
         launches = [c for c in change.commands if c.kind is CommandKind.LAUNCH]
         assert bool(launches) == (to.state is JobState.STARTING)
         assert change.message
+        assert (to.stop_cause is not None) == (to.state is JobState.STOPPING)
+        kinds = [c.kind for c in change.commands]
+        assert (kinds == [CommandKind.STOP, CommandKind.KILL]) == to.state.ending
+        if at.state is JobState.STOPPING and at.stop_cause.requeues:
+            assert (to.failures, to.attempt) == (at.failures, at.attempt), "free of budget"
+            assert to.state is not JobState.FAILED or item.failure.category is FailureCategory.USER
+        if at.stop_cause in FINAL:
+            assert to.state in {JobState.FAILED, JobState.SUCCEEDED, JobState.CANCELLING}
         if isinstance(item, Fail) and item.failure.category is FailureCategory.USER:
             assert to.state.terminal
         terminal += to.state.terminal
@@ -141,3 +163,54 @@ def test_states_and_categories_are_those_of_the_protocol():
         for n in job_pb2.FailureCategory.DESCRIPTOR.values_by_name
     }
     assert categories == {*FailureCategory.__members__, "UNSPECIFIED"}
+
+
+def running(**changed):
+    return JobProgress(state=JobState.RUNNING, attempt=1, retries=1, **changed)
+
+
+def stopping(cause):
+    given = Requeue(cause=cause, by="ada", grace=60.0) if cause.requeues else None
+    return transition(running(), given or Expire(cause=cause, message="Too long.")).position
+
+
+@pytest.mark.parametrize(
+    ("cause", "item", "state", "failures", "interruptions"),
+    [
+        (StopCause.PREEMPTED, Stop(version=4), JobState.QUEUED, 0, 1),
+        (StopCause.PREEMPTED, Stop(), JobState.QUEUED, 0, 1),
+        (StopCause.PAUSED, Stop(version=4), JobState.QUEUED, 0, 0),
+        (StopCause.REQUEUED, Fail(failure=failure()), JobState.QUEUED, 0, 0),
+        (StopCause.REQUEUED, Fail(failure=failure(FailureCategory.USER)), JobState.FAILED, 1, 0),
+        (StopCause.PAUSED, Cancel(by="bob"), JobState.CANCELLING, 0, 0),
+        (StopCause.PAUSED, Succeed(version=9), JobState.SUCCEEDED, 0, 0),
+        (StopCause.TIME_LIMIT, Stop(version=4), JobState.FAILED, 1, 0),
+        (StopCause.TIME_LIMIT, Fail(failure=failure()), JobState.FAILED, 1, 0),
+        (StopCause.TIME_LIMIT, Succeed(), JobState.SUCCEEDED, 0, 0),
+    ],
+)
+def test_what_follows_a_stop(cause, item, state, failures, interruptions):
+    to = transition(stopping(cause), item).position
+    assert (to.state, to.failures, to.interruptions) == (state, failures, interruptions)
+
+
+def test_a_requeue_asks_now_and_kills_after_the_grace_and_is_said_once():
+    asked = Requeue(cause=StopCause.PREEMPTED, by="scheduler", grace=90.0)
+    change = transition(running(), asked)
+    assert [(c.kind, c.delay) for c in change.commands] == [
+        (CommandKind.STOP, 0.0),
+        (CommandKind.KILL, 90.0),
+    ]
+    assert transition(change.position, asked) is None
+    assert transition(JobProgress(), asked) is None
+
+
+def test_a_time_limit_names_the_version():
+    told = transition(stopping(StopCause.TIME_LIMIT), Stop(version=4))
+    assert told.failure.reason == "TIME_LIMIT"
+    assert "version 4" in told.failure.message
+
+
+def test_who_waits_too_long_fails_without_an_attempt():
+    late = Expire(cause=StopCause.START_DEADLINE, message="Too long.")
+    assert transition(JobProgress(), late).failure.reason == "START_DEADLINE_EXCEEDED"

@@ -21,10 +21,13 @@ def jobs(
         typer.Option("--filter", help="For example `state=RUNNING AND label.team=nlp`."),
     ] = "",
     limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = 50,
+    full: Annotated[
+        bool, typer.Option("--full", help="With `--output json`: also the whole specs.")
+    ] = False,
 ) -> None:
     """List jobs, newest first."""
     with connect(context) as client:
-        found = list(client.jobs.list(filter_, limit=limit))
+        found = list(client.jobs.list(filter_, limit=limit, full=full))
     if options_of(context).json:
         show.as_json(found)
         return
@@ -74,7 +77,7 @@ def cancel(context: typer.Context, job: JobArgument) -> None:
     if options_of(context).json:
         show.as_json(found)
     else:
-        show.line(f"{found.id}  {_state(found)}")
+        show.line(f"{found.id}  {state_of(found)}")
 
 
 def _show_ranks(context: typer.Context, job: str) -> None:
@@ -91,8 +94,19 @@ def _show_ranks(context: typer.Context, job: str) -> None:
         show.line(f"{f'rank {rank}':<10} {place or 'not there yet'}")
 
 
-def _state(job: pb.Job) -> str:
-    return show.enum(pb.JobState.Name(job.state), "JOB_STATE_")
+def state_of(job: pb.Job) -> str:
+    """`running`; `queued (paused)` where somebody keeps it from being started."""
+    state = show.enum(pb.JobState.Name(job.state), "JOB_STATE_")
+    if not job.HasField("hold") or job.end_time.seconds:
+        return state
+    return f"{state} ({show.enum(pb.HoldReason.Name(job.hold.reason), 'HOLD_REASON_')})"
+
+
+def _hold(job: pb.Job) -> str:
+    """`by ada: for the night`."""
+    if not job.HasField("hold"):
+        return ""
+    return f"by {job.hold.by}" + (f": {job.hold.message}" if job.hold.message else "")
 
 
 def _row(job: pb.Job) -> tuple[str, ...]:
@@ -100,12 +114,14 @@ def _row(job: pb.Job) -> tuple[str, ...]:
     note = ""
     if job.state == pb.JOB_STATE_FAILED:
         note = job.failure.reason
+    elif job.HasField("hold") and not job.end_time.seconds:
+        note = f"held {_hold(job)}"
     elif job.waiting:
         note = job.waiting[0].message
     return (
         job.id,
         job.spec.name,
-        _state(job),
+        state_of(job),
         f"{progress.step}/{progress.total_steps}" if progress and progress.total_steps else "",
         f"{progress.loss:.3f}" if progress and progress.loss else "",
         f"{progress.held_out_loss:.3f}" if progress and progress.HasField("held_out_loss") else "",
@@ -129,10 +145,11 @@ def _facts(job: pb.Job) -> list[tuple[str, str]]:
     return [
         ("id", job.id),
         ("name", job.spec.name),
-        ("state", _state(job)),
+        ("state", state_of(job)),
         ("owner", job.owner),
         ("submitted", f"{show.age(job.create_time)} ago"),
         ("ran", ran),
+        ("held", _hold(job)),
         ("waits", "; ".join(reason.message for reason in job.waiting)),
         ("step", f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""),
         ("epoch", _epoch(progress)),

@@ -116,15 +116,24 @@ class Jobs:
         found: pb.Job = self._connection.call(self._stub.GetJob, request).job
         return found
 
-    def list(self, filter: str = "", *, limit: int = 0) -> Iterator[pb.Job]:  # noqa: A002 - the API's word
+    def list(
+        self,
+        filter: str = "",  # noqa: A002 - the API's word
+        *,
+        limit: int = 0,
+        full: bool = False,
+    ) -> Iterator[pb.Job]:
         """Jobs, newest first.
 
         Args:
-            filter: `state=RUNNING`, `ended=false`, `name=…`, `queue=…`, `label.KEY=…`, joined by
-                ` AND `.
+            filter: `state=RUNNING`, `ended=false`, `name=…`, `queue=…`, `owner=…`, `label.KEY=…`,
+                joined by ` AND `.
             limit: at most so many; 0: all.
+            full: with their whole specs, not only name, queue, priority, labels and set.
         """
-        request = pb.ListJobsRequest(page_size=min(limit or PAGE, PAGE), filter=filter)
+        view = pb.JOB_VIEW_FULL if full else pb.JOB_VIEW_BASIC
+        size = min(limit or PAGE, PAGE)
+        request = pb.ListJobsRequest(page_size=size, filter=filter, view=view)
         pages = every_page(partial(self._connection.call, self._stub.ListJobs), request)
         yield from islice((job for page in pages for job in page.jobs), limit or None)
 
@@ -137,6 +146,17 @@ class Jobs:
             NotFoundError: there is none of that id or name.
             FailedPreconditionError: JOB_AMBIGUOUS: several of that name have not ended.
         """
+        request = pb.CancelJobRequest(name=self._open(job))
+        found: pb.Job = self._connection.call(self._stub.CancelJob, request).job
+        return found
+
+    def _open(self, job: str) -> str:
+        """The id of the job that is meant; of several of a name, the one that has not ended.
+
+        Raises:
+            NotFoundError: there is none of that id or name.
+            FailedPreconditionError: JOB_AMBIGUOUS: several of that name have not ended.
+        """
         meant = self.unfinished(job)
         if len(meant) > 1:
             raise errors.FailedPreconditionError(
@@ -144,9 +164,59 @@ class Jobs:
                 "say which by its id",
                 reason="JOB_AMBIGUOUS",
             )
-        request = pb.CancelJobRequest(name=meant[0] if meant else self.resolve(job))
-        found: pb.Job = self._connection.call(self._stub.CancelJob, request).job
+        return meant[0] if meant else self.resolve(job)
+
+    def hold(self, job: str, message: str = "") -> pb.Job:
+        """Keep a job from being started; one that runs goes on.
+
+        Raises:
+            NotFoundError: as `cancel`, and so of the following.
+            FailedPreconditionError: it has ended (JOB_ENDED), or as `cancel`.
+        """
+        request = pb.HoldJobRequest(name=self._open(job), message=message)
+        found: pb.Job = self._connection.call(self._stub.HoldJob, request).job
         return found
+
+    def release(self, job: str) -> pb.Job:
+        """End a hold or a pause; raises as `hold`."""
+        request = pb.ReleaseJobRequest(name=self._open(job))
+        found: pb.Job = self._connection.call(self._stub.ReleaseJob, request).job
+        return found
+
+    def pause(self, job: str, message: str = "", grace: int | None = None) -> pb.Job:
+        """Hold a job; one that runs has `grace` seconds to commit a version. Raises as `hold`."""
+        request = pb.PauseJobRequest(name=self._open(job), message=message, grace_seconds=grace)
+        found: pb.Job = self._connection.call(self._stub.PauseJob, request).job
+        return found
+
+    def resume(self, job: str) -> pb.Job:
+        """End a pause or a hold; raises as `hold`."""
+        request = pb.ResumeJobRequest(name=self._open(job))
+        found: pb.Job = self._connection.call(self._stub.ResumeJob, request).job
+        return found
+
+    def requeue(self, job: str, message: str = "", grace: int | None = None) -> pb.Job:
+        """Have a running job commit a version and wait for another place; raises as `hold`."""
+        request = pb.RequeueJobRequest(name=self._open(job), message=message, grace_seconds=grace)
+        found: pb.Job = self._connection.call(self._stub.RequeueJob, request).job
+        return found
+
+    def set_priority(self, job: str, priority: int) -> pb.Job:
+        """Change a job's priority; raises as `hold`."""
+        request = pb.UpdateJobRequest(name=self._open(job), priority=priority)
+        found: pb.Job = self._connection.call(self._stub.UpdateJob, request).job
+        return found
+
+    def delete(self, job: str) -> str:
+        """Drop an ended job with its events, metrics and logs, for good; returns its id.
+
+        Raises:
+            NotFoundError: there is none of that id or name.
+            FailedPreconditionError: it has not ended (JOB_NOT_ENDED).
+        """
+        name = self.resolve(job)
+        self._connection.call(self._stub.DeleteJob, pb.DeleteJobRequest(name=name))
+        return name
 
     def checkpoint(self, job: str) -> pb.CheckpointJobResponse:
         """Ask a running job for a version; it commits one within two steps.

@@ -16,7 +16,7 @@ from tessera.spec.reference import parse_reference, parse_set
 from tessera.weights.coordinator import Coordinator
 from tessera.weights.manifest import HeadMove, ParameterSet, ShardStatus, Verification, Version
 
-ACTIVE = ("QUEUED", "STARTING", "RUNNING", "CANCELLING")
+ACTIVE = ("QUEUED", "STARTING", "RUNNING", "STOPPING", "CANCELLING")
 """States of jobs that have not ended."""
 
 

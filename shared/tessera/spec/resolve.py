@@ -17,6 +17,15 @@ from tessera.spec.fill import Value, fill
 from tessera.spec.formats import format_of
 from tessera.spec.optimization import Start, fill_train
 
+_SCHEDULING: dict[str, Value] = {
+    "time_limit_seconds": 0,
+    "start_deadline_seconds": 0,
+    "stall_timeout_seconds": 0,
+    "ttl_seconds": 0,
+    "preemptible": True,
+    "min_runtime_seconds": 0,
+}
+
 
 def resolve(spec: JobSpec, *, width: int = 0) -> JobSpec:
     """A copy of `spec` in which every default is filled in; what is set stays.
@@ -39,6 +48,7 @@ def resolve(spec: JobSpec, *, width: int = 0) -> JobSpec:
     known = family(done.model.family)
     fill(done, {"kind": "train", "queue": "default", "retries": 2})
     fill(done.resources, {"workers": 1, "cpus_per_worker": 1.0})
+    fill(done.scheduling, _SCHEDULING)
     if done.resources.HasField("accelerator"):
         fill(done.resources.accelerator, {"count": 1.0})
     fill(done.task, {"kind": known.default_task})

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from tessera import errors
 from tessera.controller.policy.job import TERMINAL, JobState
 
-_COLUMNS = ("name", "queue")
+_COLUMNS = ("name", "queue", "owner")
 _LABEL = re.compile(r"[A-Za-z0-9_./-]{1,63}")
-_HELP = "write state=, ended=, name=, queue= or label.KEY=, joined by ` AND `"
+_HELP = "write state=, ended=, name=, queue=, owner= or label.KEY=, joined by ` AND `"
 _ENDED = {
     "true": tuple(state.value for state in JobState if state in TERMINAL),
     "false": tuple(state.value for state in JobState if state not in TERMINAL),

@@ -4,7 +4,12 @@ QUEUED ──admit──► STARTING ──report──► RUNNING ──finish�
   ▲  │               │ │                 │ │
   │  └─cancel─► CANCELLED               │ │
   │                  │ └────cancel────► CANCELLING ──finish──► CANCELLED | SUCCEEDED
-  └─────retry────────┴───────────────────┘
+  ├─────retry────────┴───────────────────┤
+  │                                requeue, expire
+  └─────stop, by a requeue──────────── STOPPING ──finish──► FAILED | SUCCEEDED, or as cancelled
+
+An attempt that is STOPPING was asked to commit a version and go. Holds are no states: a queued
+job with one is not scheduled (`records.JobHold`).
 """
 
 from __future__ import annotations
@@ -14,8 +19,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from tessera import errors
-from tessera.attempt.failure import Failure
+from tessera.attempt.failure import Failure, FailureCategory
 from tessera.controller.policy.retry import backoff, is_free, may_retry
+from tessera.controller.policy.stop import FINAL, StopCause
 
 STOP_GRACE = 30.0
 """Seconds between asking an attempt to stop and ending its Ray job."""
@@ -27,6 +33,7 @@ class JobState(Enum):
     QUEUED = "QUEUED"
     STARTING = "STARTING"
     RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
     CANCELLING = "CANCELLING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -37,9 +44,14 @@ class JobState(Enum):
         """Nothing follows it."""
         return self in TERMINAL
 
+    @property
+    def ending(self) -> bool:
+        """Its attempt was asked to end."""
+        return self in {JobState.STOPPING, JobState.CANCELLING}
+
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
-ACTIVE = frozenset({JobState.STARTING, JobState.RUNNING, JobState.CANCELLING})
+ACTIVE = frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING, JobState.CANCELLING})
 """States in which a job has an unfinished attempt."""
 
 
@@ -99,7 +111,29 @@ class Fail:
     failure: Failure
 
 
-Input = Admit | Report | Cancel | Succeed | Stop | Fail
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requeue:
+    """The attempt is to commit a version and go, and the job back to the queue.
+
+    `cause` is one that requeues; `grace` is in seconds: after it the Ray job is ended.
+    """
+
+    cause: StopCause
+    by: str
+    message: str = ""
+    grace: float = STOP_GRACE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expire:
+    """A limit in time has passed: `cause` says which; `message` is told of the failure."""
+
+    cause: StopCause
+    message: str
+    grace: float = STOP_GRACE
+
+
+Input = Admit | Report | Cancel | Succeed | Stop | Fail | Requeue | Expire
 Finish = Succeed | Stop | Fail
 
 
@@ -108,7 +142,8 @@ class JobProgress:
     """The part of a job that transitions read.
 
     `attempt` is the number of the newest attempt (0: none); `failures` counts those that cost
-    budget; `interruptions` those that did not.
+    budget; `interruptions` those that did not; `stop_cause` says why it is STOPPING, and
+    `stop_message` is what is told of it.
     """
 
     state: JobState = JobState.QUEUED
@@ -116,6 +151,8 @@ class JobProgress:
     failures: int = 0
     interruptions: int = 0
     retries: int = 0
+    stop_cause: StopCause | None = None
+    stop_message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +182,10 @@ def transition(progress: JobProgress, event: Input) -> Transition | None:
             return _cancel(progress, event)
         case Succeed() | Stop() | Fail():
             return _finish(progress, event)
+        case Requeue():
+            return _requeue(progress, event)
+        case Expire():
+            return _expire(progress, event)
 
 
 def _admit(progress: JobProgress, event: Admit) -> Transition:
@@ -159,7 +200,7 @@ def _admit(progress: JobProgress, event: Admit) -> Transition:
 
 
 def _report(progress: JobProgress) -> Transition | None:
-    if progress.state in {JobState.RUNNING, JobState.CANCELLING}:
+    if progress.state is JobState.RUNNING or progress.state.ending:
         return None
     _only(progress, Report(), JobState.STARTING)
     return Transition(
@@ -178,11 +219,57 @@ def _cancel(progress: JobProgress, event: Cancel) -> Transition | None:
     return Transition(
         position=_moved(progress, JobState.CANCELLING),
         message=f"Cancellation was asked for by {event.by}.",
-        commands=(
-            Command(kind=CommandKind.STOP),
-            Command(kind=CommandKind.KILL, delay=STOP_GRACE),
-        ),
+        commands=_stop_within(STOP_GRACE),
     )
+
+
+def _requeue(progress: JobProgress, event: Requeue) -> Transition | None:
+    if not event.cause.requeues:
+        raise ValueError(f"{event.cause.value} sends no job back to the queue")
+    if progress.state is JobState.QUEUED or progress.state.ending:
+        return None
+    _only(progress, event, JobState.STARTING, JobState.RUNNING)
+    why = f": {event.message}" if event.message else "."
+    return Transition(
+        position=_moved(progress, JobState.STOPPING, stop=(event.cause, event.message)),
+        message=f"Attempt {progress.attempt} is to commit a version and stop, "
+        f"{event.cause.value} by {event.by}{why}",
+        commands=_stop_within(event.grace),
+        details={"cause": event.cause.value, "by": event.by, "grace": event.grace},
+    )
+
+
+def _expire(progress: JobProgress, event: Expire) -> Transition | None:
+    if event.cause.requeues:
+        raise ValueError(f"{event.cause.value} is no limit in time")
+    if progress.state.ending:
+        return None
+    if event.cause is StopCause.START_DEADLINE and progress.state is JobState.QUEUED:
+        failed = _expired(event.cause, event.message)
+        return Transition(
+            position=_moved(progress, JobState.FAILED),
+            message=f"{failed.reason}: {failed.message}",
+            failure=failed,
+            details={"reason": failed.reason, "category": failed.category.value},
+        )
+    _only(progress, event, JobState.STARTING, JobState.RUNNING)
+    return Transition(
+        position=_moved(progress, JobState.STOPPING, stop=(event.cause, event.message)),
+        message=f"Attempt {progress.attempt} is to stop: {event.message}",
+        commands=_stop_within(event.grace),
+        details={"cause": event.cause.value, "grace": event.grace},
+    )
+
+
+def _stop_within(grace: float) -> tuple[Command, ...]:
+    return (Command(kind=CommandKind.STOP), Command(kind=CommandKind.KILL, delay=grace))
+
+
+def _expired(cause: StopCause, message: str) -> Failure:
+    """What is told of an attempt that a limit ended; one that the user set is not retried."""
+    stalled = cause is StopCause.STALLED
+    category = FailureCategory.WORKER_LOST if stalled else FailureCategory.USER
+    return Failure(category=category, reason=cause.value, message=message)
 
 
 def _finish(progress: JobProgress, event: Finish) -> Transition:
@@ -195,15 +282,45 @@ def _finish(progress: JobProgress, event: Finish) -> Transition:
                 details={"version": event.version},
             )
         case Stop():
-            return Transition(
-                position=_moved(progress, JobState.CANCELLED),
-                message=_with_version(
-                    f"Attempt {progress.attempt} stopped as asked", event.version
-                ),
-                details={"version": event.version},
-            )
+            return _stopped(progress, event.version)
+        case Fail() if progress.stop_cause in FINAL:
+            # Whatever it died of on its way out: it was to end, and for good.
+            return _stopped(progress, 0)
         case Fail():
             return _fail(progress, event.failure)
+
+
+def _stopped(progress: JobProgress, version: int) -> Transition:
+    told = _with_version(f"Attempt {progress.attempt} stopped as asked", version)
+    cause = progress.stop_cause
+    if progress.state is not JobState.STOPPING or cause is None:
+        return Transition(
+            position=_moved(progress, JobState.CANCELLED),
+            message=told,
+            details={"version": version},
+        )
+    if cause.requeues:
+        return _back(progress, told, {"version": version, "cause": cause.value})
+    left = f" It committed version {version}." if version else ""
+    return _fail(progress, _expired(cause, f"{progress.stop_message}{left}"))
+
+
+def _back(
+    progress: JobProgress,
+    told: str,
+    details: Mapping[str, object],
+    failure: Failure | None = None,
+) -> Transition:
+    """To the queue again, free of budget; who is preempted again and again waits longer."""
+    preempted = progress.stop_cause is StopCause.PREEMPTED
+    count = progress.interruptions + preempted
+    return Transition(
+        position=_moved(progress, JobState.QUEUED, interruptions=count),
+        message=f"{told} The job waits again.",
+        failure=failure,
+        delay=backoff(count, free=True) if preempted else 0.0,
+        details=details,
+    )
 
 
 def _fail(progress: JobProgress, failure: Failure) -> Transition:
@@ -216,6 +333,9 @@ def _fail(progress: JobProgress, failure: Failure) -> Transition:
             failure=failure,
             details=details,
         )
+    cause = progress.stop_cause
+    if cause is not None and cause.requeues and failure.category is not FailureCategory.USER:
+        return _back(progress, told, details, failure)
     free = is_free(failure)
     after = _moved(
         progress,
@@ -255,6 +375,7 @@ def _moved(
     attempt: int | None = None,
     failures: int | None = None,
     interruptions: int | None = None,
+    stop: tuple[StopCause | None, str] = (None, ""),
 ) -> JobProgress:
     return JobProgress(
         state=state,
@@ -262,4 +383,6 @@ def _moved(
         failures=progress.failures if failures is None else failures,
         interruptions=progress.interruptions if interruptions is None else interruptions,
         retries=progress.retries,
+        stop_cause=stop[0],
+        stop_message=stop[1],
     )

@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from tessera.attempt.failure import Failure
 from tessera.attempt.progress import Progress
 from tessera.controller.policy.demand import Amounts, Demand
+from tessera.controller.policy.hold import JobHold
 from tessera.controller.policy.job import JobProgress, JobState
+from tessera.controller.policy.limits import JobLimits
 from tessera.controller.policy.scheduler import Reason
 from tessera.rpc.principal import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it stands, at first as it is accepted; times are seconds since the epoch."""
+    """A job as it stands, at first as it is accepted; times are seconds since the epoch.
+
+    Deadlines are what `reconcile.deadlines` looks for; None: there is none, or none any more.
+    """
 
     id: str
     tenant: str
@@ -38,6 +43,12 @@ class Job:
     create_time: float = 0.0
     start_time: float | None = None
     end_time: float | None = None
+    hold: JobHold | None = None
+    limits: JobLimits = field(default_factory=JobLimits)
+    start_deadline: float | None = None
+    stop_deadline: float | None = None
+    stall_deadline: float | None = None
+    delete_time: float | None = None
 
     @property
     def state(self) -> JobState:

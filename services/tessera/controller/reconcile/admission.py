@@ -122,7 +122,7 @@ def _hold(job: Job, waiting: Waiting, now: float, *, standing: bool) -> Reason |
 def _waiting(connection: sa.Connection) -> Waiting:
     queued = store.in_states(connection, JobState.QUEUED)
     return Waiting(
-        jobs=tuple(queued),
+        jobs=tuple(job for job in queued if job.hold is None),
         deployments=tuple(
             item for item in deployments.every(connection) if not item.pool and not item.deleting
         ),

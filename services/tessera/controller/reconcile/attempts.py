@@ -90,7 +90,7 @@ class AttemptLoop:
         if attempt.end_time is None:
             outcome = decide(
                 run,
-                cancelling=job.state is JobState.CANCELLING,
+                cancelling=job.state.ending,
                 reported=job.state is not JobState.STARTING,
                 log=text,
             )

@@ -11,7 +11,7 @@ import structlog
 from tessera import errors
 from tessera.api.controller.v1 import spec_pb2
 from tessera.attempt.failure import Failure, FailureCategory
-from tessera.controller.policy.job import CommandKind, Fail, JobState, Stop
+from tessera.controller.policy.job import CommandKind, Fail, Stop
 from tessera.controller.policy.outcome import RunStatus
 from tessera.controller.policy.records import Attempt, Job, PendingCommand, Pool
 from tessera.controller.pools.launcher import Submission, metadata
@@ -75,7 +75,7 @@ class CommandLoop:
         if attempt.end_time is not None:
             await self._database.write(_launched, command)
             return
-        if job.state is JobState.CANCELLING:
+        if job.state.ending:
             await self._withdraw(command, pool, attempt)
             return
         ticket = await self._database.write(tickets.issue, _principal(job, attempt.number))

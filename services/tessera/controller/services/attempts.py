@@ -14,7 +14,7 @@ from tessera.api.controller.v1 import attempt_pb2 as pb
 from tessera.api.controller.v1 import attempt_pb2_grpc as pb_grpc
 from tessera.api.controller.v1 import job_pb2, spec_pb2
 from tessera.attempt.messages import MAX_DETAILS, failure_from_pb, progress_from_pb
-from tessera.controller.policy.job import Fail, Finish, JobState, Stop, Succeed
+from tessera.controller.policy.job import Fail, Finish, Stop, Succeed
 from tessera.controller.policy.records import Note, Numbered, Point
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
@@ -52,9 +52,7 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
         )
         if fresh:
             self._runtime.signals.wake(job_key(job), metrics_key(job))
-        return pb.ReportAttemptResponse(
-            acknowledged=highest, cancelled=state is JobState.CANCELLING
-        )
+        return pb.ReportAttemptResponse(acknowledged=highest, cancelled=state.ending)
 
     async def AppendLogs(
         self, request: pb.AppendLogsRequest, context: Any

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
 from tessera.api.controller.v1 import job_pb2_grpc as pb_grpc
-from tessera.api.controller.v1 import spec_pb2
-from tessera.attempt.messages import failure_to_pb, progress_to_pb
 from tessera.controller.policy import filters, quotas
-from tessera.controller.policy.job import Cancel, JobProgress, JobState
+from tessera.controller.policy.hold import HoldReason, JobHold
+from tessera.controller.policy.job import ACTIVE, STOP_GRACE, Cancel, JobProgress, JobState
 from tessera.controller.policy.records import Attempt, Job
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert
+from tessera.controller.services.job_message import job_message, job_messages
 from tessera.controller.services.logs import stream_logs
-from tessera.controller.services.submit import Accepted, validate_spec
+from tessera.controller.services.submit import Accepted, limits_of, validate_spec
 from tessera.controller.services.watch import stream_metrics, watch
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store_attempts
-from tessera.controller.store import holdings
+from tessera.controller.store import deletion, holdings, holds
 from tessera.controller.store import jobs as store
 from tessera.rpc import pages
 from tessera.rpc.principal import Principal, current_principal
 
+log = structlog.get_logger()
+
 _PAGES = pages.PageTokens(of="jobs", position=r"[-a-z0-9]{1,63}")
-_WITH_RANKS = (JobState.STARTING, JobState.RUNNING, JobState.CANCELLING)
+_WITH_RANKS = ACTIVE
 
 
 class JobService(pb_grpc.JobServiceServicer):
@@ -74,9 +79,7 @@ class JobService(pb_grpc.JobServiceServicer):
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
         """One job."""
         del context
-        caller = current_principal()
-        found = await self._database.read(_with_attempts, _id(request.name), scope(caller))
-        return pb.GetJobResponse(job=_job_message(*found))
+        return pb.GetJobResponse(job=await self._message(request.name))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
         """A page of jobs, newest first."""
@@ -91,7 +94,9 @@ class JobService(pb_grpc.JobServiceServicer):
         )
         shown = listed[:size]
         last = shown[-1][0].id if len(listed) > size else ""
-        jobs = [_job_message(job, attempts) for job, attempts in shown]
+        # Specs are read on a thread: a page of them takes a while.
+        full = request.view == pb.JOB_VIEW_FULL
+        jobs = await asyncio.to_thread(job_messages, shown, full=full)
         return pb.ListJobsResponse(jobs=jobs, next_page_token=_PAGES.encode(last))
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:
@@ -104,8 +109,62 @@ class JobService(pb_grpc.JobServiceServicer):
             self._runtime.signals.wake(
                 job_key(job), logs_key(job), metrics_key(job), OUTBOX, ADMISSION
             )
-        found = await self._database.read(_with_attempts, job, scope(caller))
-        return pb.CancelJobResponse(job=_job_message(*found))
+        return pb.CancelJobResponse(job=await self._message(job))
+
+    async def HoldJob(self, request: pb.HoldJobRequest, context: Any) -> pb.HoldJobResponse:
+        """Keep a job from being started."""
+        del context
+        by = current_principal().subject
+        given = JobHold(reason=HoldReason.HELD, by=by, message=request.message)
+        return pb.HoldJobResponse(job=await self._change(request.name, holds.hold, given))
+
+    async def ReleaseJob(
+        self, request: pb.ReleaseJobRequest, context: Any
+    ) -> pb.ReleaseJobResponse:
+        """End a hold or a pause."""
+        del context
+        by = current_principal().subject
+        return pb.ReleaseJobResponse(job=await self._change(request.name, holds.release, by))
+
+    async def PauseJob(self, request: pb.PauseJobRequest, context: Any) -> pb.PauseJobResponse:
+        """Hold a job, and have its attempt go."""
+        del context
+        by, grace = current_principal().subject, _grace(request)
+        job = await self._change(request.name, holds.pause, by, request.message, grace)
+        return pb.PauseJobResponse(job=job)
+
+    async def ResumeJob(self, request: pb.ResumeJobRequest, context: Any) -> pb.ResumeJobResponse:
+        """End a pause or a hold."""
+        del context
+        by = current_principal().subject
+        return pb.ResumeJobResponse(job=await self._change(request.name, holds.release, by))
+
+    async def RequeueJob(
+        self, request: pb.RequeueJobRequest, context: Any
+    ) -> pb.RequeueJobResponse:
+        """Have an attempt go, and its job wait again."""
+        del context
+        by, grace = current_principal().subject, _grace(request)
+        job = await self._change(request.name, holds.requeue, by, request.message, grace)
+        return pb.RequeueJobResponse(job=job)
+
+    async def UpdateJob(self, request: pb.UpdateJobRequest, context: Any) -> pb.UpdateJobResponse:
+        """Change a job's priority."""
+        del context
+        if not request.HasField("priority"):
+            return pb.UpdateJobResponse(job=await self._message(request.name))
+        by = current_principal().subject
+        job = await self._change(request.name, holds.set_priority, request.priority, by)
+        return pb.UpdateJobResponse(job=job)
+
+    async def DeleteJob(self, request: pb.DeleteJobRequest, context: Any) -> pb.DeleteJobResponse:
+        """Drop an ended job."""
+        del context
+        job = await self._visible(request.name)
+        await self._database.write(deletion.delete, job.id)
+        await asyncio.to_thread(self._runtime.logs.drop, job.id)
+        log.info("job deleted", job_id=job.id, by=current_principal().subject)
+        return pb.DeleteJobResponse()
 
     async def GetJobRun(self, request: pb.GetJobRunRequest, context: Any) -> pb.GetJobRunResponse:
         """Where a running job is, and where its ranks run."""
@@ -166,13 +225,24 @@ class JobService(pb_grpc.JobServiceServicer):
         caller = current_principal()
         return self._watchers.one(caller.tenant, caller.subject)
 
+    async def _change(self, name: str, how: Callable[..., bool], *given: object) -> pb.Job:
+        """Change a job that the caller may see, wake whom it concerns, and show it."""
+        job = await self._visible(name)
+        if await self._database.write(how, job.id, *given):
+            self._runtime.signals.wake(job_key(job.id), OUTBOX, ADMISSION)
+        return await self._message(job.id)
+
+    async def _message(self, name: str) -> pb.Job:
+        tenant = scope(current_principal())
+        return job_message(*await self._database.read(_with_attempts, _id(name), tenant))
+
     async def _visible(self, name: str) -> Job:
         tenant = scope(current_principal())
         return await self._database.read(store.get, _id(name), tenant=tenant)
 
     async def _created(self, job: Job) -> pb.CreateJobResponse:
         attempts = await self._database.read(store_attempts.of_job, job.id)
-        return pb.CreateJobResponse(job=_job_message(job, attempts))
+        return pb.CreateJobResponse(job=job_message(job, attempts))
 
 
 def _id(name: str) -> str:
@@ -181,6 +251,9 @@ def _id(name: str) -> str:
 
 def _new(job: str, caller: Principal, accepted: Accepted, request_id: str, digest: str) -> Job:
     spec = accepted.spec
+    hold = None
+    if spec.scheduling.hold:
+        hold = JobHold(reason=HoldReason.HELD, by=caller.subject, time=time.time())
     return Job(
         id=job,
         tenant=caller.tenant,
@@ -194,6 +267,8 @@ def _new(job: str, caller: Principal, accepted: Accepted, request_id: str, diges
         spec=convert.to_json(spec),
         demand=accepted.demand,
         publish_set=spec.publish.set,
+        limits=limits_of(spec.scheduling),
+        hold=hold,
         position=JobProgress(retries=spec.retries),
     )
 
@@ -217,35 +292,9 @@ def _page(
     return [(job, attempts[job.id]) for job in jobs]
 
 
-def _job_message(value: Job, attempts: Sequence[Attempt]) -> pb.Job:
-    """A job with its attempts."""
-    return pb.Job(
-        name=f"jobs/{value.id}",
-        id=value.id,
-        spec=convert.from_json(spec_pb2.JobSpec, value.spec),
-        state=convert.state(value.state),
-        tenant=value.tenant,
-        owner=value.owner,
-        create_time=convert.timestamp(value.create_time),
-        start_time=convert.timestamp(value.start_time),
-        end_time=convert.timestamp(value.end_time),
-        waiting=convert.waiting(value.waiting),
-        attempts=[_attempt_message(item) for item in attempts],
-        progress=None if value.progress is None else progress_to_pb(value.progress),
-        failure=None if value.failure is None else failure_to_pb(value.failure),
-    )
-
-
-def _attempt_message(value: Attempt) -> pb.Attempt:
-    """An attempt."""
-    return pb.Attempt(
-        number=value.number,
-        submission_id=value.submission_id,
-        pool=value.pool,
-        start_time=convert.timestamp(value.start_time),
-        end_time=convert.timestamp(value.end_time),
-        failure=None if value.failure is None else failure_to_pb(value.failure),
-    )
+def _grace(request: pb.PauseJobRequest | pb.RequeueJobRequest) -> float:
+    """Seconds that an attempt has to commit a version."""
+    return float(request.grace_seconds) if request.HasField("grace_seconds") else STOP_GRACE
 
 
 def _not_running(job: Job, why: str) -> errors.FailedPreconditionError:

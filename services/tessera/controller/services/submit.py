@@ -8,6 +8,7 @@ from typing import Any
 from tessera import errors
 from tessera.api.controller.v1 import spec_pb2
 from tessera.controller.policy.demand import Demand
+from tessera.controller.policy.limits import JobLimits
 from tessera.controller.policy.scheduler import describe, exceeds, figures
 from tessera.controller.runtime import Runtime
 from tessera.spec import check, rate_is_open, resolve
@@ -98,6 +99,18 @@ def _demand_of(spec: spec_pb2.JobSpec) -> Demand:
         workers=asked.workers if asked.HasField("workers") else 1,
         cpus=asked.cpus_per_worker if asked.HasField("cpus_per_worker") else 1.0,
         **accelerator_of(asked.accelerator if asked.HasField("accelerator") else None),
+    )
+
+
+def limits_of(spec: spec_pb2.SchedulingSpec) -> JobLimits:
+    """What a resolved spec says of time, and of its place."""
+    return JobLimits(
+        time_limit=float(spec.time_limit_seconds),
+        start_within=float(spec.start_deadline_seconds),
+        stall_timeout=float(spec.stall_timeout_seconds),
+        ttl=float(spec.ttl_seconds),
+        preemptible=spec.preemptible if spec.HasField("preemptible") else True,
+        min_runtime=float(spec.min_runtime_seconds),
     )
 
 

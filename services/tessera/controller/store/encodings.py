@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.attempt.progress import Progress
+from tessera.controller.policy.hold import HoldReason, JobHold
 from tessera.controller.policy.scheduler import Reason
 
 
@@ -92,3 +93,8 @@ def failure(form: dict[str, Any]) -> Failure:
 def reasons(form: list[dict[str, str]]) -> tuple[Reason, ...]:
     """Reasons of their JSON form."""
     return tuple(Reason(**item) for item in form)
+
+
+def hold(form: dict[str, Any]) -> JobHold:
+    """A hold of its JSON form."""
+    return JobHold(**{**form, "reason": HoldReason(form["reason"])})

@@ -15,8 +15,9 @@ from tessera.controller.policy.filters import Condition
 from tessera.controller.policy.job import Input, JobState, Transition, transition
 from tessera.controller.policy.quotas import Quota
 from tessera.controller.policy.records import Job
-from tessera.controller.store import events, rows
-from tessera.controller.store.schema import UNFINISHED, jobs, outbox
+from tessera.controller.store import events, outbox, rows
+from tessera.controller.store.schema import UNFINISHED, job_labels, jobs
+from tessera.controller.store.schema import outbox as commands
 
 log = structlog.get_logger()
 
@@ -35,7 +36,15 @@ def create(connection: sa.Connection, new: Job, quota: Quota) -> tuple[Job, bool
     _check_quota(connection, new.tenant, new.owner, quota)
     now = time.time()
     values = rows.columns(replace(new, create_time=now))
+    if new.limits.start_within:
+        values["start_deadline"] = now + new.limits.start_within
     connection.execute(jobs.insert().values(**values))
+    if new.labels:
+        labels = [
+            {"tenant": new.tenant, "key": key, "value": value, "job": new.id}
+            for key, value in new.labels.items()
+        ]
+        connection.execute(job_labels.insert(), labels)
     message = f"Accepted from {new.owner}; it waits for room."
     events.append(connection, new.id, type_="state", message=message, now=now)
     return get(connection, new.id), True
@@ -139,13 +148,21 @@ def page(
     if before:
         query = query.where(jobs.c.id < before)
     for condition in conditions:
-        column: sa.ColumnElement[Any] = (
-            jobs.c.labels[condition.label].as_string()
-            if condition.label
-            else jobs.c[condition.column]
-        )
-        query = query.where(column.in_(condition.values))
+        query = query.where(_met(condition, tenant))
     return [rows.record(Job, row) for row in connection.execute(query)]
+
+
+def _met(condition: Condition, tenant: str | None) -> sa.ColumnElement[bool]:
+    """What a row must be like; a label is looked up in a table of its own, for its index."""
+    if not condition.label:
+        return jobs.c[condition.column].in_(condition.values)
+    labelled = sa.select(job_labels.c.job).where(
+        job_labels.c.tenant == (jobs.c.tenant if tenant is None else tenant),
+        job_labels.c.key == condition.label,
+        job_labels.c.value.in_(condition.values),
+        job_labels.c.job == jobs.c.id,
+    )
+    return labelled.exists()
 
 
 def in_states(connection: sa.Connection, *states: JobState) -> list[Job]:
@@ -167,11 +184,13 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
         return None
     now = time.time()
     to = change.position
-    values = _moved(change, now, first=at.start_time is None)
-    connection.execute(jobs.update().where(jobs.c.id == job).values(**values))
+    connection.execute(jobs.update().where(jobs.c.id == job).values(**_moved(at, change, now)))
+    if at.state is JobState.STOPPING:
+        # A kill that is due later would hold up what is sent next; whoever lingers is ended anyway.
+        outbox.withdraw(connection, job, to.attempt)
     for item in change.commands:
         connection.execute(
-            outbox.insert().values(
+            commands.insert().values(
                 kind=item.kind.value,
                 job=job,
                 attempt=to.attempt,
@@ -194,20 +213,29 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
     return change
 
 
-def _moved(change: Transition, now: float, *, first: bool) -> dict[str, Any]:
-    """Columns of a job that a transition changes; `first`: it has never been started."""
-    to = change.position
+def _moved(at: Job, change: Transition, now: float) -> dict[str, Any]:
+    """Columns of a job that a transition changes."""
+    to, limits = change.position, at.limits
     values: dict[str, Any] = {
         "state": to.state,
         "attempt": to.attempt,
         "failures": to.failures,
         "interruptions": to.interruptions,
+        "stop_cause": to.stop_cause,
+        "stop_message": to.stop_message,
         "not_before": now + change.delay,
         "waiting": (),
     }
-    if to.state is JobState.STARTING and first:
-        values["start_time"] = now
+    if to.state is JobState.STARTING:
+        if at.start_time is None:
+            values["start_time"] = now
+        values["stop_deadline"] = now + limits.time_limit if limits.time_limit else None
+    elif to.state is JobState.RUNNING:
+        values["start_deadline"] = None
+        values["stall_deadline"] = now + limits.stall_timeout if limits.stall_timeout else None
+    else:
+        values |= {"stop_deadline": None, "stall_deadline": None}
     if to.state.terminal:
-        values["end_time"] = now
-        values["failure"] = change.failure
+        values |= {"end_time": now, "failure": change.failure, "start_deadline": None}
+        values["delete_time"] = now + limits.ttl if limits.ttl else None
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,16 @@ class Logs:
         if lines:
             self._write(path, [_one_line(line) for line in lines])
             _remember(self._counts, path, count + len(lines))
+
+    def drop(self, job: str) -> None:
+        """Delete what is kept of a job; there may be nothing."""
+        shutil.rmtree(below(self._folder, job), ignore_errors=True)
+
+    def kept(self) -> list[str]:
+        """The jobs of which there are logs."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(path.name for path in self._folder.iterdir() if path.is_dir())
 
     def sources(self, job: str, attempt: int) -> list[str]:
         """Sources of an attempt: the driver first, then ranks in their order."""

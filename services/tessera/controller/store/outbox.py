@@ -6,6 +6,7 @@ import time
 
 import sqlalchemy as sa
 
+from tessera.controller.policy.job import CommandKind
 from tessera.controller.policy.records import PendingCommand
 from tessera.controller.store import rows
 from tessera.controller.store.schema import outbox
@@ -40,4 +41,15 @@ def again(connection: sa.Connection, command: int, delay: float, error: str) -> 
         outbox.update()
         .where(outbox.c.id == command)
         .values(tries=outbox.c.tries + 1, due=time.time() + delay, error=error)
+    )
+
+
+def withdraw(connection: sa.Connection, job: str, attempt: int) -> None:
+    """An attempt needs no longer be asked to end."""
+    connection.execute(
+        outbox.delete().where(
+            outbox.c.job == job,
+            outbox.c.attempt == attempt,
+            outbox.c.kind.in_((CommandKind.STOP.value, CommandKind.KILL.value)),
+        )
     )

@@ -19,9 +19,11 @@ def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]
 
     Figures change all the time, so they alone make no event.
     """
-    query = sa.select(jobs.c.state, jobs.c.waiting).where(jobs.c.id == job).with_for_update()
-    state, old = connection.execute(query).one()
-    if state is not JobState.QUEUED or old == waiting:
+    query = sa.select(jobs.c.state, jobs.c.waiting, jobs.c.hold).where(jobs.c.id == job)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is None or row.state is not JobState.QUEUED or row.hold is not None:
+        return False
+    if (old := row.waiting) == waiting:
         return False
     connection.execute(jobs.update().where(jobs.c.id == job).values(waiting=waiting))
     if [r.reason for r in old[:1]] != [r.reason for r in waiting[:1]] and waiting:
@@ -37,11 +39,10 @@ def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]
 
 
 def admit(connection: sa.Connection, job: str, pool: str) -> bool:
-    """Give a queued job its next attempt on a pool; False: it is not queued any more."""
-    state = connection.execute(
-        sa.select(jobs.c.state).where(jobs.c.id == job).with_for_update()
-    ).scalar()
-    if state is not JobState.QUEUED:
+    """Give a queued job its next attempt on a pool; False: it is not queued, or is held by now."""
+    query = sa.select(jobs.c.state, jobs.c.hold).where(jobs.c.id == job).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None or row.state is not JobState.QUEUED or row.hold is not None:
         return False
     change = apply(connection, job, Admit(pool=pool))
     assert change is not None

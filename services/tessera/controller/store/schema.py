@@ -20,10 +20,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     text,
+    true,
 )
 
 from tessera.controller.policy.job import JobState
-from tessera.controller.store.encodings import Json, Named, failure, progress, reasons
+from tessera.controller.policy.stop import StopCause
+from tessera.controller.store.encodings import Json, Named, failure, hold, progress, reasons
 from tessera.rpc.principal import Role
 
 metadata = MetaData()
@@ -75,9 +77,35 @@ jobs = Table(
     Column("create_time", Double, nullable=False),
     Column("start_time", Double),
     Column("end_time", Double),
+    Column("stop_cause", Named(StopCause, 32)),
+    Column("stop_message", Text, nullable=False, server_default=""),
+    Column("hold", Json(hold)),
+    Column("time_limit", Double, nullable=False, server_default="0"),
+    Column("start_within", Double, nullable=False, server_default="0"),
+    Column("stall_timeout", Double, nullable=False, server_default="0"),
+    Column("ttl", Double, nullable=False, server_default="0"),
+    Column("preemptible", Boolean, nullable=False, server_default=true()),
+    Column("min_runtime", Double, nullable=False, server_default="0"),
+    Column("start_deadline", Double),
+    Column("stop_deadline", Double),
+    Column("stall_deadline", Double),
+    Column("delete_time", Double),
     Index("jobs_tenant_id", "tenant", "id"),
     Index("jobs_tenant_name", "tenant", "name", "id"),
+    Index("jobs_tenant_state", "tenant", "state", "id"),
+    Index("jobs_tenant_owner", "tenant", "owner", "id"),
+    Index("jobs_tenant_queue", "tenant", "queue", "id"),
     Index("jobs_state", "state"),
+    Index("jobs_end", "end_time"),
+    *(
+        Index(
+            f"jobs_{name}",
+            name,
+            sqlite_where=text(f"{name} IS NOT NULL"),
+            postgresql_where=text(f"{name} IS NOT NULL"),
+        )
+        for name in ("start_deadline", "stop_deadline", "stall_deadline", "delete_time")
+    ),
     Index(
         "jobs_open",
         "tenant",
@@ -103,6 +131,17 @@ jobs = Table(
         postgresql_where=UNFINISHED,
     ),
 )
+
+job_labels = Table(
+    "job_labels",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("key", String(63), primary_key=True),
+    Column("value", String(255), primary_key=True),
+    Column("job", String(64), ForeignKey("jobs.id"), primary_key=True),
+    Index("job_labels_job", "job"),
+)
+"""The labels of jobs, to find jobs by them."""
 
 events = Table(
     "events",

@@ -55,6 +55,41 @@ class JobServiceStub:
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.HoldJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/HoldJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.HoldJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.HoldJobResponse.FromString,
+                _registered_method=True)
+        self.ReleaseJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/ReleaseJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ReleaseJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ReleaseJobResponse.FromString,
+                _registered_method=True)
+        self.PauseJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/PauseJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.PauseJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.PauseJobResponse.FromString,
+                _registered_method=True)
+        self.ResumeJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/ResumeJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ResumeJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ResumeJobResponse.FromString,
+                _registered_method=True)
+        self.RequeueJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/RequeueJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.RequeueJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.RequeueJobResponse.FromString,
+                _registered_method=True)
+        self.UpdateJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/UpdateJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.UpdateJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.UpdateJobResponse.FromString,
+                _registered_method=True)
+        self.DeleteJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/DeleteJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.DeleteJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.DeleteJobResponse.FromString,
+                _registered_method=True)
         self.CheckpointJob = channel.unary_unary(
                 '/tessera.api.controller.v1.JobService/CheckpointJob',
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CheckpointJobRequest.SerializeToString,
@@ -111,6 +146,55 @@ class JobServiceServicer:
     def CancelJob(self, request, context):
         """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
         changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldJob(self, request, context):
+        """HoldJob keeps a job from being started; one that runs goes on, and is held when it waits again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseJob(self, request, context):
+        """ReleaseJob ends a hold or a pause.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseJob(self, request, context):
+        """PauseJob holds a job; one that runs commits a version first and gives its place back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeJob(self, request, context):
+        """ResumeJob ends a pause or a hold: the job waits for room and goes on from its last version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequeueJob(self, request, context):
+        """RequeueJob has a running job commit a version, give its place back and wait for another one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateJob(self, request, context):
+        """UpdateJob changes what may be changed of a job that has not ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteJob(self, request, context):
+        """DeleteJob drops an ended job with its events, metrics and logs. There is no way back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +257,41 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.CancelJob,
                     request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobRequest.FromString,
                     response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobResponse.SerializeToString,
+            ),
+            'HoldJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.HoldJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.HoldJobResponse.SerializeToString,
+            ),
+            'ReleaseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ReleaseJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ReleaseJobResponse.SerializeToString,
+            ),
+            'PauseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.PauseJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.PauseJobResponse.SerializeToString,
+            ),
+            'ResumeJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ResumeJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ResumeJobResponse.SerializeToString,
+            ),
+            'RequeueJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequeueJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.RequeueJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.RequeueJobResponse.SerializeToString,
+            ),
+            'UpdateJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.UpdateJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.UpdateJobResponse.SerializeToString,
+            ),
+            'DeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.DeleteJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.DeleteJobResponse.SerializeToString,
             ),
             'CheckpointJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckpointJob,
@@ -309,6 +428,195 @@ class JobService:
             '/tessera.api.controller.v1.JobService/CancelJob',
             tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobRequest.SerializeToString,
             tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/HoldJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.HoldJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.HoldJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/ReleaseJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ReleaseJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ReleaseJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/PauseJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.PauseJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.PauseJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/ResumeJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ResumeJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ResumeJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequeueJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/RequeueJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.RequeueJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.RequeueJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/UpdateJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.UpdateJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.UpdateJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/DeleteJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.DeleteJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.DeleteJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,20 @@ class JobServiceStub:
     """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
     changes nothing.
     """
+    HoldJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.HoldJobRequest, _job_pb2.HoldJobResponse]
+    """HoldJob keeps a job from being started; one that runs goes on, and is held when it waits again."""
+    ReleaseJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.ReleaseJobRequest, _job_pb2.ReleaseJobResponse]
+    """ReleaseJob ends a hold or a pause."""
+    PauseJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.PauseJobRequest, _job_pb2.PauseJobResponse]
+    """PauseJob holds a job; one that runs commits a version first and gives its place back."""
+    ResumeJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.ResumeJobRequest, _job_pb2.ResumeJobResponse]
+    """ResumeJob ends a pause or a hold: the job waits for room and goes on from its last version."""
+    RequeueJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.RequeueJobRequest, _job_pb2.RequeueJobResponse]
+    """RequeueJob has a running job commit a version, give its place back and wait for another one."""
+    UpdateJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.UpdateJobRequest, _job_pb2.UpdateJobResponse]
+    """UpdateJob changes what may be changed of a job that has not ended."""
+    DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.DeleteJobRequest, _job_pb2.DeleteJobResponse]
+    """DeleteJob drops an ended job with its events, metrics and logs. There is no way back."""
     CheckpointJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CheckpointJobRequest, _job_pb2.CheckpointJobResponse]
     """CheckpointJob asks a running job for a version now; it commits one within two steps."""
     GetJobRun: _grpc.UnaryUnaryMultiCallable[_job_pb2.GetJobRunRequest, _job_pb2.GetJobRunResponse]
@@ -73,6 +87,20 @@ class JobServiceAsyncStub(JobServiceStub):
     """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
     changes nothing.
     """
+    HoldJob: _aio.UnaryUnaryMultiCallable[_job_pb2.HoldJobRequest, _job_pb2.HoldJobResponse]  # type: ignore[assignment]
+    """HoldJob keeps a job from being started; one that runs goes on, and is held when it waits again."""
+    ReleaseJob: _aio.UnaryUnaryMultiCallable[_job_pb2.ReleaseJobRequest, _job_pb2.ReleaseJobResponse]  # type: ignore[assignment]
+    """ReleaseJob ends a hold or a pause."""
+    PauseJob: _aio.UnaryUnaryMultiCallable[_job_pb2.PauseJobRequest, _job_pb2.PauseJobResponse]  # type: ignore[assignment]
+    """PauseJob holds a job; one that runs commits a version first and gives its place back."""
+    ResumeJob: _aio.UnaryUnaryMultiCallable[_job_pb2.ResumeJobRequest, _job_pb2.ResumeJobResponse]  # type: ignore[assignment]
+    """ResumeJob ends a pause or a hold: the job waits for room and goes on from its last version."""
+    RequeueJob: _aio.UnaryUnaryMultiCallable[_job_pb2.RequeueJobRequest, _job_pb2.RequeueJobResponse]  # type: ignore[assignment]
+    """RequeueJob has a running job commit a version, give its place back and wait for another one."""
+    UpdateJob: _aio.UnaryUnaryMultiCallable[_job_pb2.UpdateJobRequest, _job_pb2.UpdateJobResponse]  # type: ignore[assignment]
+    """UpdateJob changes what may be changed of a job that has not ended."""
+    DeleteJob: _aio.UnaryUnaryMultiCallable[_job_pb2.DeleteJobRequest, _job_pb2.DeleteJobResponse]  # type: ignore[assignment]
+    """DeleteJob drops an ended job with its events, metrics and logs. There is no way back."""
     CheckpointJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CheckpointJobRequest, _job_pb2.CheckpointJobResponse]  # type: ignore[assignment]
     """CheckpointJob asks a running job for a version now; it commits one within two steps."""
     GetJobRun: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRunRequest, _job_pb2.GetJobRunResponse]  # type: ignore[assignment]
@@ -122,6 +150,62 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """CancelJob asks a job to end; it ends within two steps. Cancelling an ended job
         changes nothing.
         """
+
+    @_abc_1.abstractmethod
+    def HoldJob(
+        self,
+        request: _job_pb2.HoldJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.HoldJobResponse, _abc.Awaitable[_job_pb2.HoldJobResponse]]:
+        """HoldJob keeps a job from being started; one that runs goes on, and is held when it waits again."""
+
+    @_abc_1.abstractmethod
+    def ReleaseJob(
+        self,
+        request: _job_pb2.ReleaseJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.ReleaseJobResponse, _abc.Awaitable[_job_pb2.ReleaseJobResponse]]:
+        """ReleaseJob ends a hold or a pause."""
+
+    @_abc_1.abstractmethod
+    def PauseJob(
+        self,
+        request: _job_pb2.PauseJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.PauseJobResponse, _abc.Awaitable[_job_pb2.PauseJobResponse]]:
+        """PauseJob holds a job; one that runs commits a version first and gives its place back."""
+
+    @_abc_1.abstractmethod
+    def ResumeJob(
+        self,
+        request: _job_pb2.ResumeJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.ResumeJobResponse, _abc.Awaitable[_job_pb2.ResumeJobResponse]]:
+        """ResumeJob ends a pause or a hold: the job waits for room and goes on from its last version."""
+
+    @_abc_1.abstractmethod
+    def RequeueJob(
+        self,
+        request: _job_pb2.RequeueJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.RequeueJobResponse, _abc.Awaitable[_job_pb2.RequeueJobResponse]]:
+        """RequeueJob has a running job commit a version, give its place back and wait for another one."""
+
+    @_abc_1.abstractmethod
+    def UpdateJob(
+        self,
+        request: _job_pb2.UpdateJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.UpdateJobResponse, _abc.Awaitable[_job_pb2.UpdateJobResponse]]:
+        """UpdateJob changes what may be changed of a job that has not ended."""
+
+    @_abc_1.abstractmethod
+    def DeleteJob(
+        self,
+        request: _job_pb2.DeleteJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.DeleteJobResponse, _abc.Awaitable[_job_pb2.DeleteJobResponse]]:
+        """DeleteJob drops an ended job with its events, metrics and logs. There is no way back."""
 
     @_abc_1.abstractmethod
     def CheckpointJob(

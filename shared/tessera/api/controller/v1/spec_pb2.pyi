@@ -87,6 +87,7 @@ class JobSpec(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     TUNING_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
+    SCHEDULING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the job: lower-case letters, digits and dashes. Several jobs may bear the same name."""
     kind: _builtins.str
@@ -150,6 +151,10 @@ class JobSpec(_message.Message):
         hidden in what the job prints.
         """
 
+    @_builtins.property
+    def scheduling(self) -> Global___SchedulingSpec:
+        """When it may run, and for how long."""
+
     def __init__(
         self,
         *,
@@ -171,16 +176,95 @@ class JobSpec(_message.Message):
         task: Global___TaskSpec | None = ...,
         tuning: Global___TuningSpec | None = ...,
         secrets: _abc.Mapping[_builtins.str, Global___SecretSpec] | None = ...,
+        scheduling: Global___SchedulingSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "data", b"data", "model", b"model", "parallel", b"parallel", "publish", b"publish", "resources", b"resources", "retries", b"retries", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "data", b"data", "model", b"model", "parallel", b"parallel", "publish", b"publish", "resources", b"resources", "retries", b"retries", "scheduling", b"scheduling", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "code", b"code", "data", b"data", "entrypoint", b"entrypoint", "kind", b"kind", "labels", b"labels", "model", b"model", "name", b"name", "parallel", b"parallel", "priority", b"priority", "publish", b"publish", "queue", b"queue", "resources", b"resources", "retries", b"retries", "secrets", b"secrets", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "code", b"code", "data", b"data", "entrypoint", b"entrypoint", "kind", b"kind", "labels", b"labels", "model", b"model", "name", b"name", "parallel", b"parallel", "priority", b"priority", "publish", b"publish", "queue", b"queue", "resources", b"resources", "retries", b"retries", "scheduling", b"scheduling", "secrets", b"secrets", "task", b"task", "tokenizer", b"tokenizer", "train", b"train", "tuning", b"tuning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
     _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retries) -> _WhichOneofReturnType__retries | None: ...
 
 Global___JobSpec: _TypeAlias = JobSpec  # noqa: Y015
+
+@_typing.final
+class SchedulingSpec(_message.Message):
+    """SchedulingSpec says when a job may run, for how long, and whether others may have its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
+    START_DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
+    STALL_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    PREEMPTIBLE_FIELD_NUMBER: _builtins.int
+    MIN_RUNTIME_SECONDS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    time_limit_seconds: _builtins.int
+    """Seconds that one attempt may take, from the time it is given its place. Then it commits a
+    version and the job fails with TIME_LIMIT. The scheduler may start a short job in a gap that a
+    long one would not fit. 0: no limit. Default 0.
+    """
+    start_deadline_seconds: _builtins.int
+    """Seconds after the submission in which the job must have run for the first time; else it fails
+    with START_DEADLINE_EXCEEDED. 0: it waits for as long as it takes. Default 0.
+    """
+    stall_timeout_seconds: _builtins.int
+    """Seconds without a further step or phase after which an attempt that runs is ended as STALLED,
+    and tried again as after the loss of a worker. 0: never. Default 0.
+    """
+    ttl_seconds: _builtins.int
+    """Seconds after its end in which the job is deleted, with its history and logs; its versions
+    stay. 0: when the platform's retention says so. Default 0.
+    """
+    preemptible: _builtins.bool
+    """Whether others may have its place; it commits a version first and goes on later. Default true."""
+    min_runtime_seconds: _builtins.int
+    """Seconds that an attempt may run before others may have its place. Default 0."""
+    hold: _builtins.bool
+    """Submit it held: it is not started until it is released. Default false."""
+    def __init__(
+        self,
+        *,
+        time_limit_seconds: _builtins.int | None = ...,
+        start_deadline_seconds: _builtins.int | None = ...,
+        stall_timeout_seconds: _builtins.int | None = ...,
+        ttl_seconds: _builtins.int | None = ...,
+        preemptible: _builtins.bool | None = ...,
+        min_runtime_seconds: _builtins.int | None = ...,
+        hold: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_runtime_seconds", b"_min_runtime_seconds", "_preemptible", b"_preemptible", "_stall_timeout_seconds", b"_stall_timeout_seconds", "_start_deadline_seconds", b"_start_deadline_seconds", "_time_limit_seconds", b"_time_limit_seconds", "_ttl_seconds", b"_ttl_seconds", "min_runtime_seconds", b"min_runtime_seconds", "preemptible", b"preemptible", "stall_timeout_seconds", b"stall_timeout_seconds", "start_deadline_seconds", b"start_deadline_seconds", "time_limit_seconds", b"time_limit_seconds", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_runtime_seconds", b"_min_runtime_seconds", "_preemptible", b"_preemptible", "_stall_timeout_seconds", b"_stall_timeout_seconds", "_start_deadline_seconds", b"_start_deadline_seconds", "_time_limit_seconds", b"_time_limit_seconds", "_ttl_seconds", b"_ttl_seconds", "hold", b"hold", "min_runtime_seconds", b"min_runtime_seconds", "preemptible", b"preemptible", "stall_timeout_seconds", b"stall_timeout_seconds", "start_deadline_seconds", b"start_deadline_seconds", "time_limit_seconds", b"time_limit_seconds", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_runtime_seconds: _TypeAlias = _typing.Literal["min_runtime_seconds"]  # noqa: Y015
+    _WhichOneofArgType__min_runtime_seconds: _TypeAlias = _typing.Literal["_min_runtime_seconds", b"_min_runtime_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__preemptible: _TypeAlias = _typing.Literal["preemptible"]  # noqa: Y015
+    _WhichOneofArgType__preemptible: _TypeAlias = _typing.Literal["_preemptible", b"_preemptible"]  # noqa: Y015
+    _WhichOneofReturnType__stall_timeout_seconds: _TypeAlias = _typing.Literal["stall_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__stall_timeout_seconds: _TypeAlias = _typing.Literal["_stall_timeout_seconds", b"_stall_timeout_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__start_deadline_seconds: _TypeAlias = _typing.Literal["start_deadline_seconds"]  # noqa: Y015
+    _WhichOneofArgType__start_deadline_seconds: _TypeAlias = _typing.Literal["_start_deadline_seconds", b"_start_deadline_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__time_limit_seconds: _TypeAlias = _typing.Literal["time_limit_seconds"]  # noqa: Y015
+    _WhichOneofArgType__time_limit_seconds: _TypeAlias = _typing.Literal["_time_limit_seconds", b"_time_limit_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__ttl_seconds: _TypeAlias = _typing.Literal["ttl_seconds"]  # noqa: Y015
+    _WhichOneofArgType__ttl_seconds: _TypeAlias = _typing.Literal["_ttl_seconds", b"_ttl_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_runtime_seconds) -> _WhichOneofReturnType__min_runtime_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preemptible) -> _WhichOneofReturnType__preemptible | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stall_timeout_seconds) -> _WhichOneofReturnType__stall_timeout_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_deadline_seconds) -> _WhichOneofReturnType__start_deadline_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_limit_seconds) -> _WhichOneofReturnType__time_limit_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl_seconds) -> _WhichOneofReturnType__ttl_seconds | None: ...
+
+Global___SchedulingSpec: _TypeAlias = SchedulingSpec  # noqa: Y015
 
 @_typing.final
 class SecretSpec(_message.Message):

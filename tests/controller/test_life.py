@@ -1,0 +1,112 @@
+"""The verbs of a job's life over a real socket and a real store."""
+
+from __future__ import annotations
+
+import pytest
+from controllers import spec
+
+from tessera import errors
+from tessera.api.controller.v1 import job_pb2, spec_pb2
+from tessera.controller.policy.job import Report, Stop
+from tessera.controller.store import attempts, jobs, outbox, placement
+from tessera.rpc.channel import mapped_errors
+
+TIMEOUT = 10
+
+
+@pytest.fixture
+async def ask(platform):
+    """Calls a verb by its name, and gives the job."""
+
+    async def call(verb, job="", **fields):
+        kind = getattr(job_pb2, f"{verb}JobRequest")
+        with mapped_errors():
+            reply = await getattr(platform.jobs, f"{verb}Job")(
+                kind(name=job, **fields), metadata=platform.user(), timeout=TIMEOUT
+            )
+        return reply.job if verb != "Delete" else None
+
+    return call
+
+
+@pytest.fixture
+async def create(platform):
+    """Makes a job."""
+
+    async def made(**fields):
+        reply = await platform.jobs.CreateJob(
+            job_pb2.CreateJobRequest(spec=spec(**fields)),
+            metadata=platform.user(),
+            timeout=TIMEOUT,
+        )
+        return reply.job.id
+
+    return made
+
+
+def write(platform, *call):
+    return platform.controller.runtime.database.write(*call)
+
+
+async def test_a_held_job_is_not_started_until_it_is_released(platform, create, ask):
+    job = await create()
+    assert (await ask("Hold", job, message="for the night")).hold.by == "ada"
+    held = await ask("Hold", job, message="again")
+    assert (held.hold.message, held.state) == ("for the night", job_pb2.JOB_STATE_QUEUED)
+    assert not await write(platform, placement.admit, job, "local")
+    assert not (await ask("Release", job)).HasField("hold")
+    assert not (await ask("Release", job)).HasField("hold")
+    assert await write(platform, placement.admit, job, "local")
+
+
+async def test_a_job_may_be_submitted_held(platform, create):
+    job = await create(scheduling=spec_pb2.SchedulingSpec(hold=True))
+    assert (await platform.get(job)).hold.reason == job_pb2.HOLD_REASON_HELD
+    assert not await write(platform, placement.admit, job, "local")
+
+
+async def test_a_paused_job_gives_its_place_back_and_goes_on_when_it_is_resumed(
+    platform, create, ask
+):
+    job = await create(retries=0)
+    await write(platform, placement.admit, job, "local")
+    await write(platform, jobs.apply, job, Report())
+    paused = await ask("Pause", job, message="lunch", grace_seconds=600)
+    assert paused.state == job_pb2.JOB_STATE_STOPPING
+    assert paused.hold.reason == job_pb2.HOLD_REASON_PAUSED
+    await ask("Pause", job)
+    await write(platform, attempts.finish, job, 1, Stop(version=7))
+    waits = await platform.get(job)
+    assert (waits.state, waits.hold.message) == (job_pb2.JOB_STATE_QUEUED, "lunch")
+    due = await platform.controller.runtime.database.read(outbox.next_due)
+    assert due is None or due < waits.create_time.seconds + 300, "no kill holds up the next launch"
+    await ask("Resume", job)
+    assert await write(platform, placement.admit, job, "local")
+    again = await ask("Requeue", job)
+    assert again.state == job_pb2.JOB_STATE_STOPPING
+    assert (await ask("Cancel", job)).state == job_pb2.JOB_STATE_CANCELLING
+
+
+async def test_priority_changes_and_shows(platform, create, ask):
+    job = await create(priority=3)
+    assert (await ask("Update", job, priority=-7)).spec.priority == -7
+    assert (await ask("Update", job)).spec.priority == -7
+    listed = await platform.jobs.ListJobs(
+        job_pb2.ListJobsRequest(filter="owner=ada"), metadata=platform.user(), timeout=TIMEOUT
+    )
+    assert [(j.spec.priority, j.spec.HasField("model")) for j in listed.jobs] == [(-7, False)]
+
+
+async def test_only_an_ended_job_is_deleted_and_nothing_else_is_done_to_it(platform, create, ask):
+    job = await create(labels={"team": "nlp"})
+    with pytest.raises(errors.FailedPreconditionError) as caught:
+        await ask("Delete", job)
+    assert caught.value.reason == "JOB_NOT_ENDED"
+    await ask("Cancel", job)
+    for verb in ("Hold", "Release", "Pause", "Resume", "Requeue"):
+        with pytest.raises(errors.FailedPreconditionError) as caught:
+            await ask(verb, job)
+        assert caught.value.reason == "JOB_ENDED"
+    await ask("Delete", job)
+    with pytest.raises(errors.NotFoundError):
+        await ask("Get", job)
