@@ -25,7 +25,17 @@ from tessera.controller.policy.job import (
     Succeed,
     transition,
 )
-from tessera.controller.policy.retry import backoff, may_retry
+from tessera.controller.policy.retry import (
+    BY_REASON,
+    CONTROLLERS_OWN,
+    MOST_FAULTS,
+    action,
+    as_told,
+    backoff,
+    faulty_nodes,
+    jittered,
+    may_retry,
+)
 from tessera.controller.policy.stop import FINAL, StopCause
 
 failures = st.builds(
@@ -131,7 +141,7 @@ def test_the_budget_is_spent_and_then_the_job_fails():
     delays = []
     while not at.state.terminal:
         at = transition(at, Admit(pool="p")).position
-        change = transition(at, Fail(failure=failure()))
+        change = transition(at, Fail(failure=failure(FailureCategory.OUT_OF_MEMORY, "OOM")))
         at = change.position
         delays.append(change.delay)
     assert at.state is JobState.FAILED
@@ -214,3 +224,50 @@ def test_a_time_limit_names_the_version():
 def test_who_waits_too_long_fails_without_an_attempt():
     late = Expire(cause=StopCause.START_DEADLINE, message="Too long.")
     assert transition(JobProgress(), late).failure.reason == "START_DEADLINE_EXCEEDED"
+
+
+def test_node_faults_are_free_but_end_a_job_that_gets_no_further():
+    at = JobProgress(state=JobState.QUEUED, retries=0)
+    delays = []
+    while not at.state.terminal:
+        at = transition(at, Admit(pool="p")).position
+        change = transition(at, Fail(failure=failure()))
+        at = change.position
+        delays.append(change.delay)
+    assert (at.attempt, at.failures) == (MOST_FAULTS + 1, 0)
+    assert delays[:-1] == [2.0**n for n in range(MOST_FAULTS)]
+
+
+def test_a_preempted_job_is_never_given_up_but_waits_longer():
+    at, delays = running(), []
+    for _ in range(30):
+        asked = Requeue(cause=StopCause.PREEMPTED, by="scheduler")
+        change = transition(transition(at, asked).position, Stop())
+        delays.append(change.delay)
+        at = transition(transition(change.position, Admit(pool="p")).position, Report()).position
+    assert delays[0] == 1.0
+    assert delays[-1] == 600.0
+    assert at.failures == 0
+
+
+@given(failures)
+def test_each_failure_has_an_action_and_only_node_faults_name_nodes(failed):
+    follows = action(failed)
+    assert not (follows.free and failed.category is not FailureCategory.WORKER_LOST)
+    named = faulty_nodes(failed, {-1: "head", 0: "n0"})
+    assert bool(named) == follows.blames_node
+
+
+def test_a_driver_gives_no_reason_that_costs_it_nothing():
+    for reason in sorted(CONTROLLERS_OWN):
+        told = as_told(failure(reason=reason))
+        assert not action(told).free
+    lost = failure(reason="WORKER_LOST")
+    assert as_told(lost) is lost
+    assert BY_REASON["WORKER_LOST"].free
+
+
+@given(st.floats(0, 600), st.text(max_size=20))
+def test_jitter_is_the_same_each_time_and_at_most_a_quarter(delay, key):
+    assert jittered(delay, key) == jittered(delay, key)
+    assert 0.75 * delay <= jittered(delay, key) <= delay

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from controllers import spec
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2, spec_pb2
 from tessera.controller.policy.job import Report, Stop
+from tessera.controller.reconcile.deadlines import DeadlineLoop
 from tessera.controller.store import attempts, jobs, outbox, placement
 from tessera.rpc.channel import mapped_errors
 
@@ -110,3 +113,40 @@ async def test_only_an_ended_job_is_deleted_and_nothing_else_is_done_to_it(platf
     await ask("Delete", job)
     with pytest.raises(errors.NotFoundError):
         await ask("Get", job)
+
+
+@pytest.mark.parametrize(
+    ("limits", "runs", "outcome"),
+    [
+        ({"start_deadline_seconds": 60}, False, ("FAILED", "START_DEADLINE_EXCEEDED")),
+        ({"start_deadline_seconds": 60}, True, ("RUNNING", "")),
+        ({"time_limit_seconds": 60}, True, ("FAILED", "TIME_LIMIT")),
+        ({"time_limit_seconds": 60}, False, ("QUEUED", "")),
+        ({"stall_timeout_seconds": 60}, True, ("QUEUED", "STALLED")),
+    ],
+)
+async def test_limits_in_time(platform, create, limits, runs, outcome):
+    name, reason = outcome
+    state = job_pb2.JobState.Value(f"JOB_STATE_{name}")
+    job = await create(scheduling=spec_pb2.SchedulingSpec(**limits))
+    if runs:
+        await write(platform, placement.admit, job, "local")
+        await write(platform, jobs.apply, job, Report())
+    now = time.time()
+    early, late = (DeadlineLoop(platform.runtime, lambda at=at: at) for at in (now + 50, now + 61))
+    before = (await platform.get(job)).state
+    await early.round()
+    assert (await platform.get(job)).state == before
+    await late.round()
+    await late.round()
+    if runs and reason:
+        assert (await platform.get(job)).state == job_pb2.JOB_STATE_STOPPING
+        await write(platform, attempts.finish, job, 1, Stop(version=5))
+    found = await platform.get(job)
+    assert found.state == state
+    if state == job_pb2.JOB_STATE_QUEUED:
+        assert not found.HasField("failure"), "it is tried again"
+        return
+    assert (found.failure.reason if reason else "") == reason
+    if reason == "TIME_LIMIT":
+        assert "version 5" in found.failure.message

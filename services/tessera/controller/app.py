@@ -44,6 +44,7 @@ from tessera.controller.reconcile.admission import AdmissionLoop
 from tessera.controller.reconcile.attempts import AttemptLoop
 from tessera.controller.reconcile.blobs import BlobLoop
 from tessera.controller.reconcile.commands import CommandLoop
+from tessera.controller.reconcile.deadlines import DeadlineLoop
 from tessera.controller.reconcile.loop import run_loop
 from tessera.controller.reconcile.services import ServicesLoop
 from tessera.controller.runtime import Runtime
@@ -167,6 +168,7 @@ class Controller:
             ("attempts", (), AttemptLoop(runtime).round),
             ("services", (SERVICES,), services.round),
             ("blobs", (), BlobLoop(runtime).round),
+            ("deadlines", (), DeadlineLoop(runtime).round),
         ]
         for name, keys, body in loops:
             task = asyncio.create_task(run_loop(name, runtime.signals, keys, body), name=name)

@@ -15,12 +15,12 @@ job with one is not scheduled (`records.JobHold`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from tessera import errors
 from tessera.attempt.failure import Failure, FailureCategory
-from tessera.controller.policy.retry import backoff, is_free, may_retry
+from tessera.controller.policy.retry import action, backoff, may_retry
 from tessera.controller.policy.stop import FINAL, StopCause
 
 STOP_GRACE = 30.0
@@ -142,7 +142,8 @@ class JobProgress:
     """The part of a job that transitions read.
 
     `attempt` is the number of the newest attempt (0: none); `failures` counts those that cost
-    budget; `interruptions` those that did not; `stop_cause` says why it is STOPPING, and
+    budget; `interruptions` those that did not, and `streak` those of them in a row that no new
+    version lies between; `stop_cause` says why it is STOPPING, and
     `stop_message` is what is told of it.
     """
 
@@ -151,6 +152,7 @@ class JobProgress:
     failures: int = 0
     interruptions: int = 0
     retries: int = 0
+    streak: int = 0
     stop_cause: StopCause | None = None
     stop_message: str = ""
 
@@ -313,12 +315,17 @@ def _back(
 ) -> Transition:
     """To the queue again, free of budget; who is preempted again and again waits longer."""
     preempted = progress.stop_cause is StopCause.PREEMPTED
-    count = progress.interruptions + preempted
+    streak = progress.streak + preempted
     return Transition(
-        position=_moved(progress, JobState.QUEUED, interruptions=count),
+        position=_moved(
+            progress,
+            JobState.QUEUED,
+            interruptions=progress.interruptions + preempted,
+            streak=streak,
+        ),
         message=f"{told} The job waits again.",
         failure=failure,
-        delay=backoff(count, free=True) if preempted else 0.0,
+        delay=backoff(streak, free=True) if preempted else 0.0,
         details=details,
     )
 
@@ -336,16 +343,22 @@ def _fail(progress: JobProgress, failure: Failure) -> Transition:
     cause = progress.stop_cause
     if cause is not None and cause.requeues and failure.category is not FailureCategory.USER:
         return _back(progress, told, details, failure)
-    free = is_free(failure)
+    free = action(failure).free
     after = _moved(
         progress,
         JobState.FAILED,
         failures=progress.failures + (not free),
         interruptions=progress.interruptions + free,
+        streak=progress.streak + free,
     )
-    if not may_retry(failure, failures=progress.failures, retries=progress.retries):
+    if not may_retry(
+        failure,
+        failures=progress.failures,
+        retries=progress.retries,
+        streak=progress.streak,
+    ):
         return Transition(position=after, message=told, failure=failure, details=details)
-    delay = backoff(after.failures, free=free)
+    delay = backoff(after.streak if free else after.failures, free=free)
     budget = "" if free else f" ({after.failures} of {progress.retries} retries used)"
     return Transition(
         position=_moved(after, JobState.QUEUED),
@@ -372,17 +385,10 @@ def _moved(
     progress: JobProgress,
     state: JobState,
     *,
-    attempt: int | None = None,
-    failures: int | None = None,
-    interruptions: int | None = None,
     stop: tuple[StopCause | None, str] = (None, ""),
+    **counts: int,
 ) -> JobProgress:
-    return JobProgress(
-        state=state,
-        attempt=progress.attempt if attempt is None else attempt,
-        failures=progress.failures if failures is None else failures,
-        interruptions=progress.interruptions if interruptions is None else interruptions,
-        retries=progress.retries,
-        stop_cause=stop[0],
-        stop_message=stop[1],
-    )
+    """In another state; `counts` are the fields of that name, those not given stay."""
+    cause, message = stop
+    stopping = replace(progress, state=state, stop_cause=cause, stop_message=message)
+    return replace(stopping, **counts)  # type: ignore[arg-type]

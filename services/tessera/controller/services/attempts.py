@@ -16,6 +16,7 @@ from tessera.api.controller.v1 import job_pb2, spec_pb2
 from tessera.attempt.messages import MAX_DETAILS, failure_from_pb, progress_from_pb
 from tessera.controller.policy.job import Fail, Finish, Stop, Succeed
 from tessera.controller.policy.records import Note, Numbered, Point
+from tessera.controller.policy.retry import as_told
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
@@ -124,7 +125,7 @@ def _outcome(request: pb.FinishAttemptRequest) -> Finish:
         case "stopped":
             return Stop(version=request.stopped.version)
         case "failure":
-            return Fail(failure=failure_from_pb(request.failure))
+            return Fail(failure=as_told(failure_from_pb(request.failure)))
         case _:
             raise errors.InvalidArgumentError(
                 "outcome: one of success, failure and stopped must be set",

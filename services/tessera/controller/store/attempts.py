@@ -112,7 +112,8 @@ def report(
     points = [r.content for r in fresh if isinstance(r.content, Point)]
     progress = [r.content for r in fresh if isinstance(r.content, Progress)]
     if progress:
-        connection.execute(jobs.update().where(jobs.c.id == job).values(progress=progress[-1]))
+        values = _further(found, progress[-1])
+        connection.execute(jobs.update().where(jobs.c.id == job).values(values))
     if points:
         metrics.add(connection, job, points)
     _note(connection, found, [r.content for r in fresh if isinstance(r.content, Note)])
@@ -121,6 +122,18 @@ def report(
         connection.execute(_at(job, number).values(report_sequence=highest))
     state = connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar_one()
     return highest, state, bool(fresh) or found.state is JobState.STARTING
+
+
+def _further(job: Job, progress: Progress) -> dict[str, Any]:
+    """Columns of a job that progress changes: what got further has not stalled."""
+    values: dict[str, Any] = {"progress": progress}
+    old = job.progress
+    version, at = (0, None) if old is None else (old.version, (old.step, old.phase))
+    if progress.version > version:
+        values["streak"] = 0
+    if job.limits.stall_timeout and not job.state.ending and (progress.step, progress.phase) != at:
+        values["stall_deadline"] = time.time() + job.limits.stall_timeout
+    return values
 
 
 def _note(connection: sa.Connection, job: Job, notes: Sequence[Note]) -> None:

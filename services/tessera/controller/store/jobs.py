@@ -15,6 +15,7 @@ from tessera.controller.policy.filters import Condition
 from tessera.controller.policy.job import Input, JobState, Transition, transition
 from tessera.controller.policy.quotas import Quota
 from tessera.controller.policy.records import Job
+from tessera.controller.policy.retry import jittered
 from tessera.controller.store import events, outbox, rows
 from tessera.controller.store.schema import UNFINISHED, job_labels, jobs
 from tessera.controller.store.schema import outbox as commands
@@ -223,7 +224,8 @@ def _moved(at: Job, change: Transition, now: float) -> dict[str, Any]:
         "interruptions": to.interruptions,
         "stop_cause": to.stop_cause,
         "stop_message": to.stop_message,
-        "not_before": now + change.delay,
+        "streak": to.streak,
+        "not_before": now + jittered(change.delay, f"{at.id}-{to.attempt}"),
         "waiting": (),
     }
     if to.state is JobState.STARTING:

@@ -77,6 +77,7 @@ jobs = Table(
     Column("create_time", Double, nullable=False),
     Column("start_time", Double),
     Column("end_time", Double),
+    Column("streak", Integer, nullable=False, server_default="0"),
     Column("stop_cause", Named(StopCause, 32)),
     Column("stop_message", Text, nullable=False, server_default=""),
     Column("hold", Json(hold)),

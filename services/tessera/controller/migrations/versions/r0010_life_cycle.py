@@ -21,6 +21,7 @@ _BATCH = 1000
 def upgrade() -> None:
     """Add columns, indices and the table of labels; fill it."""
     # Not as a batch, which would make the table anew beneath those that refer to it.
+    op.add_column("jobs", sa.Column("streak", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("stop_cause", sa.String(length=32), nullable=True))
     op.add_column("jobs", sa.Column("stop_message", sa.Text(), nullable=False, server_default=""))
     op.add_column("jobs", sa.Column("hold", sa.JSON(), nullable=True))
@@ -82,5 +83,13 @@ def downgrade() -> None:
         op.drop_index(f"jobs_tenant_{name}", "jobs")
     for name in _DEADLINES:
         op.drop_index(f"jobs_{name}", "jobs")
-    for name in (*_DEADLINES, *_LIMITS, "preemptible", "hold", "stop_message", "stop_cause"):
+    for name in (
+        *_DEADLINES,
+        *_LIMITS,
+        "preemptible",
+        "hold",
+        "stop_message",
+        "stop_cause",
+        "streak",
+    ):
         op.drop_column("jobs", name)
