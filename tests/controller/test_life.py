@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -9,9 +10,12 @@ from controllers import spec
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2, spec_pb2
-from tessera.controller.policy.job import Report, Stop
+from tessera.controller.policy.job import Cancel, Report, Stop
 from tessera.controller.reconcile.deadlines import DeadlineLoop
-from tessera.controller.store import attempts, jobs, outbox, placement
+from tessera.controller.services.feed import WAITING, JobFeeds
+from tessera.controller.services.watch import watch
+from tessera.controller.signals import job_key
+from tessera.controller.store import attempts, events, jobs, outbox, placement
 from tessera.rpc.channel import mapped_errors
 
 TIMEOUT = 10
@@ -150,3 +154,48 @@ async def test_limits_in_time(platform, create, limits, runs, outcome):
     assert (found.failure.reason if reason else "") == reason
     if reason == "TIME_LIMIT":
         assert "version 5" in found.failure.message
+
+
+async def test_many_watchers_of_a_job_cost_one_read_for_each_event(platform, create, monkeypatch):
+    job = await create()
+    runtime, reads, moved = platform.runtime, [], asyncio.Event()
+    plain = runtime.database.read
+
+    async def read(function, *given):
+        reads.append(function)
+        return await plain(function, *given)
+
+    monkeypatch.setattr(runtime.database, "read", read)
+    feeds, seen = JobFeeds(runtime), [[] for _ in range(40)]
+
+    async def one(place):
+        async for update in watch(runtime, feeds, job, 0):
+            if update.WhichOneof("update") == "event":
+                place.append(update.event.sequence)
+                moved.set()
+
+    async def until(done):
+        while not done():
+            moved.clear()
+            await moved.wait()
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for place in seen:
+            group.create_task(one(place))
+        await until(lambda: all(seen))
+        reads.clear()
+        for _ in range(10):
+            await write(platform, note, job)
+            runtime.signals.wake(job_key(job))
+        await until(lambda: all(len(place) == 11 for place in seen))
+        assert len(reads) <= 20, "not one for each watcher"
+        # More than waits for one watcher: who has lost some reads them, and misses none.
+        for _ in range(WAITING + 50):
+            await write(platform, note, job)
+        await write(platform, jobs.apply, job, Cancel(by="ada"))
+        runtime.signals.wake(job_key(job))
+    assert all(place == list(range(1, 13 + WAITING + 50)) for place in seen)
+
+
+def note(connection, job):
+    events.append(connection, job, type_="note", message="something")

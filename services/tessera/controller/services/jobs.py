@@ -20,6 +20,7 @@ from tessera.controller.policy.job import ACTIVE, STOP_GRACE, Cancel, JobProgres
 from tessera.controller.policy.records import Attempt, Job
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert
+from tessera.controller.services.feed import JobFeeds
 from tessera.controller.services.job_message import job_message, job_messages
 from tessera.controller.services.logs import stream_logs
 from tessera.controller.services.submit import Accepted, limits_of, validate_spec
@@ -43,6 +44,7 @@ class JobService(pb_grpc.JobServiceServicer):
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._database = runtime.database
+        self._feeds = JobFeeds(runtime)
         limits = runtime.config.limits
         self._watchers = quotas.Open(lambda tenant: quotas.watches(limits.of(tenant)))
 
@@ -195,7 +197,7 @@ class JobService(pb_grpc.JobServiceServicer):
         del context
         job = await self._visible(request.name)
         with self._watching():
-            async for update in watch(self._runtime, job.id, request.cursor):
+            async for update in watch(self._runtime, self._feeds, job.id, request.cursor):
                 yield update
 
     async def StreamLogs(

@@ -5,51 +5,80 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import sqlalchemy as sa
-from google.protobuf import json_format, struct_pb2
 
 from tessera import errors
 from tessera.api.controller.v1 import job_pb2 as pb
-from tessera.attempt.messages import progress_to_pb
-from tessera.controller.policy.records import Event, Job, Point
+from tessera.attempt.progress import Progress
+from tessera.controller.policy.records import Job, Point
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
+from tessera.controller.services.feed import JobFeeds, Update, history, updates
 from tessera.controller.signals import job_key, metrics_key
-from tessera.controller.store import events as store_events
 from tessera.controller.store import jobs as store
 from tessera.controller.store import metrics
 
 
-async def watch(runtime: Runtime, job: str, cursor: int) -> AsyncIterator[pb.WatchJobResponse]:
+async def watch(
+    runtime: Runtime, feeds: JobFeeds, job: str, cursor: int
+) -> AsyncIterator[pb.WatchJobResponse]:
     """Events after `cursor` without gap or duplicate, progress between them, then the end.
+
+    What was before is read for this watcher; what comes is read once for all of them.
 
     Raises:
         OutOfRangeError: the cursor lies past the last event (CURSOR_TOO_LARGE).
     """
-    shown = None
-    with runtime.signals.listen(job_key(job)) as wakeup:
+    at = WatchPlace(cursor)
+    async with feeds.follow(job) as follower:
         while True:
-            found, events = await runtime.database.read(_history, job, cursor)
-            if cursor > found.event_sequence:
-                raise errors.OutOfRangeError(
-                    f"cursor: {job} has {found.event_sequence} events, not {cursor}",
-                    reason="CURSOR_TOO_LARGE",
-                    violations=[errors.Violation("cursor", "past the last event")],
-                )
-            told = found.progress
-            if told is not None and told != shown and not found.state.terminal:
-                shown = told
-                yield pb.WatchJobResponse(progress=progress_to_pb(told))
-            for event in events:
-                if event.state.terminal and told is not None and told != shown:
-                    shown = told
-                    yield pb.WatchJobResponse(progress=progress_to_pb(told))
-                cursor = event.sequence
-                yield pb.WatchJobResponse(event=_event_message(event))
-            if cursor < found.event_sequence:
+            found, events = await runtime.database.read(history, job, at.cursor)
+            _check_cursor(found, at.cursor)
+            for update in updates(found, events, at.shown):
+                if at.take(update):
+                    yield update.message
+            if at.cursor < found.event_sequence:
                 continue
             if found.state.terminal:
                 return
-            await wakeup.wait()
+            async for update in follower.updates():
+                if update.sequence > at.cursor + 1:
+                    break  # Some were lost: they are read above.
+                if at.take(update):
+                    yield update.message
+                    if update.last:
+                        return
+
+
+class WatchPlace:
+    """How far a watcher has come.
+
+    Args:
+        cursor: sequence of the last event that it has.
+    """
+
+    def __init__(self, cursor: int) -> None:
+        self.cursor = cursor
+        self.shown: Progress | None = None
+
+    def take(self, update: Update) -> bool:
+        """Go past an update; returns whether it is new to the watcher."""
+        if update.progress is not None:
+            new = update.progress != self.shown
+            self.shown = update.progress
+            return new
+        new = update.sequence > self.cursor
+        self.cursor = max(self.cursor, update.sequence)
+        return new
+
+
+def _check_cursor(found: Job, cursor: int) -> None:
+    """Raise OutOfRangeError if a cursor lies past the last event (CURSOR_TOO_LARGE)."""
+    if cursor > found.event_sequence:
+        raise errors.OutOfRangeError(
+            f"cursor: {found.id} has {found.event_sequence} events, not {cursor}",
+            reason="CURSOR_TOO_LARGE",
+            violations=[errors.Violation("cursor", "past the last event")],
+        )
 
 
 async def stream_metrics(
@@ -71,27 +100,8 @@ async def stream_metrics(
             await wakeup.wait()
 
 
-def _history(connection: sa.Connection, job: str, cursor: int) -> tuple[Job, list[Event]]:
-    return store.get(connection, job), store_events.after(connection, job, cursor)
-
-
 def _points(connection: sa.Connection, job: str, at: tuple[int, int]) -> tuple[Job, list[Point]]:
     return store.get(connection, job), metrics.after(connection, job, *at)
-
-
-def _event_message(value: Event) -> pb.JobEvent:
-    """An entry of a job's history."""
-    details = struct_pb2.Struct()
-    json_format.ParseDict(dict(value.details), details)
-    return pb.JobEvent(
-        sequence=value.sequence,
-        time=convert.timestamp(value.time),
-        type=value.type,
-        state=convert.state(value.state),
-        attempt=value.attempt,
-        message=value.message,
-        details=details,
-    )
 
 
 def _point_message(value: Point) -> pb.MetricPoint:
