@@ -44,6 +44,7 @@ OWNERS, TEAMS, NAMES = 200, 100, 5000
 FILTERS = (
     "",
     "ended=false",
+    "ended=true",
     "state=RUNNING",
     "state=STOPPING",
     "name=job-17",
@@ -124,7 +125,13 @@ async def listed(stub: job_pb2_grpc.JobServiceAsyncStub, metadata: object, count
     for size in (50, 500):
         deep = pb.ListJobsRequest(page_size=size, page_token=token)
         times, found = await timed(stub, deep, metadata)
-        report("list", f"page of {size}, two thirds down", statistics.median(times), LIST_MS, jobs=found)
+        report(
+            "list",
+            f"page of {size}, two thirds down",
+            statistics.median(times),
+            LIST_MS,
+            jobs=found,
+        )
 
 
 async def timed(
@@ -145,7 +152,7 @@ async def watched(address: str, metadata: object, watchers: int) -> None:
         channels = [
             # Each with a connection of its own.
             await stack.enter_async_context(
-                aio_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+                grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
             )
             for _ in range(CHANNELS)
         ]
@@ -164,7 +171,7 @@ async def _rounds(
     stubs: Sequence[job_pb2_grpc.JobServiceAsyncStub], metadata: object, job: str, watchers: int
 ) -> None:
     seen: list[float] = [0.0] * watchers
-    counts = [0] * watchers
+    counts, moved = [0] * watchers, asyncio.Event()
     calls = [
         stubs[number % len(stubs)].WatchJob(pb.WatchJobRequest(name=job), metadata=metadata)  # type: ignore[arg-type]
         for number in range(watchers)
@@ -174,6 +181,7 @@ async def _rounds(
         async for update in calls[number]:
             counts[number] = update.event.sequence
             seen[number] = time.perf_counter()
+            moved.set()
 
     tasks = [asyncio.create_task(follow(number)) for number in range(watchers)]
     metadata_, last, took = metadata, [], []
@@ -188,7 +196,8 @@ async def _rounds(
         call = time.perf_counter() - begun
         before = sequence
         while not (min(counts) == max(counts) > before):
-            await asyncio.sleep(0.005)
+            moved.clear()
+            await moved.wait()
         sequence = max(counts)
         if number:  # The first lets everybody arrive.
             last.append(max(seen) - begun)

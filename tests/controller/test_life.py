@@ -12,10 +12,19 @@ from tessera import errors
 from tessera.api.controller.v1 import job_pb2, spec_pb2
 from tessera.controller.policy.job import Cancel, Report, Stop
 from tessera.controller.reconcile.deadlines import DeadlineLoop
+from tessera.controller.reconcile.retention import RetentionLoop
 from tessera.controller.services.feed import WAITING, JobFeeds
 from tessera.controller.services.watch import watch
 from tessera.controller.signals import job_key
-from tessera.controller.store import attempts, events, jobs, outbox, placement
+from tessera.controller.store import (
+    attempts,
+    deletion,
+    events,
+    jobs,
+    outbox,
+    placement,
+    schema,
+)
 from tessera.rpc.channel import mapped_errors
 
 TIMEOUT = 10
@@ -199,3 +208,34 @@ async def test_many_watchers_of_a_job_cost_one_read_for_each_event(platform, cre
 
 def note(connection, job):
     events.append(connection, job, type_="note", message="something")
+
+
+async def test_what_is_kept_of_ended_jobs_goes_in_its_time(platform, create, ask):
+    day, logs = 86_400.0, platform.runtime.logs
+    kept = await create()
+    old = await create(publish=spec_pb2.PublishSpec(set="other"))
+    short = await create(
+        publish=spec_pb2.PublishSpec(set="third"),
+        scheduling=spec_pb2.SchedulingSpec(ttl_seconds=3600),
+        labels={"team": "nlp"},
+    )
+    for job in (kept, old, short):
+        logs.append(job, 1, "driver", 1, ["line"])
+    await ask("Cancel", old)
+    await ask("Cancel", short)
+
+    async def left(after):
+        await RetentionLoop(platform.runtime, lambda: time.time() + after).round()
+        reply = await platform.jobs.ListJobs(
+            job_pb2.ListJobsRequest(), metadata=platform.user(), timeout=TIMEOUT
+        )
+        return sorted(job.id for job in reply.jobs), logs.kept()
+
+    assert await left(0) == (sorted([kept, old, short]), sorted([kept, old, short]))
+    assert await left(3601) == (sorted([kept, old]), sorted([kept, old]))
+    assert await left(31 * day) == (sorted([kept, old]), [kept])
+    await write(platform, deletion.empty, schema.events, [old])
+    request = job_pb2.WatchJobRequest(name=old)
+    call = platform.jobs.WatchJob(request, metadata=platform.user(), timeout=TIMEOUT)
+    assert [update async for update in call] == []
+    assert await left(91 * day) == ([kept], [kept])

@@ -46,6 +46,7 @@ from tessera.controller.reconcile.blobs import BlobLoop
 from tessera.controller.reconcile.commands import CommandLoop
 from tessera.controller.reconcile.deadlines import DeadlineLoop
 from tessera.controller.reconcile.loop import run_loop
+from tessera.controller.reconcile.retention import RetentionLoop
 from tessera.controller.reconcile.services import ServicesLoop
 from tessera.controller.runtime import Runtime
 from tessera.controller.services.access import AccessService
@@ -169,6 +170,7 @@ class Controller:
             ("services", (SERVICES,), services.round),
             ("blobs", (), BlobLoop(runtime).round),
             ("deadlines", (), DeadlineLoop(runtime).round),
+            ("retention", (), RetentionLoop(runtime).round),
         ]
         for name, keys, body in loops:
             task = asyncio.create_task(run_loop(name, runtime.signals, keys, body), name=name)

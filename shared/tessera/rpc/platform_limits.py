@@ -19,6 +19,7 @@ DAY = 86_400.0
 
 _COUNT = {"least": 1, "most": 10_000_000}
 _BYTES = {"least": 1, "most": 1 << 60}
+_KEPT = {"least": 60, "most": 3650 * DAY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +84,37 @@ class UploadLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionLimits:
+    """How long what is kept of ended jobs stays; all in seconds after the end of the job.
+
+    Args:
+        jobs_seconds: the job itself, with all that is kept of it.
+        events_seconds: its history.
+        metrics_seconds: the points of its curves.
+        logs_seconds: its log files.
+    """
+
+    jobs_seconds: float = field(default=90 * DAY, metadata=_KEPT)
+    events_seconds: float = field(default=90 * DAY, metadata=_KEPT)
+    metrics_seconds: float = field(default=90 * DAY, metadata=_KEPT)
+    logs_seconds: float = field(default=30 * DAY, metadata=_KEPT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformLimits:
     """All that an operator may set.
 
     Args:
         servers: of each server: controller, coordinator, shard, replica, driver.
         uploads: of uploaded files.
+        retention: of ended jobs.
         tenant: of each tenant.
         tenants: of a tenant by its name; what is not said there is as `tenant` has it.
     """
 
     servers: CallLimits = field(default_factory=CallLimits)
     uploads: UploadLimits = field(default_factory=UploadLimits)
+    retention: RetentionLimits = field(default_factory=RetentionLimits)
     tenant: TenantLimits = field(default_factory=TenantLimits)
     tenants: Mapping[str, TenantLimits] = field(
         default_factory=dict, metadata={"based_on": "tenant", "most": 200}

@@ -24,6 +24,9 @@ from tessera.controller.store import jobs as store
 WAITING = 256
 """Updates that wait for one watcher; one that is slower reads the store itself."""
 
+AT_ONCE = 16
+"""Watchers that are told before others have their turn."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
@@ -88,9 +91,9 @@ class JobFeed:
                 while not await self._look():
                     await wakeup.wait()
         except errors.TesseraError as error:
-            self._tell(error)
+            self._fail(error)
         except Exception as error:
-            self._tell(errors.InternalError(f"the feed of {self._job} failed", reason="INTERNAL"))
+            self._fail(errors.InternalError(f"the feed of {self._job} failed", reason="INTERNAL"))
             raise error from None
         finally:
             self.begun.set()
@@ -99,16 +102,21 @@ class JobFeed:
         """Hand on what is new; returns whether that was the last."""
         while True:
             found, events = await self._runtime.database.read(history, self._job, self._cursor)
-            for update in updates(found, events, self._shown):
-                self._tell(update)
+            told = list(updates(found, events, self._shown))
+            for followers in batched(tuple(self.followers)) if told else ():
+                for follower in followers:
+                    for update in told:
+                        follower.put(update)
+                # Whoever caused it waits for an answer of this same loop.
+                await asyncio.sleep(0)
             self._shown = found.progress
             self._cursor = events[-1].sequence if events else self._cursor
-            if self._cursor >= found.event_sequence:
+            if not events or self._cursor >= found.event_sequence:
                 return found.state.terminal
 
-    def _tell(self, item: Update | errors.TesseraError) -> None:
+    def _fail(self, error: errors.TesseraError) -> None:
         for follower in self.followers:
-            follower.put(item)
+            follower.put(error)
 
 
 class JobFeeds:
@@ -140,6 +148,12 @@ class JobFeeds:
         feed.task.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await feed.task
+
+
+def batched(followers: tuple[Follower, ...]) -> Iterator[tuple[Follower, ...]]:
+    """A few at a time."""
+    for start in range(0, len(followers), AT_ONCE):
+        yield followers[start : start + AT_ONCE]
 
 
 def history(connection: sa.Connection, job: str, cursor: int | None) -> tuple[Job, list[Event]]:

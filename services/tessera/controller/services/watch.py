@@ -36,8 +36,8 @@ async def watch(
             for update in updates(found, events, at.shown):
                 if at.take(update):
                     yield update.message
-            if at.cursor < found.event_sequence:
-                continue
+            if events and at.cursor < found.event_sequence:
+                continue  # Without any, the history was dropped.
             if found.state.terminal:
                 return
             async for update in follower.updates():

@@ -58,11 +58,24 @@ def drop(connection: sa.Connection, ids: Sequence[str]) -> None:
     connection.execute(jobs.delete().where(jobs.c.id.in_(ids)))
 
 
-def thin(connection: sa.Connection, table: sa.Table, ended_before: float, limit: int) -> int:
-    """Delete the events or metrics of some jobs that ended long ago; returns of how many."""
+def ended(connection: sa.Connection, ids: Sequence[str], before: float) -> list[str]:
+    """Those of some jobs that ended long ago, or that are gone."""
+    query = sa.select(jobs.c.id).where(
+        jobs.c.id.in_(ids), sa.or_(jobs.c.end_time.is_(None), jobs.c.end_time > before)
+    )
+    kept = set(connection.execute(query).scalars())
+    return [job for job in ids if job not in kept]
+
+
+def with_rows(
+    connection: sa.Connection, table: sa.Table, ended_before: float, limit: int
+) -> list[str]:
+    """Ids of some jobs that ended long ago and have rows of a table, as events or metrics."""
     has = sa.exists().where(table.c.job == jobs.c.id)
     query = sa.select(jobs.c.id).where(jobs.c.end_time <= ended_before, has).limit(limit)
-    found = list(connection.execute(query).scalars())
-    if found:
-        connection.execute(table.delete().where(table.c.job.in_(found)))
-    return len(found)
+    return list(connection.execute(query).scalars())
+
+
+def empty(connection: sa.Connection, table: sa.Table, ids: Sequence[str]) -> None:
+    """Delete the rows that jobs have in a table."""
+    connection.execute(table.delete().where(table.c.job.in_(ids)))

@@ -143,22 +143,40 @@ def page(
     size: int,
 ) -> list[Job]:
     """At most `size` jobs, newest first, older than the id `before` (empty: from the newest)."""
-    query = sa.select(jobs).order_by(jobs.c.id.desc()).limit(size)
-    if tenant is not None:
+    query, place = sa.select(jobs), jobs.c.id
+    rest = list(conditions)
+    first = next((item for item in rest if item.label), None)
+    if first is not None and tenant is not None and not _few(rest):
+        # The table of labels has them in the order of the list.
+        rest.remove(first)
+        query, place = query.join(job_labels, job_labels.c.job == jobs.c.id), job_labels.c.job
+        query = query.where(
+            job_labels.c.tenant == tenant,
+            job_labels.c.key == first.label,
+            job_labels.c.value.in_(first.values),
+        )
+    elif tenant is not None:
         query = query.where(jobs.c.tenant == tenant)
     if before:
-        query = query.where(jobs.c.id < before)
-    for condition in conditions:
-        query = query.where(_met(condition, tenant))
-    return [rows.record(Job, row) for row in connection.execute(query)]
+        query = query.where(place < before)
+    query = query.where(*(_met(item, tenant) for item in rest))
+    found = connection.execute(query.order_by(place.desc()).limit(size))
+    return [rows.record(Job, row) for row in found]
+
+
+def _few(conditions: Sequence[Condition]) -> bool:
+    """Whether they ask for unfinished jobs alone, of which there are never very many."""
+    asked = [item.values for item in conditions if item.column == "state"]
+    return any(not JobState(value).terminal for values in asked for value in values)
 
 
 def _met(condition: Condition, tenant: str | None) -> sa.ColumnElement[bool]:
     """What a row must be like; a label is looked up in a table of its own, for its index."""
     if not condition.label:
         return jobs.c[condition.column].in_(condition.values)
+    whose = jobs.c.tenant if tenant is None else sa.literal(tenant)
     labelled = sa.select(job_labels.c.job).where(
-        job_labels.c.tenant == (jobs.c.tenant if tenant is None else tenant),
+        job_labels.c.tenant == whose,
         job_labels.c.key == condition.label,
         job_labels.c.value.in_(condition.values),
         job_labels.c.job == jobs.c.id,
