@@ -14,7 +14,7 @@ import pytest
 from controllers import Running
 
 from tessera.api.controller.v1 import job_pb2
-from tessera.api.controller.v1.spec_pb2 import ResourcesSpec
+from tessera.api.controller.v1.spec_pb2 import ResourcesSpec, SchedulingSpec
 from tessera.controller.app import Controller
 from tessera.controller.config import Config
 from tessera.controller.policy.outcome import RunStatus
@@ -209,3 +209,31 @@ async def test_a_second_gang_waits_with_figures_and_follows(running):
         job_pb2.CancelJobRequest(name=first), metadata=running.user(), timeout=10
     )
     await until(running, second, job_pb2.JOB_STATE_SUCCEEDED)
+
+
+@pytest.mark.parametrize(("how", "grace"), [("wait", 600), ("stubborn", 1)])
+async def test_a_paused_job_gives_its_place_back_and_goes_on(running, how, grace):
+    job = (await running.submit(labels={"how": how}, retries=0)).id
+    await until(running, job, job_pb2.JOB_STATE_RUNNING)
+    await running.jobs.PauseJob(
+        job_pb2.PauseJobRequest(name=job, grace_seconds=grace),
+        metadata=running.user(),
+        timeout=10,
+    )
+    paused = await until(running, job, job_pb2.JOB_STATE_QUEUED)
+    await asyncio.sleep(2)
+    assert (await running.get(job)).state == job_pb2.JOB_STATE_QUEUED, "it is held"
+    assert paused.hold.by == "ada"
+    await running.jobs.ResumeJob(
+        job_pb2.ResumeJobRequest(name=job), metadata=running.user(), timeout=10
+    )
+    done = await until(running, job, job_pb2.JOB_STATE_SUCCEEDED)
+    assert [attempt.number for attempt in done.attempts] == [1, 2]
+
+
+async def test_an_attempt_that_takes_too_long_ends_and_is_not_repeated(running):
+    limits = SchedulingSpec(time_limit_seconds=6)
+    job = (await running.submit(labels={"how": "wait"}, scheduling=limits)).id
+    done = await until(running, job, job_pb2.JOB_STATE_FAILED)
+    assert done.failure.reason == "TIME_LIMIT"
+    assert len(done.attempts) == 1

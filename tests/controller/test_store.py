@@ -21,8 +21,17 @@ from tessera.attempt.progress import Progress
 from tessera.controller.policy import filters, quotas
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import FAILURES
-from tessera.controller.policy.job import Cancel, Fail, JobProgress, JobState, Stop, Succeed
+from tessera.controller.policy.job import (
+    Cancel,
+    Fail,
+    JobProgress,
+    JobState,
+    Requeue,
+    Stop,
+    Succeed,
+)
 from tessera.controller.policy.records import EnsureJob, Job, Note, Numbered, Point
+from tessera.controller.policy.stop import StopCause
 from tessera.controller.store import (
     attempts,
     ensures,
@@ -278,6 +287,17 @@ async def test_an_outcome_is_stored_once(database):
         await database.write(
             attempts.report, "job-001", 1, [Numbered(sequence=1, content=Progress(step=1))]
         )
+
+
+async def test_a_kill_does_not_wait_behind_a_stop_that_nobody_hears(database):
+    await database.write(jobs.create, new(), JOBS)
+    await database.write(placement.admit, "job-001", "p")
+    asked = Requeue(cause=StopCause.REQUEUED, by="ada", grace=0.0)
+    await database.write(jobs.apply, "job-001", asked)
+    launch, *others = await database.read(outbox.due)
+    assert (launch.kind, others) == ("launch", [])
+    await database.write(outbox.done, launch.id)
+    assert [command.kind for command in await database.read(outbox.due)] == ["stop", "kill"]
 
 
 async def test_commands_of_a_job_keep_their_order(database):

@@ -13,11 +13,20 @@ from tessera.controller.store.schema import outbox
 
 
 def due(connection: sa.Connection, limit: int = 64) -> list[PendingCommand]:
-    """The first command of each job, where its time has come."""
-    first = sa.select(sa.func.min(outbox.c.id)).group_by(outbox.c.job)
+    """The first command of each job, where its time has come.
+
+    A driver may be deaf to a stop for long, so that a kill does not wait behind one.
+    """
+    earlier = outbox.alias()
+    kill, stop = CommandKind.KILL.value, CommandKind.STOP.value
+    blocked = sa.exists().where(
+        earlier.c.job == outbox.c.job,
+        earlier.c.id < outbox.c.id,
+        sa.or_(outbox.c.kind != kill, earlier.c.kind != stop),
+    )
     query = (
         sa.select(outbox)
-        .where(outbox.c.id.in_(first), outbox.c.due <= time.time())
+        .where(outbox.c.due <= time.time(), ~blocked)
         .order_by(outbox.c.id)
         .limit(limit)
     )
