@@ -19,7 +19,9 @@ from tessera.api.controller.v1 import (
     attempt_pb2,
     deployment_pb2,
     job_pb2,
+    node_pb2,
     pool_pb2,
+    queue_pb2,
     registry_pb2,
 )
 from tessera.api.inference.v1 import inference_pb2
@@ -27,8 +29,8 @@ from tessera.api.parameters.v1 import coordinator_pb2, shard_pb2
 from tessera.api.trainer.v1 import trainer_pb2
 
 FILES = (
-    attempt_pb2, coordinator_pb2, deployment_pb2, inference_pb2, job_pb2, pool_pb2, registry_pb2,
-    shard_pb2, trainer_pb2,
+    attempt_pb2, coordinator_pb2, deployment_pb2, inference_pb2, job_pb2, node_pb2, pool_pb2,
+    queue_pb2, registry_pb2, shard_pb2, trainer_pb2,
 )  # fmt: skip
 REQUESTS = [
     method.input_type
@@ -95,6 +97,14 @@ REQUIRED = {
     "ModelSpec.family",
     "DataSpec.files",
     "AcceleratorSpec.type",
+    "TopologySpec.within",
+    "ExplainJobRequest.subject",
+    "ExtraNodes.count",
+    "PutQueueRequest.queue",
+    "Queue.name",
+    "DeleteQueueRequest.name",
+    "UpdateNodeRequest.id",
+    "UpdateNodeRequest.state",
     "KubernetesSecretSpec.name",
     "KubernetesSecretSpec.key",
     "RegisterPoolRequest.pool",

@@ -12,7 +12,10 @@ from tessera.api.controller.v1 import attempt_pb2, job_pb2, spec_pb2
 from tessera.api.controller.v1.spec_pb2 import InitSpec, ModelSpec, PublishSpec
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.records import Pool
+from tessera.controller.pools.nodes import UNKNOWN_MEMORY
 from tessera.controller.pools.state import PoolState
+from tessera.controller.reconcile.scheduling import SchedulingLoop
+from tessera.controller.scheduling.node import Node
 from tessera.rpc.channel import mapped_errors
 
 TIMEOUT = 10
@@ -122,12 +125,15 @@ async def test_bad_specs_are_refused(platform, fields, kind, reason, field):
 )
 async def test_more_than_any_pool_could_hold_is_refused(platform, resources, field):
     pool = Pool(name="local", dashboard_url="http://127.0.0.1:1", ray_address="127.0.0.1:2")
-    platform.runtime.pools._states["local"] = PoolState(pool=pool, nodes=({"CPU": 8.0},))
+    platform.runtime.pools._states["local"] = PoolState(
+        pool=pool, nodes=(Node(id="n", pool="local", cpu=8000, memory=UNKNOWN_MEMORY),)
+    )
+    await SchedulingLoop(platform.runtime).round()
     with pytest.raises(errors.InvalidArgumentError) as caught:
         await create(platform, resources=resources)
     assert caught.value.reason == "EXCEEDS_EVERY_POOL"
     assert [v.field for v in caught.value.violations] == [field]
-    assert "pool local has" in caught.value.message
+    assert "there is 8 CPU in all" in caught.value.message
     assert Demand(workers=8, cpus=1).total() == {"CPU": 8}
 
 

@@ -203,8 +203,9 @@ async def test_a_second_gang_waits_with_figures_and_follows(running):
     second = (await running.submit("second", labels={"how": "succeed"}, resources=wide)).id
     await asyncio.sleep(0.5)
     waiting = (await running.get(second)).waiting
-    assert waiting[0].reason == "WAITING_FOR_RESOURCES"
-    assert "3 CPU free of 8 CPU" in waiting[0].message
+    assert waiting[0].reason == "NO_ROOM"
+    assert waiting[0].about["held_by"] == first
+    assert first in waiting[0].message
     await running.jobs.CancelJob(
         job_pb2.CancelJobRequest(name=first), metadata=running.user(), timeout=10
     )

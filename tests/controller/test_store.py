@@ -214,7 +214,7 @@ async def make(database, move):
     number = job.position.attempt
     match move:
         case "admit":
-            await database.write(placement.admit, job.id, "p")
+            await database.write(placement.admit, job.id, pool="p")
         case "report":
             note = Numbered(sequence=1, content=Note(type="note", message="hello"))
             await database.write(attempts.report, job.id, number, [note])
@@ -237,7 +237,7 @@ def _launches(connection):
 
 async def test_reports_are_counted_once_and_metrics_bounded(database):
     await database.write(jobs.create, new(), JOBS)
-    await database.write(placement.admit, "job-001", "p")
+    await database.write(placement.admit, "job-001", pool="p")
 
     def batch(first, count):
         return [
@@ -263,9 +263,9 @@ async def test_reports_are_counted_once_and_metrics_bounded(database):
 
 async def test_an_older_attempt_is_fenced_off(database):
     await database.write(jobs.create, new(), JOBS)
-    await database.write(placement.admit, "job-001", "p")
+    await database.write(placement.admit, "job-001", pool="p")
     await database.write(attempts.finish, "job-001", 1, Fail(failure=LOST))
-    await database.write(placement.admit, "job-001", "p")
+    await database.write(placement.admit, "job-001", pool="p")
     for call in (
         (attempts.report, "job-001", 1, []),
         (attempts.finish, "job-001", 1, Succeed(version=1)),
@@ -277,7 +277,7 @@ async def test_an_older_attempt_is_fenced_off(database):
 
 async def test_an_outcome_is_stored_once(database):
     await database.write(jobs.create, new(), JOBS)
-    await database.write(placement.admit, "job-001", "p")
+    await database.write(placement.admit, "job-001", pool="p")
     assert await database.write(attempts.finish, "job-001", 1, Succeed(version=1))
     assert not await database.write(attempts.finish, "job-001", 1, Succeed(version=1))
     with pytest.raises(errors.FailedPreconditionError) as caught:
@@ -302,7 +302,7 @@ async def test_a_kill_does_not_wait_behind_a_stop_that_nobody_hears(database):
 
 async def test_commands_of_a_job_keep_their_order(database):
     await database.write(jobs.create, new(), JOBS)
-    await database.write(placement.admit, "job-001", "p")
+    await database.write(placement.admit, "job-001", pool="p")
     await database.write(jobs.apply, "job-001", Cancel(by="ada"))
     seen = []
     while due := await database.read(outbox.due):

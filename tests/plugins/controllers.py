@@ -126,7 +126,7 @@ class Running:
 
     async def admit(self, job: str) -> None:
         """What the scheduler does, without a pool."""
-        await self.runtime.database.write(placement.admit, job, "local")
+        await self.runtime.database.write(placement.admit, job, pool="local")
 
     async def release(self, job: str, number: int = 1) -> None:
         await self.runtime.database.write(store_attempts.release, job, number)

@@ -191,14 +191,14 @@ class InProcessPlatform:
     # --- what the controller does by itself where it has pools ---
 
     def admit(self, job: str) -> None:
-        self._write(placement.admit, job, "local")
+        self._write(placement.admit, job, pool="local")
 
     def release(self, job: str) -> None:
         """Once the Ray job of its first attempt is gone."""
         self._write(attempts.release, job, 1)
 
-    def _write(self, work, *arguments):
-        return self.run(self.controller.runtime.database.write(work, *arguments))
+    def _write(self, work, *arguments, **named):
+        return self.run(self.controller.runtime.database.write(work, *arguments, **named))
 
     # --- deployments ---
 

@@ -84,6 +84,7 @@ def cases(job):
     return {
         "GetJob": [job_pb2.GetJobRequest(name=name) for name in names],
         "CancelJob": [job_pb2.CancelJobRequest(name=name) for name in names],
+        "ExplainJob": [job_pb2.ExplainJobRequest(name=name) for name in names],
         "GetJobRun": [job_pb2.GetJobRunRequest(name=name) for name in names],
         "CheckpointJob": [job_pb2.CheckpointJobRequest(name=name) for name in names],
         "WatchJob": [job_pb2.WatchJobRequest(name=name) for name in names],

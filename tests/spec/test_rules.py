@@ -298,6 +298,18 @@ BAD = {
         TRANSLATE + "data: {files: ['s3://a/x'], target_files: [y.de]}\n",
         "FILE_NOT_UPLOADED", "data.target_files[0]", "3:44", "client must upload",
     ),
+    "more workers to begin with": (
+        GPT + TEXT + "resources: {workers: 2, min_workers: 3}\n",
+        "TOO_FEW_WORKERS", "resources.min_workers", "4:38", "fewest",
+    ),
+    "one accelerator and a half": (
+        GPT + TEXT + "resources: {accelerator: {type: GPU, count: 1.5}}\n",
+        "ACCELERATOR_COUNT", "resources.accelerator.count", "4:45", "whole ones",
+    ),
+    "slice of GPUs": (
+        GPT + TEXT + "resources: {accelerator: {type: H100, topology: 2x2}}\n",
+        "TPU_TOPOLOGY", "resources.accelerator.topology", "4:49", "only TPUs",
+    ),
     "secret for the system": (
         GPT + TEXT + "secrets: {LD_PRELOAD: {env: A}}\n",
         "RESERVED_VARIABLE", "secrets[LD_PRELOAD]", "4:23", "choose another name",

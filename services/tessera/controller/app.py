@@ -1,12 +1,12 @@
 """A controller: its parts put together, its server and its loops.
 
-    JobService ─► store ─► admission ──► outbox ──► commands ──► Ray Jobs API ─► driver
-                    ▲        (scheduler)              (launcher)                    │
+    JobService ─► store ─► scheduling ─► outbox ──► commands ──► Ray Jobs API ─► driver
+                    ▲                                 (launcher)                    │
                     ├── attempts ◄── Ray job status ◄───────────────────────────────┤
                     └── AttemptService ◄── reports, logs, outcome ◄─────────────────┘
     services ──► ensure jobs ──► parameter service, replicas ──► RegistryService
 
-Each loop sleeps until a signal of another part, or until its own next look: admission is woken by
+Each loop sleeps until a signal of another part, or until its own next look: scheduling is woken by
 new jobs, given-back resources and changed pools; commands by transitions; services by
 registrations.
 """
@@ -27,7 +27,9 @@ from tessera.api.controller.v1 import (
     attempt_pb2_grpc,
     deployment_pb2_grpc,
     job_pb2_grpc,
+    node_pb2_grpc,
     pool_pb2_grpc,
+    queue_pb2_grpc,
     registry_pb2_grpc,
 )
 from tessera.controller.config import Config
@@ -40,22 +42,25 @@ from tessera.controller.policy.registry import Registry
 from tessera.controller.pools.launcher import RayHttp, RayLauncher
 from tessera.controller.pools.secrets import Secrets, of_path
 from tessera.controller.pools.state import Pools
-from tessera.controller.reconcile.admission import AdmissionLoop
 from tessera.controller.reconcile.attempts import AttemptLoop
 from tessera.controller.reconcile.blobs import BlobLoop
 from tessera.controller.reconcile.commands import CommandLoop
 from tessera.controller.reconcile.deadlines import DeadlineLoop
 from tessera.controller.reconcile.loop import run_loop
 from tessera.controller.reconcile.retention import RetentionLoop
+from tessera.controller.reconcile.scheduling import SchedulingLoop
 from tessera.controller.reconcile.services import ServicesLoop
 from tessera.controller.runtime import Runtime
+from tessera.controller.scheduler import WorkloadScheduler
 from tessera.controller.services.access import AccessService
 from tessera.controller.services.attempts import AttemptService
 from tessera.controller.services.blobs import BlobService
 from tessera.controller.services.deployments import DeploymentService
 from tessera.controller.services.identity import IdentityService
 from tessera.controller.services.jobs import JobService
+from tessera.controller.services.nodes import NodeService
 from tessera.controller.services.pools import PoolService
+from tessera.controller.services.queues import QueueService
 from tessera.controller.services.registry import RegistryService
 from tessera.controller.signals import ADMISSION, OUTBOX, SERVICES, Signals
 from tessera.controller.store import access as store_access
@@ -149,6 +154,7 @@ class Controller:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.runtime.scheduler.close()
         await self._http.close()
         if self.runtime.oidc is not None:
             await self.runtime.oidc.close()
@@ -164,7 +170,7 @@ class Controller:
         services = ServicesLoop(runtime, self.address)
         loops = [
             ("pools", (), self._look_at_pools),
-            ("admission", (ADMISSION,), AdmissionLoop(runtime).round),
+            ("scheduling", (ADMISSION,), SchedulingLoop(runtime).round),
             ("commands", (OUTBOX,), commands.round),
             ("attempts", (), AttemptLoop(runtime).round),
             ("services", (SERVICES,), services.round),
@@ -208,6 +214,7 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
         blobs=BlobStore(config.home / "blobs"),
         trust=trust,
         ids=Ids(),
+        scheduler=WorkloadScheduler(),
         oidc=OidcExchange(config.oidc) if config.oidc else None,
     )
 
@@ -239,6 +246,14 @@ def _services(runtime: Runtime) -> list[tuple[str, Callable[[Any], None]]]:
             partial(registry_pb2_grpc.add_IdentityServiceServicer_to_server, identity),
         ),
         ("PoolService", partial(pool_pb2_grpc.add_PoolServiceServicer_to_server, pools)),
+        (
+            "QueueService",
+            partial(queue_pb2_grpc.add_QueueServiceServicer_to_server, QueueService(runtime)),
+        ),
+        (
+            "NodeService",
+            partial(node_pb2_grpc.add_NodeServiceServicer_to_server, NodeService(runtime)),
+        ),
         ("BlobService", partial(pool_pb2_grpc.add_BlobServiceServicer_to_server, blobs)),
     ]
     return [(f"{PACKAGE}.{name}", add) for name, add in added]

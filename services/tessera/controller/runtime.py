@@ -8,10 +8,11 @@ from tessera.controller.config import Config
 from tessera.controller.oidc.exchange import OidcExchange
 from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
-from tessera.controller.policy.ledger import Reservation
 from tessera.controller.policy.registry import Registry
+from tessera.controller.policy.reservation import Reservation
 from tessera.controller.pools.launcher import Launcher
 from tessera.controller.pools.state import Pools
+from tessera.controller.scheduler import WorkloadScheduler
 from tessera.controller.signals import Signals
 from tessera.controller.store.blobs import BlobStore
 from tessera.controller.store.database import Database
@@ -39,6 +40,7 @@ class Runtime:
     blobs: BlobStore
     trust: Trust
     ids: Ids
+    scheduler: WorkloadScheduler
     oidc: OidcExchange | None = None
 
     @property
@@ -46,16 +48,9 @@ class Runtime:
         """What signs tokens now."""
         return self.trust.issuer
 
-    @property
-    def services_pool(self) -> str:
-        """The pool of the parameter service: the first one; empty: there is none."""
-        states = self.pools.all()
-        return states[0].pool.name if states else ""
-
     async def reservations(self) -> tuple[Reservation, ...]:
         """What Tessera's own work holds on all pools."""
-        shards = self.config.shards
-        return await self.database.read(reservations, self.services_pool, shards)
+        return await self.database.read(reservations)
 
 
 def scope(caller: Principal) -> str | None:

@@ -36,6 +36,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cpus", type=float, default=1.0, help="logical CPUs of each")
     parser.add_argument("--accelerator-type", default="", help="for example H100; GPU: any")
     parser.add_argument("--accelerator-count", type=float, default=1.0, help="of each replica")
+    parser.add_argument("--memory-bytes", type=int, default=0, help="of each; 0: none is reserved")
+    parser.add_argument("--nodes", default="", help="of the replicas, in order, with commas")
     parser.add_argument("--limits", default=NOTHING, help="how much anybody may have, as JSON")
     return parser.parse_args()
 
@@ -65,6 +67,8 @@ def main() -> int:
                 cpus=args.cpus,
                 accelerator_type=args.accelerator_type,
                 accelerator_count=args.accelerator_count,
+                memory=args.memory_bytes,
+                nodes=tuple(args.nodes.split(",")) if args.nodes else (),
                 calls=parse_configuration(args.limits, "--limits", PlatformLimits).servers,
             )
         )

@@ -47,6 +47,8 @@ class WantedReplicas:
         cpus: of each.
         accelerator_type: of each, for example `H100`; `GPU` takes any; empty: none.
         accelerator_count: of each.
+        memory: of each, in bytes; 0: none is reserved.
+        nodes: where each was placed; none: anywhere.
         calls: what callers may have of each one's server.
     """
 
@@ -59,6 +61,8 @@ class WantedReplicas:
     cpus: float
     accelerator_type: str = ""
     accelerator_count: float = 1.0
+    memory: int = 0
+    nodes: tuple[str, ...] = ()
     calls: CallLimits = LIMITS
 
     def __post_init__(self) -> None:
@@ -107,12 +111,21 @@ def _actor(wanted: WantedReplicas, index: int) -> Any:
         calls=wanted.calls,
     )
     options: dict[str, Any] = {}
-    if wanted.accelerator_type:
+    kind = wanted.accelerator_type.upper()
+    if kind.startswith("TPU"):
+        options["resources"] = {"TPU": wanted.accelerator_count}
+    elif kind:
         options["num_gpus"] = wanted.accelerator_count
-        if wanted.accelerator_type != "GPU":
-            options["accelerator_type"] = wanted.accelerator_type
+    if kind not in {"", "GPU", "TPU"}:
+        options["accelerator_type"] = wanted.accelerator_type
+    place = detached(
+        wanted.actor_name(index),
+        cpus=wanted.cpus,
+        memory=wanted.memory,
+        node=wanted.nodes[index] if index < len(wanted.nodes) else "",
+    )
     return ReplicaActor.options(  # type: ignore[attr-defined]
-        **detached(wanted.actor_name(index), cpus=wanted.cpus), max_concurrency=4, **options
+        **place, max_concurrency=4, **options
     ).remote(config)
 
 

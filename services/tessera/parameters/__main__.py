@@ -34,6 +34,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--replicas", type=int, default=0, help="shards that have each piece; 0: by the nodes"
     )
+    parser.add_argument(
+        "--nodes", default="", help="of the coordinator, then of the shards, with commas"
+    )
     parser.add_argument("--limits", default=NOTHING, help="how much anybody may have, as JSON")
     return parser.parse_args()
 
@@ -73,7 +76,8 @@ def _ensure(options: argparse.Namespace) -> None:
     ]
     leave_working_directory()
     ray.init(namespace=NAMESPACE, log_to_driver=False)
-    for address in ensure(of_coordinator, of_shards, coordinator, shards):
+    nodes = options.nodes.split(",") if options.nodes else [""] * (options.shards + 1)
+    for address in ensure(of_coordinator, of_shards, coordinator, shards, nodes):
         print(address, flush=True)  # noqa: T201 - the job's log
 
 

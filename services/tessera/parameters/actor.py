@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 COORDINATOR = "tessera-coordinator"
 CPUS = 0.25
+MEMORY = 256 * 1024 * 1024
 START_SECONDS = 120.0
 
 
@@ -91,16 +92,20 @@ def ensure(
     shard_places: list[ServiceAddress],
     coordinator: CoordinatorConfig,
     shards: list[ShardConfig],
+    nodes: Sequence[str],
 ) -> list[str]:
     """Make sure that all actors exist and answer; returns their addresses, coordinator last.
 
-    An actor that exists is left as it is, also if it was made with other settings.
+    An actor that exists is left as it is, also if it was made with other settings. `nodes` are
+    where the coordinator, then the shards were placed; empty: anywhere.
     """
+    first, *others = nodes
     handles = [
-        _actor(ShardActor, f"tessera-{config.name}").remote(config, place)
-        for config, place in zip(shards, shard_places, strict=True)
+        _actor(ShardActor, f"tessera-{config.name}", node).remote(config, place)
+        for config, place, node in zip(shards, shard_places, others, strict=True)
     ]
-    handles.append(_actor(CoordinatorActor, COORDINATOR).remote(coordinator, coordinator_place))
+    made = _actor(CoordinatorActor, COORDINATOR, first)
+    handles.append(made.remote(coordinator, coordinator_place))
     return list(ray.get([handle.address.remote() for handle in handles], timeout=START_SECONDS))
 
 
@@ -110,5 +115,6 @@ def _here(place: ServiceAddress) -> ServiceAddress:
     return replace(place, host=host, actor=str(ray.get_runtime_context().get_actor_id()))
 
 
-def _actor(kind: type, name: str) -> Any:
-    return ray.remote(kind).options(**detached(name, cpus=CPUS), max_task_retries=-1)
+def _actor(kind: type, name: str, node: str) -> Any:
+    options = detached(name, cpus=CPUS, memory=MEMORY, node=node)
+    return ray.remote(kind).options(**options, max_task_retries=-1)

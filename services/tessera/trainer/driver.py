@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -28,7 +29,7 @@ from tessera.trainer.control.service import RankService, TrainerService
 from tessera.trainer.failure import classify
 from tessera.trainer.launch import train
 from tessera.trainer.settings import AttemptContext, Settings
-from tessera.trainer.spec import settings_of
+from tessera.trainer.spec import as_admitted, settings_of
 
 log = structlog.get_logger()
 
@@ -68,8 +69,9 @@ class Driver:
         """Run it and tell the controller how it ended."""
         try:
             reply = await self._fetch()
-            settings = settings_of(reply.spec)
-            ended = await self._serve(settings, reply.tenant)
+            places = [dict(worker.label_selector) for worker in reply.workers]
+            settings = settings_of(as_admitted(reply.spec, len(places)))
+            ended = await self._serve(settings, reply.tenant, places[: settings.workers])
         except errors.TesseraError as error:
             ended = Ended(failure=classify(error, -1))
         except Exception as error:
@@ -89,7 +91,9 @@ class Driver:
                     wait_for_ready=True,
                 )
 
-    async def _serve(self, settings: Settings, tenant: str) -> Ended:
+    async def _serve(
+        self, settings: Settings, tenant: str, places: Sequence[Mapping[str, str]]
+    ) -> Ended:
         record = AttemptRecord(
             job=self._ref.job,
             attempt=self._ref.attempt,
@@ -114,7 +118,7 @@ class Driver:
         )
         try:
             lost_ranks: dict[int, Failure] = await asyncio.to_thread(
-                train, settings, context, backend_for(settings.accelerator)
+                train, settings, context, backend_for(settings.accelerator), places
             )
             return record.ended(lost_ranks)
         finally:

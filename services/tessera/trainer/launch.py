@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
 import ray.exceptions
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.config import ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
 from tessera.attempt.failure import Failure, FailureCategory
@@ -19,27 +21,43 @@ GANG_SECONDS = 600
 """How long a collective may take; others of the gang may be fetching or encoding text."""
 
 
-def scaling(settings: Settings) -> ScalingConfig:
-    """What the gang occupies, in Ray's terms; the same amounts that the controller admitted."""
+def scaling(settings: Settings, places: Sequence[Mapping[str, str]] = ()) -> ScalingConfig:
+    """What the gang occupies, in Ray's terms; the same amounts that the controller admitted.
+
+    Args:
+        settings: of the run.
+        places: by worker, the labels of the node that it was given; none: any node.
+    """
     resources: dict[str, float] = {"CPU": settings.cpus_per_worker}
+    if settings.memory_per_worker:
+        resources["memory"] = settings.memory_per_worker
+    tpu = settings.accelerator.upper().startswith("TPU")
     if settings.accelerator:
-        resources["GPU"] = settings.accelerators_per_worker
-    named = settings.accelerator if settings.accelerator.upper() not in {"", "GPU"} else None
+        resources["TPU" if tpu else "GPU"] = settings.accelerators_per_worker
+    anything = settings.accelerator.upper() in {"", "GPU", "TPU"}
     return ScalingConfig(
         num_workers=settings.workers,
-        use_gpu=bool(settings.accelerator),
+        use_gpu=bool(settings.accelerator) and not tpu,
         resources_per_worker=resources,
-        accelerator_type=named,
+        # Where the node is named, so is its type.
+        accelerator_type=None if anything or places else settings.accelerator,
+        label_selector=[dict(place) for place in places] or None,
     )
 
 
-def train(settings: Settings, context: AttemptContext, backend: str) -> dict[int, Failure]:
+def train(
+    settings: Settings,
+    context: AttemptContext,
+    backend: str,
+    places: Sequence[Mapping[str, str]] = (),
+) -> dict[int, Failure]:
     """Run the gang to its end.
 
     Args:
         settings: of the run.
         context: how the ranks reach the platform.
         backend: of the process group.
+        places: by worker, the labels of its node.
 
     Returns:
         What Ray says of the ranks that failed, by rank; rank -1 for the gang as a whole.
@@ -50,7 +68,7 @@ def train(settings: Settings, context: AttemptContext, backend: str) -> dict[int
             _rank,
             train_loop_config={"settings": settings, "context": context},
             torch_config=TorchConfig(backend=backend, timeout_s=GANG_SECONDS),
-            scaling_config=scaling(settings),
+            scaling_config=scaling(settings, places),
             run_config=RunConfig(
                 name=context.name,
                 storage_path=folder,

@@ -91,6 +91,7 @@ class Settings:
     publish_keep: int
     workers: int
     cpus_per_worker: float
+    memory_per_worker: int
     accelerator: str
     accelerators_per_worker: float
     entrypoint: str

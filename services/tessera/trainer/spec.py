@@ -12,6 +12,7 @@ from tessera.models.lora_config import LoRAConfig
 from tessera.models.registry import family
 from tessera.models.sizes import SIZES
 from tessera.spec import resolve
+from tessera.spec.quantity import quantity
 from tessera.spec.settings import data_settings
 from tessera.trainer.data.settings import TokenizerSettings
 from tessera.trainer.secrets import SecretSource
@@ -73,6 +74,7 @@ def settings_of(spec: pb.JobSpec) -> Settings:
         publish_keep=full.publish.keep,
         workers=resources.workers,
         cpus_per_worker=resources.cpus_per_worker,
+        memory_per_worker=quantity(resources.memory_per_worker),
         accelerator=resources.accelerator.type,
         accelerators_per_worker=resources.accelerator.count,
         entrypoint=full.entrypoint,
@@ -80,6 +82,18 @@ def settings_of(spec: pb.JobSpec) -> Settings:
         secrets={name: _secret(secret) for name, secret in full.secrets.items()},
         spec_json=spec_json(full),
     )
+
+
+def as_admitted(spec: pb.JobSpec, workers: int) -> pb.JobSpec:
+    """A spec for so many workers as were admitted: as many of them as share a batch evenly."""
+    if not workers or workers == spec.resources.workers:
+        return spec
+    fewer = pb.JobSpec()
+    fewer.CopyFrom(spec)
+    parts = spec.train.grad_accumulation or 1
+    able = (n for n in range(workers, 0, -1) if spec.train.batch_size % (n * parts) == 0)
+    fewer.resources.workers = next(able, workers)
+    return fewer
 
 
 def spec_json(spec: pb.JobSpec) -> bytes:

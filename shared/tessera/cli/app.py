@@ -38,6 +38,7 @@ COMMANDS = {
     "watch": ("tessera.cli.watch", "Watch a job until it ends."),
     "logs": ("tessera.cli.logs", "Print log lines of a job."),
     "metrics": ("tessera.cli.metrics", "Plot the losses of a job."),
+    "explain": ("tessera.cli.explain", "Tell why a job waits, and what would let it start."),
     "cancel": ("tessera.cli.jobs", "Cancel a job; it ends within two steps."),
     "pause": ("tessera.cli.life", "Let a job commit a version and give its place back."),
     "resume": ("tessera.cli.life", "Let a paused job go on from its last version."),
@@ -67,6 +68,8 @@ COMMANDS = {
     "embed": ("tessera.cli.embed", "Turn each text into a vector."),
     "score": ("tessera.cli.score", "Tell how likely the model finds each text."),
     "pools": ("tessera.cli.pools", "List the Ray clusters that work is placed on."),
+    "nodes": ("tessera.cli.nodes", "List the nodes of all pools, with what is free on each."),
+    "queues": ("tessera.cli.queues", "List the queues, with what each has, and how it is used."),
     "shards": (
         "tessera.cli.shards",
         "List the shards that hold parameter sets, and what each holds.",

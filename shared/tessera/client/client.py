@@ -20,6 +20,7 @@ from tessera.client.jobs import Jobs
 from tessera.client.parameter_sets import ParameterSets
 from tessera.client.processes import Processes
 from tessera.client.replicas import Replicas
+from tessera.client.scheduling import Scheduling
 from tessera.weights.coordinator import Coordinator
 
 
@@ -62,6 +63,7 @@ class Client(Answers, ParameterSets):
         self.jobs = Jobs(self._connection, self.blobs)
         self.deployments = Deployments(self._connection)
         self.access = AccessControl(self._connection)
+        self.scheduling = Scheduling(self._connection)
         self.processes = Processes(self._connection, self.jobs, self.deployments)
         self._pools: Any = PoolServiceStub(self._connection.channel)
         coordinator = Coordinator(

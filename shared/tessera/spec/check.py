@@ -10,11 +10,11 @@ from google.protobuf.message import Message
 from tessera import errors, validation
 from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.spec.resolve import resolve
-from tessera.spec.rules import data, model, secrets, task, tokenizer, train, tuning
+from tessera.spec.rules import data, model, resources, secrets, task, tokenizer, train, tuning
 from tessera.spec.rules.files import url_problems
 from tessera.spec.rules.problem import Problem
 
-_PARTS = (model, task, tokenizer, data, train, tuning, secrets)
+_PARTS = (model, task, tokenizer, data, train, tuning, secrets, resources)
 
 
 def check(spec: JobSpec, *, uploaded: bool = True) -> None:

@@ -47,8 +47,10 @@ def resolve(spec: JobSpec, *, width: int = 0) -> JobSpec:
     done.CopyFrom(spec)
     known = family(done.model.family)
     fill(done, {"kind": "train", "queue": "default", "retries": 2})
-    fill(done.resources, {"workers": 1, "cpus_per_worker": 1.0})
+    fill(done.resources, {"workers": 1, "cpus_per_worker": 1.0, "memory_per_worker": "1Gi"})
     fill(done.scheduling, _SCHEDULING)
+    if done.resources.HasField("topology"):
+        fill(done.resources.topology, {"required": True})
     if done.resources.HasField("accelerator"):
         fill(done.resources.accelerator, {"count": 1.0})
     fill(done.task, {"kind": known.default_task})

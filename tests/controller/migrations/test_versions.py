@@ -26,7 +26,7 @@ from tessera.controller.policy.records import (
     Point,
     Pool,
 )
-from tessera.controller.policy.scheduler import Reason
+from tessera.controller.scheduling.decisions import Reason
 from tessera.controller.store import (
     attempts,
     deployments,
@@ -44,6 +44,7 @@ from tessera.controller.store.schema import metadata
 from tessera.rpc.principal import Principal, Role
 
 REASON = {"reason": "NO_ROOM", "message": "full"}
+READ_REASON = Reason(code="NO_ROOM", message="full")
 FAILURE = {
     "category": "USER",
     "reason": "BAD_DATA",
@@ -217,7 +218,7 @@ JOBS = [
         position=JobProgress(
             state=JobState.FAILED, attempt=1, failures=1, interruptions=2, retries=3
         ),
-        waiting=(Reason(**REASON),),
+        waiting=(READ_REASON,),
         progress=Progress(step=5, held_out_loss=2.5, metrics={"a": 1.0}),
         failure=FAILED,
         start_time=2.0,
@@ -315,7 +316,12 @@ async def test_all_else_reads_the_same(database):
     kept = {name: row[name] for name in ("tenant", "name", "owner", "spec", "pool", "generation")}
     demand = Demand(workers=3, cpus=2.0, accelerator="GPU", count=1.0)
     assert await database.read(deployments.every) == [
-        Deployment(**kept, demand=demand, waiting=(Reason(**REASON),), create_time=5.0)
+        Deployment(
+            **kept,
+            demand=demand,
+            waiting=(READ_REASON,),
+            create_time=5.0,
+        )
     ]
     ensure = {k: v for k, v in STORED["ensures"][0].items() if k not in {"tenant", "owner"}}
     assert await database.read(ensures.every) == {ensure["key"]: EnsureJob(**ensure)}

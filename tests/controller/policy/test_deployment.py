@@ -8,7 +8,7 @@ from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.deployment import DeploymentState, status
 from tessera.controller.policy.records import Deployment, EnsureJob
 from tessera.controller.policy.registry import Endpoint, EndpointRole
-from tessera.controller.policy.scheduler import Reason
+from tessera.controller.scheduling.decisions import Reason
 
 
 def endpoint(role, name, **labels):
@@ -79,5 +79,5 @@ def test_a_deployment_has_failed_when_waiting_is_in_vain():
     assert stands(active, broken, empty) == ("READY", 1, 1, text)
     assert stands(active, broken, deleting=True)[0] == "DELETING"
     for reason, state in (("EXCEEDS_EVERY_POOL", "FAILED"), ("WAITING_FOR_RESOURCES", "PENDING")):
-        waiting = (Reason(reason=reason, message="too much"),)
+        waiting = (Reason(code=reason, message="too much"),)
         assert stands(pool="", waiting=waiting) == (state, 0, 0, "too much")

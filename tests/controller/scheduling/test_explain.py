@@ -55,7 +55,7 @@ def remove(state, reason, now):
         more_quota(state, about["queue"], about["resource"], int(about["missing"]))
         return
     else:
-        assert reason.code == "EXCEEDS_FLEET", reason
+        assert reason.code == "EXCEEDS_EVERY_POOL", reason
         kinds = about["flavours"].split(",")
         for number in range(8):
             state.put_node(
@@ -174,7 +174,7 @@ def test_reasons_name_what_holds_work_back():
     assert codes(state, "late") == ["QUEUE_NOT_FOUND"]
     assert codes(state, "branch") == ["QUEUE_HAS_CHILDREN"]
     assert codes(state, "held") == ["BACKOFF"]
-    assert codes(state, "large") == ["EXCEEDS_FLEET"]
+    assert codes(state, "large") == ["EXCEEDS_EVERY_POOL"]
     assert codes(state, "many") == ["EXCEEDS_QUOTA"]
     (reason,) = explain(state, "second", 0.0)
     assert reason.code == "BORROWING_LIMIT_REACHED"

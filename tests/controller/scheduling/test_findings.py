@@ -88,7 +88,7 @@ def test_a_mig_instance_is_a_device_of_its_own():
     state.arrive(work("gpu", 3, arrival=2.0))
     schedule(state, 2.0)
     # Whoever takes any GPU does not take a part of one.
-    assert explain(state, "gpu", 2.0)[0].code == "EXCEEDS_FLEET"
+    assert explain(state, "gpu", 2.0)[0].code == "EXCEEDS_EVERY_POOL"
 
 
 def test_memory_is_a_resource():
@@ -198,7 +198,7 @@ def test_topology_is_kept_or_waited_for(level):
     state = state_of(node("n0", 4, **where), node("n1", 4, domain="e", rack="s"))
     hold(state, "held", 2, cpu=1)
     assert not asked(state, 2, workers=3, level=level)
-    assert explain(state, "asked", 1.0)[0].code in {"EXCEEDS_FLEET", "TOPOLOGY"}
+    assert explain(state, "asked", 1.0)[0].code in {"EXCEEDS_EVERY_POOL", "TOPOLOGY"}
     state.arrive(work("loose", 2, workers=3, level=level, level_required=False, arrival=2.0))
     schedule(state, 2.0)
     assert "loose" in state.allocations

@@ -11,7 +11,7 @@ from tessera.controller.scheduling.explain import explain
 from tessera.controller.scheduling.node import NodeGroup
 from tessera.controller.scheduling.schedule import schedule
 
-GROUP = NodeGroup(name="g", template=node("t", 4, cpu=16, pool="p"), max=2)
+GROUP = NodeGroup(name="g", template=node("t", 4, cpu=16), max=2)
 SLICES = NodeGroup(
     name="s", template=node("t", 4, flavour="TPU-V6E", slice_topology="2x4", cpu=16), max=2
 )
@@ -61,7 +61,7 @@ def test_a_gang_is_promised_all_or_nothing():
     assert len(state.growth.pending) == 2
     state.arrive(work("b", 4, workers=4, arrival=1.0))
     schedule(state, 1.0)
-    assert explain(state, "b", 1.0)[0].code == "EXCEEDS_FLEET"
+    assert explain(state, "b", 1.0)[0].code == "EXCEEDS_EVERY_POOL"
 
 
 def test_nodes_that_nobody_wants_any_more_are_not_waited_for():
@@ -104,3 +104,17 @@ def test_labels_of_a_group_count(labels):
     shape = replace(item.sets[0].shape, labels=(("zone", "x"),))
     state.arrive(replace(item, sets=(replace(item.sets[0], shape=shape),)))
     assert len(schedule(state, 0.0).admissions) == len(labels)
+
+
+def test_a_gang_grows_within_one_pool():
+    groups = [
+        NodeGroup(name=name, template=node("t", 4, cpu=16, pool=name), max=2) for name in "pq"
+    ]
+    state = state_with(groups[0], node("n0", 4, pool="q"))
+    state.put_group(groups[1])
+    state.arrive(work("a", 4, workers=3))
+    state.arrive(work("b", 4, workers=4, arrival=1.0))
+    (admission,) = schedule(state, 1.0).admissions
+    assert sorted(worker.node or worker.group for worker in admission.workers) == ["n0", "q", "q"]
+    assert not state.could_ever(state.waiting.get("b"), state.waiting.class_of("b").ways[0])
+    assert explain(state, "b", 1.0)[0].code == "EXCEEDS_EVERY_POOL"

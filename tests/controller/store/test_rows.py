@@ -19,9 +19,14 @@ from tessera.controller.policy.records import (
     EnsureJob,
     Event,
     Job,
+    NodeMark,
     PendingCommand,
+    Placement,
     Point,
     Pool,
+    StoredGroup,
+    StoredQueue,
+    StoredWorker,
 )
 from tessera.controller.store import rows, schema
 from tessera.rpc.identity import Principal
@@ -36,6 +41,10 @@ NOT_OF_THE_RECORD = {
     (EnsureJob, schema.ensures): {"tenant", "owner"},
     (PendingCommand, schema.outbox): {"due", "error"},
     (Principal, schema.tickets): {"digest", "expires"},
+    (Placement, schema.placements): set(),
+    (StoredQueue, schema.queues): set(),
+    (StoredGroup, schema.node_groups): set(),
+    (NodeMark, schema.node_marks): set(),
 }
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -45,13 +54,30 @@ amounts = st.dictionaries(words, numbers, max_size=3)
 progress = st.builds(
     Progress, step=whole, loss=numbers, epoch=st.none() | numbers, phase=words, metrics=amounts
 )
+demands = st.builds(
+    Demand,
+    workers=whole,
+    min_workers=whole,
+    cpus=numbers,
+    memory=whole,
+    accelerator=words,
+    count=numbers,
+    alternatives=st.lists(words, max_size=3).map(tuple),
+    node_selector=st.dictionaries(words, words, max_size=3),
+)
+workers = st.lists(
+    st.builds(
+        StoredWorker, node=words, devices=st.lists(whole, max_size=3).map(tuple), group=words
+    ),
+    max_size=3,
+).map(tuple)
 RECORDS = {
     Job: st.builds(
         Job,
         **dict.fromkeys(("id", "tenant", "owner", "name", "queue", "request_id", "spec"), words),
         priority=whole,
         labels=st.dictionaries(words, words, max_size=3),
-        demand=st.builds(Demand, workers=whole, cpus=numbers, accelerator=words, count=numbers),
+        demand=demands,
         position=st.builds(JobProgress, attempt=whole, failures=whole, retries=whole),
         progress=st.none() | progress,
         event_sequence=whole,
@@ -59,8 +85,10 @@ RECORDS = {
     ),
     Deployment: st.builds(
         Deployment,
-        demand=st.builds(Demand, workers=whole, cpus=numbers, accelerator=words, count=numbers),
+        demand=demands,
     ),
+    Placement: st.builds(Placement, workers=workers),
+    StoredQueue: st.builds(StoredQueue, tenants=st.lists(words, max_size=2).map(tuple)),
     Pool: st.builds(Pool, foreign=amounts),
 }
 

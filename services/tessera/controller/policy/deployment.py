@@ -52,7 +52,7 @@ def status(
     troubles = [text for each in (*failed, *rest, *ready) if (text := _message(each))]
     if ready:
         return _serves(deployment, ready, len(failed), troubles)
-    hopeless = [reason.message for reason in deployment.waiting if reason.reason in NO_HOPE]
+    hopeless = [reason.message for reason in deployment.waiting if reason.code in NO_HOPE]
     if failed and not rest:
         hopeless += troubles
     if ensure is not None and ensure.failures >= FAILURES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tessera.controller.policy.demand import MIB
 from tessera.controller.policy.records import Deployment, EnsureJob
 from tessera.controller.policy.registry import EndpointRole
 from tessera.rpc.principal import Principal, Role
@@ -25,6 +26,7 @@ class Desired:
         pool: where it stands.
         generation: changes when what is desired changes.
         endpoints: what must be registered while it stands.
+        nodes: of its actors, in their order.
         command: arguments of the ensure job, after the interpreter; the controller follows.
         principals: what its actors are, in the order in which it asks for their tokens.
     """
@@ -47,12 +49,24 @@ def parameters(
     disk_cap: int,
     replicas: int = 0,
     limits: tuple[str, ...] = (),
+    nodes: tuple[str, ...] = (),
 ) -> Desired:
-    """The coordinator and the shards; `limits` are arguments that tell them what there are."""
+    """The coordinator and the shards.
+
+    Args:
+        pool: where they are.
+        shards: how many.
+        data_dir: where everything is kept.
+        disk_cap: bytes of all versions together; 0: none.
+        replicas: shards that have each piece; 0: by the nodes.
+        limits: arguments that tell them what there are.
+        nodes: of the coordinator, then of the shards.
+    """
     names = [(EndpointRole.SHARD, f"shard-{index}") for index in range(shards)]
     cap = ("--disk-cap-bytes", str(disk_cap)) if disk_cap else ()
     copies = ("--replicas", str(replicas)) if replicas else ()
-    arguments = ("--shards", str(shards), "--data-dir", data_dir, *cap, *copies, *limits)
+    places = ("--nodes", ",".join(nodes)) if nodes else ()
+    arguments = ("--shards", str(shards), "--data-dir", data_dir, *cap, *copies, *places, *limits)
     return Desired(
         key=PARAMETERS,
         tenant="default",
@@ -69,13 +83,21 @@ def parameters(
     )
 
 
-def replicas(deployment: Deployment, model: str, limits: tuple[str, ...] = ()) -> Desired:
+def replicas(
+    deployment: Deployment,
+    model: str,
+    limits: tuple[str, ...] = (),
+    nodes: tuple[str, ...] = (),
+    flavour: str = "",
+) -> Desired:
     """The replicas of a deployment; none while it is being ended.
 
     Args:
         deployment: of which they are.
         model: the set that they serve, `tenant/set`; they may read no other.
         limits: arguments that tell them what there are.
+        nodes: of the replicas, in order.
+        flavour: of their devices, where they asked for several or for any.
     """
     demand = deployment.demand
     count = 0 if deployment.deleting else demand.workers
@@ -91,9 +113,13 @@ def replicas(deployment: Deployment, model: str, limits: tuple[str, ...] = ()) -
         "--cpus",
         f"{demand.cpus:g}",
     ]
+    if demand.memory:
+        arguments += ["--memory-bytes", str(demand.memory * MIB)]
     if demand.accelerator:
-        arguments += ["--accelerator-type", demand.accelerator]
+        arguments += ["--accelerator-type", flavour or demand.accelerator]
         arguments += ["--accelerator-count", f"{demand.count:g}"]
+    if nodes:
+        arguments += ["--nodes", ",".join(nodes)]
     return Desired(
         key=deployment.key,
         tenant=deployment.tenant,

@@ -11,8 +11,12 @@ from tessera.controller.policy.demand import Amounts, Demand
 from tessera.controller.policy.hold import JobHold
 from tessera.controller.policy.job import JobProgress, JobState
 from tessera.controller.policy.limits import JobLimits
-from tessera.controller.policy.scheduler import Reason
+from tessera.controller.scheduling.decisions import Reason
+from tessera.controller.scheduling.queue import Queue
 from tessera.rpc.principal import Role
+
+HALF_LIFE = 6 * 3600.0
+"""Seconds in which half of a node's exclusion score is forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +61,103 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWorker:
+    """Where a worker was put.
+
+    Args:
+        node: Ray's id of its node; of one that is still to be made, the name that stands for it.
+        devices: their numbers on the node.
+        group: the node group that has to make the node; empty: it was there.
+    """
+
+    node: str
+    devices: tuple[int, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where standing work is: the replicas of a deployment, or the parameter service."""
+
+    key: str
+    pool: str
+    flavour: str
+    workers: tuple[StoredWorker, ...]
+    start_time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredQueue:
+    """A queue, and who may send work to it; no tenant is named: everybody."""
+
+    queue: Queue
+    tenants: tuple[str, ...] = ()
+    create_time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredGroup:
+    """A group of equal nodes of a pool that an autoscaler makes.
+
+    Args:
+        pool: whose it is.
+        name: that Ray knows it by.
+        resources: of one node, by Ray's names.
+        labels: of its nodes; with a TPU topology, it makes whole slices.
+        min: nodes, or slices, that are always there.
+        max: that there may be.
+    """
+
+    pool: str
+    name: str
+    resources: Amounts
+    labels: Mapping[str, str]
+    min: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeMark:
+    """What is known of a node beside what Ray says.
+
+    Args:
+        node: Ray's id.
+        cordoned: it gets no new work.
+        draining: nor does it keep what it has.
+        failures: exclusion score as of `time`.
+        by: who said so.
+    """
+
+    node: str
+    cordoned: bool = False
+    draining: bool = False
+    failures: float = 0.0
+    time: float = 0.0
+    by: str = ""
+
+    def score(self, now: float) -> float:
+        """The exclusion score that is left: half of it is forgotten in HALF_LIFE."""
+        left: float = self.failures * 0.5 ** (max(0.0, now - self.time) / HALF_LIFE)
+        return round(left, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One run of a job; `released` says that nothing of it holds resources any more."""
+    """One run of a job.
+
+    Args:
+        flavour: of its workers' devices; empty: they have none.
+        workers: their places, by rank.
+        released: nothing of it holds resources any more.
+    """
 
     job: str
     number: int
     submission_id: str
     pool: str
     start_time: float
+    flavour: str = ""
+    workers: tuple[StoredWorker, ...] = ()
     launched: bool = False
     end_time: float | None = None
     failure: Failure | None = None
@@ -144,6 +237,7 @@ class Deployment:
     spec: str
     demand: Demand
     generation: str
+    queue: str = "default"
     deleting: bool = False
     pool: str = ""
     waiting: tuple[Reason, ...] = ()

@@ -11,10 +11,11 @@ from typing import Any
 import structlog
 
 from tessera import errors
-from tessera.controller.policy.demand import Amounts, Capacity, add
+from tessera.controller.policy.demand import Amounts
 from tessera.controller.policy.records import Pool
-from tessera.controller.policy.scheduler import PoolView
 from tessera.controller.pools.launcher import RayHttp, answer_of
+from tessera.controller.pools.nodes import less, of_ray, total_of
+from tessera.controller.scheduling.node import Node
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ class PoolState:
     """What is known of a pool; `cluster` tells one Ray cluster at its address from the next."""
 
     pool: Pool
-    nodes: tuple[Amounts, ...] = ()
+    nodes: tuple[Node, ...] = ()
     available: Amounts = field(default_factory=dict)
     cluster: str = ""
     seen: float | None = None
@@ -42,13 +43,14 @@ class PoolState:
         return self.seen is not None and time.monotonic() - self.seen < UNSEEN_SECONDS
 
     @property
-    def capacity(self) -> Capacity:
+    def total(self) -> dict[str, float]:
         """What it has in all, as last seen."""
-        return Capacity(pool=self.pool.name, nodes=self.nodes)
+        return total_of(self.nodes)
 
-    def view(self) -> PoolView:
-        """As the scheduler sees it."""
-        return PoolView(capacity=self.capacity, live=self.live, foreign=self.pool.foreign)
+    def offered(self) -> tuple[Node, ...]:
+        """Its nodes for the scheduler: without what others use, and unhealthy while unseen."""
+        live = self.live
+        return tuple(replace(n, healthy=live) for n in less(self.nodes, self.pool.foreign))
 
 
 class Pools:
@@ -89,8 +91,8 @@ class Pools:
             version = await self._json(pool, "/api/version")
             nodes = await self._json(pool, "/api/v0/nodes?detail=1&limit=10000")
             usage = await self._json(pool, "/api/cluster_status")
-            found = _nodes(nodes)
-            available = _available(usage, add(*found))
+            found = of_ray(pool.name, nodes["data"]["result"]["result"])
+            available = _available(usage, total_of(found))
         except (errors.UnavailableError, *_MALFORMED) as error:
             state = self._state_at(pool)
             if state is None:
@@ -126,18 +128,6 @@ class Pools:
 
 def _offer(state: PoolState) -> tuple[object, ...]:
     return state.nodes, state.live, state.cluster
-
-
-def _nodes(answer: Mapping[str, Any]) -> tuple[Amounts, ...]:
-    rows = answer["data"]["result"]["result"]
-    alive = sorted((row for row in rows if row["state"] == "ALIVE"), key=lambda r: r["node_id"])
-    return tuple(_resources(row["resources_total"]) for row in alive)
-
-
-def _resources(values: Mapping[str, float]) -> dict[str, float]:
-    # Ray's own bookkeeping (node:…, object_store_memory) is not what work is placed by.
-    dropped = ("node:", "object_store_memory", "bundle_group")
-    return {k: float(v) for k, v in values.items() if not k.startswith(dropped)}
 
 
 def _available(answer: Mapping[str, Any], total: Amounts) -> dict[str, float]:

@@ -11,13 +11,14 @@ from tessera.api.controller.v1 import deployment_pb2
 from tessera.controller.policy.deployment import FAILURES
 from tessera.controller.policy.desired import Desired, due, missing_endpoints, parameters, replicas
 from tessera.controller.policy.outcome import RunStatus, last_traceback
-from tessera.controller.policy.records import Deployment, EnsureJob
+from tessera.controller.policy.records import Deployment, EnsureJob, Placement
+from tessera.controller.policy.workloads import SERVICES
 from tessera.controller.pools.launcher import Submission, metadata
 from tessera.controller.pools.state import PoolState
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION
-from tessera.controller.store import deployments, ensures, tickets
+from tessera.controller.store import deployments, ensures, placements, tickets
 from tessera.lines import last_line
 from tessera.spec.reference import parse_reference
 
@@ -57,23 +58,30 @@ class ServicesLoop:
         return BUSY_PAUSE if busy else IDLE_PAUSE
 
     async def _desired(self) -> list[Desired]:
-        config, pool = self._runtime.config, self._runtime.services_pool
+        config = self._runtime.config
+        places = await self._database.read(placements.every)
         wanted = []
-        if pool and config.shards:
+        standing = places.get(SERVICES)
+        if standing is not None and config.shards:
             folder = str(config.home.resolve() / "parameters")
             wanted.append(
                 parameters(
-                    pool,
+                    standing.pool,
                     shards=config.shards,
                     data_dir=folder,
                     disk_cap=config.disk_cap,
                     replicas=config.parameter_replicas,
                     limits=config.weights_argument,
+                    nodes=_nodes(standing),
                 )
             )
         placed = await self._database.read(deployments.every)
         limits = config.calls_argument
-        return wanted + [replicas(item, _model(item), limits) for item in placed if item.pool]
+        return wanted + [
+            replicas(item, _model(item), limits, *_place(places.get(item.key)))
+            for item in placed
+            if item.pool
+        ]
 
     async def _consider(self, desired: Desired, ensure: EnsureJob | None) -> None:
         pool = self._runtime.pools.get(desired.pool)
@@ -165,6 +173,19 @@ class ServicesLoop:
                 await self._database.write(ensures.forget, desired.key)
                 self._runtime.signals.wake(ADMISSION)
                 log.info("deployment gone", key=desired.key)
+
+
+def _place(placement: Placement | None) -> tuple[tuple[str, ...], str]:
+    """Nodes and flavour; of what an earlier build has placed, neither is known."""
+    return ((), "") if placement is None else (_nodes(placement), placement.flavour)
+
+
+def _nodes(placement: Placement) -> tuple[str, ...]:
+    """The nodes of its workers; of one that is still to be made, its group, as `group=NAME`."""
+    return tuple(
+        f"group={worker.group.partition('/')[2]}" if worker.group else worker.node
+        for worker in placement.workers
+    )
 
 
 def _model(deployment: Deployment) -> str:

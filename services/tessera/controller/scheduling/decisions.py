@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,4 +79,4 @@ class Reason:
 
     code: str
     message: str
-    about: dict[str, str]
+    about: Mapping[str, str] = field(default_factory=dict)

@@ -39,17 +39,28 @@ def explain(state: SchedulerState, id_: str, now: float) -> tuple[Reason, ...]:
 class Forecast:
     """What a pass would decide about work: it starts, or it waits for reasons.
 
-    `decisions` are all that the pass would decide.
+    Args:
+        workload: its id.
+        pool: where it starts; empty: it waits.
+        admission: its places; None: it waits.
+        reasons: why.
+        decisions: all that the pass would decide.
     """
 
+    workload: str
+    pool: str = ""
     admission: Admission | None
     reasons: tuple[Reason, ...]
     decisions: Decisions
 
 
-def dry_run(state: SchedulerState, work: Workload, now: float) -> Forecast:
-    """What would become of work that is sent now; nothing is changed."""
+def dry_run(
+    state: SchedulerState, work: Workload, now: float, nodes: Iterable[Node] = ()
+) -> Forecast:
+    """What would become of work that is sent now, if there were more nodes; nothing is changed."""
     copy = snapshot.copy(state)
+    for node in nodes:
+        copy.put_node(node)
     copy.arrive(work)
     return _forecast(copy, work.id, now)
 
@@ -65,4 +76,11 @@ def what_if(state: SchedulerState, id_: str, nodes: Iterable[Node], now: float) 
 def _forecast(state: SchedulerState, id_: str, now: float) -> Forecast:
     decisions = schedule(state, now)
     admission = next((each for each in decisions.admissions if each.workload == id_), None)
-    return Forecast(admission=admission, reasons=explain(state, id_, now), decisions=decisions)
+    nodes = [] if admission is None else sorted(state.allocations[id_].nodes)
+    return Forecast(
+        workload=id_,
+        pool=state.table.node(state.table.rows[nodes[0]]).pool if nodes else "",
+        admission=admission,
+        reasons=explain(state, id_, now),
+        decisions=decisions,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tessera.controller.scheduling.node import PENDING, Node, NodeGroup
@@ -29,6 +30,15 @@ class Growth:
         nodes = group.pending(self._next)
         self.pending.update({node.id: group.name for node in nodes})
         return nodes
+
+    def again(self, pending: str, group: NodeGroup) -> Node:
+        """A node that was asked for before this state was made."""
+        unit = unit_of(pending)
+        number = unit.rpartition(PENDING)[2]
+        self._next = max(self._next, int(number) if number.isdecimal() else 0)
+        self.pending[pending] = group.name
+        sliced = unit if group.template.slice_topology else ""
+        return replace(group.template, id=pending, slice_name=sliced, group=group.name)
 
     def bind(self, node: Node) -> str | None:
         """For which pending node a new one is; None: nobody asked for it."""
@@ -74,11 +84,19 @@ class Growth:
         """Nodes, or slices, that a group has or has been asked for."""
         return -(-table.group_sizes.get(group.name, 0) // group.hosts)
 
-    def room(self, table: NodeTable, shape: WorkerShape) -> Mapping[str, tuple[int, int]]:
-        """For each group: units that may still come, and how many workers fit on one unit."""
+    def pools(self) -> list[str]:
+        """The pools that have groups."""
+        return sorted({group.template.pool for group in self.groups.values()})
+
+    def room(
+        self, table: NodeTable, shape: WorkerShape, pool: str
+    ) -> Mapping[str, tuple[int, int]]:
+        """For each group of a pool: units that may still come, and how many workers fit on one."""
         result = {}
         for name in sorted(self.groups):
             group = self.groups[name]
+            if group.template.pool != pool:
+                continue
             on_one = slots_on(group, shape)
             if on_one:
                 left = max(0, group.max - self.units(group, table))
@@ -88,17 +106,24 @@ class Growth:
 
 def slots_on(group: NodeGroup, shape: WorkerShape) -> int:
     """How many workers fit on a unit of a group."""
-    node = group.template
-    fits = (
-        node.slice_topology == shape.slice_topology
-        and all(node.labels.get(name) == value for name, value in shape.labels)
-        and node.usable
+    on_node = slots_of(group.template, shape) if group.template.usable else 0
+    return group.hosts if shape.slice_topology and on_node == 1 else on_node
+
+
+def holds(node: Node, shape: WorkerShape) -> bool:
+    """Whether a worker fits on a node when nothing else is there."""
+    return slots_of(node, shape) > 0
+
+
+def slots_of(node: Node, shape: WorkerShape) -> int:
+    """How many workers fit on a node when nothing else is there."""
+    suits = node.slice_topology == shape.slice_topology and all(
+        node.labels.get(name) == value for name, value in shape.labels
     )
-    if not fits:
+    if not suits:
         return 0
     free = [WHOLE] * len(node.devices)
-    on_node = slots(node.cpu, node.memory, free, node.devices, shape)
-    return group.hosts if shape.slice_topology and on_node == 1 else on_node
+    return slots(node.cpu, node.memory, free, node.devices, shape)
 
 
 def unit_of(pending: str) -> str:

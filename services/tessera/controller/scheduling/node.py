@@ -9,6 +9,8 @@ from tessera.controller.scheduling import tpu
 
 EXCLUDED_FROM = 3.0
 """Exclusion score from which a node gets no new work."""
+POOL_LABEL = "tessera.io/pool"
+"""Label of every node: the pool that it is of."""
 PENDING = "~"
 """Between the name of a group and the number of a node that it has not made yet."""
 
@@ -55,8 +57,18 @@ class Node:
     @property
     def usable(self) -> bool:
         """Whether new work may go here."""
-        stopped = self.cordoned or self.draining or self.failures >= EXCLUDED_FROM
-        return self.healthy and not stopped
+        return not self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """Why no new work may go here; empty: it may."""
+        if not self.healthy:
+            return "unseen"
+        if self.draining:
+            return "draining"
+        if self.cordoned:
+            return "cordoned"
+        return "excluded" if self.failures >= EXCLUDED_FROM else ""
 
     @property
     def flavour(self) -> str:

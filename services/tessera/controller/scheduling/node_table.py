@@ -18,7 +18,7 @@ from tessera.controller.scheduling.row_log import RowLog
 from tessera.controller.scheduling.shape import CPU, MEMORY, WHOLE, WorkerShape
 
 FIRST_ROWS, FIRST_DEVICES = 64, 8
-LEVELS = ("domain", "rack")
+LEVELS = ("domain", "rack", "pool")
 
 
 class NodeTable:
@@ -29,6 +29,7 @@ class NodeTable:
         totals: what all nodes have, by resource.
         mixed: nodes with devices of several flavours.
         group_sizes: nodes by node group.
+        pool_sizes: nodes by pool.
         kept: the part of it that is set aside for work that waits.
         kept_until: when the first that something is set aside for starts, by row.
         log: rows in the order in which they changed.
@@ -41,6 +42,7 @@ class NodeTable:
         self.flavours: dict[str, int] = {}
         self.totals: dict[str, int] = {}
         self.group_sizes: dict[str, int] = {}
+        self.pool_sizes: dict[str, int] = {}
         self.mixed = 0
         self.version = 0
         self.log = RowLog()
@@ -69,6 +71,11 @@ class NodeTable:
     def size(self) -> int:
         """Rows in use or spare."""
         return len(self.nodes)
+
+    @property
+    def pools(self) -> int:
+        """How many pools there are."""
+        return len(self.pool_sizes)
 
     def node(self, row: int) -> Node:
         """The node of a row."""
@@ -106,6 +113,8 @@ class NodeTable:
         self.sliced[row] = bool(node.slice_name)
         for level, name in (("domain", node.domain), ("rack", node.rack)):
             self.places[level][row] = self._place(level, name)
+        # Nodes of no pool are of one that has no name.
+        self.places["pool"][row] = self._place("pool", node.pool or "~")
         self._changed(row)
         return row
 
@@ -244,6 +253,9 @@ class NodeTable:
         for name, amount in amounts:
             self.totals[name] = self.totals.get(name, 0) + sign * amount
         self.mixed += sign * (len(set(node.devices)) > 1)
+        self.pool_sizes[node.pool] = self.pool_sizes.get(node.pool, 0) + sign
+        if not self.pool_sizes[node.pool]:
+            del self.pool_sizes[node.pool]
         if node.group:
             self.group_sizes[node.group] = self.group_sizes.get(node.group, 0) + sign
 

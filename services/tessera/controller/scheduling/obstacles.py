@@ -11,6 +11,8 @@ import numpy as np
 from tessera.controller.scheduling.allocation import Allocation
 from tessera.controller.scheduling.decisions import Reason
 from tessera.controller.scheduling.figures import describe, named, quantity, seconds
+from tessera.controller.scheduling.growth import holds
+from tessera.controller.scheduling.node import Node
 from tessera.controller.scheduling.option import Option
 from tessera.controller.scheduling.placing import Ground, find, put_back
 from tessera.controller.scheduling.quota import Shortage
@@ -32,7 +34,7 @@ class Obstacles:
         if wrong is not None:
             return (wrong,)
         kind = self.state.waiting.class_of(self.work.id)
-        every = self.state.waiting.ways(kind, self.state.gpus())
+        every = self.state.waiting.ways(kind, self.state.flavours())
         ways = [way for way in every if self._possible(way)]
         if not ways:
             return (self._impossible(every),)
@@ -99,7 +101,7 @@ class Obstacles:
             )
         flavours = sorted({way.flavour for way in ways if way.flavour})
         return Reason(
-            code="EXCEEDS_FLEET",
+            code="EXCEEDS_EVERY_POOL",
             message=(
                 f"It asks for {describe(self.work)}"
                 + (f" of {' or '.join(flavours)}" if flavours else "")
@@ -247,6 +249,9 @@ class Obstacles:
                 about={"held_by": ",".join(a.work.id for a in going), **_until(going)},
             )
         holders = self._holders(way, fork)
+        if not holders and (out := self._out_of_use(way)):
+            yield self._unavailable(out)
+            return
         together = ""
         if self.work.level is not None and self.work.level_required:
             apart = self._fits(fork, way) if not holders else self._anywhere(fork, way)
@@ -265,6 +270,25 @@ class Obstacles:
                 "held_by": ",".join(a.work.id for a in holders),
                 **({"starts": f"{starts:.0f}"} if starts else {}),
             },
+        )
+
+    def _out_of_use(self, way: Option) -> list[Node]:
+        """Nodes that would hold a worker and get no work now, where all others do not suffice."""
+        table = self.state.table
+        if self._fits(self.state.ground.fork(table.capacity.copy()), way):
+            return []
+        here = [node for node in table.nodes if node is not None and not node.usable]
+        return [node for node in here if any(holds(node, shape) for shape in way.shapes)]
+
+    def _unavailable(self, out: Sequence[Node]) -> Reason:
+        names = [node.id for node in out]
+        return Reason(
+            code="NODES_UNAVAILABLE",
+            message=(
+                f"{named(names)}, which could hold it, get no work now: "
+                f"{' or '.join(sorted({node.trouble for node in out}))}."
+            ),
+            about={"nodes": ",".join(names)},
         )
 
     def _anywhere(self, fork: Ground, way: Option) -> bool:

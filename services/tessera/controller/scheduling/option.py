@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tessera.controller.scheduling.shape import WorkerShape
+from tessera.controller.scheduling.shape import WorkerShape, kind_of
 from tessera.controller.scheduling.workload import Workload
 
 
@@ -21,11 +21,15 @@ class Option:
     amounts: dict[str, int]
 
 
-def options(work: Workload, gpus: tuple[str, ...]) -> tuple[Option, ...]:
-    """The ways to place work, the best first; `gpus` are the flavours that there are."""
+ANY_TPU = ("TPU",)
+"""Of a workload's flavours: TPUs of whatever generation."""
+
+
+def options(work: Workload, known: tuple[str, ...]) -> tuple[Option, ...]:
+    """The ways to place work, the best first; `known` are the flavours that there are."""
     counts = tuple(item.min for item in work.sets)
     result = []
-    for flavour in _flavours(work, gpus):
+    for flavour in _flavours(work, known):
         shapes = tuple(
             replace(item.shape, flavour=flavour)
             if item.shape.devices or item.shape.share
@@ -40,7 +44,10 @@ def options(work: Workload, gpus: tuple[str, ...]) -> tuple[Option, ...]:
     return tuple(result)
 
 
-def _flavours(work: Workload, gpus: tuple[str, ...]) -> tuple[str, ...]:
+def _flavours(work: Workload, known: tuple[str, ...]) -> tuple[str, ...]:
     if not work.wants_devices:
         return ("",)
-    return work.flavours or gpus
+    if not work.flavours or work.flavours == ANY_TPU:
+        kind = "TPU" if work.flavours else "GPU"
+        return tuple(name for name in known if kind_of(name) == kind)
+    return work.flavours

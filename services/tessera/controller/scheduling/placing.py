@@ -54,6 +54,15 @@ class Ground:
         fit.sync()
         return fit
 
+    def total_in(self, shape: WorkerShape, pool: str) -> int:
+        """How many workers of a shape fit on the nodes of one pool."""
+        fit = self.fit(shape)
+        sizes = self.table.pool_sizes
+        if not sizes.keys() - {pool}:
+            return fit.total
+        number = self.table.place_numbers.get(("pool", pool or "~"), -2)
+        return int(fit.slots[self.table.places["pool"] == number].sum())
+
     def fork(self, free: NodeColumns) -> Ground:
         """The same nodes with something else free, to try things on."""
         return Ground(table=self.table.fork(free), policy=self.policy)
@@ -161,9 +170,12 @@ def find_spots(
     if any(spot.shape.slice_topology for spot in spots):
         return _slices(ground.table, spots[0], counts[0])
     if work.level is not None:
-        placed = _together(ground, work, spots, counts)
+        placed = _together(ground, work.level, spots, counts)
         if placed is not None or work.level_required:
             return placed
+    if sum(counts) > 1 and ground.table.pools > 1:
+        # A gang is one Ray job: it cannot reach from one cluster into another.
+        return _together(ground, "pool", spots, counts)
     return _anywhere(ground, spots, counts, None)
 
 
@@ -189,10 +201,10 @@ def _size(shape: WorkerShape) -> tuple[int, int, int]:
 
 
 def _together(
-    ground: Ground, work: Workload, spots: Sequence[Spots], counts: Sequence[int]
+    ground: Ground, level: str, spots: Sequence[Spots], counts: Sequence[int]
 ) -> list[PlacedWorker] | None:
-    """All of it within one host, NVLink domain or rack: where least is left over."""
-    for tried, within in enumerate(_domains(ground.table, work, spots, counts)):
+    """All of it within one host, NVLink domain, rack or pool: where least is left over."""
+    for tried, within in enumerate(_domains(ground.table, level, spots, counts)):
         if tried == DOMAINS:
             break
         placed = _anywhere(ground, spots, counts, within)
@@ -202,10 +214,9 @@ def _together(
 
 
 def _domains(
-    table: NodeTable, work: Workload, spots: Sequence[Spots], counts: Sequence[int]
+    table: NodeTable, level: str, spots: Sequence[Spots], counts: Sequence[int]
 ) -> Iterator[Integers]:
     """Rows of each domain that has slots enough for every set by itself, the tightest first."""
-    level = work.level or "host"
     places = np.arange(len(table.free.cpu)) if level == "host" else table.places[level]
     known = places >= 0
     enough, room = None, None
@@ -222,11 +233,22 @@ def _domains(
 
 
 def _slices(table: NodeTable, spot: Spots, count: int) -> list[PlacedWorker] | None:
-    """A worker on each host of whole slices that are free."""
+    """A worker on each host of whole slices of one pool that are free."""
     slots = spot.slots()
-    hosts: dict[str, list[int]] = {}
+    pools: dict[str, dict[str, list[int]]] = {}
     for row in np.flatnonzero(table.sliced).tolist():
-        hosts.setdefault(table.node(row).slice_name, []).append(row)
+        node = table.node(row)
+        pools.setdefault(node.pool, {}).setdefault(node.slice_name, []).append(row)
+    for pool in sorted(pools):
+        placed = _slices_of(table, pools[pool], spot, count, slots)
+        if placed is not None:
+            return placed
+    return None
+
+
+def _slices_of(
+    table: NodeTable, hosts: dict[str, list[int]], spot: Spots, count: int, slots: Integers
+) -> list[PlacedWorker] | None:
     placed: list[PlacedWorker] = []
     for name in sorted(hosts):
         rows = sorted(hosts[name], key=lambda row: table.node(row).id)

@@ -58,7 +58,7 @@ class Precedence:
         work, quotas = kind.head(), self.state.quotas
         if work.id in self.state.promises:
             return
-        ways = self.state.waiting.ways(kind, self.state.gpus())
+        ways = self.state.waiting.ways(kind, self.state.flavours())
         left = [way for way in ways if self._reserved.get(way.flavour, 0) < RESERVATIONS]
         if any(self._preempt(work, way) for way in left):
             return

@@ -189,6 +189,8 @@ class Reserver:
 def _places(table: NodeTable, work: Workload, rows: Integers) -> Integers:
     """Which rows are together for work: numbers from 1 on, 0 for those that are of no use."""
     if work.level is None or not work.level_required:
+        if work.workers > 1 and table.pools > 1:
+            return 1 + table.places["pool"][rows]
         return np.ones(len(rows), np.int64)
     if work.level == "host":
         return 1 + np.arange(len(rows))

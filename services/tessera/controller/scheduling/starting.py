@@ -28,7 +28,7 @@ def start(
 ) -> Admission | None:
     """Start one of a class; None: it waits, and nothing has changed."""
     ends = math.inf if work.limit is None else now + work.limit
-    ways = state.waiting.ways(kind, state.gpus())
+    ways = state.waiting.ways(kind, state.flavours())
     for option in ways:
         if (option, work.limit) in tried:
             continue
@@ -81,28 +81,38 @@ def _extend(
 def _beside(
     state: SchedulerState, work: Workload, placed: Sequence[PlacedWorker]
 ) -> Integers | None:
-    """The rows where more workers of a gang may go: beside the first, where it wants that."""
-    if work.level is None:
+    """The rows where more workers of a gang may go: in its pool, and as near as it wants to be."""
+    if work.level is None and state.table.pools == 1:
         return None
     rows = sorted({worker.row for worker in placed})
     if work.level == "host":
         return np.array(rows[:1])
-    places = state.table.places[work.level]
+    places = state.table.places[work.level or "pool"]
     within: Integers = np.flatnonzero((places == places[rows[0]]) & (places >= 0))
     return within
 
 
 def _grow(state: SchedulerState, work: Workload, option: Option) -> list[PlacedWorker] | None:
-    """Have groups make the units that are missing, at once or not at all."""
+    """Have groups of one pool make the units that are missing, at once or not at all."""
+    for pool in state.growth.pools():
+        placed = _grow_pool(state, work, option, pool)
+        if placed is not None:
+            return placed
+    return None
+
+
+def _grow_pool(
+    state: SchedulerState, work: Workload, option: Option, pool: str
+) -> list[PlacedWorker] | None:
     asked: list[str] = []
     for shape, count in zip(option.shapes, option.counts, strict=True):
-        here = 0 if shape.slice_topology else state.ground.fit(shape).total
-        asked += _ask(state, shape, count - here)
+        here = 0 if shape.slice_topology else state.ground.total_in(shape, pool)
+        asked += _ask(state, shape, count - here, pool)
     placed = find(state.ground, work, option.shapes, option.counts, math.inf)
     for shape in option.shapes:
         # Each set has room by itself, but not all of them, or not where it must be: one unit more.
         tries = 0
-        while placed is None and tries < MORE_UNITS and (more := _ask(state, shape, 1)):
+        while placed is None and tries < MORE_UNITS and (more := _ask(state, shape, 1, pool)):
             asked += more
             tries += 1
             placed = find(state.ground, work, option.shapes, option.counts, math.inf)
@@ -112,10 +122,10 @@ def _grow(state: SchedulerState, work: Workload, option: Option) -> list[PlacedW
     return placed
 
 
-def _ask(state: SchedulerState, shape: WorkerShape, missing: int) -> list[str]:
+def _ask(state: SchedulerState, shape: WorkerShape, missing: int, pool: str) -> list[str]:
     """Ask groups for as many units as hold the workers that are missing, or for all they make."""
     asked: list[str] = []
-    for name, (left, on_one) in state.growth.room(state.table, shape).items():
+    for name, (left, on_one) in state.growth.room(state.table, shape, pool).items():
         units = min(left, max(0, -(-missing // on_one)))
         missing -= units * on_one
         for _ in range(units):

@@ -10,18 +10,20 @@ import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from tessera.controller.scheduling.allocation import AllocatedWorker, Allocation, EndTimes
 from tessera.controller.scheduling.decisions import NodeReservation
 from tessera.controller.scheduling.growth import Growth
 from tessera.controller.scheduling.node import Node, NodeGroup
 from tessera.controller.scheduling.node_table import NodeTable
-from tessera.controller.scheduling.option import Option
+from tessera.controller.scheduling.option import Option, options
 from tessera.controller.scheduling.packing import Pack, Policy
 from tessera.controller.scheduling.placing import Ground, find
 from tessera.controller.scheduling.promise import Promise
 from tessera.controller.scheduling.queue import Queue
 from tessera.controller.scheduling.quota import Quotas
-from tessera.controller.scheduling.shape import CPU, MEMORY, kind_of
+from tessera.controller.scheduling.shape import CPU, MEMORY
 from tessera.controller.scheduling.waiting import WaitingWorkloads, WorkloadClass
 from tessera.controller.scheduling.workload import Workload
 
@@ -70,8 +72,8 @@ class SchedulerState:
         self.going: dict[str, Allocation] = {}
         self._ever: dict[Hashable, bool] = {}
         self._ever_at = -1
-        self._gpus: tuple[str, ...] = ()
-        self._gpus_at = -1
+        self._flavours: tuple[str, ...] = ()
+        self._flavours_at = -1
 
     @property
     def table(self) -> NodeTable:
@@ -83,20 +85,27 @@ class SchedulerState:
         """Whether something is set aside, before which new work might come."""
         return bool(self.reservations or self.quotas.claims)
 
-    def gpus(self) -> tuple[str, ...]:
-        """The flavours of GPUs that are here, or that groups make."""
-        if self._gpus_at != self.table.version:
-            self._gpus_at = self.table.version
+    def flavours(self) -> tuple[str, ...]:
+        """The flavours of devices that are here, or that groups make."""
+        if self._flavours_at != self.table.version:
+            self._flavours_at = self.table.version
             names = {name for name, total in self.table.totals.items() if total}
             for group in self.growth.groups.values():
                 names.update(group.template.devices)
-            known = tuple(sorted(n for n in names - {CPU, MEMORY} if kind_of(n) == "GPU"))
-            if known != self._gpus:
-                self._gpus = known
-        return self._gpus
+            known = tuple(sorted(names - {CPU, MEMORY}))
+            if known != self._flavours:
+                self._flavours = known
+        return self._flavours
+
+    def ways(self, work: Workload) -> tuple[Option, ...]:
+        """The ways to place work that does not wait, or not yet."""
+        return options(work, self.flavours())
 
     def could_ever(self, work: Workload, way: Option) -> bool:
-        """Whether the fleet could hold work, if nothing else were here and all groups grew."""
+        """Whether the fleet could hold work, if nothing else were here and all groups grew.
+
+        Nodes that are out of use for now count.
+        """
         if self._ever_at != self.table.version:
             self._ever_at = self.table.version
             self._ever.clear()
@@ -107,11 +116,18 @@ class SchedulerState:
 
     def _could_ever(self, work: Workload, way: Option) -> bool:
         empty = self.ground.fork(self.table.capacity.copy())
+        empty.table.usable = np.array([node is not None for node in self.table.nodes], np.bool_)
+        empty.table.usable.resize(len(self.table.usable))
         if find(empty, work, way.shapes, way.counts, math.inf) is not None:
             return True
-        return bool(self.growth.groups) and all(
-            empty.fit(shape).total
-            + sum(left * on_one for left, on_one in self.growth.room(self.table, shape).values())
+        return any(self._could_grow(empty, way, pool) for pool in self.growth.pools())
+
+    def _could_grow(self, empty: Ground, way: Option, pool: str) -> bool:
+        return all(
+            empty.total_in(shape, pool)
+            + sum(
+                left * on_one for left, on_one in self.growth.room(self.table, shape, pool).values()
+            )
             >= count
             for shape, count in zip(way.shapes, way.counts, strict=True)
         )
@@ -145,6 +161,12 @@ class SchedulerState:
                 if worker.node == node.id:
                     self._take(row, worker, allocation.ends)
 
+    def promise_node(self, pending: str, group: str) -> None:
+        """A node that its group was asked for before this state was made; work may be on it."""
+        known = self.growth.groups.get(group)
+        if known is not None and pending not in self.table.rows:
+            self.table.put(self.growth.again(pending, known))
+
     def remove_node(self, id_: str) -> tuple[str, ...]:
         """A node is gone, or will not be made.
 
@@ -165,12 +187,12 @@ class SchedulerState:
 
     def put_group(self, group: NodeGroup) -> None:
         """A group can grow, or may grow otherwise."""
-        self.changed, self._ever_at, self._gpus_at = True, -1, -1
+        self.changed, self._ever_at, self._flavours_at = True, -1, -1
         self.growth.groups[group.name] = group
 
     def remove_group(self, name: str) -> None:
         """A group makes no more nodes."""
-        self.changed, self._ever_at, self._gpus_at = True, -1, -1
+        self.changed, self._ever_at, self._flavours_at = True, -1, -1
         self.growth.groups.pop(name, None)
 
     # Queues

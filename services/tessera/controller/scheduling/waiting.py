@@ -21,7 +21,7 @@ class WorkloadClass:
         key: what tells it from other classes of its queue.
         sample: any of them.
         members: by id.
-        ways: to place it, for some flavours of GPUs: see `WaitingWorkloads.ways`.
+        ways: to place it, for some flavours: see `WaitingWorkloads.ways`.
         stopped: a pass has looked at it, and nothing that could help it has happened since.
     """
 
@@ -78,15 +78,15 @@ class WaitingWorkloads:
         """The class of one that waits for room."""
         return self._class_of[id_]
 
-    def ways(self, kind: WorkloadClass, gpus: tuple[str, ...]) -> tuple[Option, ...]:
-        """The ways to place a class, the best first; `gpus` are the flavours that there are."""
-        if kind.ways_for is not gpus:
-            work, kind.ways_for = kind.sample, gpus
-            key = work.sets, work.flavours, gpus
+    def ways(self, kind: WorkloadClass, known: tuple[str, ...]) -> tuple[Option, ...]:
+        """The ways to place a class, the best first; `known` are the flavours that there are."""
+        if kind.ways_for is not known:
+            work, kind.ways_for = kind.sample, known
+            key = work.sets, work.flavours, known
             if key not in self._ways:
                 if len(self._ways) >= WAYS:
                     self._ways.clear()
-                self._ways[key] = options(work, gpus)
+                self._ways[key] = options(work, known)
             kind.ways = self._ways[key]
         return kind.ways
 

@@ -17,6 +17,7 @@ from tessera.attempt.messages import MAX_DETAILS, failure_from_pb, progress_from
 from tessera.controller.policy.job import Fail, Finish, Stop, Succeed
 from tessera.controller.policy.records import Note, Numbered, Point
 from tessera.controller.policy.retry import as_told
+from tessera.controller.pools.nodes import selector
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
@@ -37,9 +38,14 @@ class AttemptService(pb_grpc.AttemptServiceServicer):
         """What to run."""
         del context
         job, number = request.ref.job, request.ref.attempt
-        found, _ = await self._runtime.database.read(store.current, job, number)
+        found, attempt = await self._runtime.database.read(store.current, job, number)
         spec = convert.from_json(spec_pb2.JobSpec, found.spec)
-        return pb.GetAttemptResponse(spec=spec, tenant=found.tenant, owner=found.owner)
+        if attempt.flavour and spec.resources.HasField("accelerator"):
+            spec.resources.accelerator.type = attempt.flavour
+        places = [pb.WorkerPlace(label_selector=selector(item)) for item in attempt.workers]
+        return pb.GetAttemptResponse(
+            spec=spec, tenant=found.tenant, owner=found.owner, workers=places
+        )
 
     async def ReportAttempt(
         self, request: pb.ReportAttemptRequest, context: Any

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from tessera.api.controller.v1 import job_pb2
 from tessera.controller.policy.job import JobState
-from tessera.controller.policy.scheduler import Reason
+from tessera.controller.scheduling.decisions import Reason
 
 M = TypeVar("M", bound=Message)
 
@@ -71,4 +71,4 @@ def state(value: JobState) -> job_pb2.JobState.ValueType:
 
 def waiting(reasons: Sequence[Reason]) -> list[job_pb2.WaitingReason]:
     """Why something waits."""
-    return [job_pb2.WaitingReason(reason=r.reason, message=r.message) for r in reasons]
+    return [job_pb2.WaitingReason(reason=r.code, message=r.message, about=r.about) for r in reasons]

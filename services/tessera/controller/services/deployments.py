@@ -16,12 +16,13 @@ from tessera.controller.policy.records import Deployment, EnsureJob
 from tessera.controller.policy.registry import EndpointRole
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert
-from tessera.controller.services.submit import DEPLOYMENT_FIELDS, accelerator_of, fits
+from tessera.controller.services.submit import DEPLOYMENT_FIELDS, accelerator_of, fits, memory_of
 from tessera.controller.signals import ADMISSION, SERVICES
 from tessera.controller.store import deployments as store
-from tessera.controller.store import ensures
+from tessera.controller.store import ensures, queues
 from tessera.rpc import pages
 from tessera.rpc.principal import current_principal
+from tessera.spec.fill import fill
 from tessera.spec.reference import parse_reference
 
 _PAGES = pages.PageTokens(of="deployments", position=r"[-a-z0-9]{1,63}/[-a-z0-9]{1,63}")
@@ -44,7 +45,8 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             spec = resolve(request.spec)
             demand = demand_of(spec)
             await self._runtime.coordinator.check(caller.tenant, spec.model, "model")
-            fits(self._runtime, demand, DEPLOYMENT_FIELDS)
+            await self._database.read(queues.check, spec.queue, caller.tenant)
+            await fits(self._runtime, demand, DEPLOYMENT_FIELDS)
         new = Deployment(
             tenant=caller.tenant,
             name=spec.name,
@@ -52,6 +54,7 @@ class DeploymentService(pb_grpc.DeploymentServiceServicer):
             spec=convert.to_json(spec),
             demand=demand,
             generation="",
+            queue=spec.queue,
         )
         quota = quotas.deployments(self._runtime.config.limits.of(caller.tenant))
         known, created = await self._database.write(store.create, new, quota)
@@ -129,6 +132,7 @@ def resolve(asked: pb.DeploymentSpec) -> pb.DeploymentSpec:
         spec.replicas = 1
     if not spec.HasField("cpus_per_replica"):
         spec.cpus_per_replica = 1.0
+    fill(spec, {"queue": "default", "memory_per_replica": "1Gi"})
     if spec.HasField("accelerator") and not spec.accelerator.HasField("count"):
         spec.accelerator.count = 1.0
     engine = spec.engine
@@ -159,5 +163,7 @@ def demand_of(spec: pb.DeploymentSpec) -> Demand:
     return Demand(
         workers=spec.replicas,
         cpus=spec.cpus_per_replica,
+        memory=memory_of(spec.memory_per_replica),
+        node_selector=dict(spec.node_selector),
         **accelerator_of(spec.accelerator if spec.HasField("accelerator") else None),
     )

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from tessera.controller.policy.job import ACTIVE, STOP_GRACE, Cancel, JobProgres
 from tessera.controller.policy.records import Attempt, Job
 from tessera.controller.runtime import Runtime, scope
 from tessera.controller.services import convert
+from tessera.controller.services.explain import explain_sent, explain_spec
 from tessera.controller.services.feed import JobFeeds
 from tessera.controller.services.job_message import job_message, job_messages
 from tessera.controller.services.logs import stream_logs
@@ -81,7 +83,13 @@ class JobService(pb_grpc.JobServiceServicer):
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:
         """One job."""
         del context
-        return pb.GetJobResponse(job=await self._message(request.name))
+        caller = current_principal()
+        job, attempts = await self._database.read(_with_attempts, _id(request.name), scope(caller))
+        if job.state is JobState.QUEUED:
+            # What the store has was true after some pass; this is true now.
+            now = await self._runtime.scheduler.reasons((job.id,))
+            job = replace(job, waiting=now.get(job.id, job.waiting))
+        return pb.GetJobResponse(job=await asyncio.to_thread(job_message, job, attempts))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
         """A page of jobs, newest first."""
@@ -189,6 +197,20 @@ class JobService(pb_grpc.JobServiceServicer):
         return pb.CheckpointJobResponse(
             attempt=job.position.attempt, step=taken.step, version=taken.version
         )
+
+    async def ExplainJob(
+        self, request: pb.ExplainJobRequest, context: Any
+    ) -> pb.ExplainJobResponse:
+        """Why a job waits, or what would become of one that is sent now."""
+        del context
+        caller = current_principal()
+        if request.WhichOneof("subject") == "name":
+            found = await self._database.read(_with_attempts, _id(request.name), scope(caller))
+            return await explain_sent(self._runtime, *found, request.extra)
+        with errors.within("spec"):
+            accepted = await validate_spec(self._runtime, caller.tenant, request.spec)
+        asked = _new("~", caller, accepted, "", "")
+        return await explain_spec(self._runtime, asked, request.extra)
 
     async def WatchJob(
         self, request: pb.WatchJobRequest, context: Any

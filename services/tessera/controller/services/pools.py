@@ -7,8 +7,8 @@ from typing import Any
 from tessera import errors
 from tessera.api.controller.v1 import pool_pb2 as pb
 from tessera.api.controller.v1 import pool_pb2_grpc as pb_grpc
-from tessera.controller.policy.ledger import Reservation, held
 from tessera.controller.policy.records import Pool
+from tessera.controller.policy.reservation import Reservation, held
 from tessera.controller.pools.secrets import of_file, of_variable
 from tessera.controller.pools.state import PoolState
 from tessera.controller.runtime import Runtime
@@ -60,9 +60,7 @@ class PoolService(pb_grpc.PoolServiceServicer):
                 f"pool '{request.name}' is one that the controller is started with, by --pool",
                 reason="POOL_CONFIGURED",
             )
-        await runtime.database.write(
-            store.delete, request.name, runtime.services_pool, runtime.config.shards
-        )
+        await runtime.database.write(store.delete, request.name)
         runtime.pools.remove(request.name)
         runtime.signals.wake(ADMISSION, SERVICES)
         return pb.DeletePoolResponse()
@@ -73,13 +71,13 @@ def _shown(value: PoolState, reservations: tuple[Reservation, ...]) -> pb.Pool:
     caller, name = current_principal(), value.pool.name
     if caller.role is not Role.OPERATOR:
         own = tuple(item for item in reservations if item.tenant == caller.tenant)
-        total = value.capacity.total()
+        total = value.total
         return pb.Pool(name=name, total=total, held=held(name, own), live=value.live)
     return pb.Pool(
         name=name,
         dashboard_url=value.pool.dashboard_url,
         ray_address=value.pool.ray_address,
-        total=value.capacity.total(),
+        total=value.total,
         held=held(name, reservations),
         foreign=value.pool.foreign,
         ray_available=value.available,

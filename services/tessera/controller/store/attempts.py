@@ -22,6 +22,7 @@ from tessera.controller.policy.job import (
 from tessera.controller.policy.records import Attempt, Job, Note, Numbered, Point
 from tessera.controller.store import events, metrics, rows
 from tessera.controller.store import jobs as store_jobs
+from tessera.controller.store.changes import ChangeKind, touch
 from tessera.controller.store.encodings import plain
 from tessera.controller.store.schema import attempts, jobs
 
@@ -62,13 +63,21 @@ def get(connection: sa.Connection, job: str, number: int) -> Attempt:
 def unreleased(connection: sa.Connection) -> list[tuple[Job, Attempt]]:
     """Attempts that may still hold resources, with their jobs."""
     query = (
-        sa.select(attempts, jobs.c.id.label("owner_job"))
-        .join(jobs, jobs.c.id == attempts.c.job)
-        .where(attempts.c.released.is_(False))
-        .order_by(attempts.c.start_time)
+        sa.select(attempts).where(attempts.c.released.is_(False)).order_by(attempts.c.start_time)
     )
     found = [rows.record(Attempt, row) for row in connection.execute(query)]
-    return [(store_jobs.get(connection, attempt.job), attempt) for attempt in found]
+    owners = {job.id: job for job in store_jobs.of_ids(connection, [item.job for item in found])}
+    return [(owners[attempt.job], attempt) for attempt in found]
+
+
+def unreleased_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Attempt]:
+    """Of some jobs, the attempt of each that may still hold resources."""
+    found: dict[str, Attempt] = {}
+    for part in store_jobs.parts(ids):
+        query = sa.select(attempts).where(attempts.c.job.in_(part), attempts.c.released.is_(False))
+        for row in connection.execute(query.order_by(attempts.c.number)):
+            found[row.job] = rows.record(Attempt, row)
+    return found
 
 
 def current(connection: sa.Connection, job: str, number: int) -> tuple[Job, Attempt]:
@@ -179,6 +188,7 @@ def set_launched(connection: sa.Connection, job: str, number: int) -> None:
 def release(connection: sa.Connection, job: str, number: int) -> None:
     """Nothing of the attempt holds resources any more."""
     connection.execute(_at(job, number).values(released=True))
+    touch(connection, ChangeKind.JOB, job)
 
 
 def _at(job: str, number: int) -> sa.Update:

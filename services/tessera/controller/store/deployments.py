@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from tessera import errors
 from tessera.controller.policy.quotas import Quota
-from tessera.controller.policy.records import Deployment
-from tessera.controller.policy.scheduler import Reason
-from tessera.controller.store import rows
+from tessera.controller.policy.records import Deployment, Placement
+from tessera.controller.scheduling.decisions import Reason
+from tessera.controller.store import placements, rows
+from tessera.controller.store.changes import ChangeKind, touch
 from tessera.controller.store.schema import deployments
 
 
@@ -32,6 +33,7 @@ def create(connection: sa.Connection, new: Deployment, quota: Quota) -> tuple[De
     quota.check(new.tenant, new.owner, of_tenant=len(owners), of_principal=owners.count(new.owner))
     values = rows.columns(replace(new, generation=secrets.token_hex(8), create_time=time.time()))
     connection.execute(deployments.insert().values(**values))
+    touch(connection, ChangeKind.DEPLOYMENT, new.key)
     return get(connection, new.tenant, new.name), True
 
 
@@ -91,10 +93,14 @@ def every(connection: sa.Connection) -> list[Deployment]:
     return [rows.record(Deployment, row) for row in connection.execute(query)]
 
 
-def place(connection: sa.Connection, tenant: str, name: str, pool: str) -> None:
-    """There is room on a pool."""
-    change = deployments.update().where(_is(tenant, name)).values(pool=pool, waiting=())
-    connection.execute(change)
+def place(connection: sa.Connection, tenant: str, name: str, placement: Placement) -> bool:
+    """There is room; False: it is gone, or is being ended."""
+    free = sa.and_(_is(tenant, name), deployments.c.deleting.is_(False))
+    change = deployments.update().where(free).values(pool=placement.pool, waiting=())
+    if not connection.execute(change).rowcount:
+        return False
+    placements.put(connection, placement)
+    return True
 
 
 def set_waiting(
@@ -116,12 +122,16 @@ def begin_delete(connection: sa.Connection, tenant: str, name: str) -> Deploymen
     elif not known.deleting:
         change = deployments.update().where(_is(tenant, name))
         connection.execute(change.values(deleting=True, generation=secrets.token_hex(8)))
+        touch(connection, ChangeKind.DEPLOYMENT, known.key)
     return known
 
 
 def remove(connection: sa.Connection, tenant: str, name: str) -> None:
     """Forget a deployment whose replicas are gone."""
+    key = f"deployment/{tenant}/{name}"
     connection.execute(deployments.delete().where(_is(tenant, name)))
+    placements.drop(connection, key)
+    touch(connection, ChangeKind.DEPLOYMENT, key)
 
 
 def _is(tenant: str, name: str) -> sa.ColumnElement[bool]:

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.attempt.progress import Progress
 from tessera.controller.policy.hold import HoldReason, JobHold
-from tessera.controller.policy.scheduler import Reason
+from tessera.controller.policy.records import StoredWorker
+from tessera.controller.scheduling.decisions import Reason
 
 
 class Named(sa.TypeDecorator[Any]):
@@ -90,9 +91,21 @@ def failure(form: dict[str, Any]) -> Failure:
     return Failure(**{**form, "category": FailureCategory(form["category"])})
 
 
-def reasons(form: list[dict[str, str]]) -> tuple[Reason, ...]:
-    """Reasons of their JSON form."""
-    return tuple(Reason(**item) for item in form)
+def reasons(form: list[dict[str, Any]]) -> tuple[Reason, ...]:
+    """Reasons of their JSON form; earlier builds wrote `reason` for the code."""
+    return tuple(
+        Reason(
+            code=item.get("code") or item["reason"],
+            message=item["message"],
+            about=item.get("about", {}),
+        )
+        for item in form
+    )
+
+
+def workers(form: list[dict[str, Any]]) -> tuple[StoredWorker, ...]:
+    """The places of workers of their JSON form."""
+    return tuple(StoredWorker(**{**item, "devices": tuple(item["devices"])}) for item in form)
 
 
 def hold(form: dict[str, Any]) -> JobHold:

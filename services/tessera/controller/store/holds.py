@@ -13,6 +13,7 @@ from tessera.controller.policy.job import JobState, Requeue
 from tessera.controller.policy.records import Job
 from tessera.controller.policy.stop import StopCause
 from tessera.controller.store import events, rows
+from tessera.controller.store.changes import ChangeKind, touch
 from tessera.controller.store.jobs import apply
 from tessera.controller.store.schema import jobs
 
@@ -85,6 +86,7 @@ def set_priority(connection: sa.Connection, job: str, priority: int, by: str) ->
     if found.priority == priority:
         return False
     connection.execute(jobs.update().where(jobs.c.id == job).values(priority=priority))
+    touch(connection, ChangeKind.JOB, job)
     told = f"Priority {priority} instead of {found.priority}, set by {by}."
     _note(connection, job, "update", told, by)
     return True
@@ -105,6 +107,7 @@ def _open(connection: sa.Connection, job: str) -> Job:
 
 def _set(connection: sa.Connection, job: str, given: JobHold | None) -> None:
     connection.execute(jobs.update().where(jobs.c.id == job).values(hold=given, waiting=()))
+    touch(connection, ChangeKind.JOB, job)
 
 
 def _note(connection: sa.Connection, job: str, type_: str, message: str, by: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,13 @@ from tessera.controller.policy.quotas import Quota
 from tessera.controller.policy.records import Job
 from tessera.controller.policy.retry import jittered
 from tessera.controller.store import events, outbox, rows
+from tessera.controller.store.changes import ChangeKind, touch
 from tessera.controller.store.schema import UNFINISHED, job_labels, jobs
 from tessera.controller.store.schema import outbox as commands
 
 log = structlog.get_logger()
+
+_AT_ONCE = 500
 
 
 def create(connection: sa.Connection, new: Job, quota: Quota) -> tuple[Job, bool]:
@@ -48,6 +51,7 @@ def create(connection: sa.Connection, new: Job, quota: Quota) -> tuple[Job, bool
         connection.execute(job_labels.insert(), labels)
     message = f"Accepted from {new.owner}; it waits for room."
     events.append(connection, new.id, type_="state", message=message, now=now)
+    touch(connection, ChangeKind.JOB, new.id)
     return get(connection, new.id), True
 
 
@@ -184,6 +188,22 @@ def _met(condition: Condition, tenant: str | None) -> sa.ColumnElement[bool]:
     return labelled.exists()
 
 
+def of_ids(connection: sa.Connection, ids: Sequence[str]) -> list[Job]:
+    """Those of some jobs that exist, oldest first."""
+    found = [
+        rows.record(Job, row)
+        for part in parts(sorted(set(ids)))
+        for row in connection.execute(sa.select(jobs).where(jobs.c.id.in_(part)))
+    ]
+    return sorted(found, key=lambda job: job.id)
+
+
+def parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many ids at once as every database takes in one statement."""
+    for start in range(0, len(ids), _AT_ONCE):
+        yield ids[start : start + _AT_ONCE]
+
+
 def in_states(connection: sa.Connection, *states: JobState) -> list[Job]:
     """Every job in one of the states, oldest first."""
     query = sa.select(jobs).where(jobs.c.state.in_(states)).order_by(jobs.c.id)
@@ -221,6 +241,7 @@ def apply(connection: sa.Connection, job: str, given: Input) -> Transition | Non
     events.append(
         connection, job, type_="state", message=change.message, details=change.details, now=now
     )
+    touch(connection, ChangeKind.JOB, job)
     log.info(
         "job moved",
         job_id=job,

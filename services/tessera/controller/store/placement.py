@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from tessera.controller.policy.job import Admit, JobState
-from tessera.controller.policy.records import Attempt
-from tessera.controller.policy.scheduler import Reason
+from tessera.controller.policy.job import STOP_GRACE, Admit, JobState, Requeue
+from tessera.controller.policy.records import Attempt, StoredWorker
+from tessera.controller.policy.stop import StopCause
+from tessera.controller.scheduling.decisions import Reason
 from tessera.controller.store import events, rows
 from tessera.controller.store.jobs import apply
 from tessera.controller.store.schema import attempts, jobs
@@ -26,20 +28,27 @@ def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]
     if (old := row.waiting) == waiting:
         return False
     connection.execute(jobs.update().where(jobs.c.id == job).values(waiting=waiting))
-    if [r.reason for r in old[:1]] != [r.reason for r in waiting[:1]] and waiting:
+    if [r.code for r in old[:1]] != [r.code for r in waiting[:1]] and waiting:
         first = waiting[0]
         events.append(
             connection,
             job,
             type_="waiting",
             message=first.message,
-            details={"reason": first.reason},
+            details={"reason": first.code, **first.about},
         )
     return True
 
 
-def admit(connection: sa.Connection, job: str, pool: str) -> bool:
-    """Give a queued job its next attempt on a pool; False: it is not queued, or is held by now."""
+def admit(
+    connection: sa.Connection,
+    job: str,
+    *,
+    pool: str,
+    flavour: str = "",
+    workers: Sequence[StoredWorker] = (),
+) -> bool:
+    """Give a queued job its next attempt and places; False: it is not queued, or is held by now."""
     query = sa.select(jobs.c.state, jobs.c.hold).where(jobs.c.id == job).with_for_update()
     row = connection.execute(query).one_or_none()
     if row is None or row.state is not JobState.QUEUED or row.hold is not None:
@@ -53,6 +62,28 @@ def admit(connection: sa.Connection, job: str, pool: str) -> bool:
         submission_id=f"{job}-{number}",
         pool=pool,
         start_time=time.time(),
+        flavour=flavour,
+        workers=tuple(workers),
     )
     connection.execute(attempts.insert().values(**rows.columns(new)))
     return True
+
+
+def move(connection: sa.Connection, job: str, workers: Sequence[StoredWorker]) -> None:
+    """Nodes that were promised to the attempt of a job that holds something have come."""
+    mine = sa.and_(attempts.c.job == job, attempts.c.released.is_(False))
+    connection.execute(attempts.update().where(mine).values(workers=tuple(workers)))
+
+
+def preempt(connection: sa.Connection, job: str, by: str) -> bool:
+    """Have the attempt of a job write a checkpoint and make room for other work.
+
+    Returns whether that is new: one that ends anyhow is left to it.
+    """
+    state = connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar()
+    if state not in {JobState.STARTING, JobState.RUNNING}:
+        return False
+    asked = Requeue(
+        cause=StopCause.PREEMPTED, by=by, message=f"{by} comes before it.", grace=STOP_GRACE
+    )
+    return apply(connection, job, asked) is not None

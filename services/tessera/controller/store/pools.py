@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
 
 from tessera import errors
-from tessera.controller.policy.records import Pool
+from tessera.controller.policy.records import Pool, StoredGroup
 from tessera.controller.store import rows
+from tessera.controller.store.changes import ChangeKind, touch
 from tessera.controller.store.reservations import reservations
-from tessera.controller.store.schema import pools
+from tessera.controller.store.schema import node_groups, pools
 
 SHOWN = 3
 """Names that a refusal shows."""
@@ -37,7 +39,7 @@ def change(connection: sa.Connection, pool: Pool, *, tenant: str, owner: str) ->
     return pool
 
 
-def delete(connection: sa.Connection, name: str, services_pool: str, shards: int) -> None:
+def delete(connection: sa.Connection, name: str) -> None:
     """Forget a pool.
 
     Raises:
@@ -46,13 +48,14 @@ def delete(connection: sa.Connection, name: str, services_pool: str, shards: int
     """
     if name not in {item.name for item in every(connection)}:
         raise errors.NotFoundError(f"there is no pool '{name}'", reason="POOL_NOT_FOUND")
-    held = [r.what for r in reservations(connection, services_pool, shards) if r.pool == name]
+    held = [r.what for r in reservations(connection) if r.pool == name]
     if held:
         more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
         raise errors.FailedPreconditionError(
             f"pool '{name}' is held by {', '.join(held[:SHOWN])}{more}; end them first",
             reason="POOL_IN_USE",
         )
+    put_groups(connection, name, ())
     connection.execute(pools.delete().where(pools.c.name == name))
 
 
@@ -60,3 +63,17 @@ def every(connection: sa.Connection) -> list[Pool]:
     """All pools; the first one carries the parameter service."""
     query = sa.select(pools).order_by(pools.c.position)
     return [rows.record(Pool, row) for row in connection.execute(query)]
+
+
+def groups(connection: sa.Connection) -> tuple[StoredGroup, ...]:
+    """The node groups of all pools that can grow."""
+    query = sa.select(node_groups).order_by(node_groups.c.pool, node_groups.c.name)
+    return tuple(rows.record(StoredGroup, row) for row in connection.execute(query))
+
+
+def put_groups(connection: sa.Connection, pool: str, new: Sequence[StoredGroup]) -> None:
+    """The node groups of a pool, and no others."""
+    connection.execute(node_groups.delete().where(node_groups.c.pool == pool))
+    for group in new:
+        connection.execute(node_groups.insert().values(**rows.columns(group)))
+    touch(connection, ChangeKind.NODES)

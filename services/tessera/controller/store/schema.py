@@ -25,7 +25,15 @@ from sqlalchemy import (
 
 from tessera.controller.policy.job import JobState
 from tessera.controller.policy.stop import StopCause
-from tessera.controller.store.encodings import Json, Named, failure, hold, progress, reasons
+from tessera.controller.store.encodings import (
+    Json,
+    Named,
+    failure,
+    hold,
+    progress,
+    reasons,
+    workers,
+)
 from tessera.rpc.principal import Role
 
 metadata = MetaData()
@@ -63,6 +71,13 @@ jobs = Table(
     Column("cpus", Double, nullable=False),
     Column("accelerator", String(64), nullable=False),
     Column("count", Double, nullable=False),
+    Column("min_workers", Integer, nullable=False, server_default="0"),
+    Column("memory", BigInteger, nullable=False, server_default="0"),
+    Column("alternatives", Json(tuple), nullable=False, server_default="[]"),
+    Column("topology", String(32), nullable=False, server_default=""),
+    Column("node_selector", Json(), nullable=False, server_default="{}"),
+    Column("within", String(8), nullable=False, server_default=""),
+    Column("within_required", Boolean, nullable=False, server_default=true()),
     Column("publish_set", String(63), nullable=False),
     Column("state", Named(JobState, 16), nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -165,6 +180,8 @@ attempts = Table(
     Column("submission_id", String(96), nullable=False, unique=True),
     Column("pool", String(63), nullable=False),
     Column("start_time", Double, nullable=False),
+    Column("flavour", String(64), nullable=False, server_default=""),
+    Column("workers", Json(workers), nullable=False, server_default="[]"),
     Column("launched", Boolean, nullable=False),
     Column("end_time", Double),
     Column("failure", Json(failure)),
@@ -282,6 +299,14 @@ deployments = Table(
     Column("cpus", Double, nullable=False),
     Column("accelerator", String(64), nullable=False),
     Column("count", Double, nullable=False),
+    Column("min_workers", Integer, nullable=False, server_default="0"),
+    Column("memory", BigInteger, nullable=False, server_default="0"),
+    Column("alternatives", Json(tuple), nullable=False, server_default="[]"),
+    Column("topology", String(32), nullable=False, server_default=""),
+    Column("node_selector", Json(), nullable=False, server_default="{}"),
+    Column("within", String(8), nullable=False, server_default=""),
+    Column("within_required", Boolean, nullable=False, server_default=true()),
+    Column("queue", String(63), nullable=False, server_default="default"),
     Column("deleting", Boolean, nullable=False),
     Column("pool", String(63), nullable=False),
     Column("generation", String(64), nullable=False),
@@ -306,3 +331,57 @@ ensures = Table(
     Column("message", Text, nullable=False),
     UniqueConstraint("submission_id", name="ensures_submission"),
 )
+
+placements = Table(
+    "placements",
+    metadata,
+    Column("key", String(160), primary_key=True),
+    Column("pool", String(63), nullable=False),
+    Column("flavour", String(64), nullable=False),
+    Column("workers", Json(workers), nullable=False),
+    Column("start_time", Double, nullable=False),
+)
+
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("parent", String(63), nullable=False),
+    Column("nominal", Json(), nullable=False),
+    Column("borrowing", Json(), nullable=False),
+    Column("lending", Json(), nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("tenants", Json(tuple), nullable=False),
+    Column("create_time", Double, nullable=False),
+)
+
+node_marks = Table(
+    "node_marks",
+    metadata,
+    Column("node", String(128), primary_key=True),
+    Column("cordoned", Boolean, nullable=False),
+    Column("draining", Boolean, nullable=False),
+    Column("failures", Double, nullable=False),
+    Column("time", Double, nullable=False),
+    Column("by", String(255), nullable=False),
+)
+
+node_groups = Table(
+    "node_groups",
+    metadata,
+    Column("pool", String(63), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("resources", Json(), nullable=False),
+    Column("labels", Json(), nullable=False),
+    Column("min", Integer, nullable=False),
+    Column("max", Integer, nullable=False),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", _COUNTER, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("key", String(160), nullable=False),
+)
+"""What the scheduler has to look at: written with what has changed, dropped once it has."""

@@ -59,6 +59,7 @@ MAKES = frozenset(
         "controller.v1.AccessService/CreateTenant",
         "controller.v1.AccessService/CreateToken",
         "controller.v1.PoolService/RegisterPool",
+        "controller.v1.QueueService/PutQueue",
         "controller.v1.BlobService/PutBlob",
         "parameters.v1.CoordinatorService/AcquireWriter",
         "parameters.v1.CoordinatorService/OpenVersion",

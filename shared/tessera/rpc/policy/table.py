@@ -57,6 +57,7 @@ TABLE: Table = (
             "DeleteJob": (SUBMITTER, [SCOPED]),
             "CheckpointJob": (SUBMITTER, [SCOPED]),
             "GetJobRun": (VIEWER, [SCOPED]),
+            "ExplainJob": (VIEWER, [SCOPED]),
             "WatchJob": (VIEWER, [SCOPED]),
             "StreamLogs": (VIEWER, [SCOPED]),
             "StreamMetrics": (VIEWER, [SCOPED]),
@@ -77,6 +78,21 @@ TABLE: Table = (
             "ListPools": (VIEWER, []),
             "RegisterPool": (OPERATOR, []),
             "DeletePool": (OPERATOR, []),
+        },
+    )
+    | _rows(
+        "controller.v1.QueueService",
+        {
+            "ListQueues": (VIEWER, []),
+            "PutQueue": (OPERATOR, []),
+            "DeleteQueue": (OPERATOR, []),
+        },
+    )
+    | _rows(
+        "controller.v1.NodeService",
+        {
+            "ListNodes": (VIEWER, []),
+            "UpdateNode": (OPERATOR, []),
         },
     )
     | _rows(

@@ -27,7 +27,7 @@ from tessera.api.controller.v1 import job_pb2 as tessera_dot_api_dot_controller_
 from tessera.api.controller.v1 import spec_pb2 as tessera_dot_api_dot_controller_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/api/controller/v1/attempt.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#tessera/api/controller/v1/job.proto\x1a$tessera/api/controller/v1/spec.proto\"`\n\nAttemptRef\x12\x38\n\x03job\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"O\n\x11GetAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\"e\n\x12GetAttemptResponse\x12\x30\n\x04spec\x18\x01 \x01(\x0b\x32\".tessera.api.controller.v1.JobSpec\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"\xd7\x01\n\x06Report\x12\x19\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x37\n\x08progress\x18\x02 \x01(\x0b\x32#.tessera.api.controller.v1.ProgressH\x00\x12\x38\n\x06metric\x18\x03 \x01(\x0b\x32&.tessera.api.controller.v1.MetricPointH\x00\x12\x34\n\x05\x65vent\x18\x04 \x01(\x0b\x32#.tessera.api.controller.v1.JobEventH\x00\x42\t\n\x07\x63ontent\"\x91\x01\n\x14ReportAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12=\n\x07reports\x18\x02 \x03(\x0b\x32!.tessera.api.controller.v1.ReportB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"@\n\x15ReportAttemptResponse\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x03\x12\x11\n\tcancelled\x18\x02 \x01(\x08\"\xd0\x01\n\x11\x41ppendLogsRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x06source\x18\x02 \x01(\tB*\xbaH\'r%2#^(driver|rank-(0|[1-9][0-9]{0,4}))$\x12\"\n\nfirst_line\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x01\x12\x1f\n\x05lines\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\xe8\x07\"\x05r\x03\x18\x80@\"#\n\x12\x41ppendLogsResponse\x12\r\n\x05lines\x18\x01 \x01(\x03\"\x82\x02\n\x14\x46inishAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x07success\x18\x02 \x01(\x0b\x32\".tessera.api.controller.v1.SuccessH\x00\x12\x35\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\".tessera.api.controller.v1.FailureH\x00\x12\x35\n\x07stopped\x18\x04 \x01(\x0b\x32\".tessera.api.controller.v1.StoppedH\x00\x42\t\n\x07outcome\"#\n\x07Success\x12\x18\n\x07version\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"#\n\x07Stopped\x12\x18\n\x07version\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x17\n\x15\x46inishAttemptResponse2\xce\x03\n\x0e\x41ttemptService\x12i\n\nGetAttempt\x12,.tessera.api.controller.v1.GetAttemptRequest\x1a-.tessera.api.controller.v1.GetAttemptResponse\x12r\n\rReportAttempt\x12/.tessera.api.controller.v1.ReportAttemptRequest\x1a\x30.tessera.api.controller.v1.ReportAttemptResponse\x12i\n\nAppendLogs\x12,.tessera.api.controller.v1.AppendLogsRequest\x1a-.tessera.api.controller.v1.AppendLogsResponse\x12r\n\rFinishAttempt\x12/.tessera.api.controller.v1.FinishAttemptRequest\x1a\x30.tessera.api.controller.v1.FinishAttemptResponseBS\n\x19tessera.api.controller.v1B\x0c\x41ttemptProtoP\x01Z&tessera/api/controller/v1;controllerv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/api/controller/v1/attempt.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#tessera/api/controller/v1/job.proto\x1a$tessera/api/controller/v1/spec.proto\"`\n\nAttemptRef\x12\x38\n\x03job\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"O\n\x11GetAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\"\x9e\x01\n\x12GetAttemptResponse\x12\x30\n\x04spec\x18\x01 \x01(\x0b\x32\".tessera.api.controller.v1.JobSpec\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x37\n\x07workers\x18\x04 \x03(\x0b\x32&.tessera.api.controller.v1.WorkerPlace\"\x96\x01\n\x0bWorkerPlace\x12Q\n\x0elabel_selector\x18\x01 \x03(\x0b\x32\x39.tessera.api.controller.v1.WorkerPlace.LabelSelectorEntry\x1a\x34\n\x12LabelSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd7\x01\n\x06Report\x12\x19\n\x08sequence\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x37\n\x08progress\x18\x02 \x01(\x0b\x32#.tessera.api.controller.v1.ProgressH\x00\x12\x38\n\x06metric\x18\x03 \x01(\x0b\x32&.tessera.api.controller.v1.MetricPointH\x00\x12\x34\n\x05\x65vent\x18\x04 \x01(\x0b\x32#.tessera.api.controller.v1.JobEventH\x00\x42\t\n\x07\x63ontent\"\x91\x01\n\x14ReportAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12=\n\x07reports\x18\x02 \x03(\x0b\x32!.tessera.api.controller.v1.ReportB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"@\n\x15ReportAttemptResponse\x12\x14\n\x0c\x61\x63knowledged\x18\x01 \x01(\x03\x12\x11\n\tcancelled\x18\x02 \x01(\x08\"\xd0\x01\n\x11\x41ppendLogsRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x06source\x18\x02 \x01(\tB*\xbaH\'r%2#^(driver|rank-(0|[1-9][0-9]{0,4}))$\x12\"\n\nfirst_line\x18\x03 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x01\x12\x1f\n\x05lines\x18\x04 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\xe8\x07\"\x05r\x03\x18\x80@\"#\n\x12\x41ppendLogsResponse\x12\r\n\x05lines\x18\x01 \x01(\x03\"\x82\x02\n\x14\x46inishAttemptRequest\x12:\n\x03ref\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.AttemptRefB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x07success\x18\x02 \x01(\x0b\x32\".tessera.api.controller.v1.SuccessH\x00\x12\x35\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\".tessera.api.controller.v1.FailureH\x00\x12\x35\n\x07stopped\x18\x04 \x01(\x0b\x32\".tessera.api.controller.v1.StoppedH\x00\x42\t\n\x07outcome\"#\n\x07Success\x12\x18\n\x07version\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"#\n\x07Stopped\x12\x18\n\x07version\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x17\n\x15\x46inishAttemptResponse2\xce\x03\n\x0e\x41ttemptService\x12i\n\nGetAttempt\x12,.tessera.api.controller.v1.GetAttemptRequest\x1a-.tessera.api.controller.v1.GetAttemptResponse\x12r\n\rReportAttempt\x12/.tessera.api.controller.v1.ReportAttemptRequest\x1a\x30.tessera.api.controller.v1.ReportAttemptResponse\x12i\n\nAppendLogs\x12,.tessera.api.controller.v1.AppendLogsRequest\x1a-.tessera.api.controller.v1.AppendLogsResponse\x12r\n\rFinishAttempt\x12/.tessera.api.controller.v1.FinishAttemptRequest\x1a\x30.tessera.api.controller.v1.FinishAttemptResponseBS\n\x19tessera.api.controller.v1B\x0c\x41ttemptProtoP\x01Z&tessera/api/controller/v1;controllerv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTEMPTREF'].fields_by_name['attempt']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_GETATTEMPTREQUEST'].fields_by_name['ref']._loaded_options = None
   _globals['_GETATTEMPTREQUEST'].fields_by_name['ref']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_WORKERPLACE_LABELSELECTORENTRY']._loaded_options = None
+  _globals['_WORKERPLACE_LABELSELECTORENTRY']._serialized_options = b'8\001'
   _globals['_REPORT'].fields_by_name['sequence']._loaded_options = None
   _globals['_REPORT'].fields_by_name['sequence']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_REPORTATTEMPTREQUEST'].fields_by_name['ref']._loaded_options = None
@@ -65,26 +67,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTEMPTREF']._serialized_end=270
   _globals['_GETATTEMPTREQUEST']._serialized_start=272
   _globals['_GETATTEMPTREQUEST']._serialized_end=351
-  _globals['_GETATTEMPTRESPONSE']._serialized_start=353
-  _globals['_GETATTEMPTRESPONSE']._serialized_end=454
-  _globals['_REPORT']._serialized_start=457
-  _globals['_REPORT']._serialized_end=672
-  _globals['_REPORTATTEMPTREQUEST']._serialized_start=675
-  _globals['_REPORTATTEMPTREQUEST']._serialized_end=820
-  _globals['_REPORTATTEMPTRESPONSE']._serialized_start=822
-  _globals['_REPORTATTEMPTRESPONSE']._serialized_end=886
-  _globals['_APPENDLOGSREQUEST']._serialized_start=889
-  _globals['_APPENDLOGSREQUEST']._serialized_end=1097
-  _globals['_APPENDLOGSRESPONSE']._serialized_start=1099
-  _globals['_APPENDLOGSRESPONSE']._serialized_end=1134
-  _globals['_FINISHATTEMPTREQUEST']._serialized_start=1137
-  _globals['_FINISHATTEMPTREQUEST']._serialized_end=1395
-  _globals['_SUCCESS']._serialized_start=1397
-  _globals['_SUCCESS']._serialized_end=1432
-  _globals['_STOPPED']._serialized_start=1434
-  _globals['_STOPPED']._serialized_end=1469
-  _globals['_FINISHATTEMPTRESPONSE']._serialized_start=1471
-  _globals['_FINISHATTEMPTRESPONSE']._serialized_end=1494
-  _globals['_ATTEMPTSERVICE']._serialized_start=1497
-  _globals['_ATTEMPTSERVICE']._serialized_end=1959
+  _globals['_GETATTEMPTRESPONSE']._serialized_start=354
+  _globals['_GETATTEMPTRESPONSE']._serialized_end=512
+  _globals['_WORKERPLACE']._serialized_start=515
+  _globals['_WORKERPLACE']._serialized_end=665
+  _globals['_WORKERPLACE_LABELSELECTORENTRY']._serialized_start=613
+  _globals['_WORKERPLACE_LABELSELECTORENTRY']._serialized_end=665
+  _globals['_REPORT']._serialized_start=668
+  _globals['_REPORT']._serialized_end=883
+  _globals['_REPORTATTEMPTREQUEST']._serialized_start=886
+  _globals['_REPORTATTEMPTREQUEST']._serialized_end=1031
+  _globals['_REPORTATTEMPTRESPONSE']._serialized_start=1033
+  _globals['_REPORTATTEMPTRESPONSE']._serialized_end=1097
+  _globals['_APPENDLOGSREQUEST']._serialized_start=1100
+  _globals['_APPENDLOGSREQUEST']._serialized_end=1308
+  _globals['_APPENDLOGSRESPONSE']._serialized_start=1310
+  _globals['_APPENDLOGSRESPONSE']._serialized_end=1345
+  _globals['_FINISHATTEMPTREQUEST']._serialized_start=1348
+  _globals['_FINISHATTEMPTREQUEST']._serialized_end=1606
+  _globals['_SUCCESS']._serialized_start=1608
+  _globals['_SUCCESS']._serialized_end=1643
+  _globals['_STOPPED']._serialized_start=1645
+  _globals['_STOPPED']._serialized_end=1680
+  _globals['_FINISHATTEMPTRESPONSE']._serialized_start=1682
+  _globals['_FINISHATTEMPTRESPONSE']._serialized_end=1705
+  _globals['_ATTEMPTSERVICE']._serialized_start=1708
+  _globals['_ATTEMPTSERVICE']._serialized_end=2170
 # @@protoc_insertion_point(module_scope)

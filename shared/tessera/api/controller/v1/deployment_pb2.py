@@ -28,7 +28,7 @@ from tessera.api.controller.v1 import job_pb2 as tessera_dot_api_dot_controller_
 from tessera.api.controller.v1 import spec_pb2 as tessera_dot_api_dot_controller_dot_v1_dot_spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tessera/api/controller/v1/deployment.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#tessera/api/controller/v1/job.proto\x1a$tessera/api/controller/v1/spec.proto\"\x8a\x03\n\x0e\x44\x65ploymentSpec\x12\x39\n\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x19\n\x05model\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12!\n\x08replicas\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x08(\x01H\x00\x88\x01\x01\x12\x36\n\x10\x63pus_per_replica\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xb0@)-C\x1c\xeb\xe2\x36\x1a?H\x01\x88\x01\x01\x12?\n\x0b\x61\x63\x63\x65lerator\x18\x05 \x01(\x0b\x32*.tessera.api.controller.v1.AcceleratorSpec\x12\x35\n\x06\x65ngine\x18\x06 \x01(\x0b\x32%.tessera.api.controller.v1.EngineSpec\x12!\n\x07max_lag\x18\x07 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00H\x02\x88\x01\x01\x42\x0b\n\t_replicasB\x13\n\x11_cpus_per_replicaB\n\n\x08_max_lag\"\xd7\x01\n\nEngineSpec\x12\"\n\tmax_batch\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x01H\x00\x88\x01\x01\x12#\n\nblock_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x08(\x01H\x01\x88\x01\x01\x12!\n\x06\x62locks\x18\x03 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\xc2\xd7/(\x01H\x02\x88\x01\x01\x12%\n\x0bmax_waiting\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00H\x03\x88\x01\x01\x42\x0c\n\n_max_batchB\r\n\x0b_block_sizeB\t\n\x07_blocksB\x0e\n\x0c_max_waiting\"\xea\x02\n\nDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x04spec\x18\x02 \x01(\x0b\x32).tessera.api.controller.v1.DeploymentSpec\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32*.tessera.api.controller.v1.DeploymentState\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eready_replicas\x18\x07 \x01(\x05\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12\x39\n\x07waiting\x18\t \x03(\x0b\x32(.tessera.api.controller.v1.WaitingReason\x12\x0c\n\x04pool\x18\n \x01(\t\x12\x17\n\x0f\x66\x61iled_replicas\x18\x0b \x01(\x05\"Z\n\x17\x43reateDeploymentRequest\x12?\n\x04spec\x18\x01 \x01(\x0b\x32).tessera.api.controller.v1.DeploymentSpecB\x06\xbaH\x03\xc8\x01\x01\"U\n\x18\x43reateDeploymentResponse\x12\x39\n\ndeployment\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.Deployment\"\x86\x01\n\x14GetDeploymentRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^(deployments/)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\"R\n\x15GetDeploymentResponse\x12\x39\n\ndeployment\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.Deployment\"U\n\x16ListDeploymentsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"n\n\x17ListDeploymentsResponse\x12:\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32%.tessera.api.controller.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x89\x01\n\x17\x44\x65leteDeploymentRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^(deployments/)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\"\x1a\n\x18\x44\x65leteDeploymentResponse*\xa9\x01\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45PLOYMENT_STATE_READY\x10\x02\x12\x1b\n\x17\x44\x45PLOYMENT_STATE_FAILED\x10\x03\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_DELETING\x10\x04\x32\xfb\x03\n\x11\x44\x65ploymentService\x12{\n\x10\x43reateDeployment\x12\x32.tessera.api.controller.v1.CreateDeploymentRequest\x1a\x33.tessera.api.controller.v1.CreateDeploymentResponse\x12r\n\rGetDeployment\x12/.tessera.api.controller.v1.GetDeploymentRequest\x1a\x30.tessera.api.controller.v1.GetDeploymentResponse\x12x\n\x0fListDeployments\x12\x31.tessera.api.controller.v1.ListDeploymentsRequest\x1a\x32.tessera.api.controller.v1.ListDeploymentsResponse\x12{\n\x10\x44\x65leteDeployment\x12\x32.tessera.api.controller.v1.DeleteDeploymentRequest\x1a\x33.tessera.api.controller.v1.DeleteDeploymentResponseBV\n\x19tessera.api.controller.v1B\x0f\x44\x65ploymentProtoP\x01Z&tessera/api/controller/v1;controllerv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tessera/api/controller/v1/deployment.proto\x12\x19tessera.api.controller.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#tessera/api/controller/v1/job.proto\x1a$tessera/api/controller/v1/spec.proto\"\xcb\x05\n\x0e\x44\x65ploymentSpec\x12\x39\n\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\x12\x19\n\x05model\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12!\n\x08replicas\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x08(\x01H\x00\x88\x01\x01\x12\x36\n\x10\x63pus_per_replica\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xb0@)-C\x1c\xeb\xe2\x36\x1a?H\x01\x88\x01\x01\x12?\n\x0b\x61\x63\x63\x65lerator\x18\x05 \x01(\x0b\x32*.tessera.api.controller.v1.AcceleratorSpec\x12\x35\n\x06\x65ngine\x18\x06 \x01(\x0b\x32%.tessera.api.controller.v1.EngineSpec\x12!\n\x07max_lag\x18\x07 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00H\x02\x88\x01\x01\x12=\n\x05queue\x18\x08 \x01(\tB.\xbaH+r)2\'^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$\x12]\n\x12memory_per_replica\x18\t \x01(\tBA\xbaH>r<2:^([0-9]{1,15}(\\.[0-9]{1,9})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?)?$\x12l\n\rnode_selector\x18\n \x03(\x0b\x32;.tessera.api.controller.v1.DeploymentSpec.NodeSelectorEntryB\x18\xbaH\x15\x9a\x01\x12\x10 \"\x07r\x05\x10\x01\x18\xbd\x02*\x05r\x03\x18\xff\x01\x1a\x33\n\x11NodeSelectorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_replicasB\x13\n\x11_cpus_per_replicaB\n\n\x08_max_lag\"\xd7\x01\n\nEngineSpec\x12\"\n\tmax_batch\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x01H\x00\x88\x01\x01\x12#\n\nblock_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80\x08(\x01H\x01\x88\x01\x01\x12!\n\x06\x62locks\x18\x03 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\xc2\xd7/(\x01H\x02\x88\x01\x01\x12%\n\x0bmax_waiting\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00H\x03\x88\x01\x01\x42\x0c\n\n_max_batchB\r\n\x0b_block_sizeB\t\n\x07_blocksB\x0e\n\x0c_max_waiting\"\xea\x02\n\nDeployment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x04spec\x18\x02 \x01(\x0b\x32).tessera.api.controller.v1.DeploymentSpec\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32*.tessera.api.controller.v1.DeploymentState\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eready_replicas\x18\x07 \x01(\x05\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12\x39\n\x07waiting\x18\t \x03(\x0b\x32(.tessera.api.controller.v1.WaitingReason\x12\x0c\n\x04pool\x18\n \x01(\t\x12\x17\n\x0f\x66\x61iled_replicas\x18\x0b \x01(\x05\"Z\n\x17\x43reateDeploymentRequest\x12?\n\x04spec\x18\x01 \x01(\x0b\x32).tessera.api.controller.v1.DeploymentSpecB\x06\xbaH\x03\xc8\x01\x01\"U\n\x18\x43reateDeploymentResponse\x12\x39\n\ndeployment\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.Deployment\"\x86\x01\n\x14GetDeploymentRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^(deployments/)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\"R\n\x15GetDeploymentResponse\x12\x39\n\ndeployment\x18\x01 \x01(\x0b\x32%.tessera.api.controller.v1.Deployment\"U\n\x16ListDeploymentsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"n\n\x17ListDeploymentsResponse\x12:\n\x0b\x64\x65ployments\x18\x01 \x03(\x0b\x32%.tessera.api.controller.v1.Deployment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x89\x01\n\x17\x44\x65leteDeploymentRequest\x12n\n\x04name\x18\x01 \x01(\tB`\xbaH]r[2Y^(deployments/)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\"\x1a\n\x18\x44\x65leteDeploymentResponse*\xa9\x01\n\x0f\x44\x65ploymentState\x12 \n\x1c\x44\x45PLOYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44\x45PLOYMENT_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45PLOYMENT_STATE_READY\x10\x02\x12\x1b\n\x17\x44\x45PLOYMENT_STATE_FAILED\x10\x03\x12\x1d\n\x19\x44\x45PLOYMENT_STATE_DELETING\x10\x04\x32\xfb\x03\n\x11\x44\x65ploymentService\x12{\n\x10\x43reateDeployment\x12\x32.tessera.api.controller.v1.CreateDeploymentRequest\x1a\x33.tessera.api.controller.v1.CreateDeploymentResponse\x12r\n\rGetDeployment\x12/.tessera.api.controller.v1.GetDeploymentRequest\x1a\x30.tessera.api.controller.v1.GetDeploymentResponse\x12x\n\x0fListDeployments\x12\x31.tessera.api.controller.v1.ListDeploymentsRequest\x1a\x32.tessera.api.controller.v1.ListDeploymentsResponse\x12{\n\x10\x44\x65leteDeployment\x12\x32.tessera.api.controller.v1.DeleteDeploymentRequest\x1a\x33.tessera.api.controller.v1.DeleteDeploymentResponseBV\n\x19tessera.api.controller.v1B\x0f\x44\x65ploymentProtoP\x01Z&tessera/api/controller/v1;controllerv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.api.controller.v1.d
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031tessera.api.controller.v1B\017DeploymentProtoP\001Z&tessera/api/controller/v1;controllerv1'
+  _globals['_DEPLOYMENTSPEC_NODESELECTORENTRY']._loaded_options = None
+  _globals['_DEPLOYMENTSPEC_NODESELECTORENTRY']._serialized_options = b'8\001'
   _globals['_DEPLOYMENTSPEC'].fields_by_name['name']._loaded_options = None
   _globals['_DEPLOYMENTSPEC'].fields_by_name['name']._serialized_options = b'\272H(r&2$^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
   _globals['_DEPLOYMENTSPEC'].fields_by_name['model']._loaded_options = None
@@ -46,6 +48,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEPLOYMENTSPEC'].fields_by_name['cpus_per_replica']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\260@)-C\034\353\3426\032?'
   _globals['_DEPLOYMENTSPEC'].fields_by_name['max_lag']._loaded_options = None
   _globals['_DEPLOYMENTSPEC'].fields_by_name['max_lag']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
+  _globals['_DEPLOYMENTSPEC'].fields_by_name['queue']._loaded_options = None
+  _globals['_DEPLOYMENTSPEC'].fields_by_name['queue']._serialized_options = b'\272H+r)2\'^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$'
+  _globals['_DEPLOYMENTSPEC'].fields_by_name['memory_per_replica']._loaded_options = None
+  _globals['_DEPLOYMENTSPEC'].fields_by_name['memory_per_replica']._serialized_options = b'\272H>r<2:^([0-9]{1,15}(\\.[0-9]{1,9})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?)?$'
+  _globals['_DEPLOYMENTSPEC'].fields_by_name['node_selector']._loaded_options = None
+  _globals['_DEPLOYMENTSPEC'].fields_by_name['node_selector']._serialized_options = b'\272H\025\232\001\022\020 \"\007r\005\020\001\030\275\002*\005r\003\030\377\001'
   _globals['_ENGINESPEC'].fields_by_name['max_batch']._loaded_options = None
   _globals['_ENGINESPEC'].fields_by_name['max_batch']._serialized_options = b'\272H\007\032\005\030\200 (\001'
   _globals['_ENGINESPEC'].fields_by_name['block_size']._loaded_options = None
@@ -64,30 +72,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDEPLOYMENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_DELETEDEPLOYMENTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETEDEPLOYMENTREQUEST'].fields_by_name['name']._serialized_options = b'\272H]r[2Y^(deployments/)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'
-  _globals['_DEPLOYMENTSTATE']._serialized_start=1958
-  _globals['_DEPLOYMENTSTATE']._serialized_end=2127
+  _globals['_DEPLOYMENTSTATE']._serialized_start=2279
+  _globals['_DEPLOYMENTSTATE']._serialized_end=2448
   _globals['_DEPLOYMENTSPEC']._serialized_start=211
-  _globals['_DEPLOYMENTSPEC']._serialized_end=605
-  _globals['_ENGINESPEC']._serialized_start=608
-  _globals['_ENGINESPEC']._serialized_end=823
-  _globals['_DEPLOYMENT']._serialized_start=826
-  _globals['_DEPLOYMENT']._serialized_end=1188
-  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_start=1190
-  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_end=1280
-  _globals['_CREATEDEPLOYMENTRESPONSE']._serialized_start=1282
-  _globals['_CREATEDEPLOYMENTRESPONSE']._serialized_end=1367
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=1370
-  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=1504
-  _globals['_GETDEPLOYMENTRESPONSE']._serialized_start=1506
-  _globals['_GETDEPLOYMENTRESPONSE']._serialized_end=1588
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=1590
-  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=1675
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=1677
-  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=1787
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=1790
-  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=1927
-  _globals['_DELETEDEPLOYMENTRESPONSE']._serialized_start=1929
-  _globals['_DELETEDEPLOYMENTRESPONSE']._serialized_end=1955
-  _globals['_DEPLOYMENTSERVICE']._serialized_start=2130
-  _globals['_DEPLOYMENTSERVICE']._serialized_end=2637
+  _globals['_DEPLOYMENTSPEC']._serialized_end=926
+  _globals['_DEPLOYMENTSPEC_NODESELECTORENTRY']._serialized_start=829
+  _globals['_DEPLOYMENTSPEC_NODESELECTORENTRY']._serialized_end=880
+  _globals['_ENGINESPEC']._serialized_start=929
+  _globals['_ENGINESPEC']._serialized_end=1144
+  _globals['_DEPLOYMENT']._serialized_start=1147
+  _globals['_DEPLOYMENT']._serialized_end=1509
+  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_start=1511
+  _globals['_CREATEDEPLOYMENTREQUEST']._serialized_end=1601
+  _globals['_CREATEDEPLOYMENTRESPONSE']._serialized_start=1603
+  _globals['_CREATEDEPLOYMENTRESPONSE']._serialized_end=1688
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=1691
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=1825
+  _globals['_GETDEPLOYMENTRESPONSE']._serialized_start=1827
+  _globals['_GETDEPLOYMENTRESPONSE']._serialized_end=1909
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_start=1911
+  _globals['_LISTDEPLOYMENTSREQUEST']._serialized_end=1996
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_start=1998
+  _globals['_LISTDEPLOYMENTSRESPONSE']._serialized_end=2108
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_start=2111
+  _globals['_DELETEDEPLOYMENTREQUEST']._serialized_end=2248
+  _globals['_DELETEDEPLOYMENTRESPONSE']._serialized_start=2250
+  _globals['_DELETEDEPLOYMENTRESPONSE']._serialized_end=2276
+  _globals['_DEPLOYMENTSERVICE']._serialized_start=2451
+  _globals['_DEPLOYMENTSERVICE']._serialized_end=2958
 # @@protoc_insertion_point(module_scope)

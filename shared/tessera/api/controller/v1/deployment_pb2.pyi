@@ -64,6 +64,26 @@ class DeploymentSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class NodeSelectorEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
@@ -71,6 +91,9 @@ class DeploymentSpec(_message.Message):
     ACCELERATOR_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     MAX_LAG_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    MEMORY_PER_REPLICA_FIELD_NUMBER: _builtins.int
+    NODE_SELECTOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the deployment."""
     model: _builtins.str
@@ -84,6 +107,10 @@ class DeploymentSpec(_message.Message):
     heard; one that is further behind takes no new requests until it has caught up. 0: it answers
     with the head alone. Only where `model` names no version. Absent: any number.
     """
+    queue: _builtins.str
+    """Queue whose quota it uses. Default `default`."""
+    memory_per_replica: _builtins.str
+    """Memory of each replica, as Kubernetes writes it: `512Mi`, `16Gi`, or bytes. Default `1Gi`."""
     @_builtins.property
     def accelerator(self) -> _spec_pb2.AcceleratorSpec:
         """Accelerator of each replica. Absent: CPU."""
@@ -91,6 +118,10 @@ class DeploymentSpec(_message.Message):
     @_builtins.property
     def engine(self) -> Global___EngineSpec:
         """The engine."""
+
+    @_builtins.property
+    def node_selector(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels that the node of each replica must have, by Ray's or Kubernetes' names."""
 
     def __init__(
         self,
@@ -102,10 +133,13 @@ class DeploymentSpec(_message.Message):
         accelerator: _spec_pb2.AcceleratorSpec | None = ...,
         engine: Global___EngineSpec | None = ...,
         max_lag: _builtins.int | None = ...,
+        queue: _builtins.str = ...,
+        memory_per_replica: _builtins.str = ...,
+        node_selector: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica", "_max_lag", b"_max_lag", "_replicas", b"_replicas", "accelerator", b"accelerator", "cpus_per_replica", b"cpus_per_replica", "engine", b"engine", "max_lag", b"max_lag", "replicas", b"replicas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica", "_max_lag", b"_max_lag", "_replicas", b"_replicas", "accelerator", b"accelerator", "cpus_per_replica", b"cpus_per_replica", "engine", b"engine", "max_lag", b"max_lag", "model", b"model", "name", b"name", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica", "_max_lag", b"_max_lag", "_replicas", b"_replicas", "accelerator", b"accelerator", "cpus_per_replica", b"cpus_per_replica", "engine", b"engine", "max_lag", b"max_lag", "memory_per_replica", b"memory_per_replica", "model", b"model", "name", b"name", "node_selector", b"node_selector", "queue", b"queue", "replicas", b"replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpus_per_replica: _TypeAlias = _typing.Literal["cpus_per_replica"]  # noqa: Y015
     _WhichOneofArgType__cpus_per_replica: _TypeAlias = _typing.Literal["_cpus_per_replica", b"_cpus_per_replica"]  # noqa: Y015

@@ -242,21 +242,49 @@ class WaitingReason(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AboutEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Stable, upper-case reason, for example WAITING_FOR_RESOURCES."""
+    """Stable, upper-case reason, for example NO_ROOM; docs/scheduling.md lists them."""
     message: _builtins.str
     """One readable sentence with the figures."""
+    @_builtins.property
+    def about(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What a program would ask: `held_by`, `queue`, `resource`, `missing`, `starts` (seconds since the
+        epoch).
+        """
+
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
+        about: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "message", b"message", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -395,12 +423,16 @@ class Attempt(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    FLAVOUR_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Number of the attempt, from 1."""
     submission_id: _builtins.str
     """Ray's submission id and the run's name."""
     pool: _builtins.str
     """Pool that it was placed on."""
+    flavour: _builtins.str
+    """Accelerator type of its workers; empty: they have none."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it was launched."""
@@ -413,6 +445,10 @@ class Attempt(_message.Message):
     def failure(self) -> Global___Failure:
         """Why it failed, if it did."""
 
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes of its workers, in order; a group in place of a node that it has yet to make."""
+
     def __init__(
         self,
         *,
@@ -422,10 +458,12 @@ class Attempt(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         failure: Global___Failure | None = ...,
+        flavour: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "number", b"number", "pool", b"pool", "start_time", b"start_time", "submission_id", b"submission_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "flavour", b"flavour", "nodes", b"nodes", "number", b"number", "pool", b"pool", "start_time", b"start_time", "submission_id", b"submission_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1279,6 +1317,116 @@ class CheckpointJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckpointJobResponse: _TypeAlias = CheckpointJobResponse  # noqa: Y015
+
+@_typing.final
+class ExtraNodes(_message.Message):
+    """ExtraNodes are nodes that there might be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCELERATOR_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    accelerator: _builtins.str
+    """Accelerator type of their devices; empty: they have none."""
+    count: _builtins.int
+    """Devices in all; nodes without any where there is no accelerator."""
+    def __init__(
+        self,
+        *,
+        accelerator: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtraNodes: _TypeAlias = ExtraNodes  # noqa: Y015
+
+@_typing.final
+class ExplainJobRequest(_message.Message):
+    """ExplainJobRequest asks about a job that waits, or about one that could be sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`jobs/{id}` or the id alone."""
+    @_builtins.property
+    def spec(self) -> _spec_pb2.JobSpec:
+        """A job that is not sent."""
+
+    @_builtins.property
+    def extra(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExtraNodes]:
+        """As if there were these nodes too."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        spec: _spec_pb2.JobSpec | None = ...,
+        extra: _abc.Iterable[Global___ExtraNodes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "spec", b"spec", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "name", b"name", "spec", b"spec", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["name", "spec"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___ExplainJobRequest: _TypeAlias = ExplainJobRequest  # noqa: Y015
+
+@_typing.final
+class ExplainJobResponse(_message.Message):
+    """ExplainJobResponse is the answer, true after the scheduler's last pass."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASONS_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    FLAVOUR_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    PREEMPTED_FIELD_NUMBER: _builtins.int
+    AHEAD_FIELD_NUMBER: _builtins.int
+    pool: _builtins.str
+    """Pool that it starts on, or runs on; empty: it waits."""
+    flavour: _builtins.str
+    """Accelerator type that it starts with; empty: none."""
+    ahead: _builtins.int
+    """Jobs of its queue that come before it."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitingReason]:
+        """Why it waits, most important first; none: it starts, or runs."""
+
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes of its workers, in order."""
+
+    @_builtins.property
+    def preempted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Jobs and deployments that would be asked to go for it."""
+
+    def __init__(
+        self,
+        *,
+        reasons: _abc.Iterable[Global___WaitingReason] | None = ...,
+        pool: _builtins.str = ...,
+        flavour: _builtins.str = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        preempted: _abc.Iterable[_builtins.str] | None = ...,
+        ahead: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "flavour", b"flavour", "nodes", b"nodes", "pool", b"pool", "preempted", b"preempted", "reasons", b"reasons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainJobResponse: _TypeAlias = ExplainJobResponse  # noqa: Y015
 
 @_typing.final
 class WatchJobRequest(_message.Message):

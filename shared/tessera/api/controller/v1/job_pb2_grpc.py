@@ -100,6 +100,11 @@ class JobServiceStub:
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunRequest.SerializeToString,
                 response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunResponse.FromString,
                 _registered_method=True)
+        self.ExplainJob = channel.unary_unary(
+                '/tessera.api.controller.v1.JobService/ExplainJob',
+                request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ExplainJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ExplainJobResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/tessera.api.controller.v1.JobService/WatchJob',
                 request_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.WatchJobRequest.SerializeToString,
@@ -214,6 +219,13 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainJob(self, request, context):
+        """ExplainJob says why a job waits, or what would become of one that is sent now, as things stand.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """WatchJob streams the job's events after a cursor and ends after the terminal one.
         """
@@ -302,6 +314,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetJobRun,
                     request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunRequest.FromString,
                     response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunResponse.SerializeToString,
+            ),
+            'ExplainJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainJob,
+                    request_deserializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ExplainJobRequest.FromString,
+                    response_serializer=tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ExplainJobResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -671,6 +688,33 @@ class JobService:
             '/tessera.api.controller.v1.JobService/GetJobRun',
             tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunRequest.SerializeToString,
             tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.GetJobRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.api.controller.v1.JobService/ExplainJob',
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ExplainJobRequest.SerializeToString,
+            tessera_dot_api_dot_controller_dot_v1_dot_job__pb2.ExplainJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,8 @@ class JobServiceStub:
     """CheckpointJob asks a running job for a version now; it commits one within two steps."""
     GetJobRun: _grpc.UnaryUnaryMultiCallable[_job_pb2.GetJobRunRequest, _job_pb2.GetJobRunResponse]
     """GetJobRun asks a running job where it is and where its ranks run."""
+    ExplainJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.ExplainJobRequest, _job_pb2.ExplainJobResponse]
+    """ExplainJob says why a job waits, or what would become of one that is sent now, as things stand."""
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]
     """WatchJob streams the job's events after a cursor and ends after the terminal one."""
     StreamLogs: _grpc.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]
@@ -105,6 +107,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """CheckpointJob asks a running job for a version now; it commits one within two steps."""
     GetJobRun: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRunRequest, _job_pb2.GetJobRunResponse]  # type: ignore[assignment]
     """GetJobRun asks a running job where it is and where its ranks run."""
+    ExplainJob: _aio.UnaryUnaryMultiCallable[_job_pb2.ExplainJobRequest, _job_pb2.ExplainJobResponse]  # type: ignore[assignment]
+    """ExplainJob says why a job waits, or what would become of one that is sent now, as things stand."""
     WatchJob: _aio.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.WatchJobResponse]  # type: ignore[assignment]
     """WatchJob streams the job's events after a cursor and ends after the terminal one."""
     StreamLogs: _aio.UnaryStreamMultiCallable[_job_pb2.StreamLogsRequest, _job_pb2.StreamLogsResponse]  # type: ignore[assignment]
@@ -222,6 +226,14 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.GetJobRunResponse, _abc.Awaitable[_job_pb2.GetJobRunResponse]]:
         """GetJobRun asks a running job where it is and where its ranks run."""
+
+    @_abc_1.abstractmethod
+    def ExplainJob(
+        self,
+        request: _job_pb2.ExplainJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.ExplainJobResponse, _abc.Awaitable[_job_pb2.ExplainJobResponse]]:
+        """ExplainJob says why a job waits, or what would become of one that is sent now, as things stand."""
 
     @_abc_1.abstractmethod
     def WatchJob(

@@ -332,16 +332,56 @@ class ResourcesSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class NodeSelectorEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     WORKERS_FIELD_NUMBER: _builtins.int
     CPUS_PER_WORKER_FIELD_NUMBER: _builtins.int
     ACCELERATOR_FIELD_NUMBER: _builtins.int
+    MEMORY_PER_WORKER_FIELD_NUMBER: _builtins.int
+    MIN_WORKERS_FIELD_NUMBER: _builtins.int
+    NODE_SELECTOR_FIELD_NUMBER: _builtins.int
+    TOPOLOGY_FIELD_NUMBER: _builtins.int
     workers: _builtins.int
     """Number of workers (ranks). Default 1."""
     cpus_per_worker: _builtins.float
     """Logical CPUs of each worker; Ray counts ten-thousandths. Default 1."""
+    memory_per_worker: _builtins.str
+    """Memory of each worker, as Kubernetes writes it: `512Mi`, `16Gi`, `1.5Gi`, or bytes. Default
+    `1Gi`.
+    """
+    min_workers: _builtins.int
+    """Workers without which the job does not start; it takes as many as there is room for, up to
+    `workers`. Default: all of them.
+    """
     @_builtins.property
     def accelerator(self) -> Global___AcceleratorSpec:
         """Accelerator of each worker. Absent: CPU."""
+
+    @_builtins.property
+    def node_selector(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels that the node of each worker must have, by Ray's or Kubernetes' names."""
+
+    @_builtins.property
+    def topology(self) -> Global___TopologySpec:
+        """How near to one another the workers are. Absent: anywhere within one pool."""
 
     def __init__(
         self,
@@ -349,21 +389,57 @@ class ResourcesSpec(_message.Message):
         workers: _builtins.int | None = ...,
         cpus_per_worker: _builtins.float | None = ...,
         accelerator: Global___AcceleratorSpec | None = ...,
+        memory_per_worker: _builtins.str = ...,
+        min_workers: _builtins.int | None = ...,
+        node_selector: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        topology: Global___TopologySpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_worker", b"_cpus_per_worker", "_workers", b"_workers", "accelerator", b"accelerator", "cpus_per_worker", b"cpus_per_worker", "workers", b"workers"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_worker", b"_cpus_per_worker", "_min_workers", b"_min_workers", "_workers", b"_workers", "accelerator", b"accelerator", "cpus_per_worker", b"cpus_per_worker", "min_workers", b"min_workers", "topology", b"topology", "workers", b"workers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_worker", b"_cpus_per_worker", "_workers", b"_workers", "accelerator", b"accelerator", "cpus_per_worker", b"cpus_per_worker", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus_per_worker", b"_cpus_per_worker", "_min_workers", b"_min_workers", "_workers", b"_workers", "accelerator", b"accelerator", "cpus_per_worker", b"cpus_per_worker", "memory_per_worker", b"memory_per_worker", "min_workers", b"min_workers", "node_selector", b"node_selector", "topology", b"topology", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpus_per_worker: _TypeAlias = _typing.Literal["cpus_per_worker"]  # noqa: Y015
     _WhichOneofArgType__cpus_per_worker: _TypeAlias = _typing.Literal["_cpus_per_worker", b"_cpus_per_worker"]  # noqa: Y015
+    _WhichOneofReturnType__min_workers: _TypeAlias = _typing.Literal["min_workers"]  # noqa: Y015
+    _WhichOneofArgType__min_workers: _TypeAlias = _typing.Literal["_min_workers", b"_min_workers"]  # noqa: Y015
     _WhichOneofReturnType__workers: _TypeAlias = _typing.Literal["workers"]  # noqa: Y015
     _WhichOneofArgType__workers: _TypeAlias = _typing.Literal["_workers", b"_workers"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cpus_per_worker) -> _WhichOneofReturnType__cpus_per_worker | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_workers) -> _WhichOneofReturnType__min_workers | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__workers) -> _WhichOneofReturnType__workers | None: ...
 
 Global___ResourcesSpec: _TypeAlias = ResourcesSpec  # noqa: Y015
+
+@_typing.final
+class TopologySpec(_message.Message):
+    """TopologySpec keeps the workers of a gang together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHIN_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    within: _builtins.str
+    """All workers within one `host`, NVLink `domain` or `rack`."""
+    required: _builtins.bool
+    """Whether the job waits for that; else it starts elsewhere where it has to. Default true."""
+    def __init__(
+        self,
+        *,
+        within: _builtins.str = ...,
+        required: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_required", b"_required", "required", b"required"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_required", b"_required", "required", b"required", "within", b"within"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__required: _TypeAlias = _typing.Literal["required"]  # noqa: Y015
+    _WhichOneofArgType__required: _TypeAlias = _typing.Literal["_required", b"_required"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__required) -> _WhichOneofReturnType__required | None: ...
+
+Global___TopologySpec: _TypeAlias = TopologySpec  # noqa: Y015
 
 @_typing.final
 class AcceleratorSpec(_message.Message):
@@ -373,19 +449,31 @@ class AcceleratorSpec(_message.Message):
 
     TYPE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    TOPOLOGY_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """Ray's accelerator type, for example `H100`; `GPU` takes any GPU."""
+    """Ray's accelerator type, for example `H100` or `TPU-V6E`; `GPU` takes any GPU, `TPU` any TPU."""
     count: _builtins.float
-    """How many each worker holds. Default 1."""
+    """How many each worker holds: a whole number, or a share of one. Default 1."""
+    topology: _builtins.str
+    """Topology of a TPU slice, for example `4x4`: the workers take whole slices, one worker on each
+    host, on all of its chips. Empty: no slice.
+    """
+    @_builtins.property
+    def alternatives(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other types that will do, the best first. All workers of a job are on one type."""
+
     def __init__(
         self,
         *,
         type: _builtins.str = ...,
         count: _builtins.float | None = ...,
+        alternatives: _abc.Iterable[_builtins.str] | None = ...,
+        topology: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "count", b"count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "count", b"count", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "alternatives", b"alternatives", "count", b"count", "topology", b"topology", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count: _TypeAlias = _typing.Literal["count"]  # noqa: Y015
     _WhichOneofArgType__count: _TypeAlias = _typing.Literal["_count", b"_count"]  # noqa: Y015

@@ -1,0 +1,178 @@
+"""Brings a scheduler's state to what the store and the pools say. Pure.
+
+Level-triggered: each function may be called again with the same, and changes nothing then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from tessera.controller.policy import workloads
+from tessera.controller.policy.job import JobState
+from tessera.controller.policy.records import (
+    Attempt,
+    Deployment,
+    Job,
+    NodeMark,
+    Placement,
+    StoredQueue,
+    StoredWorker,
+)
+from tessera.controller.scheduling.node import Node
+from tessera.controller.scheduling.queue import Queue
+from tessera.controller.scheduling.state import BoundNode, SchedulerState
+from tessera.controller.scheduling.workload import Hold, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A job, and the attempt that may still hold something."""
+
+    job: Job
+    attempt: Attempt | None = None
+
+
+def put_nodes(
+    state: SchedulerState, nodes: Iterable[Node], marks: Mapping[str, NodeMark], now: float
+) -> tuple[tuple[BoundNode, ...], tuple[str, ...]]:
+    """The nodes that there are, and no others.
+
+    Returns:
+        Whose promised nodes have come, and whose nodes have gone.
+    """
+    seen = {node.id: _marked(node, marks.get(node.id), now) for node in nodes}
+    table = state.table
+    bound: list[BoundNode] = []
+    lost: list[str] = []
+    for id_ in [name for name in table.rows if name not in seen]:
+        if id_ not in state.growth.pending:
+            lost += state.remove_node(id_)
+    for node in seen.values():
+        row = table.rows.get(node.id)
+        if row is None or table.nodes[row] != node:
+            bound += state.put_node(node)
+    return tuple(bound), tuple(dict.fromkeys(lost))
+
+
+def _marked(node: Node, mark: NodeMark | None, now: float) -> Node:
+    if mark is None:
+        return node
+    return replace(node, cordoned=mark.cordoned, draining=mark.draining, failures=mark.score(now))
+
+
+def put_queues(state: SchedulerState, queues: Iterable[StoredQueue]) -> None:
+    """The queues that there are, and no others, beside the platform's own."""
+    wanted = {item.queue.name: item.queue for item in queues}
+    wanted[workloads.SERVICES_QUEUE] = Queue(name=workloads.SERVICES_QUEUE)
+    known = {name: branch.queue for name, branch in state.quotas.branches.items()}
+    for name in known.keys() - wanted.keys():
+        state.remove_queue(name)
+    changed = [queue for name, queue in wanted.items() if known.get(name) != queue]
+    if changed:
+        state.put_queues(*changed)
+
+
+def put_job(state: SchedulerState, view: JobView, now: float, *, standing: bool) -> None:
+    """A job waits, runs or is over.
+
+    Args:
+        state: to be changed.
+        view: of the job.
+        now: seconds since the epoch.
+        standing: the parameter service is there; without it no job starts.
+    """
+    job, attempt = view.job, view.attempt
+    if attempt is not None:
+        if job.id in state.allocations:
+            return
+        if job.id in state.waiting:
+            state.finish(job.id, now)
+        _hold(state, workloads.of_job(job), attempt.flavour, attempt.workers, attempt.start_time)
+    elif job.state is JobState.QUEUED:
+        if job.id in state.allocations:
+            state.finish(job.id, now)
+        arrive(state, workloads.of_job(job, _hold_of(job, now, standing=standing)))
+    else:
+        state.finish(job.id, now)
+
+
+def put_standing(
+    state: SchedulerState, work: Workload | None, key: str, placement: Placement | None, now: float
+) -> None:
+    """A deployment, or the parameter service; None: it is not wanted any more."""
+    if work is None:
+        state.finish(key, now)
+    elif placement is None:
+        if key not in state.allocations:
+            arrive(state, work)
+    elif key not in state.allocations:
+        state.finish(key, now)
+        _hold(state, work, placement.flavour, placement.workers, placement.start_time)
+
+
+def put_deployment(
+    state: SchedulerState,
+    key: str,
+    deployment: Deployment | None,
+    placement: Placement | None,
+    now: float,
+) -> None:
+    """A deployment that waits, stands, or is gone; one that is being ended holds what it has."""
+    gone = deployment is None or (deployment.deleting and placement is None)
+    work = None if deployment is None or gone else workloads.of_deployment(deployment)
+    put_standing(state, work, key, placement, now)
+
+
+def place_again(state: SchedulerState, keys: Iterable[str], now: float) -> None:
+    """Standing work whose node is gone waits for a place again; jobs end by themselves."""
+    for key in keys:
+        allocation = state.allocations.get(key)
+        if allocation is not None and is_standing(key):
+            state.finish(key, now)
+            arrive(state, allocation.work)
+
+
+def is_standing(key: str) -> bool:
+    """Whether work is a deployment or the parameter service."""
+    return key == workloads.SERVICES or key.startswith("deployment/")
+
+
+def arrive(state: SchedulerState, work: Workload) -> None:
+    """Work waits, unless it waits like this already."""
+    if state.waiting.get(work.id) != work:
+        state.arrive(work)
+
+
+def _hold(
+    state: SchedulerState,
+    work: Workload,
+    flavour: str,
+    workers: tuple[StoredWorker, ...],
+    start: float,
+) -> None:
+    for worker in workers:
+        if worker.group:
+            state.promise_node(worker.node, worker.group)
+    state.hold(work, workloads.allocated(work, flavour, workers), start)
+
+
+def _hold_of(job: Job, now: float, *, standing: bool) -> Hold | None:
+    if not standing:
+        return Hold(
+            reason="PARAMETERS_STARTING",
+            message="The parameter service, where weights go, is not all there yet.",
+        )
+    if job.hold is not None:
+        told = f": {job.hold.message}" if job.hold.message else ""
+        return Hold(
+            reason=job.hold.reason.value,
+            message=f"{job.hold.reason.value} by {job.hold.by}{told}. `tessera release` lifts it.",
+        )
+    if job.not_before > now:
+        return Hold(
+            reason="BACKOFF",
+            message=f"Attempt {job.position.attempt + 1} waits a moment after the last failure.",
+            until=job.not_before,
+        )
+    return None
