@@ -69,23 +69,23 @@ async def test_a_held_job_is_not_started_until_it_is_released(platform, create, 
     assert (await ask("Hold", job, message="for the night")).hold.by == "ada"
     held = await ask("Hold", job, message="again")
     assert (held.hold.message, held.state) == ("for the night", job_pb2.JOB_STATE_QUEUED)
-    assert not await write(platform, placement.admit, job, "local")
+    assert not await write(platform, placement.admit, job, pool="local")
     assert not (await ask("Release", job)).HasField("hold")
     assert not (await ask("Release", job)).HasField("hold")
-    assert await write(platform, placement.admit, job, "local")
+    assert await write(platform, placement.admit, job, pool="local")
 
 
 async def test_a_job_may_be_submitted_held(platform, create):
     job = await create(scheduling=spec_pb2.SchedulingSpec(hold=True))
     assert (await platform.get(job)).hold.reason == job_pb2.HOLD_REASON_HELD
-    assert not await write(platform, placement.admit, job, "local")
+    assert not await write(platform, placement.admit, job, pool="local")
 
 
 async def test_a_paused_job_gives_its_place_back_and_goes_on_when_it_is_resumed(
     platform, create, ask
 ):
     job = await create(retries=0)
-    await write(platform, placement.admit, job, "local")
+    await write(platform, placement.admit, job, pool="local")
     await write(platform, jobs.apply, job, Report())
     paused = await ask("Pause", job, message="lunch", grace_seconds=600)
     assert paused.state == job_pb2.JOB_STATE_STOPPING
@@ -97,7 +97,7 @@ async def test_a_paused_job_gives_its_place_back_and_goes_on_when_it_is_resumed(
     due = await platform.controller.runtime.database.read(outbox.next_due)
     assert due is None or due < waits.create_time.seconds + 300, "no kill holds up the next launch"
     await ask("Resume", job)
-    assert await write(platform, placement.admit, job, "local")
+    assert await write(platform, placement.admit, job, pool="local")
     again = await ask("Requeue", job)
     assert again.state == job_pb2.JOB_STATE_STOPPING
     assert (await ask("Cancel", job)).state == job_pb2.JOB_STATE_CANCELLING
@@ -143,7 +143,7 @@ async def test_limits_in_time(platform, create, limits, runs, outcome):
     state = job_pb2.JobState.Value(f"JOB_STATE_{name}")
     job = await create(scheduling=spec_pb2.SchedulingSpec(**limits))
     if runs:
-        await write(platform, placement.admit, job, "local")
+        await write(platform, placement.admit, job, pool="local")
         await write(platform, jobs.apply, job, Report())
     now = time.time()
     early, late = (DeadlineLoop(platform.runtime, lambda at=at: at) for at in (now + 50, now + 61))
