@@ -60,8 +60,8 @@ async def create(platform):
     return made
 
 
-def write(platform, *call):
-    return platform.controller.runtime.database.write(*call)
+def write(platform, *call, **named):
+    return platform.controller.runtime.database.write(*call, **named)
 
 
 async def test_a_held_job_is_not_started_until_it_is_released(platform, create, ask):
