@@ -44,13 +44,22 @@ class Running:
 
     home: Path
     limits: PlatformLimits = field(default_factory=PlatformLimits)
+    database: str = ""
     controller: Controller | None = None
     channel: grpc.aio.Channel | None = None
 
     async def open(self) -> Running:
-        config = Config(host="127.0.0.1", port=0, home=self.home, shards=0, limits=self.limits)
+        config = Config(
+            host="127.0.0.1",
+            port=0,
+            home=self.home,
+            shards=0,
+            limits=self.limits,
+            database=self.database,
+        )
         self.controller = Controller(config, run_loops=False)
-        migrated(self.home / "controller.db")
+        if not self.database:
+            migrated(self.home / "controller.db")
         port = await self.controller.start()
         self.channel = aio_channel(f"127.0.0.1:{port}")
         return self

@@ -9,7 +9,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tessera.controller.store.database import _engine, migrate
+from tessera.controller.store.engine import engine
+from tessera.controller.store.migrating import migrate
 
 
 def migrated(path: Path) -> Path:
@@ -23,9 +24,9 @@ def migrated(path: Path) -> Path:
 def _empty() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "controller.db"
-        engine = _engine(f"sqlite:///{path}")
-        with engine.connect() as connection:
+        made = engine(f"sqlite:///{path}", "", 1)
+        with made.execution_options(tessera_write=True).begin() as connection:
             migrate(connection)
-        engine.dispose()
+        made.dispose()
         assert list(Path(folder).iterdir()) == [path], "all of it is in one file"
         return path.read_bytes()

@@ -13,6 +13,7 @@ from tessera import errors
 from tessera.controller.app import Controller
 from tessera.controller.config import Config, parse_listen, parse_pool
 from tessera.controller.pools.secrets import PREFIX
+from tessera.controller.store.engine import parse
 from tessera.environment import keep_private
 from tessera.log import configure_logging
 from tessera.rpc.issuer_tls import check_authorities
@@ -69,7 +70,8 @@ def _add_itself(made: argparse.ArgumentParser) -> None:
         "--database",
         default="",
         metavar="URL",
-        help="SQLAlchemy URL of the store (default: SQLite in the home)",
+        help="SQLAlchemy URL of the store, postgresql+psycopg://… for several controllers (default:"
+        " SQLite in the home)",
     )
     made.add_argument(
         "--limits", type=Path, metavar="FILE", help="YAML file of how much anybody may have"
@@ -140,6 +142,8 @@ def config(arguments: list[str]) -> Config:
     token = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
     try:
         host, port = parse_listen(given.listen)
+        if given.database:
+            parse(given.database)
         return Config(
             host=host,
             port=port,

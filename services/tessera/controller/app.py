@@ -14,7 +14,7 @@ registrations.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -35,11 +35,13 @@ from tessera.api.controller.v1 import (
 from tessera.controller.config import Config
 from tessera.controller.encryption import Encryption
 from tessera.controller.keys import Keys
+from tessera.controller.leadership import Leadership, Loop
 from tessera.controller.oidc.exchange import OidcExchange
 from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
 from tessera.controller.policy.registry import Registry
 from tessera.controller.pools.launcher import RayHttp, RayLauncher
+from tessera.controller.pools.leased_launcher import LeasedLauncher
 from tessera.controller.pools.secrets import Secrets, of_path
 from tessera.controller.pools.state import Pools
 from tessera.controller.reconcile.attempts import AttemptLoop
@@ -116,17 +118,9 @@ class Controller:
     async def start(self) -> int:
         """Open the store, look at the pools, listen; returns the port."""
         runtime = self.runtime
+        runtime.database.address = self._config.advertise
         await runtime.database.open()
-        token = of_path(self._config.ray_token) if self._config.ray_token else ""
-        for pool in self._config.pools:
-            await runtime.database.write(
-                store_pools.put,
-                replace(pool, token=token),
-                tenant="default",
-                owner="service:controller",
-            )
-        for pool in await runtime.database.read(store_pools.every):
-            runtime.pools.set(pool)
+        await self._learn_pools()
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK):
                 await runtime.pools.refresh()
@@ -142,8 +136,15 @@ class Controller:
         if encryption is not None:
             # A certificate that nobody will believe is better refused here than everywhere.
             await asyncio.to_thread(probe.check, self.address, encryption.roots)
-        if self._run_loops:
-            self._start_loops()
+        runtime.database.address = self.address
+        self._tasks = [
+            asyncio.create_task(Leadership(runtime.database, self._lead).run(), name="leadership"),
+            asyncio.create_task(
+                run_loop("trust", runtime.signals, (), self._look_at_trust), name="trust"
+            ),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         log.info("controller started", address=self.address, home=str(self._config.home))
         return self.port
 
@@ -164,11 +165,23 @@ class Controller:
     async def _audit(self, entry: AuditEntry) -> None:
         await self.runtime.database.write(store_audit.append, entry)
 
-    def _start_loops(self) -> None:
+    async def _lead(self) -> list[Loop]:
+        """What is done when this process begins to lead, and for as long as it does."""
         runtime = self.runtime
+        token = of_path(self._config.ray_token) if self._config.ray_token else ""
+        for pool in self._config.pools:
+            await runtime.database.write(
+                store_pools.put,
+                replace(pool, token=token),
+                tenant="default",
+                owner="service:controller",
+            )
+        await self._learn_pools()
+        if not self._run_loops:
+            return []
         commands = CommandLoop(runtime, self.address)
         services = ServicesLoop(runtime, self.address)
-        loops = [
+        loops: list[tuple[str, tuple[str, ...], Callable[[], Awaitable[float]]]] = [
             ("pools", (), self._look_at_pools),
             ("scheduling", (ADMISSION,), SchedulingLoop(runtime).round),
             ("commands", (OUTBOX,), commands.round),
@@ -178,18 +191,31 @@ class Controller:
             ("deadlines", (), DeadlineLoop(runtime).round),
             ("retention", (), RetentionLoop(runtime).round),
         ]
-        for name, keys, body in loops:
-            task = asyncio.create_task(run_loop(name, runtime.signals, keys, body), name=name)
-            task.add_done_callback(self._loop_ended)
-            self._tasks.append(task)
+        return [(name, run_loop(name, runtime.signals, keys, body)) for name, keys, body in loops]
+
+    async def _learn_pools(self) -> None:
+        """Know the pools that the store has; another controller may have registered some."""
+        pools = self.runtime.pools
+        found = {pool.name: pool for pool in await self.runtime.database.read(store_pools.every)}
+        for state in pools.all():
+            if state.pool.name not in found:
+                pools.remove(state.pool.name)
+        for pool in found.values():
+            pools.set(pool)
 
     async def _look_at_pools(self) -> float:
-        self.runtime.trust.refresh()
+        await self._learn_pools()
         if await self.runtime.pools.refresh():
             self.runtime.signals.wake(ADMISSION, SERVICES)
         return POOLS_PAUSE
 
-    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+    async def _look_at_trust(self) -> float:
+        # Another controller may have revoked tokens, or made a key.
+        self.runtime.trust.keys.look_again()
+        self.runtime.trust.revoke(await self.runtime.database.read(store_access.revoked))
+        return POOLS_PAUSE
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and not self.failed.done() and (error := task.exception()):
             self.failed.set_exception(error)
 
@@ -201,13 +227,14 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
     )
     trust = Trust(Keys(config.home / "keys"), encryption)
     registry = Registry(build_version())
+    database = Database(config.database_url)
     return Runtime(
         config=config,
-        database=Database(config.database_url),
+        database=database,
         signals=Signals(),
         registry=registry,
         pools=Pools(http),
-        launcher=RayLauncher(http),
+        launcher=LeasedLauncher(RayLauncher(http), database.check_leads),
         coordinator=CoordinatorClient(registry, trust.shown("parameters")),
         drivers=Drivers(registry, partial(trust.shown, "trainer")),
         logs=Logs(config.home / "logs" / "jobs"),

@@ -5,7 +5,10 @@ next.pem ──(everybody knows it)──► signing.pem ──(the next rotatio
 
 from __future__ import annotations
 
+import fcntl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tessera import errors
@@ -26,9 +29,10 @@ class Keys:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self._path("signing").exists():
-            write_durably(self._path("signing"), Issuer.generate_key(), mode=PRIVATE)
-        self._load()
+        with self._alone():
+            if not self._path("signing").exists():
+                write_durably(self._path("signing"), Issuer.generate_key(), mode=PRIVATE)
+            self._load()
 
     @property
     def signer(self) -> Issuer:
@@ -72,14 +76,34 @@ class Keys:
         assert made is not None
         return made
 
+    def look_again(self) -> None:
+        """Read the keys again if another controller of the same home has changed them."""
+        if self._stamp() != self._read_at:
+            with self._alone():
+                self._load()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other controller of the same home moves keys meanwhile."""
+        with (self._folder / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _stamp(self) -> list[tuple[str, int]]:
+        """Which files there are, and of when."""
+        return sorted((path.name, path.stat().st_mtime_ns) for path in self._folder.glob("*.pem"))
+
     def _advance(self) -> None:
         """Let the next key sign, if everybody knows it by now."""
         if (due := self.sign_time) is not None and due <= time.time():
-            self._path("signing").replace(self._path("previous"))
-            self._path("next").replace(self._path("signing"))
-            self._load()
+            with self._alone():
+                if (due := self.sign_time) is not None and due <= time.time():
+                    self._path("signing").replace(self._path("previous"))
+                    self._path("next").replace(self._path("signing"))
+                self._load()
 
     def _load(self) -> None:
+        self._read_at = self._stamp()
         self._issuers = {name: self._read(name) for name in ("next", "signing", "previous")}
 
     def _path(self, name: str) -> Path:

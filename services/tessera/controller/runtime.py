@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tessera import errors
 from tessera.controller.config import Config
 from tessera.controller.oidc.exchange import OidcExchange
 from tessera.controller.peers.coordinator import CoordinatorClient
 from tessera.controller.peers.trainer import Drivers
+from tessera.controller.policy.lease import STANDBY_SECONDS
 from tessera.controller.policy.registry import Registry
 from tessera.controller.policy.reservation import Reservation
 from tessera.controller.pools.launcher import Launcher
@@ -47,6 +49,23 @@ class Runtime:
     def issuer(self) -> Issuer:
         """What signs tokens now."""
         return self.trust.issuer
+
+    async def require_lead(self) -> None:
+        """What stands in the leader's memory can be asked of the leader alone.
+
+        Raises:
+            UnavailableError: this process waits to lead; says who does (NOT_LEADER).
+        """
+        if self.database.leads:
+            return
+        found = await self.database.leader()
+        address = found.address if found else ""
+        raise errors.UnavailableError(
+            "this controller is a standby; " + (f"{address} leads" if address else "none leads"),
+            reason="NOT_LEADER",
+            metadata={"leader": address},
+            retry_after=STANDBY_SECONDS,
+        )
 
     async def reservations(self) -> tuple[Reservation, ...]:
         """What Tessera's own work holds on all pools."""

@@ -23,7 +23,7 @@ async def run_loop(
     A failed round is logged and tried again: a loop never ends by an error.
 
     Raises:
-        AbortedError: another controller has taken over (CONTROLLER_FENCED).
+        AbortedError: another controller leads now (CONTROLLER_FENCED).
     """
     with signals.listen(*keys) as wakeup:
         while True:

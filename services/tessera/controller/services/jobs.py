@@ -179,6 +179,7 @@ class JobService(pb_grpc.JobServiceServicer):
     async def GetJobRun(self, request: pb.GetJobRunRequest, context: Any) -> pb.GetJobRunResponse:
         """Where a running job is, and where its ranks run."""
         del context
+        await self._runtime.require_lead()
         job = await self._visible(request.name)
         if job.state not in _WITH_RANKS:
             raise _not_running(job, "only a job that runs has ranks")
@@ -190,6 +191,7 @@ class JobService(pb_grpc.JobServiceServicer):
     ) -> pb.CheckpointJobResponse:
         """Ask a running job for a version."""
         del context
+        await self._runtime.require_lead()
         job = await self._visible(request.name)
         if job.state is not JobState.RUNNING:
             raise _not_running(job, "only a job that is RUNNING can commit a version")

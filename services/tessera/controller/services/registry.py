@@ -19,6 +19,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     """Leases of endpoints."""
 
     def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._registry = runtime.registry
         self._signals = runtime.signals
         self._trust = runtime.trust
@@ -26,6 +27,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     async def Register(self, request: pb.RegisterRequest, context: Any) -> pb.RegisterResponse:
         """Announce an endpoint."""
         del context
+        await self._runtime.require_lead()
         caller = current_principal()
         endpoint = _endpoint_of(request.endpoint, caller.tenant)
         lease = duration_pb2.Duration()
@@ -36,6 +38,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatResponse:
         """Renew a lease."""
         del context
+        await self._runtime.require_lead()
         role = _role_of(request.role)
         labels = dict(request.labels)
         caller = current_principal()
@@ -50,6 +53,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     ) -> pb.DeregisterResponse:
         """Withdraw an endpoint."""
         del context
+        await self._runtime.require_lead()
         role = _role_of(request.role)
         self._registry.deregister(current_principal(), role, request.name, request.incarnation)
         self._signals.wake(SERVICES)
@@ -58,6 +62,7 @@ class RegistryService(pb_grpc.RegistryServiceServicer):
     async def Resolve(self, request: pb.ResolveRequest, context: Any) -> pb.ResolveResponse:
         """The endpoints of a role."""
         del context
+        await self._runtime.require_lead()
         found = self._registry.resolve(
             _role_of(request.role),
             request.name,

@@ -52,6 +52,8 @@ leases = Table(
     Column("holder", String(64), nullable=False),
     Column("token", BigInteger, nullable=False),
     Column("acquired", Double, nullable=False),
+    Column("expires", Double, nullable=False, server_default="0"),
+    Column("address", String(255), nullable=False, server_default=""),
 )
 
 jobs = Table(
