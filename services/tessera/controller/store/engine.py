@@ -102,11 +102,12 @@ def _passes(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> bool:
     """Whether a failure is of the database's state, and no defect of a statement."""
     if isinstance(error, sa.exc.TimeoutError) or error.connection_invalidated:
         return True
-    if hasattr(error.orig, "sqlstate"):
-        if error.orig.sqlstate is None:  # A server gives each of its own errors a state.
-            return isinstance(error, sa.exc.OperationalError)
+    state = getattr(error.orig, "sqlstate", "")  # SQLite has none.
+    if state is None:  # A server gives each of its own errors one.
+        return isinstance(error, sa.exc.OperationalError)
+    if state:
         # The connection, deadlocks, resources, locks, cancelled or shut down; idle for too long.
-        return str(error.orig.sqlstate).startswith(("08", "40", "53", "55", "57", "25P03"))
+        return str(state).startswith(("08", "40", "53", "55", "57", "25P03"))
     busy = ("locked", "busy", "disk i/o", "database or disk is full", "unable to open")
     return isinstance(error, sa.exc.OperationalError) and any(
         word in str(error.orig).lower() for word in busy

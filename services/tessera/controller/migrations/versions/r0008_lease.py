@@ -13,10 +13,12 @@ depends_on = None
 
 def upgrade() -> None:
     """Add both; the lease that is there has expired."""
-    expires = sa.Column("expires", sa.Double(), nullable=False, server_default="0")
-    op.add_column("leases", expires)
-    address = sa.Column("address", sa.String(length=255), nullable=False, server_default="")
-    op.add_column("leases", address)
+    op.add_column(
+        "leases", sa.Column("expires", sa.Double(), nullable=False, server_default="0")
+    )
+    op.add_column(
+        "leases", sa.Column("address", sa.String(length=255), nullable=False, server_default="")
+    )
 
 
 def downgrade() -> None:
