@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 
+import postgres_server
 import pytest
+from controllers import Running
 from ray_dashboard import STRANGE, Dashboard
 
 from tessera import errors
@@ -25,6 +27,19 @@ from tessera.rpc.principal import Principal, Role
 from tessera.rpc.registration import Registration, exchange_tickets, fetch_verifier
 
 TIMEOUT = 10
+
+
+postgres = postgres_server.postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def platform(request, tmp_path):
+    url = ""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").migrated()
+    running = await Running(home=tmp_path, database=url).open()
+    yield running
+    await running.close()
 
 
 @pytest.fixture

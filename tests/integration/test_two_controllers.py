@@ -42,7 +42,7 @@ class Process:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             text = self.log.read_text()
-            if found := re.search(r"controller started.*address\W+?(127\.0\.0\.1:\d+)", text):
+            if found := re.search(r'"address": "(127[^"]+)"', text):
                 return found.group(1)
             assert self.process.poll() is None, text
             time.sleep(0.1)
@@ -74,9 +74,9 @@ class Process:
                 with mapped_errors():
                     stub.Resolve(request, metadata=self.metadata, timeout=20)
             except errors.UnavailableError as error:
-                assert error.reason in {"NOT_LEADER", "DATABASE_UNAVAILABLE"}, error
-                assert error.retry_after
-                return False
+                if error.reason in {"NOT_LEADER", "DATABASE_UNAVAILABLE"} and error.retry_after:
+                    return False
+                raise
             return True
 
     def end(self):
@@ -149,8 +149,7 @@ def test_a_leader_that_is_killed_or_stopped_is_replaced_in_time(start, postgres,
     b = start(url)
     assert not b.leads()
     a.process.send_signal(how)
-    taken = wait_for(b.leads)
-    print(f"{how.name}: taken over after {taken:.1f} s")
+    wait_for(b.leads)
     third = b.submit("three")
     if how is signal.SIGSTOP:
         a.process.send_signal(signal.SIGCONT)
@@ -167,7 +166,7 @@ def test_nobody_sees_an_internal_error_while_the_database_restarts(start, tmp_pa
         a = start(server.migrated())
         assert a.address
         wait_for(a.leads)
-        made, refused = [], 0
+        made, refused = [], 0  # Any other error ends the test.
         server.stop()
         for number in range(40):
             if number == 20:
@@ -175,8 +174,7 @@ def test_nobody_sees_an_internal_error_while_the_database_restarts(start, tmp_pa
             try:
                 made.append(a.submit(f"n{number}"))
             except errors.UnavailableError as error:
-                assert error.retry_after
-                refused += 1
+                refused += error.retry_after is not None
             time.sleep(0.1)
         assert refused >= 20
         assert len(made) + refused == 40

@@ -120,6 +120,8 @@ class Controller:
         runtime = self.runtime
         runtime.database.address = self._config.advertise
         await runtime.database.open()
+        if runtime.database.leads:
+            await self._put_pools()
         await self._learn_pools()
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK):
@@ -137,8 +139,10 @@ class Controller:
             # A certificate that nobody will believe is better refused here than everywhere.
             await asyncio.to_thread(probe.check, self.address, encryption.roots)
         runtime.database.address = self.address
+        leadership = Leadership(runtime.database, self._lead)
+        await leadership.round()
         self._tasks = [
-            asyncio.create_task(Leadership(runtime.database, self._lead).run(), name="leadership"),
+            asyncio.create_task(leadership.run(), name="leadership"),
             asyncio.create_task(
                 run_loop("trust", runtime.signals, (), self._look_at_trust), name="trust"
             ),
@@ -168,14 +172,7 @@ class Controller:
     async def _lead(self) -> list[Loop]:
         """What is done when this process begins to lead, and for as long as it does."""
         runtime = self.runtime
-        token = of_path(self._config.ray_token) if self._config.ray_token else ""
-        for pool in self._config.pools:
-            await runtime.database.write(
-                store_pools.put,
-                replace(pool, token=token),
-                tenant="default",
-                owner="service:controller",
-            )
+        await self._put_pools()
         await self._learn_pools()
         if not self._run_loops:
             return []
@@ -192,6 +189,17 @@ class Controller:
             ("retention", (), RetentionLoop(runtime).round),
         ]
         return [(name, run_loop(name, runtime.signals, keys, body)) for name, keys, body in loops]
+
+    async def _put_pools(self) -> None:
+        """Register the pools that this controller was told of."""
+        token = of_path(self._config.ray_token) if self._config.ray_token else ""
+        for pool in self._config.pools:
+            await self.runtime.database.write(
+                store_pools.put,
+                replace(pool, token=token),
+                tenant="default",
+                owner="service:controller",
+            )
 
     async def _learn_pools(self) -> None:
         """Know the pools that the store has; another controller may have registered some."""

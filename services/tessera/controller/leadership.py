@@ -34,12 +34,13 @@ class Leadership:
         """Keep the lease for ever."""
         try:
             while True:
-                pause = await self._round()
+                pause = await self.round()
                 await asyncio.sleep(pause)
         finally:
             await self._stop()
 
-    async def _round(self) -> float:
+    async def round(self) -> float:
+        """Lead, or stand by, as the lease says now; returns the seconds until the next look."""
         try:
             token = await self._database.keep()
         except errors.UnavailableError as error:

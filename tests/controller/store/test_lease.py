@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from migrated import migrated
 
 from tessera import errors
-from tessera.controller.policy.lease import TTL_SECONDS, Held
-from tessera.controller.store import access, lease
+from tessera.controller.policy.lease import TTL_SECONDS, HeldLease
+from tessera.controller.store import access
 from tessera.controller.store.database import Database
 
 postgres = postgres_server.postgres
@@ -39,7 +39,7 @@ def expire(connection):
 
 @given(st.floats(0, 1e9), st.floats(-100, 100))
 def test_a_lease_is_sure_only_before_its_end(asked, later):
-    sure = Held(token=1, asked=asked).surely(asked + later)
+    sure = HeldLease(token=1, asked=asked).surely(asked + later)
     assert not sure or later < TTL_SECONDS
 
 

@@ -14,7 +14,7 @@ MARGIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldLease:
     """A lease that was taken or renewed.
 
     Args:

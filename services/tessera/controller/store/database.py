@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import structlog
 
 from tessera import errors
-from tessera.controller.policy.lease import STANDBY_SECONDS, Held
+from tessera.controller.policy.lease import STANDBY_SECONDS, HeldLease
 from tessera.controller.store import lease, migrating
 from tessera.controller.store.engine import database_errors, engine, parse
 from tessera.controller.store.holder_lock import HolderLock
@@ -72,7 +72,7 @@ class Database:
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="store-lease")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-read")
         self._writes, self._reads = Turns(_WRITES), Turns(_READS)
-        self._held: Held | None = None
+        self._held: HeldLease | None = None
         self._lock = HolderLock(parse(url))
 
     @property
@@ -227,7 +227,7 @@ class Database:
         if before is not None and self.holder not in before.holder:
             with database_errors(), self._begin() as connection:
                 lease.end_sessions(connection, before.holder.removesuffix(_UNLOCKED))
-        self._held = Held(token=token, asked=asked)
+        self._held = HeldLease(token=token, asked=asked)
 
     def _give_back(self) -> None:
         held, self._held = self._held, None

@@ -13,9 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add both; the lease that is there has expired."""
-    op.add_column(
-        "leases", sa.Column("expires", sa.Double(), nullable=False, server_default="0")
-    )
+    op.add_column("leases", sa.Column("expires", sa.Double(), nullable=False, server_default="0"))
     op.add_column(
         "leases", sa.Column("address", sa.String(length=255), nullable=False, server_default="")
     )
