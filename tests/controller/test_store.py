@@ -292,7 +292,7 @@ async def test_an_outcome_is_stored_once(database):
 
 async def test_a_kill_does_not_wait_behind_a_stop_that_nobody_hears(database):
     await database.write(jobs.create, new(), JOBS)
-    await database.write(placement.admit, "job-001", "p")
+    await database.write(placement.admit, "job-001", pool="p")
     asked = Requeue(cause=StopCause.REQUEUED, by="ada", grace=0.0)
     await database.write(jobs.apply, "job-001", asked)
     launch, *others = await database.read(outbox.due)
