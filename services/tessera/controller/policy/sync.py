@@ -5,7 +5,8 @@ Level-triggered: each function may be called again with the same, and changes no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tessera.controller.policy import workloads
@@ -19,10 +20,13 @@ from tessera.controller.policy.records import (
     StoredQueue,
     StoredWorker,
 )
-from tessera.controller.scheduling.node import Node
+from tessera.controller.scheduling.node import EXCLUDED_FROM, Node
 from tessera.controller.scheduling.queue import Queue
 from tessera.controller.scheduling.state import BoundNode, SchedulerState
 from tessera.controller.scheduling.workload import Hold, Workload
+
+EXCLUDED_PART = 3
+"""Of so many nodes of a pool one may be excluded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ def put_nodes(
     Returns:
         Whose promised nodes have come, and whose nodes have gone.
     """
-    seen = {node.id: _marked(node, marks.get(node.id), now) for node in nodes}
+    seen = {node.id: node for node in marked(tuple(nodes), marks, now)}
     table = state.table
     bound: list[BoundNode] = []
     lost: list[str] = []
@@ -55,10 +59,32 @@ def put_nodes(
     return tuple(bound), tuple(dict.fromkeys(lost))
 
 
-def _marked(node: Node, mark: NodeMark | None, now: float) -> Node:
-    if mark is None:
-        return node
-    return replace(node, cordoned=mark.cordoned, draining=mark.draining, failures=mark.score(now))
+def marked(nodes: Sequence[Node], marks: Mapping[str, NodeMark], now: float) -> Iterator[Node]:
+    """Nodes with what is known of them beside what Ray says.
+
+    Of a pool at most a third are excluded for what has failed on them, the worst first: where more
+    fails, the nodes are not at fault, and a pool of one or two would be of no use.
+    """
+    scores = {node.id: marks[node.id].score(now) for node in nodes if node.id in marks}
+    sizes = Counter(node.pool for node in nodes)
+    left = {pool: size // EXCLUDED_PART for pool, size in sizes.items()}
+    excluded: set[str] = set()
+    for node in sorted(nodes, key=lambda node: (-scores.get(node.id, 0.0), node.id)):
+        if scores.get(node.id, 0.0) >= EXCLUDED_FROM and left[node.pool]:
+            left[node.pool] -= 1
+            excluded.add(node.id)
+    for node in nodes:
+        mark = marks.get(node.id)
+        if mark is None:
+            yield node
+            continue
+        score = scores[node.id]
+        yield replace(
+            node,
+            cordoned=mark.cordoned,
+            draining=mark.draining,
+            failures=score if node.id in excluded else min(score, EXCLUDED_FROM - 0.01),
+        )
 
 
 def put_queues(state: SchedulerState, queues: Iterable[StoredQueue]) -> None:

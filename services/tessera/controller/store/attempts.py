@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tessera import errors
+from tessera.attempt.failure import Failure
 from tessera.attempt.progress import Progress
 from tessera.controller.policy.job import (
     Fail,
@@ -20,7 +21,8 @@ from tessera.controller.policy.job import (
     Succeed,
 )
 from tessera.controller.policy.records import Attempt, Job, Note, Numbered, Point
-from tessera.controller.store import events, metrics, rows
+from tessera.controller.policy.retry import faulty_nodes
+from tessera.controller.store import events, metrics, nodes, rows
 from tessera.controller.store import jobs as store_jobs
 from tessera.controller.store.changes import ChangeKind, touch
 from tessera.controller.store.encodings import plain
@@ -163,7 +165,7 @@ def finish(connection: sa.Connection, job: str, number: int, outcome: Finish) ->
     Raises:
         FailedPreconditionError: it is not the newest, or ended in another way (ATTEMPT_FINISHED).
     """
-    current(connection, job, number)
+    _, attempt = current(connection, job, number)
     told = _outcome(outcome)
     row = connection.execute(
         sa.select(attempts.c.end_time, attempts.c.outcome)
@@ -177,7 +179,29 @@ def finish(connection: sa.Connection, job: str, number: int, outcome: Finish) ->
     failure = outcome.failure if isinstance(outcome, Fail) else None
     connection.execute(_at(job, number).values(end_time=time.time(), outcome=told, failure=failure))
     store_jobs.apply(connection, job, outcome)
+    if failure is not None:
+        _blame(connection, attempt, failure)
     return True
+
+
+def _blame(connection: sa.Connection, attempt: Attempt, failure: Failure) -> None:
+    """Count a fault of a node's: once for each job, however often that is tried there.
+
+    Ray gives the ranks of a gang to its workers in an order of its own, so that only of a gang on
+    one node it is known where a rank was.
+    """
+    places = {worker.node for worker in attempt.workers}
+    if len(places) != 1:
+        return
+    ranks = range(-1, len(attempt.workers))
+    for node in faulty_nodes(failure, dict.fromkeys(ranks, next(iter(places)))):
+        earlier = [item for item in of_job(connection, attempt.job) if item.number < attempt.number]
+        if not any(_failed_on(item, node) for item in earlier):
+            nodes.blame(connection, node)
+
+
+def _failed_on(attempt: Attempt, node: str) -> bool:
+    return attempt.failure is not None and node in {worker.node for worker in attempt.workers}
 
 
 def set_launched(connection: sa.Connection, job: str, number: int) -> None:
