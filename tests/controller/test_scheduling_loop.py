@@ -212,6 +212,21 @@ async def test_cordoned_nodes_get_no_work_and_are_named(fleet):
     assert [node.state for node in listed.nodes] == [ready, excluded, ready], "a third at most"
 
 
+async def test_whose_node_is_gone_is_stopped_and_waits_again(fleet):
+    fleet.pool("p", row("a"))
+    job = await fleet.submit()
+    await fleet.round()
+    fleet.pool("p", row("b"))
+    await fleet.round()
+    assert (await fleet.job(job)).state == job_pb2.JOB_STATE_STOPPING
+    await fleet.runtime.database.write(attempts.finish, job, 1, Stop())
+    await fleet.runtime.database.write(attempts.release, job, 1)
+    await fleet.runtime.database.write(_ready, job)
+    await fleet.round()
+    assert await fleet.places(job) == ["b"]
+    assert [len(item.nodes) for item in (await fleet.job(job)).attempts] == [1, 1]
+
+
 async def test_a_fault_of_a_node_counts_once_for_a_job(fleet):
     fleet.pool("p", row("a"))
     lost = Failure(category=FailureCategory.WORKER_LOST, reason="WORKER_LOST", message="", rank=0)

@@ -14,6 +14,8 @@ class StopCause(Enum):
     """Somebody paused the job; it goes back to the queue, held."""
     REQUEUED = "REQUEUED"
     """Somebody asked for another attempt; the job goes back to the queue."""
+    NODE_LOST = "NODE_LOST"
+    """A node that it has a worker on is gone; the job goes back to the queue."""
     TIME_LIMIT = "TIME_LIMIT"
     """It ran for as long as its job lets an attempt run; the job fails."""
     START_DEADLINE = "START_DEADLINE_EXCEEDED"
@@ -24,8 +26,11 @@ class StopCause(Enum):
     @property
     def requeues(self) -> bool:
         """The job goes back to the queue, at no cost of budget."""
-        return self in {StopCause.PREEMPTED, StopCause.PAUSED, StopCause.REQUEUED}
+        return self in _REQUEUES
 
 
+_REQUEUES = frozenset(
+    {StopCause.PREEMPTED, StopCause.PAUSED, StopCause.REQUEUED, StopCause.NODE_LOST}
+)
 FINAL = frozenset({StopCause.TIME_LIMIT, StopCause.START_DEADLINE})
 """Of these the job fails, whatever becomes of the attempt."""

@@ -105,6 +105,7 @@ class RoundResult:
         moved: work whose promised nodes have come, with its workers.
         decisions: of the pass.
         reasons: why work waits, of some of it.
+        lost: jobs a node of which is gone.
         pause: seconds until something changes by itself.
     """
 
@@ -112,6 +113,7 @@ class RoundResult:
     moved: dict[str, tuple[StoredWorker, ...]] = field(default_factory=dict)
     decisions: Decisions = field(default_factory=Decisions)
     reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
     pause: float = IDLE_PAUSE
 
 
@@ -164,11 +166,13 @@ class SchedulingLoop:
             await self._database.write(_admit, placed[start : start + AT_ONCE])
         for item in result.decisions.preemptions:
             await self._database.write(placement.preempt, item.victim, item.workload)
+        for job in result.lost:
+            await self._database.write(placement.lose_node, job)
         if seen.changes or result.moved or result.reasons:
             await self._database.write(_tell, seen, result)
         jobs = [key for key in (*result.placements, *result.reasons) if not sync.is_standing(key)]
         self._runtime.signals.wake(*(job_key(job) for job in jobs))
-        if placed or result.decisions.preemptions:
+        if placed or result.decisions.preemptions or result.lost:
             self._runtime.signals.wake(OUTBOX, SERVICES)
 
 
@@ -181,6 +185,7 @@ def step(state: SchedulerState, seen: Seen, stand: Stand, now: float) -> RoundRe
     bound, lost = sync.put_nodes(state, stand.nodes, seen.marks, now)
     _put_work(state, seen, stand, now)
     sync.place_again(state, lost, now)
+    result.lost = tuple(key for key in lost if not sync.is_standing(key))
     result.decisions = decided = schedule(state, now)
     for admission in decided.admissions:
         workers = workloads.stored(admission)

@@ -15,6 +15,9 @@ from tessera.controller.store import events, rows
 from tessera.controller.store.jobs import apply
 from tessera.controller.store.schema import attempts, jobs
 
+LOST_GRACE = 10.0
+"""Seconds in which the driver itself may tell what became of an attempt that lost a node."""
+
 
 def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]) -> bool:
     """Store why a queued job waits; an event tells of a new first reason. Returns whether changed.
@@ -80,10 +83,23 @@ def preempt(connection: sa.Connection, job: str, by: str) -> bool:
 
     Returns whether that is new: one that ends anyhow is left to it.
     """
+    message = f"{by} comes before it."
+    asked = Requeue(cause=StopCause.PREEMPTED, by=by, message=message, grace=STOP_GRACE)
+    return _requeue(connection, job, asked)
+
+
+def lose_node(connection: sa.Connection, job: str) -> bool:
+    """Have the attempt of a job end, a node of which is gone: Ray would wait for its return.
+
+    Returns whether that is new: one that ends anyhow is left to it.
+    """
+    message = "A node that a worker of it was given is gone."
+    asked = Requeue(cause=StopCause.NODE_LOST, by="the platform", message=message, grace=LOST_GRACE)
+    return _requeue(connection, job, asked)
+
+
+def _requeue(connection: sa.Connection, job: str, asked: Requeue) -> bool:
     state = connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar()
     if state not in {JobState.STARTING, JobState.RUNNING}:
         return False
-    asked = Requeue(
-        cause=StopCause.PREEMPTED, by=by, message=f"{by} comes before it.", grace=STOP_GRACE
-    )
     return apply(connection, job, asked) is not None
