@@ -315,7 +315,7 @@ async def test_explain_says_what_would_help(fleet):
     first, second = [await fleet.submit(name, **two) for name in ("one", "two")]
     with pytest.raises(errors.UnavailableError) as early:
         await fleet.explain(second)
-    assert early.value.reason == "NOT_LEADING"
+    assert early.value.reason == "SCHEDULER_STARTING"
     await fleet.round()
     running = await fleet.explain(first)
     assert (running.pool, list(running.nodes)) == ("p", ["a"])

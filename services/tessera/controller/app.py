@@ -249,7 +249,7 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
         blobs=BlobStore(config.home / "blobs"),
         trust=trust,
         ids=Ids(),
-        scheduler=WorkloadScheduler(),
+        scheduler=WorkloadScheduler(lambda: database.leads),
         oidc=OidcExchange(config.oidc) if config.oidc else None,
     )
 

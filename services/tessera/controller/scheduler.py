@@ -33,14 +33,24 @@ NO_POOL = Reason(code="NO_POOL", message="No pool answers at the moment.")
 class WorkloadScheduler:
     """Runs functions on the state, one after another.
 
-    Attributes:
-        ready: the state is what the store and the pools say, but for what is on its way.
+    Args:
+        leads: whether this controller leads: who does not has no state that could be asked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leads: Callable[[], bool]) -> None:
+        self._leads = leads
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scheduler")
         self._state = SchedulerState()
-        self.ready = False
+        self._filled = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state is what the store and the pools say, but for what is on its way."""
+        return self._filled and self._leads()
+
+    def fill(self) -> None:
+        """The state has been brought to what the store and the pools say."""
+        self._filled = True
 
     async def run(
         self,
@@ -55,7 +65,7 @@ class WorkloadScheduler:
 
     async def reset(self) -> None:
         """Begin with nothing: what was known may be wrong."""
-        self.ready = False
+        self._filled = False
         self._state = SchedulerState()
 
     def close(self) -> None:
@@ -74,7 +84,7 @@ class WorkloadScheduler:
         """Why work waits, and how much of its queue comes before it.
 
         Raises:
-            UnavailableError: this controller does not schedule (NOT_LEADING).
+            UnavailableError: nothing has been looked at yet (SCHEDULER_STARTING).
         """
         self.check()
         return await self.run(place_in_line, id_, time.time())
@@ -83,7 +93,7 @@ class WorkloadScheduler:
         """What would become of work that is sent now, if there were more nodes too.
 
         Raises:
-            UnavailableError: this controller does not schedule (NOT_LEADING).
+            UnavailableError: nothing has been looked at yet (SCHEDULER_STARTING).
         """
         self.check()
         return await self.run(_dry_run, work, tuple(nodes), time.time())
@@ -92,7 +102,7 @@ class WorkloadScheduler:
         """What would become of work that waits if there were more nodes.
 
         Raises:
-            UnavailableError: this controller does not schedule (NOT_LEADING).
+            UnavailableError: nothing has been looked at yet (SCHEDULER_STARTING).
         """
         self.check()
         return await self.run(_what_if, id_, tuple(nodes), time.time())
@@ -101,7 +111,7 @@ class WorkloadScheduler:
         """All that decisions depend on, as JSON.
 
         Raises:
-            UnavailableError: this controller does not schedule (NOT_LEADING).
+            UnavailableError: nothing has been looked at yet (SCHEDULER_STARTING).
         """
         self.check()
         return await self.run(snapshot.dump)
@@ -110,12 +120,12 @@ class WorkloadScheduler:
         """Raise unless there is a state that can be asked.
 
         Raises:
-            UnavailableError: this controller does not schedule (NOT_LEADING).
+            UnavailableError: nothing has been looked at yet (SCHEDULER_STARTING).
         """
         if not self.ready:
             raise errors.UnavailableError(
-                "this controller does not schedule, or not yet; ask again in a moment",
-                reason="NOT_LEADING",
+                "the scheduler has not looked at the fleet yet; ask again in a moment",
+                reason="SCHEDULER_STARTING",
                 retry_after=1.0,
             )
 

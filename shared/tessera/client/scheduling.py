@@ -88,7 +88,7 @@ class Scheduling:
 
         Raises:
             NotFoundError: there is no such job (JOB_NOT_FOUND).
-            UnavailableError: the controller does not schedule yet (NOT_LEADING).
+            UnavailableError: the controller does not schedule yet (SCHEDULER_STARTING).
         """
         ask = partial(job_pb2.ExplainJobRequest, extra=extra)
         request = ask(name=subject) if isinstance(subject, str) else ask(spec=subject)

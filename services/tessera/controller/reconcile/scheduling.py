@@ -136,13 +136,16 @@ class SchedulingLoop:
 
     async def _round(self) -> float:
         scheduler = self._runtime.scheduler
+        if self._standing is None:
+            # What is left of an earlier lead is of no account.
+            await scheduler.reset()
         stand = self._stand()
         whole = not scheduler.ready or stand.standing != self._standing
         self._standing = stand.standing
         seen = await self._database.read(_everything if whole else _changed)
         result = await scheduler.run(step, seen, stand, time.time())
         await self._store(seen, result)
-        scheduler.ready = True
+        scheduler.fill()
         return 0.0 if len(seen.changes) >= changes.BATCH else result.pause
 
     def _stand(self) -> Stand:

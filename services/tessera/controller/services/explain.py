@@ -26,7 +26,7 @@ async def explain_sent(
     """Of a job that was sent.
 
     Raises:
-        UnavailableError: this controller does not schedule (NOT_LEADING).
+        UnavailableError: this controller does not schedule (SCHEDULER_STARTING).
     """
     if job.state is not JobState.QUEUED:
         return _running(job, list(attempts))
@@ -43,7 +43,7 @@ async def explain_spec(
     """Of a job that is not sent.
 
     Raises:
-        UnavailableError: this controller does not schedule (NOT_LEADING).
+        UnavailableError: this controller does not schedule (SCHEDULER_STARTING).
     """
     return _forecast(await runtime.scheduler.dry_run(workloads.of_job(job), _imagined(extra)))
 

@@ -206,6 +206,7 @@ class JobService(pb_grpc.JobServiceServicer):
         """Why a job waits, or what would become of one that is sent now."""
         del context
         caller = current_principal()
+        await self._runtime.require_lead()
         if request.WhichOneof("subject") == "name":
             found = await self._database.read(_with_attempts, _id(request.name), scope(caller))
             return await explain_sent(self._runtime, *found, request.extra)

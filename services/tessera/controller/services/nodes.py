@@ -34,6 +34,7 @@ class NodeService(pb_grpc.NodeServiceServicer):
         del context
         size = pages.size_of(request.page_size)
         after = _PAGES.decode(request.page_token)
+        await self._runtime.require_lead()
         scheduler = self._runtime.scheduler
         scheduler.check()
         found = await scheduler.run(node_figures, request.pool, after, size + 1)
@@ -54,6 +55,7 @@ class NodeService(pb_grpc.NodeServiceServicer):
             raise errors.InvalidArgumentError.at(
                 "state", "READY, CORDONED and DRAINING can be set", "INVALID_FIELD"
             )
+        await self._runtime.require_lead()
         scheduler = self._runtime.scheduler
         scheduler.check()
         if await scheduler.run(_figures, request.id) is None:
