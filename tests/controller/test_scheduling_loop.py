@@ -227,6 +227,23 @@ async def test_whose_node_is_gone_is_stopped_and_waits_again(fleet):
     assert [len(item.nodes) for item in (await fleet.job(job)).attempts] == [1, 1]
 
 
+async def test_jobs_leave_a_node_that_is_drained(fleet):
+    fleet.pool("p", row("a"))
+    job = await fleet.submit()
+    await fleet.round()
+    write = fleet.runtime.database.write
+    await write(nodes.set_state, "a", cordoned=False, draining=True, by="bob")
+    await fleet.round()
+    assert (await fleet.job(job)).state == job_pb2.JOB_STATE_STOPPING
+    await fleet.round()
+    await write(attempts.finish, job, 1, Stop())
+    await write(attempts.release, job, 1)
+    await write(_ready, job)
+    fleet.pool("p", row("a"), row("b"))
+    await fleet.round()
+    assert await fleet.places(job) == ["b"]
+
+
 async def test_a_fault_of_a_node_counts_once_for_a_job(fleet):
     fleet.pool("p", row("a"))
     lost = Failure(category=FailureCategory.WORKER_LOST, reason="WORKER_LOST", message="", rank=0)

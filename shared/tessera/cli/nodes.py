@@ -43,7 +43,7 @@ def cordon(context: typer.Context, node: Annotated[str, _ID]) -> None:
 
 @nodes.command("drain")
 def drain(context: typer.Context, node: Annotated[str, _ID]) -> None:
-    """Send no new work to a node, and have what is there leave it. For operators."""
+    """Send no new work to a node, and have the jobs there go elsewhere. For operators."""
     _update(context, node, "DRAINING")
 
 

@@ -159,6 +159,18 @@ def place_again(state: SchedulerState, keys: Iterable[str], now: float) -> None:
             arrive(state, allocation.work)
 
 
+def leave_draining(state: SchedulerState, now: float) -> tuple[str, ...]:
+    """Jobs on nodes that are drained, each once: they are to go, and wait for another place."""
+    leaving = []
+    for node in state.table.nodes:
+        for key in state.on_node.get(node.id, ()) if node is not None and node.draining else ():
+            allocation = state.allocations[key]
+            if allocation.deadline is None and not is_standing(key):
+                leaving.append(key)
+                state.preempt(allocation, deadline=now + allocation.work.grace, by="")
+    return tuple(leaving)
+
+
 def is_standing(key: str) -> bool:
     """Whether work is a deployment or the parameter service."""
     return key == workloads.SERVICES or key.startswith("deployment/")

@@ -106,6 +106,7 @@ class RoundResult:
         decisions: of the pass.
         reasons: why work waits, of some of it.
         lost: jobs a node of which is gone.
+        drained: jobs a node of which is drained.
         pause: seconds until something changes by itself.
     """
 
@@ -114,6 +115,7 @@ class RoundResult:
     decisions: Decisions = field(default_factory=Decisions)
     reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
+    drained: tuple[str, ...] = ()
     pause: float = IDLE_PAUSE
 
 
@@ -171,11 +173,13 @@ class SchedulingLoop:
             await self._database.write(placement.preempt, item.victim, item.workload)
         for job in result.lost:
             await self._database.write(placement.lose_node, job)
+        for job in result.drained:
+            await self._database.write(placement.drain, job)
         if seen.changes or result.moved or result.reasons:
             await self._database.write(_tell, seen, result)
         jobs = [key for key in (*result.placements, *result.reasons) if not sync.is_standing(key)]
         self._runtime.signals.wake(*(job_key(job) for job in jobs))
-        if placed or result.decisions.preemptions or result.lost:
+        if placed or result.decisions.preemptions or result.lost or result.drained:
             self._runtime.signals.wake(OUTBOX, SERVICES)
 
 
@@ -189,6 +193,7 @@ def step(state: SchedulerState, seen: Seen, stand: Stand, now: float) -> RoundRe
     _put_work(state, seen, stand, now)
     sync.place_again(state, lost, now)
     result.lost = tuple(key for key in lost if not sync.is_standing(key))
+    result.drained = sync.leave_draining(state, now)
     result.decisions = decided = schedule(state, now)
     for admission in decided.admissions:
         workers = workloads.stored(admission)

@@ -98,6 +98,16 @@ def lose_node(connection: sa.Connection, job: str) -> bool:
     return _requeue(connection, job, asked)
 
 
+def drain(connection: sa.Connection, job: str) -> bool:
+    """Have the attempt of a job leave a node that is drained.
+
+    Returns whether that is new: one that ends anyhow is left to it.
+    """
+    message = "A node that it is on is drained."
+    asked = Requeue(cause=StopCause.REQUEUED, by="the platform", message=message, grace=STOP_GRACE)
+    return _requeue(connection, job, asked)
+
+
 def _requeue(connection: sa.Connection, job: str, asked: Requeue) -> bool:
     state = connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar()
     if state not in {JobState.STARTING, JobState.RUNNING}:

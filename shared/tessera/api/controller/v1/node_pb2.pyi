@@ -34,7 +34,7 @@ class _NodeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeState.V
     NODE_STATE_CORDONED: _NodeState.ValueType  # 3
     """It gets no new work: somebody said so."""
     NODE_STATE_DRAINING: _NodeState.ValueType  # 4
-    """It gets no new work, and is left by what it has."""
+    """It gets no new work, and the jobs on it are asked to go elsewhere."""
     NODE_STATE_EXCLUDED: _NodeState.ValueType  # 5
     """It gets no new work: too much has failed on it."""
     NODE_STATE_PENDING: _NodeState.ValueType  # 6
@@ -52,7 +52,7 @@ NODE_STATE_UNSEEN: NodeState.ValueType  # 2
 NODE_STATE_CORDONED: NodeState.ValueType  # 3
 """It gets no new work: somebody said so."""
 NODE_STATE_DRAINING: NodeState.ValueType  # 4
-"""It gets no new work, and is left by what it has."""
+"""It gets no new work, and the jobs on it are asked to go elsewhere."""
 NODE_STATE_EXCLUDED: NodeState.ValueType  # 5
 """It gets no new work: too much has failed on it."""
 NODE_STATE_PENDING: NodeState.ValueType  # 6
