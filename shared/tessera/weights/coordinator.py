@@ -116,10 +116,10 @@ class Coordinator:
             set=set,
             epoch=epoch,
             step=step,
-            tensors=messages.tensors_to_pb(tensors),
             assets=messages.assets_to_pb(assets or {}),
             labels=dict(labels or {}),
         )
+        messages.add_tensors(request.tensors, tensors)
         # Its labels are what a run measured, under names of the user's.
         reply = self._call("OpenVersion", validation.fit(request))
         return OpenedVersion(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from google.protobuf import timestamp_pb2
 
@@ -71,9 +71,17 @@ def tensors_to_pb(tensors: Sequence[TensorSpec]) -> Sequence[pb.Tensor]:
         return tensors.messages
     # In one message, which takes memory for all of them at once.
     held = pb.Manifest().tensors
+    add_tensors(held, tensors)
+    return held
+
+
+def add_tensors(held: Any, tensors: Sequence[TensorSpec]) -> None:
+    """Add tensors to a message's list of them, made in place: setting the field copies each."""
+    if isinstance(tensors, TensorList):
+        held.extend(tensors.messages)
+        return
     for tensor in tensors:
         held.add(group=tensor.group, name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
-    return held
 
 
 def tensors_from_pb(messages: Sequence[pb.Tensor]) -> TensorList:
