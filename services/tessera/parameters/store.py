@@ -42,6 +42,7 @@ from tessera.weights import messages
 from tessera.weights.manifest import Grant, Manifest, SliceSpec, TensorSpec, Version, VersionState
 from tessera.weights.slice_table import SliceTable
 from tessera.weights.table_messages import table_to_pb
+from tessera.weights.tensor_list import group_sizes
 
 
 class Store:
@@ -151,7 +152,7 @@ class Store:
             ResourceExhaustedError: the tenant has too many versions, or there is no room for it
                 (QUOTA_EXCEEDED, DISK_CAP).
         """
-        sizes, name = _sizes(tensors), writer.set
+        sizes, name = group_sizes(tensors), writer.set
         with self._database.transaction() as db:
             found = fenced(db, writer)
             self._abort_unfinished(db, name)
@@ -324,14 +325,6 @@ _HELD = (
     " AND state = ? AND dropped = 0"
 )
 _OPEN = "SELECT count(*) FROM versions WHERE set_name > ? AND set_name < ? AND state IN (?, ?)"
-
-
-def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:
-    """Bytes by group."""
-    sizes: dict[str, int] = {}
-    for tensor in tensors:
-        sizes[tensor.group] = sizes.get(tensor.group, 0) + tensor.size
-    return sizes
 
 
 def _set_state(db: sqlite3.Connection, name: str, number: int, state: VersionState) -> None:

@@ -27,6 +27,7 @@ from tessera.weights.coverage import check_coverage
 from tessera.weights.manifest import Grant, HeadMove, ShardAddress, TensorSpec, Version
 from tessera.weights.push_digest import push_digest
 from tessera.weights.slice_table import SliceTable
+from tessera.weights.tensor_list import group_sizes
 
 log = structlog.get_logger()
 
@@ -106,7 +107,7 @@ class Versions:
         """
         await self._reconciler.done()
         addresses = await self.shards.targets()
-        size = sum(tensor.size for tensor in tensors)
+        size = sum(group_sizes(tensors).values())
         # First who it is: nothing goes for somebody who may not write.
         await self.ask(self.store.check_open, writer, size)
         await self.sweeper.make_room(writer.set, size * self.copies.wanted)

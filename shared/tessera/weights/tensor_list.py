@@ -43,5 +43,22 @@ class TensorList(Sequence[TensorSpec]):
     __hash__ = None  # type: ignore[assignment]  # as lists have none
 
     @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Bytes by group."""
+        return _sizes(self._made)
+
+    @cached_property
     def _made(self) -> tuple[TensorSpec, ...]:
         return tuple(map(self._make, self.messages))
+
+
+def group_sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:
+    """Bytes by group; of a list that was asked before, they are known."""
+    return tensors.sizes if isinstance(tensors, TensorList) else _sizes(tensors)
+
+
+def _sizes(tensors: Sequence[TensorSpec]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for tensor in tensors:
+        sizes[tensor.group] = sizes.get(tensor.group, 0) + tensor.size
+    return sizes

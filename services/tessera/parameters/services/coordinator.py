@@ -22,6 +22,7 @@ from tessera.rpc import pages
 from tessera.rpc.principal import PLATFORM, current_principal
 from tessera.weights import manifest_parts, messages
 from tessera.weights.manifest import TensorSpec
+from tessera.weights.tensor_list import group_sizes
 
 NAME = pb.DESCRIPTOR.services_by_name["CoordinatorService"].full_name
 
@@ -85,7 +86,7 @@ class CoordinatorControl(pb_grpc.CoordinatorServiceServicer):
             version=number,
             epoch=request.epoch,
         )
-        seconds = max(GRANT_SECONDS, lease_seconds(sum(tensor.size for tensor in tensors)))
+        seconds = max(GRANT_SECONDS, lease_seconds(sum(group_sizes(tensors).values())))
         return pb.OpenVersionResponse(
             version=number,
             shards=messages.shards_to_pb(shards),
@@ -314,20 +315,9 @@ def _owner(name: str) -> str:
 
 def _tensors(found: Sequence[manifest_pb2.Tensor]) -> Sequence[TensorSpec]:
     """The tensors of a new version, checked."""
-    violations: list[errors.Violation] = []
-    seen: set[tuple[str, str]] = set()
-    kinds: set[tuple[str, str]] = set()
     tensors = messages.tensors_from_pb(found)
-    for index, tensor in enumerate(tensors):
-        kind, name = (tensor.group, tensor.dtype), (tensor.group, tensor.name)
-        # Of thousands of tensors there are few kinds.
-        if kind not in kinds or name in seen or min(tensor.shape, default=0) < 0:
-            wrong = list(_wrong(f"tensors[{index}]", tensor, twice=name in seen))
-            violations += wrong
-            if not wrong:
-                kinds.add(kind)
-        seen.add(name)
-    if not violations and sum(tensor.size for tensor in tensors) > _MOST_BYTES:
+    violations = [] if _plain(tensors) else _mistakes(tensors)
+    if not violations and sum(group_sizes(tensors).values()) > _MOST_BYTES:
         text = f"they take more than {_MOST_BYTES} bytes together"
         violations.append(errors.Violation("tensors", text))
     if not tensors:
@@ -338,6 +328,35 @@ def _tensors(found: Sequence[manifest_pb2.Tensor]) -> Sequence[TensorSpec]:
             f"{first.field}: {first.description}", reason="INVALID_TENSOR", violations=violations
         )
     return tensors
+
+
+def _plain(tensors: Sequence[TensorSpec]) -> bool:
+    """Whether nothing is wrong with any tensor: of thousands there are few kinds."""
+    names = {(tensor.group, tensor.name) for tensor in tensors}
+    kinds = {(tensor.group, tensor.dtype): tensor for tensor in tensors}
+    shapes = {tensor.shape for tensor in tensors}
+    return (
+        len(names) == len(tensors)
+        and all(min(shape, default=0) >= 0 for shape in shapes)
+        and not any(list(_wrong("", tensor, twice=False)) for tensor in kinds.values())
+    )
+
+
+def _mistakes(tensors: Sequence[TensorSpec]) -> list[errors.Violation]:
+    """What is wrong with which tensor."""
+    violations: list[errors.Violation] = []
+    seen: set[tuple[str, str]] = set()
+    kinds: set[tuple[str, str]] = set()
+    for index, tensor in enumerate(tensors):
+        kind, name = (tensor.group, tensor.dtype), (tensor.group, tensor.name)
+        # Of thousands of tensors there are few kinds.
+        if kind not in kinds or name in seen or min(tensor.shape, default=0) < 0:
+            wrong = list(_wrong(f"tensors[{index}]", tensor, twice=name in seen))
+            violations += wrong
+            if not wrong:
+                kinds.add(kind)
+        seen.add(name)
+    return violations
 
 
 def _wrong(field: str, tensor: TensorSpec, *, twice: bool) -> Iterator[errors.Violation]:
