@@ -9,7 +9,15 @@ import pytest
 from controllers import spec
 
 from tessera import errors
-from tessera.api.controller.v1 import job_pb2, node_pb2, node_pb2_grpc, queue_pb2, queue_pb2_grpc
+from tessera.api.controller.v1 import (
+    job_pb2,
+    node_pb2,
+    node_pb2_grpc,
+    queue_pb2,
+    queue_pb2_grpc,
+    usage_pb2,
+    usage_pb2_grpc,
+)
 from tessera.api.controller.v1.spec_pb2 import AcceleratorSpec, PublishSpec, ResourcesSpec
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.controller.policy.job import Cancel, Fail, Stop
@@ -19,8 +27,10 @@ from tessera.controller.pools.nodes import of_ray
 from tessera.controller.pools.state import PoolState
 from tessera.controller.reconcile.scheduling import SchedulingLoop
 from tessera.controller.store import attempts, changes, holds, jobs, nodes, placements
+from tessera.controller.store.schema import attempts as attempt_table
 from tessera.controller.store.schema import jobs as table
 from tessera.rpc.channel import mapped_errors
+from tessera.rpc.principal import Role
 
 GIB = 1024.0**3
 
@@ -244,6 +254,39 @@ async def test_jobs_leave_a_node_that_is_drained(fleet):
     assert await fleet.places(job) == ["b"]
 
 
+async def test_what_was_held_is_summed(fleet):
+    fleet.pool("p", row("a", cpus=8, gpus=4))
+    two = {"accelerator": AcceleratorSpec(type="H100", count=2)}
+    jobs_ = [await fleet.submit(name, **two) for name in ("one", "two")]
+    plain = await fleet.submit("plain", cpus_per_worker=3, memory_per_worker="2Gi")
+    await fleet.round()
+    await fleet.runtime.database.write(_ran, {jobs_[0]: 100.0, jobs_[1]: 50.0, plain: 10.0})
+    stub = usage_pb2_grpc.UsageServiceStub(fleet.platform.channel)
+
+    async def sums(*by, since=0.0, until=2000.0, user=None):
+        request = usage_pb2.ListUsageRequest(by=by)
+        request.since.FromMicroseconds(int(since * 1e6))
+        request.until.FromMicroseconds(int(until * 1e6))
+        who = user or fleet.platform.user()
+        with mapped_errors():
+            return list((await stub.ListUsage(request, metadata=who, timeout=10)).rows)
+
+    by_type = await sums()
+    assert [(item.accelerator, item.accelerator_seconds) for item in by_type] == [
+        ("H100", 300.0),
+        ("", 0.0),
+    ]
+    assert (by_type[1].cpu_seconds, by_type[1].memory_gib_seconds) == (30.0, 20.0)
+    each = await sums(usage_pb2.USAGE_KEY_JOB)
+    assert {item.job: item.accelerator_seconds for item in each}[jobs_[1]] == 100.0
+    part = await sums(since=1020.0, until=1040.0)
+    assert part[0].accelerator_seconds == 80.0
+    stranger = fleet.platform.user("eve", "other", Role.VIEWER)
+    assert await sums(user=stranger) == []
+    with pytest.raises(errors.InvalidArgumentError):
+        await sums(since=5.0, until=5.0)
+
+
 async def test_a_fault_of_a_node_counts_once_for_a_job(fleet):
     fleet.pool("p", row("a"))
     lost = Failure(category=FailureCategory.WORKER_LOST, reason="WORKER_LOST", message="", rank=0)
@@ -383,6 +426,13 @@ async def test_who_left_its_node_is_placed_again(fleet):
     await fleet.round()
     moved = await fleet.runtime.database.read(_placement)
     assert [worker.node for worker in moved.workers] == ["b", "b"]
+
+
+def _ran(connection, seconds):
+    """Attempts have begun at second 1000 and run so long."""
+    for job, length in seconds.items():
+        change = attempt_table.update().where(attempt_table.c.job == job)
+        connection.execute(change.values(start_time=1000.0, end_time=1000.0 + length))
 
 
 def _placement(connection):

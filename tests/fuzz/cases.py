@@ -22,6 +22,7 @@ from tessera.api.controller.v1 import (
     pool_pb2,
     queue_pb2,
     registry_pb2,
+    usage_pb2,
 )
 from tessera.api.inference.v1 import inference_pb2
 from tessera.api.parameters.v1 import coordinator_pb2, shard_pb2
@@ -35,7 +36,7 @@ from .world import BLOBS, MODELS, TENSORS, Opened, World, pushed
 
 FILES = (
     access_pb2, attempt_pb2, coordinator_pb2, deployment_pb2, health_pb2, inference_pb2, job_pb2,
-    node_pb2, pool_pb2, queue_pb2, reflection_pb2, registry_pb2, shard_pb2, trainer_pb2,
+    node_pb2, pool_pb2, queue_pb2, reflection_pb2, registry_pb2, shard_pb2, trainer_pb2, usage_pb2,
 )  # fmt: skip
 SELDOM = {
     "RegisterPool": 0.1, "RotateKeys": 0.02, "CreateDeployment": 0.4, "DeleteDeployment": 0.3,

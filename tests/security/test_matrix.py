@@ -15,6 +15,7 @@ from tessera.api.controller.v1 import (
     pool_pb2,
     queue_pb2,
     registry_pb2,
+    usage_pb2,
 )
 from tessera.api.inference.v1 import inference_pb2
 from tessera.api.parameters.v1 import coordinator_pb2, shard_pb2
@@ -30,7 +31,7 @@ from tessera.rpc.status import from_rpc_error
 
 FILES = (
     access_pb2,
-    attempt_pb2, deployment_pb2, job_pb2, node_pb2, pool_pb2, queue_pb2, registry_pb2,
+    attempt_pb2, deployment_pb2, job_pb2, node_pb2, pool_pb2, queue_pb2, registry_pb2, usage_pb2,
     inference_pb2, coordinator_pb2, shard_pb2, trainer_pb2,
 )  # fmt: skip
 METHODS = {

@@ -17,6 +17,8 @@ from tessera.api.controller.v1 import (
     pool_pb2_grpc,
     registry_pb2,
     registry_pb2_grpc,
+    usage_pb2,
+    usage_pb2_grpc,
 )
 from tessera.api.controller.v1.spec_pb2 import DataSpec, JobSpec, ModelSpec
 from tessera.api.parameters.v1 import coordinator_pb2, coordinator_pb2_grpc
@@ -48,6 +50,7 @@ def ask(platform):
             "DeploymentService": deployment_pb2_grpc.DeploymentServiceStub(connection),
             "BlobService": pool_pb2_grpc.BlobServiceStub(connection),
             "RegistryService": registry_pb2_grpc.RegistryServiceStub(connection),
+            "UsageService": usage_pb2_grpc.UsageServiceStub(connection),
         }
 
         def call(method, request, tenant):
@@ -108,6 +111,7 @@ def cases(job):
         "StatBlob": [pool_pb2.StatBlobRequest(digest=digest)],
         "GetBlob": [pool_pb2.GetBlobRequest(digest=digest)],
         "ListJobs": [job_pb2.ListJobsRequest()],
+        "ListUsage": [usage_pb2.ListUsageRequest()],
         "ListDeployments": [deployment_pb2.ListDeploymentsRequest()],
         "Resolve": [registry_pb2.ResolveRequest(role=registry_pb2.ROLE_REPLICA)],
     }

@@ -31,6 +31,7 @@ from tessera.api.controller.v1 import (
     pool_pb2_grpc,
     queue_pb2_grpc,
     registry_pb2_grpc,
+    usage_pb2_grpc,
 )
 from tessera.controller.config import Config
 from tessera.controller.encryption import Encryption
@@ -64,6 +65,7 @@ from tessera.controller.services.nodes import NodeService
 from tessera.controller.services.pools import PoolService
 from tessera.controller.services.queues import QueueService
 from tessera.controller.services.registry import RegistryService
+from tessera.controller.services.usage import UsageService
 from tessera.controller.signals import ADMISSION, OUTBOX, SERVICES, Signals
 from tessera.controller.store import access as store_access
 from tessera.controller.store import audit as store_audit
@@ -288,6 +290,10 @@ def _services(runtime: Runtime) -> list[tuple[str, Callable[[Any], None]]]:
         (
             "NodeService",
             partial(node_pb2_grpc.add_NodeServiceServicer_to_server, NodeService(runtime)),
+        ),
+        (
+            "UsageService",
+            partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, UsageService(runtime)),
         ),
         ("BlobService", partial(pool_pb2_grpc.add_BlobServiceServicer_to_server, blobs)),
     ]

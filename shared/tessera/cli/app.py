@@ -70,6 +70,7 @@ COMMANDS = {
     "pools": ("tessera.cli.pools", "List the Ray clusters that work is placed on."),
     "nodes": ("tessera.cli.nodes", "List the nodes of all pools, with what is free on each."),
     "queues": ("tessera.cli.queues", "List the queues, with what each has, and how it is used."),
+    "usage": ("tessera.cli.usage", "Show what jobs have held, and what it costs."),
     "shards": (
         "tessera.cli.shards",
         "List the shards that hold parameter sets, and what each holds.",

@@ -60,9 +60,9 @@ def put(  # noqa: PLR0917 - typer fills in options by name
     queue = Queue(
         name=name,
         parent=parent,
-        nominal=_amounts(quota, "--quota"),
-        borrowing_limit=_amounts(borrow, "--borrow"),
-        lending_limit=_amounts(lend, "--lend"),
+        nominal=amounts(quota, "--quota"),
+        borrowing_limit=amounts(borrow, "--borrow"),
+        lending_limit=amounts(lend, "--lend"),
         weight=weight,
         tenants=tenant or (),
     )
@@ -81,7 +81,7 @@ def delete(context: typer.Context, name: Annotated[str, _NAME]) -> None:
         client.scheduling.delete_queue(name)
 
 
-def _amounts(given: Sequence[str] | None, option: str) -> dict[str, float]:
+def amounts(given: Sequence[str] | None, option: str) -> dict[str, float]:
     """`H100=8` as a name and a number.
 
     Raises:

@@ -1,17 +1,19 @@
-"""Queues, nodes, and why jobs wait."""
+"""Queues, nodes, why jobs wait, and what they have held."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any
 
-from tessera.api.controller.v1 import job_pb2, node_pb2, queue_pb2
+from tessera.api.controller.v1 import job_pb2, node_pb2, queue_pb2, usage_pb2
 from tessera.api.controller.v1.job_pb2_grpc import JobServiceStub
 from tessera.api.controller.v1.node_pb2_grpc import NodeServiceStub
 from tessera.api.controller.v1.queue_pb2_grpc import QueueServiceStub
 from tessera.api.controller.v1.spec_pb2 import JobSpec
+from tessera.api.controller.v1.usage_pb2_grpc import UsageServiceStub
 from tessera.client.connection import Connection
 from tessera.rpc.pages import every_page
 
@@ -28,6 +30,7 @@ class Scheduling:
         self._queues: Any = QueueServiceStub(connection.channel)
         self._nodes: Any = NodeServiceStub(connection.channel)
         self._jobs: Any = JobServiceStub(connection.channel)
+        self._usage: Any = UsageServiceStub(connection.channel)
 
     def queues(self) -> list[queue_pb2.Queue]:
         """The queues that the caller may use, by name; all for an operator."""
@@ -76,6 +79,24 @@ class Scheduling:
         request = node_pb2.UpdateNodeRequest(id=node, state=value)
         updated: node_pb2.Node = self._connection.call(self._nodes.UpdateNode, request).node
         return updated
+
+    def usage(
+        self, by: Sequence[str], since: datetime, until: datetime | None = None
+    ) -> list[usage_pb2.UsageRow]:
+        """What jobs have held, the largest first: of one's tenant, of all for an operator.
+
+        Args:
+            by: of tenant, queue, owner, job; accelerators of different types always stand apart.
+            since: from when on.
+            until: until when; None: until now.
+        """
+        request = usage_pb2.ListUsageRequest(
+            by=[usage_pb2.UsageKey.Value(f"USAGE_KEY_{key.upper()}") for key in by]
+        )
+        request.since.FromDatetime(since)
+        if until is not None:
+            request.until.FromDatetime(until)
+        return list(self._connection.call(self._usage.ListUsage, request).rows)
 
     def explain(
         self, subject: str | JobSpec, extra: Sequence[job_pb2.ExtraNodes] = ()

@@ -275,6 +275,21 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Consumption:
+    """What attempts have held, summed; of what is not summed by, nothing is said."""
+
+    tenant: str = ""
+    queue: str = ""
+    owner: str = ""
+    job: str = ""
+    accelerator: str = ""
+    accelerator_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    memory_gib_seconds: float = 0.0
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """Who shares the platform."""
 

@@ -26,6 +26,9 @@ IDLE_PAUSE = 5.0
 GRACE = 2.0
 """Seconds between seeing a driver gone and deciding for it: its last call may still arrive."""
 
+KILL_AGAIN = 15.0
+"""Seconds after which a Ray job that was ended and goes on is ended again."""
+
 LOG_BYTES = 1024 * 1024
 
 
@@ -44,7 +47,7 @@ class AttemptLoop:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._over_since: dict[str, float] = {}
-        self._killed: set[str] = set()
+        self._killed: dict[str, float] = {}
 
     async def round(self) -> float:
         """Look at every watched attempt once; returns the seconds until the next look."""
@@ -57,7 +60,7 @@ class AttemptLoop:
         await asyncio.gather(*(self._look(item) for item in watched))
         known = {item.attempt.submission_id for item in watched}
         self._over_since = {k: v for k, v in self._over_since.items() if k in known}
-        self._killed &= known
+        self._killed = {k: v for k, v in self._killed.items() if k in known}
         return PAUSE if found else IDLE_PAUSE
 
     async def _look(self, item: Watched) -> None:
@@ -79,10 +82,11 @@ class AttemptLoop:
         """End the Ray job of an attempt that has ended but goes on holding resources."""
         attempt = item.attempt
         late = attempt.end_time is not None and time.time() - attempt.end_time > STOP_GRACE
-        if late and attempt.submission_id not in self._killed:
-            self._killed.add(attempt.submission_id)
+        killed = self._killed.get(attempt.submission_id, -KILL_AGAIN)
+        if late and time.monotonic() - killed >= KILL_AGAIN:
             log.warning("driver lingers", job_id=attempt.job, attempt=attempt.number)
             await self._runtime.launcher.stop(item.pool, attempt.submission_id)
+            self._killed[attempt.submission_id] = time.monotonic()
 
     async def _settle(self, item: Watched, run: RayJobRun) -> None:
         job, attempt = item.job, item.attempt

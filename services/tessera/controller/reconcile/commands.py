@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 IDLE_PAUSE = 15.0
 STOP_TRIES = 20
+MOST_DELAY = 60.0
+"""Seconds until a command that failed is tried again, at most."""
 NOTE_AFTER = 3
 """Failed launches after which the job's history says what is wrong."""
 
@@ -68,6 +70,13 @@ class CommandLoop:
             delay = error.retry_after or min(10.0, 0.5 * 2.0 ** min(command.tries, 8))
             await self._database.write(_again, command, delay, error.message)
             log.info("command waits", kind=command.kind, job_id=command.job, message=error.message)
+        except (errors.AbortedError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            # A defect with one command is no reason to leave the others, nor to try it at once.
+            log.exception("command failed", kind=command.kind, job_id=command.job)
+            delay = min(MOST_DELAY, 0.5 * 2.0 ** min(command.tries, 16))
+            await self._database.write(_again, command, delay, errors.describe(error))
         self._runtime.signals.wake(job_key(command.job))
 
     async def _launch(self, command: PendingCommand, job: Job, attempt: Attempt) -> None:

@@ -13,7 +13,18 @@ from tessera.controller.store.schema import outbox
 
 
 def due(connection: sa.Connection, limit: int = 64) -> list[PendingCommand]:
-    """The first command of each job, where its time has come.
+    """The first command of each job, where its time has come."""
+    query = (
+        sa.select(outbox)
+        .where(outbox.c.due <= time.time(), _first())
+        .order_by(outbox.c.id)
+        .limit(limit)
+    )
+    return [rows.record(PendingCommand, row) for row in connection.execute(query)]
+
+
+def _first() -> sa.ColumnElement[bool]:
+    """Whether a command waits behind no other of its job.
 
     A driver may be deaf to a stop for long, so that a kill does not wait behind one.
     """
@@ -24,18 +35,12 @@ def due(connection: sa.Connection, limit: int = 64) -> list[PendingCommand]:
         earlier.c.id < outbox.c.id,
         sa.or_(outbox.c.kind != kill, earlier.c.kind != stop),
     )
-    query = (
-        sa.select(outbox)
-        .where(outbox.c.due <= time.time(), ~blocked)
-        .order_by(outbox.c.id)
-        .limit(limit)
-    )
-    return [rows.record(PendingCommand, row) for row in connection.execute(query)]
+    return ~blocked
 
 
 def next_due(connection: sa.Connection) -> float | None:
-    """When the next command is due."""
-    value = connection.execute(sa.select(sa.func.min(outbox.c.due))).scalar()
+    """When the next command is due that waits behind no other."""
+    value = connection.execute(sa.select(sa.func.min(outbox.c.due)).where(_first())).scalar()
     return None if value is None else float(value)
 
 

@@ -31,10 +31,17 @@ def put(connection: sa.Connection, pool: Pool, *, tenant: str, owner: str) -> No
 
 
 def change(connection: sa.Connection, pool: Pool, *, tenant: str, owner: str) -> Pool:
-    """`put`, but without a token the pool keeps its own while it stays where it is."""
+    """`put`, but without a token the pool keeps its own while it stays where it is.
+
+    Raises:
+        FailedPreconditionError: it would move while work is on it: whoever is asked there then
+            knows nothing of that work, which goes on where it is (POOL_IN_USE).
+    """
     known = {item.name: item for item in every(connection)}.get(pool.name)
     if known is not None and not pool.token and known.dashboard_url == pool.dashboard_url:
         pool = replace(pool, token=known.token)
+    if known is not None and known.dashboard_url != pool.dashboard_url:
+        _check_free(connection, pool.name, "a pool that moves holds nothing")
     put(connection, pool, tenant=tenant, owner=owner)
     return pool
 
@@ -48,15 +55,19 @@ def delete(connection: sa.Connection, name: str) -> None:
     """
     if name not in {item.name for item in every(connection)}:
         raise errors.NotFoundError(f"there is no pool '{name}'", reason="POOL_NOT_FOUND")
-    held = [r.what for r in reservations(connection) if r.pool == name]
+    _check_free(connection, name, "end them first")
+    put_groups(connection, name, ())
+    connection.execute(pools.delete().where(pools.c.name == name))
+
+
+def _check_free(connection: sa.Connection, name: str, remedy: str) -> None:
+    held = [item.what for item in reservations(connection) if item.pool == name]
     if held:
         more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
         raise errors.FailedPreconditionError(
-            f"pool '{name}' is held by {', '.join(held[:SHOWN])}{more}; end them first",
+            f"pool '{name}' is held by {', '.join(held[:SHOWN])}{more}; {remedy}",
             reason="POOL_IN_USE",
         )
-    put_groups(connection, name, ())
-    connection.execute(pools.delete().where(pools.c.name == name))
 
 
 def every(connection: sa.Connection) -> list[Pool]:

@@ -88,6 +88,7 @@ TABLE: Table = (
             "DeleteQueue": (OPERATOR, []),
         },
     )
+    | _rows("controller.v1.UsageService", {"ListUsage": (VIEWER, [SCOPED])})
     | _rows(
         "controller.v1.NodeService",
         {
