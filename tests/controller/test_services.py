@@ -303,7 +303,7 @@ async def test_a_pool_that_is_no_ray_cluster_is_listed_with_its_trouble(platform
 
 
 async def test_a_pool_that_is_deleted_while_it_is_registered(platform, monkeypatch):
-    async def meanwhile():
+    async def meanwhile(_):
         platform.runtime.pools.remove("gone")
 
     monkeypatch.setattr(platform.runtime.pools, "refresh", meanwhile)

@@ -127,7 +127,7 @@ class Controller:
         await self._learn_pools()
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK):
-                await runtime.pools.refresh()
+                await runtime.pools.refresh(FIRST_LOOK)
         runtime.trust.revoke(await runtime.database.read(store_access.revoked))
         encryption = runtime.trust.encryption
         self._server = Server(

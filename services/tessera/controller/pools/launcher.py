@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import ssl
 from collections.abc import Mapping, Sequence
@@ -94,13 +95,20 @@ class RayHttp:
         self._secrets = secrets
         # Neither a proxy nor a .netrc: the dashboard is a part of the cluster. Nor a redirection:
         # a token is for the address that it was declared for.
-        self._client = httpx.AsyncClient(
-            timeout=CALL_SECONDS, trust_env=False, follow_redirects=False, verify=_authorities()
-        )
+        self._clients: dict[str, httpx.AsyncClient] = {}
+
+    def _client(self, pool: str) -> httpx.AsyncClient:
+        """Each pool has connections of its own: those that one keeps waiting no other lacks."""
+        if pool not in self._clients:
+            self._clients[pool] = httpx.AsyncClient(
+                timeout=CALL_SECONDS, trust_env=False, follow_redirects=False, verify=_authorities()
+            )
+        return self._clients[pool]
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
     async def call(
         self, pool: Pool, method: str, path: str, *, body: Any = None, seconds: float = CALL_SECONDS
@@ -115,10 +123,12 @@ class RayHttp:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         url = pool.dashboard_url.rstrip("/") + path
         try:
-            reply = await self._client.request(
-                method, url, json=body, headers=headers, timeout=seconds
-            )
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            # Its own timeout is for each read: an answer that drips would never end.
+            async with asyncio.timeout(seconds + 1.0):
+                reply = await self._client(pool.name).request(
+                    method, url, json=body, headers=headers, timeout=seconds
+                )
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise errors.UnavailableError(
                 f"pool {pool.name} does not answer at {pool.dashboard_url}: "
                 f"{type(error).__name__} {error}".rstrip(),

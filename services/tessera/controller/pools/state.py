@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,12 +15,16 @@ from tessera.controller.policy.demand import Amounts
 from tessera.controller.policy.records import Pool
 from tessera.controller.pools.launcher import RayHttp, answer_of
 from tessera.controller.pools.nodes import less, of_ray, total_of
+from tessera.controller.pools.tasks import PoolTasks
 from tessera.controller.scheduling.node import Node
 
 log = structlog.get_logger()
 
 _MALFORMED = (KeyError, ValueError, TypeError, AttributeError)
 """What comes of reading an answer that is built otherwise than Ray's."""
+
+PATIENCE = 1.0
+"""Seconds in which a pool that is well has answered."""
 
 UNSEEN_SECONDS = 10.0
 """After so long without an answer a pool gets no new work."""
@@ -59,6 +63,8 @@ class Pools:
     def __init__(self, http: RayHttp) -> None:
         self._http = http
         self._states: dict[str, PoolState] = {}
+        self._tasks = PoolTasks("state")
+        self._offered: dict[str, object] = {}
 
     def set(self, pool: Pool) -> None:
         """Add a pool, or change its address."""
@@ -80,11 +86,17 @@ class Pools:
         """Every pool's state."""
         return list(self._states.values())
 
-    async def refresh(self) -> bool:
-        """Ask every pool; returns whether any has changed in what it offers."""
-        before = {name: _offer(state) for name, state in self._states.items()}
-        await asyncio.gather(*(self._ask(state.pool) for state in self.all()))
-        return before != {name: _offer(state) for name, state in self._states.items()}
+    async def refresh(self, patience: float = PATIENCE) -> bool:
+        """Ask every pool; one that takes longer than `patience` seconds is left to it.
+
+        Returns whether any has changed in what it offers since the last time.
+        """
+        for state in self.all():
+            self._tasks.start(state.pool.name, partial(self._ask, state.pool))
+        await self._tasks.settle(patience)
+        before = self._offered
+        self._offered = {name: _offer(state) for name, state in self._states.items()}
+        return before != self._offered
 
     async def _ask(self, pool: Pool) -> None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -15,6 +16,8 @@ from tessera import errors
 from tessera.controller.policy.job import STOP_GRACE, JobState
 from tessera.controller.policy.outcome import RayJobRun, RunStatus, decide
 from tessera.controller.policy.records import Attempt, Job, Pool
+from tessera.controller.pools.state import PATIENCE
+from tessera.controller.pools.tasks import PoolTasks
 from tessera.controller.runtime import Runtime
 from tessera.controller.signals import ADMISSION, OUTBOX, job_key, logs_key, metrics_key
 from tessera.controller.store import attempts as store
@@ -48,6 +51,7 @@ class AttemptLoop:
         self._runtime = runtime
         self._over_since: dict[str, float] = {}
         self._killed: dict[str, float] = {}
+        self._tasks = PoolTasks("attempts")
 
     async def round(self) -> float:
         """Look at every watched attempt once; returns the seconds until the next look."""
@@ -57,11 +61,17 @@ class AttemptLoop:
             state = self._runtime.pools.get(attempt.pool)
             if attempt.launched and state is not None:
                 watched.append(Watched(job=job, attempt=attempt, pool=state.pool))
-        await asyncio.gather(*(self._look(item) for item in watched))
+        for pool in {item.pool.name for item in watched}:
+            here = [item for item in watched if item.pool.name == pool]
+            self._tasks.start(pool, partial(self._look_at, here))
+        await self._tasks.settle(PATIENCE)
         known = {item.attempt.submission_id for item in watched}
         self._over_since = {k: v for k, v in self._over_since.items() if k in known}
         self._killed = {k: v for k, v in self._killed.items() if k in known}
         return PAUSE if found else IDLE_PAUSE
+
+    async def _look_at(self, items: list[Watched]) -> None:
+        await asyncio.gather(*(self._look(item) for item in items))
 
     async def _look(self, item: Watched) -> None:
         submission = item.attempt.submission_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import sqlalchemy as sa
 import structlog
@@ -15,9 +16,11 @@ from tessera.controller.policy.job import CommandKind, Fail, Stop
 from tessera.controller.policy.outcome import RunStatus
 from tessera.controller.policy.records import Attempt, Job, PendingCommand, Pool
 from tessera.controller.pools.launcher import Submission, metadata
+from tessera.controller.pools.state import PATIENCE
+from tessera.controller.pools.tasks import PoolTasks
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
-from tessera.controller.signals import ADMISSION, job_key
+from tessera.controller.signals import ADMISSION, OUTBOX, job_key
 from tessera.controller.store import attempts as store_attempts
 from tessera.controller.store import events, outbox, tickets
 from tessera.controller.store import jobs as store_jobs
@@ -34,6 +37,9 @@ NOTE_AFTER = 3
 """Failed launches after which the job's history says what is wrong."""
 
 
+Due = tuple[PendingCommand, Job, Attempt]
+
+
 class CommandLoop:
     """Takes due commands, those of different jobs at the same time.
 
@@ -46,18 +52,27 @@ class CommandLoop:
         self._runtime = runtime
         self._database = runtime.database
         self._address = address
+        self._tasks = PoolTasks("commands")
 
     async def round(self) -> float:
         """Carry out what is due; returns the seconds until the next command."""
-        due = await self._database.read(outbox.due)
-        await asyncio.gather(*(self._carry_out(command) for command in due))
+        due = await self._database.read(_due)
+        for pool in {attempt.pool for _, _, attempt in due}:
+            here = [item for item in due if item[2].pool == pool]
+            self._tasks.start(pool, partial(self._carry_out_all, here))
+        settled = await self._tasks.settle(PATIENCE)
         following = await self._database.read(outbox.next_due)
         if following is None:
             return IDLE_PAUSE
-        return min(IDLE_PAUSE, max(0.05, following - time.time()))
+        # What a pool keeps waiting is due: whoever carries it out says when that is over.
+        least = 0.05 if settled else PATIENCE
+        return min(IDLE_PAUSE, max(least, following - time.time()))
 
-    async def _carry_out(self, command: PendingCommand) -> None:
-        job, attempt = await self._database.read(_subject, command)
+    async def _carry_out_all(self, due: list[Due]) -> None:
+        await asyncio.gather(*(self._carry_out(*item) for item in due))
+        self._runtime.signals.wake(OUTBOX)
+
+    async def _carry_out(self, command: PendingCommand, job: Job, attempt: Attempt) -> None:
         try:
             match CommandKind(command.kind):
                 case CommandKind.LAUNCH:
@@ -164,11 +179,15 @@ def _principal(job: Job, attempt: int) -> Principal:
     )
 
 
-def _subject(connection: sa.Connection, command: PendingCommand) -> tuple[Job, Attempt]:
-    return (
-        store_jobs.get(connection, command.job),
-        store_attempts.get(connection, command.job, command.attempt),
-    )
+def _due(connection: sa.Connection) -> list[Due]:
+    return [
+        (
+            command,
+            store_jobs.get(connection, command.job),
+            store_attempts.get(connection, command.job, command.attempt),
+        )
+        for command in outbox.due(connection)
+    ]
 
 
 def _launched(connection: sa.Connection, command: PendingCommand) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import structlog
 
@@ -14,7 +15,8 @@ from tessera.controller.policy.outcome import RunStatus, last_traceback
 from tessera.controller.policy.records import Deployment, EnsureJob, Placement
 from tessera.controller.policy.workloads import SERVICES
 from tessera.controller.pools.launcher import Submission, metadata
-from tessera.controller.pools.state import PoolState
+from tessera.controller.pools.state import PATIENCE, PoolState
+from tessera.controller.pools.tasks import PoolTasks
 from tessera.controller.runtime import Runtime
 from tessera.controller.services import convert
 from tessera.controller.signals import ADMISSION
@@ -42,20 +44,30 @@ class ServicesLoop:
         self._database = runtime.database
         self._address = address
         self._missing_since: dict[str, float] = {}
+        self._tasks = PoolTasks("services")
 
     async def round(self) -> float:
         """Follow running ensure jobs, begin those that are due; returns the pause."""
         known = await self._database.read(ensures.every)
-        for ensure in known.values():
-            if ensure.status == ensures.RUNNING:
-                await self._follow(ensure)
-        known = await self._database.read(ensures.every)
         wanted = await self._desired()
-        for desired in wanted:
-            await self._consider(desired, known.get(desired.key))
+        running = {item.pool for item in known.values() if item.status == ensures.RUNNING}
+        for pool in running | {desired.pool for desired in wanted}:
+            self._tasks.start(pool, partial(self._round_of, pool, wanted))
+        await self._tasks.settle(PATIENCE)
+        known = await self._database.read(ensures.every)
         await self._forget_ended(wanted, known)
         busy = any(item.status == ensures.RUNNING for item in known.values())
         return BUSY_PAUSE if busy else IDLE_PAUSE
+
+    async def _round_of(self, pool: str, wanted: list[Desired]) -> None:
+        """The part of a round that is about one pool."""
+        for ensure in (await self._database.read(ensures.every)).values():
+            if ensure.status == ensures.RUNNING and ensure.pool == pool:
+                await self._follow(ensure)
+        known = await self._database.read(ensures.every)
+        for desired in wanted:
+            if desired.pool == pool:
+                await self._consider(desired, known.get(desired.key))
 
     async def _desired(self) -> list[Desired]:
         config = self._runtime.config

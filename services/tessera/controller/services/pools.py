@@ -9,6 +9,7 @@ from tessera.api.controller.v1 import pool_pb2 as pb
 from tessera.api.controller.v1 import pool_pb2_grpc as pb_grpc
 from tessera.controller.policy.records import Pool
 from tessera.controller.policy.reservation import Reservation, held
+from tessera.controller.pools.launcher import CALL_SECONDS
 from tessera.controller.pools.secrets import of_file, of_variable
 from tessera.controller.pools.state import PoolState
 from tessera.controller.runtime import Runtime
@@ -40,7 +41,7 @@ class PoolService(pb_grpc.PoolServiceServicer):
             store.change, _pool_of(request), tenant=caller.tenant, owner=caller.subject
         )
         self._runtime.pools.set(pool)
-        await self._runtime.pools.refresh()
+        await self._runtime.pools.refresh(CALL_SECONDS)
         self._runtime.signals.wake(ADMISSION, SERVICES)
         state = self._runtime.pools.get(pool.name)
         if state is None:

@@ -12,7 +12,7 @@ from tessera.controller.store import rows
 from tessera.controller.store.schema import outbox
 
 
-def due(connection: sa.Connection, limit: int = 64) -> list[PendingCommand]:
+def due(connection: sa.Connection, limit: int = 1024) -> list[PendingCommand]:
     """The first command of each job, where its time has come."""
     query = (
         sa.select(outbox)
