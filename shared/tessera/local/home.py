@@ -33,6 +33,7 @@ _FILES = (
     "controller.db-wal",
     "controller.db-shm",
     "controller.db-journal",
+    "controller.db.leader",
 )
 
 
