@@ -11,7 +11,8 @@ from tessera.parameters.quota import TenantQuota
 from tessera.parameters.store import Store
 
 SETS, VERSIONS = 1000, 20
-LIST_SECONDS = 0.05
+LIST_RATIO = 4.5
+"""CPU of a list of all sets, to that of reading four columns of all versions: 3.2 was measured."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,8 @@ def test_what_a_list_says(store):
 @pytest.mark.measures
 def test_a_list_of_all_is_quick(store):
     # Of several, since what else goes on in the process of the tests may fall into one of them.
-    assert min(_listing(store) for _ in range(5)) <= LIST_SECONDS
+    listed = min(_listing(store) for _ in range(5))
+    assert listed <= LIST_RATIO * min(_reading(store) for _ in range(5))
 
 
 def _listing(store) -> float:
@@ -69,4 +71,12 @@ def _listing(store) -> float:
         found += page
         after = page[-1].name
     assert len(found) == SETS
+    return time.thread_time() - begin
+
+
+def _reading(store) -> float:
+    """Seconds of CPU that it takes to read all versions, which no list can do without."""
+    begin = time.thread_time()
+    with store._database.transaction() as db:
+        db.execute("SELECT set_name, number, state, size FROM versions").fetchall()
     return time.thread_time() - begin

@@ -257,44 +257,22 @@ def _runtime(config: Config, http: RayHttp) -> Runtime:
 
 
 def _services(runtime: Runtime) -> list[tuple[str, Callable[[Any], None]]]:
-    jobs, attempts = JobService(runtime), AttemptService(runtime)
-    deployments, registry = DeploymentService(runtime), RegistryService(runtime)
-    identity, pools, blobs = IdentityService(runtime), PoolService(runtime), BlobService(runtime)
-    added: list[tuple[str, Callable[[Any], None]]] = [
+    """The full name of each service, and what adds it to a server."""
+    served: tuple[tuple[str, Callable[[Any, Any], None], Any], ...] = (
+        ("Access", access_pb2_grpc.add_AccessServiceServicer_to_server, AccessService),
+        ("Job", job_pb2_grpc.add_JobServiceServicer_to_server, JobService),
+        ("Attempt", attempt_pb2_grpc.add_AttemptServiceServicer_to_server, AttemptService),
         (
-            "AccessService",
-            partial(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessService(runtime)),
+            "Deployment",
+            deployment_pb2_grpc.add_DeploymentServiceServicer_to_server,
+            DeploymentService,
         ),
-        ("JobService", partial(job_pb2_grpc.add_JobServiceServicer_to_server, jobs)),
-        (
-            "AttemptService",
-            partial(attempt_pb2_grpc.add_AttemptServiceServicer_to_server, attempts),
-        ),
-        (
-            "DeploymentService",
-            partial(deployment_pb2_grpc.add_DeploymentServiceServicer_to_server, deployments),
-        ),
-        (
-            "RegistryService",
-            partial(registry_pb2_grpc.add_RegistryServiceServicer_to_server, registry),
-        ),
-        (
-            "IdentityService",
-            partial(registry_pb2_grpc.add_IdentityServiceServicer_to_server, identity),
-        ),
-        ("PoolService", partial(pool_pb2_grpc.add_PoolServiceServicer_to_server, pools)),
-        (
-            "QueueService",
-            partial(queue_pb2_grpc.add_QueueServiceServicer_to_server, QueueService(runtime)),
-        ),
-        (
-            "NodeService",
-            partial(node_pb2_grpc.add_NodeServiceServicer_to_server, NodeService(runtime)),
-        ),
-        (
-            "UsageService",
-            partial(usage_pb2_grpc.add_UsageServiceServicer_to_server, UsageService(runtime)),
-        ),
-        ("BlobService", partial(pool_pb2_grpc.add_BlobServiceServicer_to_server, blobs)),
-    ]
-    return [(f"{PACKAGE}.{name}", add) for name, add in added]
+        ("Registry", registry_pb2_grpc.add_RegistryServiceServicer_to_server, RegistryService),
+        ("Identity", registry_pb2_grpc.add_IdentityServiceServicer_to_server, IdentityService),
+        ("Pool", pool_pb2_grpc.add_PoolServiceServicer_to_server, PoolService),
+        ("Queue", queue_pb2_grpc.add_QueueServiceServicer_to_server, QueueService),
+        ("Node", node_pb2_grpc.add_NodeServiceServicer_to_server, NodeService),
+        ("Usage", usage_pb2_grpc.add_UsageServiceServicer_to_server, UsageService),
+        ("Blob", pool_pb2_grpc.add_BlobServiceServicer_to_server, BlobService),
+    )
+    return [(f"{PACKAGE}.{name}Service", partial(add, kind(runtime))) for name, add, kind in served]
