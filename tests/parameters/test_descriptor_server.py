@@ -60,7 +60,8 @@ def test_the_socket_stands_idle_hasty_and_many_peers(listening):
     with pytest.raises(OSError, match="1 of 2"):
         descriptors.fetch(listening, bytes(32), 2)
     time.sleep(0.1)
-    assert opened() == before
+    # Fewer, where what an earlier test has left behind was collected meanwhile.
+    assert opened() <= before
 
 
 def test_a_ticket_may_come_in_parts(listening):
