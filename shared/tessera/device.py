@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from tessera import errors
+from tessera.accelerator import is_tpu
 
 HOST = torch.device("cpu")
 """Where objects and scalars live that every rank exchanges."""
@@ -127,7 +128,7 @@ def kind_of(accelerator: str) -> str:
     """
     if not accelerator:
         return HOST.type
-    if accelerator.upper().startswith("TPU"):
+    if is_tpu(accelerator):
         description = (
             f"`{accelerator}` needs the torch_tpu package, which this build does not support; "
             "ask for a GPU, or leave `resources.accelerator` out"

@@ -12,10 +12,9 @@ from tessera.api.controller.v1 import attempt_pb2, job_pb2, spec_pb2
 from tessera.api.controller.v1.spec_pb2 import InitSpec, ModelSpec, PublishSpec
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.records import Pool
-from tessera.controller.pools.nodes import UNKNOWN_MEMORY
 from tessera.controller.pools.state import PoolState
 from tessera.controller.reconcile.scheduling import SchedulingLoop
-from tessera.controller.scheduling.node import Node
+from tessera.controller.scheduling.node import UNKNOWN_MEMORY, Node
 from tessera.rpc.channel import mapped_errors
 
 TIMEOUT = 10

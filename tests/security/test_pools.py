@@ -18,8 +18,7 @@ from tessera.controller.config import Config
 from tessera.controller.policy import quotas
 from tessera.controller.policy.demand import Demand
 from tessera.controller.policy.records import Deployment, Pool
-from tessera.controller.pools.nodes import UNKNOWN_MEMORY
-from tessera.controller.scheduling.node import Node
+from tessera.controller.scheduling.node import UNKNOWN_MEMORY, Node
 from tessera.controller.store import deployments, placement
 from tessera.controller.store.schema import deployments as table
 from tessera.rpc.channel import aio_channel

@@ -13,6 +13,7 @@ import structlog
 from ray.util import list_named_actors
 
 from tessera import errors
+from tessera.accelerator import is_particular, resource_of
 from tessera.api.controller.v1 import registry_pb2
 from tessera.api.inference.v1 import inference_pb2 as pb
 from tessera.api.inference.v1 import inference_pb2_grpc as pb_grpc
@@ -111,12 +112,12 @@ def _actor(wanted: WantedReplicas, index: int) -> Any:
         calls=wanted.calls,
     )
     options: dict[str, Any] = {}
-    kind = wanted.accelerator_type.upper()
-    if kind.startswith("TPU"):
-        options["resources"] = {"TPU": wanted.accelerator_count}
-    elif kind:
-        options["num_gpus"] = wanted.accelerator_count
-    if kind not in {"", "GPU", "TPU"}:
+    match resource_of(wanted.accelerator_type):
+        case "TPU":
+            options["resources"] = {"TPU": wanted.accelerator_count}
+        case "GPU":
+            options["num_gpus"] = wanted.accelerator_count
+    if is_particular(wanted.accelerator_type):
         options["accelerator_type"] = wanted.accelerator_type
     place = detached(
         wanted.actor_name(index),

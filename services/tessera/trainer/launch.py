@@ -13,6 +13,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
+from tessera.accelerator import is_particular, resource_of
 from tessera.attempt.failure import Failure, FailureCategory
 from tessera.lines import MAX_LINE, first_line
 from tessera.trainer.settings import AttemptContext, Settings
@@ -31,16 +32,16 @@ def scaling(settings: Settings, places: Sequence[Mapping[str, str]] = ()) -> Sca
     resources: dict[str, float] = {"CPU": settings.cpus_per_worker}
     if settings.memory_per_worker:
         resources["memory"] = settings.memory_per_worker
-    tpu = settings.accelerator.upper().startswith("TPU")
-    if settings.accelerator:
-        resources["TPU" if tpu else "GPU"] = settings.accelerators_per_worker
-    anything = settings.accelerator.upper() in {"", "GPU", "TPU"}
+    resource = resource_of(settings.accelerator)
+    if resource:
+        resources[resource] = settings.accelerators_per_worker
+    # Where the node is named, so is its type.
+    named = is_particular(settings.accelerator) and not places
     return ScalingConfig(
         num_workers=settings.workers,
-        use_gpu=bool(settings.accelerator) and not tpu,
+        use_gpu=resource == "GPU",
         resources_per_worker=resources,
-        # Where the node is named, so is its type.
-        accelerator_type=None if anything or places else settings.accelerator,
+        accelerator_type=settings.accelerator if named else None,
         label_selector=[dict(place) for place in places] or None,
     )
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tessera.accelerator import resource_of
+
 Amounts = Mapping[str, float]
 Within = Literal["", "host", "domain", "rack"]
 
@@ -47,9 +49,7 @@ class Demand:
     @property
     def device(self) -> str:
         """Ray's resource name of the accelerator; empty: none."""
-        if not self.accelerator:
-            return ""
-        return "TPU" if self.accelerator.upper().startswith("TPU") else "GPU"
+        return resource_of(self.accelerator)
 
     def per_worker(self) -> dict[str, float]:
         """What one worker holds; memory in bytes, as Ray counts it."""

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tessera.controller.scheduling.figures import quantity
+from tessera.controller.scheduling.node import UNKNOWN_MEMORY
 from tessera.controller.scheduling.shape import WorkerShape
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.scheduling.workload import Workload
 
-UNTOLD = 1 << 40
-"""MiB of memory of nodes that do not say how much they have."""
 Part = Literal["accelerator", "cpus", "memory", "node_selector", "within", "workers"]
 
 
@@ -77,5 +76,5 @@ def _with(work: Workload, shape: WorkerShape) -> Workload:
 
 def _offers(state: SchedulerState) -> str:
     """What the pools have in all, for people."""
-    totals = {n: amount for n, amount in state.table.totals.items() if 0 < amount < UNTOLD}
+    totals = {n: amount for n, amount in state.table.totals.items() if 0 < amount < UNKNOWN_MEMORY}
     return ", ".join(quantity(name, amount) for name, amount in sorted(totals.items()))

@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tessera.accelerator import ANY, resource_of
 from tessera.controller.policy.demand import MIB, Amounts, add
 from tessera.controller.policy.records import StoredGroup, StoredWorker
-from tessera.controller.scheduling.node import POOL_LABEL, Node, NodeGroup
-from tessera.controller.scheduling.shape import CPU, MEMORY, WHOLE, kind_of
+from tessera.controller.scheduling.node import POOL_LABEL, UNKNOWN_MEMORY, Node, NodeGroup
+from tessera.controller.scheduling.shape import CPU, MEMORY, WHOLE
+from tessera.detached_actor import NODE_GROUP, NODE_ID
 
-NODE_ID = "ray.io/node-id"
-NODE_GROUP = "ray.io/node-group"
 ACCELERATOR = "ray.io/accelerator-type"
 SLICE_NAME = "ray.io/tpu-slice-name"
 SLICE_TOPOLOGY = "ray.io/tpu-topology"
 CLIQUE = "nvidia.com/gpu.clique"
 RACK = "topology.kubernetes.io/rack"
 _TYPED = "accelerator_type:"
-UNKNOWN_MEMORY = 1 << 40
-"""MiB of a node that does not say how much it has: memory is no limit there."""
 
 
 def of_ray(pool: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
@@ -84,14 +82,9 @@ def _devices(resources: Mapping[str, float], labels: Mapping[str, str]) -> tuple
     found: list[str] = []
     for kind in ("GPU", "TPU"):
         count = int(float(resources.get(kind, 0.0)))
-        flavours = [name for name in (named, *typed) if name and kind == _resource(name)]
+        flavours = [name for name in (named, *typed) if name and kind == resource_of(name)]
         found += [flavours[0] if flavours else kind] * count
     return tuple(found)
-
-
-def _resource(flavour: str) -> str:
-    """Ray's name of the resource that devices of a flavour are."""
-    return "TPU" if kind_of(flavour) == "TPU" else "GPU"
 
 
 def _within(pool: str, name: str) -> str:
@@ -105,9 +98,9 @@ def resources_of(node: Node) -> dict[str, float]:
     if node.memory < UNKNOWN_MEMORY:
         found["memory"] = float(node.memory * MIB)
     for flavour in node.devices:
-        kind = _resource(flavour)
+        kind = resource_of(flavour)
         found[kind] = found.get(kind, 0.0) + 1.0
-    for flavour in {*node.devices} - {"GPU", "TPU"}:
+    for flavour in {*node.devices} - ANY:
         found[f"{_TYPED}{flavour}"] = 1.0
     return found
 
@@ -140,7 +133,7 @@ def _amount(node: Node, unit: str) -> float:
         return node.cpu / WHOLE
     if unit == MEMORY:
         return 0.0 if node.memory >= UNKNOWN_MEMORY else float(node.memory * MIB)
-    return sum(_resource(flavour) == unit for flavour in node.devices)
+    return sum(resource_of(flavour) == unit for flavour in node.devices)
 
 
 def _without(node: Node, unit: str, amount: float) -> Node:
@@ -150,7 +143,7 @@ def _without(node: Node, unit: str, amount: float) -> Node:
         return replace(node, memory=node.memory - int(amount) // MIB)
     devices, left = list(node.devices), amount
     for place in reversed(range(len(devices))):
-        if left > 0 and _resource(devices[place]) == unit:
+        if left > 0 and resource_of(devices[place]) == unit:
             del devices[place]
             left -= 1
     return replace(node, devices=tuple(devices))

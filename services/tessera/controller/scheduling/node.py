@@ -9,6 +9,8 @@ from tessera.controller.scheduling import tpu
 
 EXCLUDED_FROM = 3.0
 """Exclusion score from which a node gets no new work."""
+UNKNOWN_MEMORY = 1 << 40
+"""MiB of a node that does not say how much it has: memory is no limit there."""
 POOL_LABEL = "tessera.io/pool"
 """Label of every node: the pool that it is of."""
 PENDING = "~"

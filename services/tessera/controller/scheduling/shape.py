@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tessera.accelerator import is_tpu
+
 WHOLE = 1000
 """Thousandths of a device: amounts are whole numbers, so that nothing is lost by rounding."""
 CPU = "cpu"
@@ -14,10 +16,9 @@ MEMORY = "memory"
 
 def kind_of(flavour: str) -> str:
     """`TPU`, `MIG` or `GPU`, by the name: Ray's accelerator types, NVIDIA's MIG profiles."""
-    upper = flavour.upper()
-    if upper.startswith("TPU"):
+    if is_tpu(flavour):
         return "TPU"
-    return "MIG" if "MIG-" in upper else "GPU"
+    return "MIG" if "MIG-" in flavour.upper() else "GPU"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

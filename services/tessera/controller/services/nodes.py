@@ -9,8 +9,8 @@ from tessera.api.controller.v1 import node_pb2 as pb
 from tessera.api.controller.v1 import node_pb2_grpc as pb_grpc
 from tessera.controller.policy.figures import NodeFigures, figures_of, node_figures
 from tessera.controller.policy.quantities import shown_of
-from tessera.controller.pools.nodes import UNKNOWN_MEMORY
 from tessera.controller.runtime import Runtime
+from tessera.controller.scheduling.node import UNKNOWN_MEMORY
 from tessera.controller.scheduling.shape import MEMORY
 from tessera.controller.scheduling.state import SchedulerState
 from tessera.controller.signals import ADMISSION

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tessera.accelerator import is_tpu
 from tessera.api.controller.v1.spec_pb2 import AcceleratorSpec, JobSpec
 from tessera.spec.rules.problem import Problem
 
@@ -34,7 +35,7 @@ def accelerator_problems(asked: AcceleratorSpec, field: str) -> Iterator[Problem
             field=f"{field}.count",
             description=f"{asked.count:g}: ask for whole ones, or for a share of a single one",
         )
-    if asked.topology and not asked.type.upper().startswith("TPU"):
+    if asked.topology and not is_tpu(asked.type):
         yield Problem(
             reason="TPU_TOPOLOGY",
             field=f"{field}.topology",
