@@ -75,7 +75,7 @@ def unreleased(connection: sa.Connection) -> list[tuple[Job, Attempt]]:
 def unreleased_of(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Attempt]:
     """Of some jobs, the attempt of each that may still hold resources."""
     found: dict[str, Attempt] = {}
-    for part in store_jobs.parts(ids):
+    for part in rows.parts(ids):
         query = sa.select(attempts).where(attempts.c.job.in_(part), attempts.c.released.is_(False))
         for row in connection.execute(query.order_by(attempts.c.number)):
             found[row.job] = rows.record(Attempt, row)

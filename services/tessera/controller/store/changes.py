@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
+from tessera.controller.store import rows
 from tessera.controller.store.schema import changes
 
 BATCH = 2000
@@ -47,6 +48,5 @@ def pending(connection: sa.Connection) -> list[Change]:
 
 def drop(connection: sa.Connection, taken: list[Change]) -> None:
     """They have been looked at: each by itself, for a lower number may yet be committed."""
-    for start in range(0, len(taken), 500):
-        ids = [change.id for change in taken[start : start + 500]]
-        connection.execute(changes.delete().where(changes.c.id.in_(ids)))
+    for part in rows.parts([change.id for change in taken]):
+        connection.execute(changes.delete().where(changes.c.id.in_(part)))

@@ -24,12 +24,9 @@ def hold(connection: sa.Connection, job: str, given: JobHold) -> bool:
     Raises:
         FailedPreconditionError: it has ended (JOB_ENDED).
     """
-    found = _open(connection, job)
-    if found.hold is not None:
+    if _open(connection, job).hold is not None:
         return False
-    _set(connection, job, replace(given, time=time.time()))
-    told = f": {given.message}" if given.message else "."
-    _note(connection, job, "hold", f"{given.reason.value} by {given.by}{told}", given.by)
+    _hold(connection, job, given)
     return True
 
 
@@ -53,12 +50,9 @@ def pause(connection: sa.Connection, job: str, by: str, message: str, grace: flo
         FailedPreconditionError: it has ended, or is being cancelled (JOB_ENDED).
     """
     found = _open(connection, job)
-    given = JobHold(reason=HoldReason.PAUSED, by=by, message=message, time=time.time())
     held = found.hold is None or found.hold.reason is not HoldReason.PAUSED
     if held:
-        _set(connection, job, given)
-        told = f": {message}" if message else "."
-        _note(connection, job, "hold", f"PAUSED by {by}{told}", by)
+        _hold(connection, job, JobHold(reason=HoldReason.PAUSED, by=by, message=message))
     asked = Requeue(cause=StopCause.PAUSED, by=by, message=message, grace=grace)
     return apply(connection, job, asked) is not None or held
 
@@ -103,6 +97,12 @@ def _open(connection: sa.Connection, job: str) -> Job:
             metadata={"job": job, "state": found.state.value},
         )
     return found
+
+
+def _hold(connection: sa.Connection, job: str, given: JobHold) -> None:
+    _set(connection, job, replace(given, time=time.time()))
+    told = f": {given.message}" if given.message else "."
+    _note(connection, job, "hold", f"{given.reason.value} by {given.by}{told}", given.by)
 
 
 def _set(connection: sa.Connection, job: str, given: JobHold | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +22,6 @@ from tessera.controller.store.schema import UNFINISHED, job_labels, jobs
 from tessera.controller.store.schema import outbox as commands
 
 log = structlog.get_logger()
-
-_AT_ONCE = 500
 
 
 def create(connection: sa.Connection, new: Job, quota: Quota) -> tuple[Job, bool]:
@@ -192,16 +190,10 @@ def of_ids(connection: sa.Connection, ids: Sequence[str]) -> list[Job]:
     """Those of some jobs that exist, oldest first."""
     found = [
         rows.record(Job, row)
-        for part in parts(sorted(set(ids)))
+        for part in rows.parts(sorted(set(ids)))
         for row in connection.execute(sa.select(jobs).where(jobs.c.id.in_(part)))
     ]
     return sorted(found, key=lambda job: job.id)
-
-
-def parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """As many ids at once as every database takes in one statement."""
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
 
 
 def in_states(connection: sa.Connection, *states: JobState) -> list[Job]:

@@ -23,7 +23,7 @@ def set_state(
     connection: sa.Connection, node: str, *, cordoned: bool, draining: bool, by: str
 ) -> NodeMark:
     """A person or a program takes a node out, or back; back, its faults are forgotten."""
-    known = marks(connection).get(node) or NodeMark(node=node)
+    known = _mark(connection, node)
     failures = known.failures if cordoned or draining else 0.0
     new = replace(known, cordoned=cordoned, draining=draining, failures=failures, by=by)
     _put(connection, replace(new, time=time.time() if not failures else known.time))
@@ -33,13 +33,17 @@ def set_state(
 def blame(connection: sa.Connection, node: str) -> NodeMark:
     """Work failed by a fault of the node's."""
     now = time.time()
-    known = marks(connection).get(node) or NodeMark(node=node)
+    known = _mark(connection, node)
     new = replace(known, failures=known.score(now) + 1.0, time=now)
     _put(connection, new)
     return new
 
 
+def _mark(connection: sa.Connection, node: str) -> NodeMark:
+    row = connection.execute(sa.select(node_marks).where(node_marks.c.node == node)).one_or_none()
+    return NodeMark(node=node) if row is None else rows.record(NodeMark, row)
+
+
 def _put(connection: sa.Connection, mark: NodeMark) -> None:
-    connection.execute(node_marks.delete().where(node_marks.c.node == mark.node))
-    connection.execute(node_marks.insert().values(**rows.columns(mark)))
+    rows.replace(connection, node_marks, mark)
     touch(connection, ChangeKind.NODES)

@@ -13,8 +13,7 @@ from tessera.controller.store.schema import placements
 
 def put(connection: sa.Connection, placement: Placement) -> None:
     """Work has its places, or has others now."""
-    drop(connection, placement.key)
-    connection.execute(placements.insert().values(**rows.columns(placement)))
+    rows.replace(connection, placements, placement)
 
 
 def move(connection: sa.Connection, key: str, workers: Sequence[StoredWorker]) -> None:

@@ -22,18 +22,6 @@ def every(connection: sa.Connection) -> list[StoredQueue]:
     return [rows.record(StoredQueue, row) for row in connection.execute(query)]
 
 
-def get(connection: sa.Connection, name: str) -> StoredQueue:
-    """One queue.
-
-    Raises:
-        NotFoundError: there is none (QUEUE_NOT_FOUND).
-    """
-    row = connection.execute(sa.select(queues).where(queues.c.name == name)).one_or_none()
-    if row is None:
-        raise _missing(connection, "name", name)
-    return rows.record(StoredQueue, row)
-
-
 def put(connection: sa.Connection, new: StoredQueue) -> StoredQueue:
     """Add a queue, or change it.
 
@@ -53,16 +41,13 @@ def put(connection: sa.Connection, new: StoredQueue) -> StoredQueue:
             f"work waits or runs in queue '{parent}': a branch has none; end or move it first",
             "QUEUE_IN_USE",
         )
-    if name in known:
-        new = replace(new, create_time=known[name].create_time)
-        connection.execute(queues.delete().where(queues.c.name == name))
-    else:
-        if len(known) >= MAX_QUEUES:
-            raise errors.FailedPreconditionError(
-                f"there are {MAX_QUEUES} queues; delete one first", reason="QUEUE_LIMIT"
-            )
-        new = replace(new, create_time=time.time())
-    connection.execute(queues.insert().values(**rows.columns(new)))
+    if name not in known and len(known) >= MAX_QUEUES:
+        raise errors.FailedPreconditionError(
+            f"there are {MAX_QUEUES} queues; delete one first", reason="QUEUE_LIMIT"
+        )
+    since = known[name].create_time if name in known else time.time()
+    new = replace(new, create_time=since)
+    rows.replace(connection, queues, new)
     touch(connection, ChangeKind.QUEUES)
     return new
 
@@ -96,13 +81,13 @@ def check(connection: sa.Connection, name: str, tenant: str, field: str = "queue
         NotFoundError: there is none that it may use (QUEUE_NOT_FOUND).
         InvalidArgumentError: it is a branch (QUEUE_HAS_CHILDREN).
     """
-    known = {item.queue.name: item for item in every(connection)}
-    found = known.get(name)
-    if found is None or (found.tenants and tenant not in found.tenants):
+    mine = sa.select(queues.c.tenants).where(queues.c.name == name)
+    row = connection.execute(mine).one_or_none()
+    if row is None or (row.tenants and tenant not in row.tenants):
         raise _missing(connection, field, name, tenant)
-    if _is_branch(known, name):
-        leaves = sorted(n for n, item in known.items() if item.queue.parent == name)
-        text = f"queue '{name}' is a branch; name one of {', '.join(leaves[:10])}"
+    below = sa.select(queues.c.name).where(queues.c.parent == name).order_by(queues.c.name)
+    if leaves := list(connection.execute(below.limit(10)).scalars()):
+        text = f"queue '{name}' is a branch; name one of {', '.join(leaves)}"
         raise errors.InvalidArgumentError.at(field, text, "QUEUE_HAS_CHILDREN")
 
 

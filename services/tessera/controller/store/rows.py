@@ -6,7 +6,7 @@ is not a column: its fields are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -14,6 +14,9 @@ from typing import Any, TypeVar, get_type_hints
 import sqlalchemy as sa
 
 T = TypeVar("T")
+Key = TypeVar("Key", int, str)
+
+_AT_ONCE = 500
 
 
 def record(kind: type[T], row: sa.Row[Any]) -> T:
@@ -35,6 +38,20 @@ def columns(value: Any) -> dict[str, Any]:
         held = getattr(value, name)
         result |= {name: held} if part is None else columns(held)
     return result
+
+
+def replace(connection: sa.Connection, table: sa.Table, value: Any) -> None:
+    """Have a record's row, in place of one of the same primary key."""
+    values = columns(value)
+    same = [column == values[column.name] for column in table.primary_key]
+    connection.execute(table.delete().where(*same))
+    connection.execute(table.insert().values(**values))
+
+
+def parts(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    """As many keys at once as every database takes in one statement."""
+    for start in range(0, len(keys), _AT_ONCE):
+        yield keys[start : start + _AT_ONCE]
 
 
 @cache

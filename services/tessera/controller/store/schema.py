@@ -5,6 +5,8 @@ A column bears the name of the record's field (`store.rows`). The row in `leases
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -45,6 +47,24 @@ UNFINISHED = text("state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED')")
 """Of a job; a query takes an index for it only if it says it in the same words."""
 _ASKED = text("request_id <> ''")
 
+
+def _demand() -> tuple[Column[Any], ...]:
+    """What work asks of a pool: the fields of `policy.demand.Demand`."""
+    return (
+        Column("workers", Integer, nullable=False),
+        Column("cpus", Double, nullable=False),
+        Column("accelerator", String(64), nullable=False),
+        Column("count", Double, nullable=False),
+        Column("min_workers", Integer, nullable=False, server_default="0"),
+        Column("memory", BigInteger, nullable=False, server_default="0"),
+        Column("alternatives", Json(tuple), nullable=False, server_default="[]"),
+        Column("topology", String(32), nullable=False, server_default=""),
+        Column("node_selector", Json(), nullable=False, server_default="{}"),
+        Column("within", String(8), nullable=False, server_default=""),
+        Column("within_required", Boolean, nullable=False, server_default=true()),
+    )
+
+
 leases = Table(
     "leases",
     metadata,
@@ -69,17 +89,7 @@ jobs = Table(
     Column("request_id", String(128), nullable=False),
     Column("request_digest", String(64), nullable=False),
     Column("spec", Text, nullable=False),
-    Column("workers", Integer, nullable=False),
-    Column("cpus", Double, nullable=False),
-    Column("accelerator", String(64), nullable=False),
-    Column("count", Double, nullable=False),
-    Column("min_workers", Integer, nullable=False, server_default="0"),
-    Column("memory", BigInteger, nullable=False, server_default="0"),
-    Column("alternatives", Json(tuple), nullable=False, server_default="[]"),
-    Column("topology", String(32), nullable=False, server_default=""),
-    Column("node_selector", Json(), nullable=False, server_default="{}"),
-    Column("within", String(8), nullable=False, server_default=""),
-    Column("within_required", Boolean, nullable=False, server_default=true()),
+    *_demand(),
     Column("publish_set", String(63), nullable=False),
     Column("state", Named(JobState, 16), nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -297,17 +307,7 @@ deployments = Table(
     Column("name", String(63), primary_key=True),
     Column("owner", String(255), nullable=False),
     Column("spec", Text, nullable=False),
-    Column("workers", Integer, nullable=False),
-    Column("cpus", Double, nullable=False),
-    Column("accelerator", String(64), nullable=False),
-    Column("count", Double, nullable=False),
-    Column("min_workers", Integer, nullable=False, server_default="0"),
-    Column("memory", BigInteger, nullable=False, server_default="0"),
-    Column("alternatives", Json(tuple), nullable=False, server_default="[]"),
-    Column("topology", String(32), nullable=False, server_default=""),
-    Column("node_selector", Json(), nullable=False, server_default="{}"),
-    Column("within", String(8), nullable=False, server_default=""),
-    Column("within_required", Boolean, nullable=False, server_default=true()),
+    *_demand(),
     Column("queue", String(63), nullable=False, server_default="default"),
     Column("deleting", Boolean, nullable=False),
     Column("pool", String(63), nullable=False),
