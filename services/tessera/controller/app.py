@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -125,9 +124,7 @@ class Controller:
         if runtime.database.leads:
             await self._put_pools()
         await self._learn_pools()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_LOOK):
-                await runtime.pools.refresh(FIRST_LOOK)
+        await runtime.pools.refresh(FIRST_LOOK)
         runtime.trust.revoke(await runtime.database.read(store_access.revoked))
         encryption = runtime.trust.encryption
         self._server = Server(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -35,9 +34,8 @@ class NodeFigures:
     work: tuple[str, ...] = ()
 
 
-def queue_figures(state: SchedulerState) -> dict[str, QueueFigures]:
+def queue_figures(state: SchedulerState, now: float) -> dict[str, QueueFigures]:
     """Of every queue."""
-    now = time.time()
     waiting: dict[str, int] = {}
     running: dict[str, int] = {}
     for name, classes in state.waiting.queues.items():

@@ -74,6 +74,11 @@ class StoredWorker:
     devices: tuple[int, ...] = ()
     group: str = ""
 
+    @property
+    def place(self) -> str:
+        """Its node, or the group that has yet to make it."""
+        return self.group or self.node
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:

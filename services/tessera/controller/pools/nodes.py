@@ -115,6 +115,8 @@ def less(nodes: Sequence[Node], foreign: Amounts) -> tuple[Node, ...]:
 
     Nobody has said on which nodes that is; devices are taken whole.
     """
+    if not any(foreign.values()):
+        return tuple(nodes)
     found = list(nodes)
     for name, unit in (("CPU", CPU), ("memory", MEMORY), ("GPU", "GPU"), ("TPU", "TPU")):
         left = float(foreign.get(name, 0.0))

@@ -53,8 +53,8 @@ class PoolState:
 
     def offered(self) -> tuple[Node, ...]:
         """Its nodes for the scheduler: without what others use, and unhealthy while unseen."""
-        live = self.live
-        return tuple(replace(n, healthy=live) for n in less(self.nodes, self.pool.foreign))
+        nodes = less(self.nodes, self.pool.foreign)
+        return nodes if self.live else tuple(replace(node, healthy=False) for node in nodes)
 
 
 class Pools:

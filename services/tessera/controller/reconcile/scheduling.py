@@ -15,7 +15,8 @@ import sqlalchemy as sa
 import structlog
 
 from tessera.controller.policy import sync, workloads
-from tessera.controller.policy.job import JobState
+from tessera.controller.policy.job import JobState, Requeue
+from tessera.controller.policy.leaving import leaving
 from tessera.controller.policy.records import (
     Deployment,
     NodeMark,
@@ -28,7 +29,7 @@ from tessera.controller.policy.registry import EndpointRole
 from tessera.controller.pools.nodes import group_of
 from tessera.controller.runtime import Runtime
 from tessera.controller.scheduler import why
-from tessera.controller.scheduling.decisions import Decisions, Reason
+from tessera.controller.scheduling.decisions import Reason
 from tessera.controller.scheduling.node import Node
 from tessera.controller.scheduling.schedule import schedule
 from tessera.controller.scheduling.state import SchedulerState
@@ -103,19 +104,15 @@ class RoundResult:
     Args:
         placements: by job, or by key of standing work: pool, flavour, workers.
         moved: work whose promised nodes have come, with its workers.
-        decisions: of the pass.
+        leaving: jobs whose attempts are to go, and why.
         reasons: why work waits, of some of it.
-        lost: jobs a node of which is gone.
-        drained: jobs a node of which is drained.
         pause: seconds until something changes by itself.
     """
 
     placements: dict[str, Placement] = field(default_factory=dict)
     moved: dict[str, tuple[StoredWorker, ...]] = field(default_factory=dict)
-    decisions: Decisions = field(default_factory=Decisions)
+    leaving: Mapping[str, Requeue] = field(default_factory=dict)
     reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
-    lost: tuple[str, ...] = ()
-    drained: tuple[str, ...] = ()
     pause: float = IDLE_PAUSE
 
 
@@ -169,17 +166,13 @@ class SchedulingLoop:
         placed = list(result.placements.values())
         for start in range(0, len(placed), AT_ONCE):
             await self._database.write(_admit, placed[start : start + AT_ONCE])
-        for item in result.decisions.preemptions:
-            await self._database.write(placement.preempt, item.victim, item.workload)
-        for job in result.lost:
-            await self._database.write(placement.lose_node, job)
-        for job in result.drained:
-            await self._database.write(placement.drain, job)
+        if result.leaving:
+            await self._database.write(placement.leave, result.leaving)
         if seen.changes or result.moved or result.reasons:
             await self._database.write(_tell, seen, result)
         jobs = [key for key in (*result.placements, *result.reasons) if not sync.is_standing(key)]
         self._runtime.signals.wake(*(job_key(job) for job in jobs))
-        if placed or result.decisions.preemptions or result.lost or result.drained:
+        if placed or result.leaving:
             self._runtime.signals.wake(OUTBOX, SERVICES)
 
 
@@ -192,9 +185,11 @@ def step(state: SchedulerState, seen: Seen, stand: Stand, now: float) -> RoundRe
     bound, lost = sync.put_nodes(state, stand.nodes, seen.marks, now)
     _put_work(state, seen, stand, now)
     sync.place_again(state, lost, now)
-    result.lost = tuple(key for key in lost if not sync.is_standing(key))
-    result.drained = sync.leave_draining(state, now)
-    result.decisions = decided = schedule(state, now)
+    drained = sync.leave_draining(state, now)
+    decided = schedule(state, now)
+    result.leaving = leaving(
+        decided.preemptions, drained, [key for key in lost if not sync.is_standing(key)]
+    )
     for admission in decided.admissions:
         workers = workloads.stored(admission)
         allocation = state.allocations[admission.workload]
@@ -257,10 +252,11 @@ def _pause(state: SchedulerState, now: float) -> float:
 def _everything(connection: sa.Connection) -> Seen:
     """All that is not over. Notes are read first: what comes meanwhile is looked at again."""
     taken = changes.pending(connection)
-    held = {job.id: attempt for job, attempt in attempts.unreleased(connection)}
-    jobs = store.in_states(connection, *(s for s in JobState if not s.terminal))
-    open_ = {job.id: job for job in jobs}
-    open_ |= {id_: store.get(connection, id_) for id_ in held.keys() - open_.keys()}
+    holding = attempts.unreleased(connection)
+    held = {job.id: attempt for job, attempt in holding}
+    open_ = {job.id: job for job, _ in holding}
+    waiting = store.in_states(connection, *(s for s in JobState if not s.terminal))
+    open_ |= {job.id: job for job in waiting}
     # What runs holds its places before anything is given away.
     ordered = sorted(open_.values(), key=lambda job: (job.id not in held, job.id))
     return Seen(
@@ -278,7 +274,9 @@ def _changed(connection: sa.Connection) -> Seen:
     taken = changes.pending(connection)
     ids = {kind: _keys(taken, kind) for kind in ChangeKind}
     held = attempts.unreleased_of(connection, ids[ChangeKind.JOB])
-    known = {item.key: item for item in deployments.every(connection)}
+    known = {}
+    if ids[ChangeKind.DEPLOYMENT]:
+        known = {item.key: item for item in deployments.every(connection)}
     return Seen(
         changes=taken,
         jobs=tuple(

@@ -9,7 +9,6 @@ from tessera.controller.policy import workloads
 from tessera.controller.policy.job import JobState
 from tessera.controller.policy.records import Attempt, Job
 from tessera.controller.runtime import Runtime
-from tessera.controller.scheduling.decisions import Admission
 from tessera.controller.scheduling.explain import Forecast
 from tessera.controller.scheduling.node import Node
 from tessera.controller.services import convert
@@ -55,7 +54,7 @@ def _running(job: Job, attempts: list[Attempt]) -> pb.ExplainJobResponse:
     return pb.ExplainJobResponse(
         pool=newest.pool,
         flavour=newest.flavour,
-        nodes=[worker.group or worker.node for worker in newest.workers],
+        nodes=[worker.place for worker in newest.workers],
     )
 
 
@@ -65,13 +64,9 @@ def _forecast(found: Forecast) -> pb.ExplainJobResponse:
         item.victim for item in found.decisions.preemptions if item.workload == found.workload
     )
     if found.admission is not None:
-        _place(reply, found.admission)
+        reply.flavour = found.admission.flavour
+        reply.nodes.extend(worker.place for worker in workloads.stored(found.admission))
     return reply
-
-
-def _place(reply: pb.ExplainJobResponse, admission: Admission) -> None:
-    reply.flavour = admission.flavour
-    reply.nodes.extend(worker.group or worker.node for worker in admission.workers)
 
 
 def _imagined(extra: Iterable[pb.ExtraNodes]) -> list[Node]:

@@ -72,5 +72,5 @@ def _attempt_message(value: Attempt) -> pb.Attempt:
         end_time=convert.timestamp(value.end_time),
         failure=None if value.failure is None else failure_to_pb(value.failure),
         flavour=value.flavour,
-        nodes=[worker.group or worker.node for worker in value.workers],
+        nodes=[worker.place for worker in value.workers],
     )

@@ -37,7 +37,6 @@ from tessera.rpc.principal import Principal, current_principal
 log = structlog.get_logger()
 
 _PAGES = pages.PageTokens(of="jobs", position=r"[-a-z0-9]{1,63}")
-_WITH_RANKS = ACTIVE
 
 
 class JobService(pb_grpc.JobServiceServicer):
@@ -181,7 +180,7 @@ class JobService(pb_grpc.JobServiceServicer):
         del context
         await self._runtime.require_lead()
         job = await self._visible(request.name)
-        if job.state not in _WITH_RANKS:
+        if job.state not in ACTIVE:
             raise _not_running(job, "only a job that runs has ranks")
         run = await self._runtime.drivers.status(job.id, job.position.attempt)
         return pb.GetJobRunResponse(run=run)

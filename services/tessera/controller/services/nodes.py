@@ -58,7 +58,8 @@ class NodeService(pb_grpc.NodeServiceServicer):
         await self._runtime.require_lead()
         scheduler = self._runtime.scheduler
         scheduler.check()
-        if await scheduler.run(_figures, request.id) is None:
+        found = await scheduler.run(_figures, request.id)
+        if found is None:
             raise errors.NotFoundError(
                 f"there is no node '{request.id}'; `tessera nodes` lists them",
                 reason="NODE_NOT_FOUND",
@@ -71,10 +72,7 @@ class NodeService(pb_grpc.NodeServiceServicer):
             by=current_principal().subject,
         )
         self._runtime.signals.wake(ADMISSION)
-        found = await scheduler.run(_figures, request.id)
-        reply = pb.UpdateNodeResponse()
-        if found is not None:
-            reply.node.CopyFrom(_shown(found, operator=True))
+        reply = pb.UpdateNodeResponse(node=_shown(found, operator=True))
         reply.node.state = request.state
         return reply
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +61,7 @@ class QueueService(pb_grpc.QueueServiceServicer):
 
     async def _figures(self) -> Mapping[str, QueueFigures]:
         scheduler = self._runtime.scheduler
-        return await scheduler.run(queue_figures) if scheduler.ready else {}
+        return await scheduler.run(queue_figures, time.time()) if scheduler.ready else {}
 
 
 def _stored(asked: pb.Queue) -> StoredQueue:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from tessera.controller.policy.job import STOP_GRACE, Admit, JobState, Requeue
+from tessera.controller.policy.job import Admit, JobState, Requeue
 from tessera.controller.policy.records import Attempt, StoredWorker
-from tessera.controller.policy.stop import StopCause
 from tessera.controller.scheduling.decisions import Reason
 from tessera.controller.store import events, rows
 from tessera.controller.store.jobs import apply
 from tessera.controller.store.schema import attempts, jobs
-
-LOST_GRACE = 10.0
-"""Seconds in which the driver itself may tell what became of an attempt that lost a node."""
 
 
 def set_waiting(connection: sa.Connection, job: str, waiting: tuple[Reason, ...]) -> bool:
@@ -78,38 +74,9 @@ def move(connection: sa.Connection, job: str, workers: Sequence[StoredWorker]) -
     connection.execute(attempts.update().where(mine).values(workers=tuple(workers)))
 
 
-def preempt(connection: sa.Connection, job: str, by: str) -> bool:
-    """Have the attempt of a job write a checkpoint and make room for other work.
-
-    Returns whether that is new: one that ends anyhow is left to it.
-    """
-    message = f"{by} comes before it."
-    asked = Requeue(cause=StopCause.PREEMPTED, by=by, message=message, grace=STOP_GRACE)
-    return _requeue(connection, job, asked)
-
-
-def lose_node(connection: sa.Connection, job: str) -> bool:
-    """Have the attempt of a job end, a node of which is gone: Ray would wait for its return.
-
-    Returns whether that is new: one that ends anyhow is left to it.
-    """
-    message = "A node that a worker of it was given is gone."
-    asked = Requeue(cause=StopCause.NODE_LOST, by="the platform", message=message, grace=LOST_GRACE)
-    return _requeue(connection, job, asked)
-
-
-def drain(connection: sa.Connection, job: str) -> bool:
-    """Have the attempt of a job leave a node that is drained.
-
-    Returns whether that is new: one that ends anyhow is left to it.
-    """
-    message = "A node that it is on is drained."
-    asked = Requeue(cause=StopCause.REQUEUED, by="the platform", message=message, grace=STOP_GRACE)
-    return _requeue(connection, job, asked)
-
-
-def _requeue(connection: sa.Connection, job: str, asked: Requeue) -> bool:
-    state = connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar()
-    if state not in {JobState.STARTING, JobState.RUNNING}:
-        return False
-    return apply(connection, job, asked) is not None
+def leave(connection: sa.Connection, leaving: Mapping[str, Requeue]) -> None:
+    """Have attempts of jobs commit a version and go; those that end anyhow are left to it."""
+    for job, asked in leaving.items():
+        state = connection.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar()
+        if state in {JobState.STARTING, JobState.RUNNING}:
+            apply(connection, job, asked)
