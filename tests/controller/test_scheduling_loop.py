@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from controllers import spec
-from scheduled_fleet import ScheduledFleet, row
+from scheduled_fleet import row
 
 from tessera import errors
 from tessera.api.controller.v1 import (
@@ -18,13 +18,6 @@ from tessera.controller.policy.job import Cancel, Fail, Stop
 from tessera.controller.policy.workloads import SERVICES
 from tessera.controller.store import attempts, changes, holds, jobs, nodes, placements
 from tessera.controller.store.schema import jobs as table
-
-
-@pytest.fixture
-async def fleet(platform):
-    found = ScheduledFleet(platform)
-    found.runtime.pools._states.clear()
-    return found
 
 
 async def test_workers_get_nodes_and_give_them_back(fleet):

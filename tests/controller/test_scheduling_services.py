@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from scheduled_fleet import ScheduledFleet, row
+from scheduled_fleet import row
 
 from tessera import errors
 from tessera.api.controller.v1 import (
@@ -20,13 +20,6 @@ from tessera.controller.store import nodes
 from tessera.controller.store.schema import attempts as attempt_table
 from tessera.rpc.channel import mapped_errors
 from tessera.rpc.principal import Role
-
-
-@pytest.fixture
-async def fleet(platform):
-    found = ScheduledFleet(platform)
-    found.runtime.pools._states.clear()
-    return found
 
 
 async def test_cordoned_nodes_get_no_work_and_are_named(fleet):

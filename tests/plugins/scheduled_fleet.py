@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from controllers import spec
 
-from tessera.api.controller.v1 import (
-    job_pb2,
-)
+from tessera.api.controller.v1 import job_pb2
 from tessera.api.controller.v1.spec_pb2 import PublishSpec, ResourcesSpec
 from tessera.controller.policy.job import Cancel
 from tessera.controller.policy.records import Pool
@@ -66,3 +65,10 @@ class ScheduledFleet:
         call = self.platform.jobs.ExplainJob(request, metadata=self.platform.user(), timeout=10)
         with mapped_errors():
             return await call
+
+
+@pytest.fixture
+async def fleet(platform):
+    found = ScheduledFleet(platform)
+    found.runtime.pools._states.clear()
+    return found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from tessera import errors
 from tessera.cli import show
+from tessera.cli.confirm import confirm
 from tessera.cli.connect import connect, options_of
 
 
@@ -25,14 +24,7 @@ def delete(
     A set that a replica serves or a job writes is refused: end those first. If a set of that name
     is made again, its version numbers go on.
     """
-    if not yes:
-        if not sys.stdin.isatty():
-            raise errors.InvalidArgumentError(
-                f"this would delete all versions of {set_} for good: add --yes to say that you mean"
-                " it",
-                reason="NOT_CONFIRMED",
-            )
-        typer.confirm(f"Delete all versions of {set_} for good?", abort=True, err=True)
+    confirm(f"delete all versions of {set_}", yes=yes)
     with connect(context) as client:
         versions, size = client.delete_set(set_, force=force)
     if options_of(context).json:

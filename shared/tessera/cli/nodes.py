@@ -9,8 +9,8 @@ import typer
 
 from tessera.api.controller.v1.node_pb2 import Node, NodeState
 from tessera.cli import show
+from tessera.cli.amounts import shown
 from tessera.cli.connect import connect, options_of
-from tessera.cli.queues import amount_of
 
 nodes = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
@@ -82,6 +82,6 @@ def _show(listed: Iterable[Node]) -> None:
 def _free(node: Node) -> str:
     """What is free of what there is, for example `H100 4/8, cpu 96/128`."""
     return ", ".join(
-        f"{name} {amount_of(name, node.free)}/{amount_of(name, node.capacity)}"
+        f"{name} {shown(name, node.free)}/{shown(name, node.capacity)}"
         for name in sorted(node.capacity)
     )

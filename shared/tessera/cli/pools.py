@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from tessera.api.controller.v1.pool_pb2 import Pool, SecretRef
 from tessera.cli import show
+from tessera.cli.amounts import amount
 from tessera.cli.connect import connect, options_of
 
 SHOWN = ("CPU", "GPU", "TPU")
@@ -26,22 +26,6 @@ TOKEN_ENV: Any = typer.Option(
 )
 
 pools = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
-
-
-def _amount(text: str) -> tuple[str, float]:
-    """`CPU=2` as a name and a number.
-
-    Raises:
-        BadParameter: it is not.
-    """
-    name, _, number = text.partition("=")
-    try:
-        amount = float(number)
-    except ValueError:
-        amount = math.nan
-    if not name or not 0 <= amount < math.inf:
-        raise typer.BadParameter(f"--foreign: `{text}` is not NAME=NUMBER, as `CPU=2` is")
-    return name, amount
 
 
 @pools.callback()
@@ -78,7 +62,8 @@ def add(  # noqa: PLR0917 - typer fills in options by name
     token_env: Annotated[str, TOKEN_ENV] = "",
 ) -> None:
     """Add a Ray cluster that work is placed on, or change where one is."""
-    amounts = map(_amount, foreign or ())
+    like = "NAME=NUMBER, as `CPU=2` is"
+    amounts = (amount(text, "--foreign", like) for text in foreign or ())
     pool = Pool(name=name, dashboard_url=dashboard, ray_address=ray, foreign=dict(amounts))
     with connect(context) as client:
         registered = client.register_pool(pool, _token(token_file, token_env))

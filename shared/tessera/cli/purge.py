@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from tessera import errors
 from tessera.cli import show
+from tessera.cli.confirm import confirm
 from tessera.cli.connect import connect, options_of
 from tessera.cli.named import job_id
 
@@ -27,14 +26,7 @@ def purge(
     """
     with connect(context) as client:
         ids = list(dict.fromkeys(job_id(client, job) for job in jobs))
-        named = ", ".join(ids)
-        if not yes:
-            if not sys.stdin.isatty():
-                raise errors.InvalidArgumentError(
-                    f"this would drop {named} for good: add --yes to say that you mean it",
-                    reason="NOT_CONFIRMED",
-                )
-            typer.confirm(f"Drop {named} for good?", abort=True, err=True)
+        confirm(f"drop {', '.join(ids)}", yes=yes)
         for job in ids:
             client.jobs.delete(job)
     if options_of(context).json:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from tessera.api.controller.v1.queue_pb2 import Queue
 from tessera.cli import show
+from tessera.cli.amounts import quotas, shown
 from tessera.cli.connect import connect, options_of
-from tessera.cli.sizes import parse_size, show_size
 
 queues = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
@@ -60,9 +59,9 @@ def put(  # noqa: PLR0917 - typer fills in options by name
     queue = Queue(
         name=name,
         parent=parent,
-        nominal=amounts(quota, "--quota"),
-        borrowing_limit=amounts(borrow, "--borrow"),
-        lending_limit=amounts(lend, "--lend"),
+        nominal=quotas(quota, "--quota"),
+        borrowing_limit=quotas(borrow, "--borrow"),
+        lending_limit=quotas(lend, "--lend"),
         weight=weight,
         tenants=tenant or (),
     )
@@ -79,28 +78,6 @@ def delete(context: typer.Context, name: Annotated[str, _NAME]) -> None:
     """Forget a queue in which nothing waits or runs. For operators."""
     with connect(context) as client:
         client.scheduling.delete_queue(name)
-
-
-def amounts(given: Sequence[str] | None, option: str) -> dict[str, float]:
-    """`H100=8` as a name and a number.
-
-    Raises:
-        BadParameter: one is not.
-    """
-    return dict(_amount(text, option) for text in given or ())
-
-
-def _amount(text: str, option: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    if name == "memory":
-        return name, float(parse_size(number, option))
-    try:
-        amount = float(number)
-    except ValueError:
-        amount = math.nan
-    if not name or not 0 <= amount < math.inf:
-        raise typer.BadParameter(f"{option}: `{text}` is not NAME=AMOUNT, as `H100=8` is")
-    return name, amount
 
 
 def _show(listed: Iterable[Queue]) -> None:
@@ -125,12 +102,6 @@ def _used(queue: Queue) -> str:
     names = sorted({*queue.nominal, *(name for name, amount in queue.used.items() if amount)})
     parts = []
     for name in names:
-        own = f"/{amount_of(name, queue.nominal)}" if name in queue.nominal else ""
-        parts.append(f"{name} {amount_of(name, queue.used)}{own}")
+        own = f"/{shown(name, queue.nominal)}" if name in queue.nominal else ""
+        parts.append(f"{name} {shown(name, queue.used)}{own}")
     return ", ".join(parts)
-
-
-def amount_of(name: str, amounts: Mapping[str, float]) -> str:
-    """An amount of a resource, for people."""
-    amount = amounts.get(name, 0.0)
-    return show_size(amount) if name == "memory" else f"{amount:g}"

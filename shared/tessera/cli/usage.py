@@ -12,8 +12,8 @@ import typer
 
 from tessera.api.controller.v1.usage_pb2 import UsageRow
 from tessera.cli import show
+from tessera.cli.amounts import quotas
 from tessera.cli.connect import connect, options_of
-from tessera.cli.queues import amounts
 
 KEYS = ("tenant", "queue", "owner", "job")
 HOUR = 3600.0
@@ -41,7 +41,7 @@ def usage(  # noqa: PLR0917 - typer fills in options by name
     keys = [key for key in by.split(",") if key]
     if unknown := [key for key in keys if key not in KEYS]:
         raise typer.BadParameter(f"--by: `{unknown[0]}` is none of {', '.join(KEYS)}")
-    prices = amounts(price, "--price")
+    prices = quotas(price, "--price")
     begin, end = _moment(since, "--since"), _moment(until, "--until") if until else None
     with connect(context) as client:
         found = client.scheduling.usage(keys, begin, end)

@@ -147,7 +147,11 @@ class Jobs:
             FailedPreconditionError: JOB_AMBIGUOUS: several of that name have not ended.
         """
         request = pb.CancelJobRequest(name=self._open(job))
-        found: pb.Job = self._connection.call(self._stub.CancelJob, request).job
+        return self._changed(self._stub.CancelJob, request)
+
+    def _changed(self, call: Any, request: Any) -> pb.Job:
+        """The job as it stands after a call that changes it."""
+        found: pb.Job = self._connection.call(call, request).job
         return found
 
     def _open(self, job: str) -> str:
@@ -174,38 +178,32 @@ class Jobs:
             FailedPreconditionError: it has ended (JOB_ENDED), or as `cancel`.
         """
         request = pb.HoldJobRequest(name=self._open(job), message=message)
-        found: pb.Job = self._connection.call(self._stub.HoldJob, request).job
-        return found
+        return self._changed(self._stub.HoldJob, request)
 
     def release(self, job: str) -> pb.Job:
         """End a hold or a pause; raises as `hold`."""
         request = pb.ReleaseJobRequest(name=self._open(job))
-        found: pb.Job = self._connection.call(self._stub.ReleaseJob, request).job
-        return found
+        return self._changed(self._stub.ReleaseJob, request)
 
     def pause(self, job: str, message: str = "", grace: int | None = None) -> pb.Job:
         """Hold a job; one that runs has `grace` seconds to commit a version. Raises as `hold`."""
         request = pb.PauseJobRequest(name=self._open(job), message=message, grace_seconds=grace)
-        found: pb.Job = self._connection.call(self._stub.PauseJob, request).job
-        return found
+        return self._changed(self._stub.PauseJob, request)
 
     def resume(self, job: str) -> pb.Job:
         """End a pause or a hold; raises as `hold`."""
         request = pb.ResumeJobRequest(name=self._open(job))
-        found: pb.Job = self._connection.call(self._stub.ResumeJob, request).job
-        return found
+        return self._changed(self._stub.ResumeJob, request)
 
     def requeue(self, job: str, message: str = "", grace: int | None = None) -> pb.Job:
         """Have a running job commit a version and wait for another place; raises as `hold`."""
         request = pb.RequeueJobRequest(name=self._open(job), message=message, grace_seconds=grace)
-        found: pb.Job = self._connection.call(self._stub.RequeueJob, request).job
-        return found
+        return self._changed(self._stub.RequeueJob, request)
 
     def set_priority(self, job: str, priority: int) -> pb.Job:
         """Change a job's priority; raises as `hold`."""
         request = pb.UpdateJobRequest(name=self._open(job), priority=priority)
-        found: pb.Job = self._connection.call(self._stub.UpdateJob, request).job
-        return found
+        return self._changed(self._stub.UpdateJob, request)
 
     def delete(self, job: str) -> str:
         """Drop an ended job with its events, metrics and logs, for good; returns its id.
