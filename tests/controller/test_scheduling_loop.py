@@ -225,6 +225,15 @@ async def test_who_left_its_node_is_placed_again(fleet):
     await fleet.round()
     moved = await fleet.runtime.database.read(_placement)
     assert [worker.node for worker in moved.workers] == ["b", "b"]
+    fleet.pool("p")
+    await fleet.round()
+    await fleet.round()
+    lost = await fleet.runtime.database.read(_placement)
+    assert (lost.pool, lost.workers) == ("p", ()), "it waits, in the pool of its folders"
+    fleet.pool("p", row("c"))
+    await fleet.round()
+    found = await fleet.runtime.database.read(_placement)
+    assert [worker.node for worker in found.workers] == ["c", "c"]
 
 
 def _placement(connection):

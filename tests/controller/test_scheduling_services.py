@@ -149,6 +149,9 @@ async def test_explain_says_what_would_help(fleet):
     helped = await fleet.explain(second, job_pb2.ExtraNodes(accelerator="H100", count=2))
     assert not helped.reasons
     assert helped.pool == "p"
+    late = await fleet.submit("late", **two)
+    unknown = await fleet.explain(late, job_pb2.ExtraNodes(accelerator="H100", count=2))
+    assert not unknown.reasons, "no round has looked at it yet"
     useless = await fleet.explain(second, job_pb2.ExtraNodes(accelerator="A100", count=8))
     assert [item.reason for item in useless.reasons] == ["NO_ROOM"]
     assert (await fleet.job(second)).state == job_pb2.JOB_STATE_QUEUED, "nothing was changed"

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from tessera import errors
 from tessera.controller.policy.feasibility import Excess, excess
 from tessera.controller.scheduling import snapshot
-from tessera.controller.scheduling.decisions import Reason
+from tessera.controller.scheduling.decisions import Decisions, Reason
 from tessera.controller.scheduling.explain import Forecast, dry_run, explain, what_if
 from tessera.controller.scheduling.node import POOL_LABEL, Node
 from tessera.controller.scheduling.state import SchedulerState
@@ -158,6 +158,9 @@ def _dry_run(state: SchedulerState, work: Workload, nodes: Sequence[Node], now: 
 
 
 def _what_if(state: SchedulerState, id_: str, nodes: Sequence[Node], now: float) -> Forecast:
+    if id_ not in state.waiting:
+        # It has been sent a moment ago, or does not wait any more.
+        return Forecast(workload=id_, admission=None, reasons=(), decisions=Decisions())
     return what_if(state, id_, _in_a_pool(state, nodes), now)
 
 

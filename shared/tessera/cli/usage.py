@@ -12,7 +12,7 @@ import typer
 
 from tessera.api.controller.v1.usage_pb2 import UsageRow
 from tessera.cli import show
-from tessera.cli.amounts import quotas
+from tessera.cli.amounts import amount
 from tessera.cli.connect import connect, options_of
 
 KEYS = ("tenant", "queue", "owner", "job")
@@ -41,7 +41,8 @@ def usage(  # noqa: PLR0917 - typer fills in options by name
     keys = [key for key in by.split(",") if key]
     if unknown := [key for key in keys if key not in KEYS]:
         raise typer.BadParameter(f"--by: `{unknown[0]}` is none of {', '.join(KEYS)}")
-    prices = quotas(price, "--price")
+    like = "NAME=AMOUNT, as `H100=2.5` is"
+    prices = dict(amount(text, "--price", like) for text in price or ())
     begin, end = _moment(since, "--since"), _moment(until, "--until") if until else None
     with connect(context) as client:
         found = client.scheduling.usage(keys, begin, end)

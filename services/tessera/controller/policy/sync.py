@@ -126,10 +126,13 @@ def put_job(state: SchedulerState, view: JobView, now: float, *, standing: bool)
 def put_standing(
     state: SchedulerState, work: Workload | None, key: str, placement: Placement | None, now: float
 ) -> None:
-    """A deployment, or the parameter service; None: it is not wanted any more."""
+    """A deployment, or the parameter service; None: it is not wanted any more.
+
+    A placement without workers is of one that waits for a place again, in the same pool.
+    """
     if work is None:
         state.finish(key, now)
-    elif placement is None:
+    elif placement is None or not placement.workers:
         if key not in state.allocations:
             arrive(state, work)
     elif key not in state.allocations:
@@ -150,13 +153,14 @@ def put_deployment(
     put_standing(state, work, key, placement, now)
 
 
-def place_again(state: SchedulerState, keys: Iterable[str], now: float) -> None:
-    """Standing work whose node is gone waits for a place again; jobs end by themselves."""
-    for key in keys:
-        allocation = state.allocations.get(key)
-        if allocation is not None and is_standing(key):
-            state.finish(key, now)
-            arrive(state, allocation.work)
+def place_again(state: SchedulerState, keys: Iterable[str], now: float) -> tuple[str, ...]:
+    """Standing work whose node is gone waits for a place again, which is said; jobs end."""
+    again = tuple(key for key in keys if is_standing(key) and key in state.allocations)
+    for key in again:
+        work = state.allocations[key].work
+        state.finish(key, now)
+        arrive(state, work)
+    return again
 
 
 def leave_draining(state: SchedulerState, now: float) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ class RoundResult:
 
     Args:
         placements: by job, or by key of standing work: pool, flavour, workers.
-        moved: work whose promised nodes have come, with its workers.
+        moved: work whose promised nodes have come, with its workers; none: it has lost them.
         leaving: jobs whose attempts are to go, and why.
         reasons: why work waits, of some of it.
         pause: seconds until something changes by itself.
@@ -184,7 +184,7 @@ def step(state: SchedulerState, seen: Seen, stand: Stand, now: float) -> RoundRe
     _put_groups(state, seen.groups)
     bound, lost = sync.put_nodes(state, stand.nodes, seen.marks, now)
     _put_work(state, seen, stand, now)
-    sync.place_again(state, lost, now)
+    again = sync.place_again(state, lost, now)
     drained = sync.leave_draining(state, now)
     decided = schedule(state, now)
     result.leaving = leaving(
@@ -201,6 +201,8 @@ def step(state: SchedulerState, seen: Seen, stand: Stand, now: float) -> RoundRe
             workers=workers,
             start_time=allocation.start,
         )
+    # What has lost its place and found no other: what is stored would be believed.
+    result.moved = {key: () for key in again if key not in result.placements}
     for item in bound:
         allocation = state.allocations[item.workload]
         result.moved[item.workload] = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tessera.accelerator import is_tpu
-from tessera.api.controller.v1.spec_pb2 import AcceleratorSpec, JobSpec
+from tessera.api.controller.v1.spec_pb2 import JobSpec
 from tessera.spec.rules.problem import Problem
 
 
@@ -23,12 +23,9 @@ def _workers(spec: JobSpec) -> Iterator[Problem]:
 
 
 def _accelerator(spec: JobSpec) -> Iterator[Problem]:
-    if spec.resources.HasField("accelerator"):
-        yield from accelerator_problems(spec.resources.accelerator, "resources.accelerator")
-
-
-def accelerator_problems(asked: AcceleratorSpec, field: str) -> Iterator[Problem]:
-    """What is wrong with a request for accelerators."""
+    if not spec.resources.HasField("accelerator"):
+        return
+    asked, field = spec.resources.accelerator, "resources.accelerator"
     if asked.count > 1 and asked.count != int(asked.count):
         yield Problem(
             reason="ACCELERATOR_COUNT",
